@@ -1,0 +1,30 @@
+import fp from 'fastify-plugin'
+import { type Auth, createAuth } from '../src/domain/index.ts'
+import type { SigningAlg } from '../src/domain/model.ts'
+import type { Clock } from '../src/domain/ports.ts'
+import { createSealer } from '../src/domain/sealing.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    auth: Auth
+  }
+}
+
+export interface AuthOptions {
+  issuer: string
+  accessTokenTtl: number
+  signingAlg: SigningAlg
+  docs: boolean
+  clock: Clock
+  /** 32 bytes; asked at the first use. */
+  getSealingKey: () => Buffer
+}
+
+/** The rules, put together from the capabilities that the plugins before gave. */
+export default fp<AuthOptions>(
+  async (fastify, { getSealingKey, ...options }) => {
+    const { store, hasher, signer } = fastify
+    fastify.decorate('auth', createAuth({ ...options, store, hasher, signer, sealer: createSealer(getSealingKey) }))
+  },
+  { name: 'auth', dependencies: ['store', 'hashing', 'jwt'] }
+)

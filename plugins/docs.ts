@@ -1,0 +1,91 @@
+import fastifySwagger from '@fastify/swagger'
+import fastifySwaggerUi from '@fastify/swagger-ui'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { BUILT_IN_SCOPES } from '../src/domain/scopes.ts'
+
+export interface DocsOptions {
+  version: string
+  /** The issuer's path, empty at the root of its host. */
+  path: string
+  /** Whether the pages are served. */
+  pages: boolean
+}
+
+const DESCRIPTION = `Self-hosted OAuth2 login for your services.
+
+Press **Authorize**, give a user name and a password, tick the scopes that you want and leave the client fields blank.
+This login by password is for Latchkey's own pages and other first-party clients only (RFC 9700 §2.4).`
+
+/** Swagger UI sets one style attribute; the hash allows that one and no other. */
+const CSP = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self' 'unsafe-hashes' 'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='",
+  "img-src 'self' data:",
+  "font-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'"
+].join('; ')
+
+/** The OpenAPI document, written from the routes, and the pages at /docs where one can log in and try them. */
+export default fp<DocsOptions>(
+  async (fastify, { version, path, pages }) => {
+    await fastify.register(fastifySwagger, {
+      openapi: {
+        openapi: '3.1.0',
+        info: { title: 'Latchkey', version, description: DESCRIPTION, license: { name: 'MIT', identifier: 'MIT' } },
+        servers: [{ url: path === '' ? '/' : path, description: 'This server' }],
+        tags: [
+          { name: 'oauth', description: 'Tokens' },
+          { name: 'users', description: 'People' },
+          { name: 'discovery', description: 'What other programs read' },
+          { name: 'health', description: 'What an operator watches' }
+        ],
+        components: {
+          securitySchemes: {
+            password: {
+              type: 'oauth2',
+              description: 'Log in with a user name and a password',
+              flows: {
+                password: {
+                  tokenUrl: `${path}/token`,
+                  scopes: Object.fromEntries(BUILT_IN_SCOPES.map(({ name, description }) => [name, description]))
+                }
+              }
+            }
+          }
+        }
+      },
+      refResolver: {
+        buildLocalReference: (schema, _base, _fragment, index) => (schema.$id as string | undefined) ?? `def-${index}`
+      }
+    })
+
+    if (!pages) return
+    await fastify.register(async (scope: FastifyInstance) => {
+      scope.decorate('guardOfScope', scope.publicAccess)
+      scope.addHook('onSend', async (_request, reply) => {
+        reply.headers({
+          'x-content-type-options': 'nosniff',
+          'referrer-policy': 'no-referrer',
+          'x-frame-options': 'DENY'
+        })
+      })
+      await scope.register(fastifySwaggerUi, {
+        routePrefix: '/docs',
+        staticCSP: CSP,
+        theme: { title: 'Latchkey' },
+        uiConfig: {
+          deepLinking: true,
+          displayRequestDuration: true,
+          persistAuthorization: false,
+          tryItOutEnabled: true
+        }
+      })
+    })
+  },
+  { name: 'docs', dependencies: ['guard-core'] }
+)

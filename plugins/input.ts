@@ -1,0 +1,49 @@
+import { isUtf8 } from 'node:buffer'
+import fp from 'fastify-plugin'
+import { DomainError } from '../src/domain/errors.ts'
+
+const malformed = () => new DomainError('invalid', 'The request is malformed')
+
+/** Whether every text in it, names of members too, is Unicode without NUL, so that every database can keep it. */
+function isStorable(input: unknown): boolean {
+  const open = [input]
+  while (open.length > 0) {
+    const value = open.pop()
+    if (typeof value === 'string') {
+      if (value.includes('\0') || !value.isWellFormed()) return false
+    } else if (typeof value === 'object' && value !== null) {
+      open.push(...Object.keys(value), ...Object.values(value))
+    }
+  }
+  return true
+}
+
+function isFormEncoded(query: string): boolean {
+  try {
+    decodeURIComponent(query)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Refuses input that is no text: bad UTF-8, bad percent-escapes, NUL, lone surrogates. Bodies are JSON unless a scope says otherwise. */
+export default fp(
+  async (fastify) => {
+    const parseJson = fastify.getDefaultJsonParser('error', 'error')
+    fastify.removeContentTypeParser(['application/json', 'text/plain'])
+    fastify.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+      if (isUtf8(body)) void parseJson(request, body.toString('utf8'), done)
+      else done(malformed())
+    })
+
+    fastify.addHook('onRequest', async ({ url }) => {
+      const start = url.indexOf('?')
+      if (start !== -1 && !isFormEncoded(url.slice(start + 1))) throw malformed()
+    })
+    fastify.addHook('preValidation', async ({ query, params, body }) => {
+      if (!isStorable([query, params, body])) throw malformed()
+    })
+  },
+  { name: 'input' }
+)

@@ -1,0 +1,135 @@
+import { isUtf8 } from 'node:buffer'
+import { createHash, createPublicKey, generateKeyPair as generateKeyPairCallback, type KeyObject } from 'node:crypto'
+import { promisify } from 'node:util'
+import fastifyJwt from '@fastify/jwt'
+import { createSigner } from 'fast-jwt'
+import fp from 'fastify-plugin'
+import type { PublicKey, SigningAlg } from '../src/domain/model.ts'
+import type { Signer } from '../src/domain/ports.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    signer: Signer
+  }
+}
+
+const TYP = 'at+jwt'
+const MAX_TOKEN_LENGTH = 8192
+/** How many tokens are remembered whose signature was found good. */
+const VERIFIED_KEPT = 5000
+
+const generateKeyPair = promisify(generateKeyPairCallback)
+
+const generate: Record<SigningAlg, () => Promise<{ publicKey: KeyObject; privateKey: KeyObject }>> = {
+  ES256: () => generateKeyPair('ec', { namedCurve: 'P-256' }),
+  EdDSA: () => generateKeyPair('ed25519'),
+  RS256: () => generateKeyPair('rsa', { modulusLength: 2048 })
+}
+
+/** RFC 7638 §3.2: the members that make the thumbprint, in its order. */
+const THUMBPRINT_MEMBERS: Record<SigningAlg, string[]> = {
+  ES256: ['crv', 'kty', 'x', 'y'],
+  EdDSA: ['crv', 'kty', 'x'],
+  RS256: ['e', 'kty', 'n']
+}
+
+/**
+ * The JSON object in a segment, null unless segment and text are exactly what a serializer writes: canonical base64url,
+ * UTF-8, no member twice, no spaces, no number that is not itself.
+ */
+function strictObject(segment: string): Record<string, unknown> | null {
+  const bytes = Buffer.from(segment, 'base64url')
+  if (bytes.toString('base64url') !== segment || !isUtf8(bytes)) return null
+  const text = bytes.toString('utf8')
+  try {
+    const value = JSON.parse(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value) && JSON.stringify(value) === text
+      ? value
+      : null
+  } catch {
+    return null
+  }
+}
+
+/** The parts of a compact JWS with the header that our tokens have and no other (RFC 7515 §3.1, RFC 8725 §3). */
+function parse(token: string): { alg: string; kid: string; claims: Record<string, unknown> } | null {
+  const [header = '', payload = '', signature = '', ...more] = token.split('.')
+  if (token.length > MAX_TOKEN_LENGTH || more.length > 0 || signature === '') return null
+  if (Buffer.from(signature, 'base64url').toString('base64url') !== signature) return null
+  const { alg, typ, kid, ...others } = strictObject(header) ?? {}
+  if (typ !== TYP || typeof alg !== 'string' || typeof kid !== 'string' || !/^[\w-]{43}$/.test(kid)) return null
+  const claims = strictObject(payload)
+  return claims === null || Object.keys(others).length > 0 ? null : { alg, kid, claims }
+}
+
+/** Signs and verifies access tokens. Which key signs and which still verifies is the domain's to say. */
+export default fp(
+  async (fastify) => {
+    await fastify.register(fastifyJwt, {
+      secret: { public: () => Promise.reject(new Error('a key is given with every call')) }
+    })
+
+    const signers = new Map<string, (claims: object) => string>()
+    const pems = new Map<string, string>()
+    const verified = new Map<string, { kid: string; claims: Record<string, unknown> }>()
+
+    function pemOf(key: PublicKey): string {
+      const known = pems.get(key.kid)
+      if (known !== undefined) return known
+      const pem = createPublicKey({ key: key.publicJwk, format: 'jwk' }).export({
+        type: 'spki',
+        format: 'pem'
+      }) as string
+      pems.set(key.kid, pem)
+      return pem
+    }
+
+    function remember(token: string, content: { kid: string; claims: Record<string, unknown> }) {
+      if (verified.size >= VERIFIED_KEPT) verified.delete(verified.keys().next().value as string)
+      verified.set(token, content)
+      return content
+    }
+
+    fastify.decorate('signer', {
+      async generate(alg) {
+        const { publicKey, privateKey } = await generate[alg]()
+        const jwk = publicKey.export({ format: 'jwk' }) as Record<string, string>
+        const publicJwk = Object.fromEntries(THUMBPRINT_MEMBERS[alg].map((name) => [name, jwk[name] as string]))
+        const kid = createHash('sha256').update(JSON.stringify(publicJwk)).digest('base64url')
+        return { kid, alg, publicJwk, privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string }
+      },
+
+      sign(claims, { kid, alg, privateKey }) {
+        let sign = signers.get(kid)
+        if (sign === undefined) {
+          sign = createSigner({ key: privateKey, algorithm: alg, kid, header: { alg, typ: TYP } }) as (
+            claims: object
+          ) => string
+          signers.set(kid, sign)
+        }
+        return sign(claims)
+      },
+
+      async verify(token, find) {
+        const known = verified.get(token)
+        const parsed = known ?? parse(token)
+        const key = parsed && (await find(parsed.kid))
+        if (parsed === null || key === null) return null
+        if (known !== undefined) return known
+        if ('alg' in parsed && parsed.alg !== key.alg) return null
+        try {
+          fastify.jwt.verify(token, {
+            key: pemOf(key),
+            algorithms: [key.alg],
+            ignoreExpiration: true,
+            ignoreNotBefore: true
+          })
+        } catch {
+          return null
+        }
+        return remember(token, { kid: parsed.kid, claims: parsed.claims })
+      }
+    })
+  },
+  { name: 'jwt' }
+)

@@ -1,0 +1,124 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+
+const Metadata = Type.Object(
+  {
+    issuer: Type.String(),
+    token_endpoint: Type.String(),
+    jwks_uri: Type.String(),
+    scopes_supported: Type.Array(Type.String()),
+    response_types_supported: Type.Array(Type.String()),
+    grant_types_supported: Type.Array(Type.String()),
+    token_endpoint_auth_methods_supported: Type.Array(Type.String()),
+    service_documentation: Type.Optional(Type.String())
+  },
+  { $id: 'Metadata', description: 'RFC 8414 §2' }
+)
+
+const Jwks = Type.Object(
+  { keys: Type.Array(Type.Record(Type.String(), Type.String())) },
+  { $id: 'Jwks', description: 'Public keys, RFC 7517 §5' }
+)
+
+const Index = Type.Object(
+  { name: Type.String(), version: Type.String(), links: Type.Record(Type.String(), Type.String()) },
+  { $id: 'Index' }
+)
+
+export interface DiscoveryOptions {
+  name: string
+  version: string
+  docs: boolean
+  /** Seconds for which the JWKS may be kept. */
+  jwksMaxAge: number
+}
+
+/** What programs and people need to find the rest. All links are made from the issuer. */
+const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { name, version, docs, jwksMaxAge }) => {
+  const { auth } = fastify
+  const { issuer } = auth
+  const WELL_KNOWN = '/.well-known/oauth-authorization-server'
+  const { origin, pathname } = new URL(issuer)
+  const path = pathname.replace(/\/$/, '')
+  for (const schema of [Metadata, Jwks, Index]) fastify.addSchema(schema)
+
+  const links = {
+    self: issuer,
+    ...(docs ? { docs: `${issuer}/docs` } : {}),
+    openapi: `${issuer}/openapi.json`,
+    token: `${issuer}/token`,
+    metadata: `${origin}${WELL_KNOWN}${path}`,
+    jwks: `${issuer}/.well-known/jwks.json`,
+    health: `${issuer}/health/ready`
+  }
+
+  fastify.get(
+    '/',
+    {
+      preHandler: fastify.publicAccess,
+      config: { standalone: true },
+      schema: {
+        operationId: 'getIndex',
+        summary: 'Name, version and links',
+        description: 'Anyone may call it.',
+        tags: ['discovery'],
+        response: {
+          200: { description: 'Where everything is', content: { 'application/json': { schema: Type.Ref(Index) } } }
+        }
+      }
+    },
+    async () => ({ name, version, links })
+  )
+
+  const metadata = {
+    preHandler: fastify.publicAccess,
+    schema: {
+      operationId: 'getMetadata',
+      summary: 'Authorization server metadata',
+      description: 'Anyone may call it. RFC 8414.',
+      tags: ['discovery'],
+      response: {
+        200: { description: 'The metadata', content: { 'application/json': { schema: Type.Ref(Metadata) } } }
+      }
+    },
+    handler: async () => ({
+      issuer,
+      token_endpoint: links.token,
+      jwks_uri: links.jwks,
+      scopes_supported: (await auth.scopes.list()).map((scope) => scope.name),
+      // Required by RFC 8414 §2 also of a server that has no authorization endpoint.
+      response_types_supported: [],
+      grant_types_supported: auth.grants.map((grant) => grant.type),
+      token_endpoint_auth_methods_supported: ['none'],
+      ...(docs ? { service_documentation: links.docs } : {})
+    })
+  }
+  fastify.get(WELL_KNOWN, metadata)
+  // RFC 8414 §3.1: the path of the issuer comes after the well-known part.
+  if (path !== '') fastify.get(WELL_KNOWN + path, { ...metadata, schema: { ...metadata.schema, hide: true } })
+
+  fastify.get(
+    '/.well-known/jwks.json',
+    {
+      preHandler: fastify.publicAccess,
+      schema: {
+        operationId: 'getJwks',
+        summary: 'The keys that tokens are verified with',
+        description: 'Anyone may call it. The next key is published before it signs.',
+        tags: ['discovery'],
+        response: { 200: { description: 'The keys', content: { 'application/json': { schema: Type.Ref(Jwks) } } } }
+      }
+    },
+    async (_request, reply) => {
+      reply.header('cache-control', `public, max-age=${jwksMaxAge}`)
+      return auth.keys.jwks()
+    }
+  )
+
+  fastify.get(
+    '/openapi.json',
+    { preHandler: fastify.publicAccess, config: { standalone: true }, schema: { hide: true } },
+    async () => fastify.swagger()
+  )
+}
+export default routes

@@ -1,0 +1,111 @@
+import { readFileSync } from 'node:fs'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import { Ajv } from 'ajv'
+import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import auth from '../plugins/auth.ts'
+import cors from '../plugins/cors.ts'
+import docs from '../plugins/docs.ts'
+import errors, { clientErrorHandler, frameworkErrors } from '../plugins/errors.ts'
+import formbody from '../plugins/formbody.ts'
+import guard from '../plugins/guard.ts'
+import hashing from '../plugins/hashing.ts'
+import input from '../plugins/input.ts'
+import jwt from '../plugins/jwt.ts'
+import store from '../plugins/store.ts'
+import discovery from '../routes/discovery.ts'
+import health from '../routes/health.ts'
+import oauth from '../routes/oauth.ts'
+import users from '../routes/users.ts'
+import type { Config } from './config.ts'
+import type { Clock } from './domain/ports.ts'
+import { getSealingKey } from './files.ts'
+
+const { name, version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  name: string
+  version: string
+}
+
+export { version }
+
+const systemClock: Clock = { now: Date.now }
+
+/** How long others may keep the JWKS; a key is published at least that long before it signs. */
+const JWKS_MAX_AGE = 300
+
+export interface Overrides {
+  clock?: Clock
+  logger?: FastifyServerOptions['logger']
+}
+
+/** Bodies are taken as they are; only what comes as text in a query or a path becomes a number. */
+function validatorCompiler() {
+  const options = { allErrors: true, useDefaults: true, removeAdditional: false }
+  const body = new Ajv({ ...options, coerceTypes: false })
+  const text = new Ajv({ ...options, coerceTypes: true })
+  return ({ schema, httpPart }: { schema: unknown; httpPart?: string }) =>
+    (httpPart === 'body' ? body : text).compile(schema as object)
+}
+
+/**
+ * The whole program, closed by `close()`. It changes nothing on disk: the database and the sealing key are opened at
+ * their first use.
+ */
+export async function buildApp(
+  config: Config,
+  { clock = systemClock, logger }: Overrides = {}
+): Promise<FastifyInstance> {
+  const {
+    issuer,
+    docs: pages,
+    databaseUrl,
+    argon2Memory,
+    argon2Passes,
+    argon2Lanes,
+    accessTokenTtl,
+    signingAlg
+  } = config
+  const app = fastify({
+    logger: logger ?? {
+      level: config.logLevel,
+      serializers: { req: ({ id, method, url }) => ({ id, method, path: url?.split('?', 1)[0] }) }
+    },
+    bodyLimit: 16_384,
+    routerOptions: { ignoreTrailingSlash: true },
+    trustProxy: config.trustedProxies.length > 0 ? config.trustedProxies : false,
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    frameworkErrors,
+    clientErrorHandler
+  }).withTypeProvider<TypeBoxTypeProvider>()
+
+  app.setValidatorCompiler(validatorCompiler())
+
+  await app.register(store, { databaseUrl })
+  await app.register(hashing, { argon2Memory, argon2Passes, argon2Lanes })
+  await app.register(jwt)
+  await app.register(auth, {
+    issuer,
+    accessTokenTtl,
+    signingAlg,
+    docs: pages,
+    clock,
+    getSealingKey: () => getSealingKey(config)
+  })
+  await app.register(guard)
+  await app.register(errors)
+  await app.register(input)
+  await app.register(docs, { version, path: new URL(issuer).pathname.replace(/\/$/, ''), pages })
+
+  await app.register(async (scope) => {
+    await scope.register(cors, { origins: config.corsOrigins })
+    await scope.register(discovery, { name, version, docs: pages, jwksMaxAge: JWKS_MAX_AGE })
+    await scope.register(async (forms) => {
+      await forms.register(formbody)
+      await forms.register(oauth)
+    })
+  })
+  await app.register(users)
+  await app.register(health)
+  await app.ready()
+  return app as unknown as FastifyInstance
+}

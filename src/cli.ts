@@ -1,0 +1,59 @@
+#!/usr/bin/env node
+import { Command } from 'commander'
+import { buildApp, version } from './app.ts'
+import { bootstrap } from './bootstrap.ts'
+import { loadConfig, readEnvironment, settingsTable, sizeThreadPool } from './config.ts'
+import { DomainError, SetupError } from './domain/errors.ts'
+import { serve } from './server.ts'
+
+const program = new Command('latchkey')
+  .description(
+    'Self-hosted OAuth2 service. Settings are LATCHKEY_* variables or lines of a file .env; "latchkey settings" lists them.'
+  )
+  .version(version)
+  .showHelpAfterError()
+  .helpCommand(false)
+
+program
+  .command('serve')
+  .description('start the service; on the embedded database with everything that a first start needs')
+  .action(() => serve(readEnvironment()))
+
+program
+  .command('migrate')
+  .description('bring the database to this version; on an empty one make keys, roles, scopes and the first admin')
+  .action(async () => {
+    const config = loadConfig(readEnvironment())
+    const app = await buildApp(config, { logger: false })
+    try {
+      const { seeded, admin } = await bootstrap(app, config)
+      process.stderr.write(`the database is at version ${app.store.version}${seeded ? ', set up anew' : ''}\n`)
+      if (admin !== null) process.stderr.write(`admin ${admin.username} was made\n`)
+      if (admin?.generated) process.stderr.write(`the password is in ${config.dataDir}/admin-password\n`)
+    } finally {
+      await app.close()
+    }
+  })
+
+program
+  .command('openapi')
+  .description('print the OpenAPI document as YAML')
+  .action(async () => {
+    const app = await buildApp(loadConfig({ LATCHKEY_DATABASE_URL: 'sqlite::memory:' }), { logger: false })
+    process.stdout.write(app.swagger({ yaml: true }))
+    await app.close()
+  })
+
+program
+  .command('settings')
+  .description('print every setting with what is allowed and its default, as a Markdown table')
+  .action(() => void process.stdout.write(`${settingsTable()}\n`))
+
+sizeThreadPool()
+try {
+  await program.parseAsync()
+} catch (error) {
+  const expected = error instanceof SetupError || error instanceof DomainError
+  process.stderr.write(`${expected ? error.message : (error as Error).stack}\n`)
+  process.exitCode = 1
+}

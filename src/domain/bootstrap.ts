@@ -1,0 +1,66 @@
+import { DOCS_CLIENT } from './clients.ts'
+import { SetupError } from './errors.ts'
+import type { Users } from './index.ts'
+import type { Keys } from './keys.ts'
+import { ADMIN_ROLE } from './model.ts'
+import type { Clock, Sealer, Store } from './ports.ts'
+import { BUILT_IN_ROLES, BUILT_IN_SCOPES, OWN_RESOURCE } from './scopes.ts'
+
+const CANARY = { name: 'canary', context: 'sealed_values/canary', text: 'latchkey' }
+
+export function createBootstrap(deps: { store: Store; users: Users; keys: Keys; sealer: Sealer; clock: Clock }) {
+  const { store, users, keys, sealer, clock } = deps
+
+  /** @throws SetupError when the sealing key is not the one that this database was sealed with */
+  async function checkSealingKey(): Promise<void> {
+    const canary = await store.sealed.get(CANARY.name)
+    if (canary === null)
+      throw new SetupError('the database holds no canary: it was not set up to the end or was altered')
+    sealer.open(canary, CANARY.context)
+  }
+
+  return {
+    /**
+     * Puts in what a first start needs (keys, scopes, roles, the client of /docs) unless that was ever done, and the
+     * admin unless there is one. The schema must be there. May be called by many at once: one does it.
+     * @param admin asked only when it may be needed; null for no admin
+     */
+    async bootstrap(
+      admin: () => { username: string; password: string } | null
+    ): Promise<{ seeded: boolean; adminCreated: boolean }> {
+      const done = await store.bootstrapped()
+      if (done.seeded) await checkSealingKey()
+      const given = done.admin ? null : admin()
+      if (done.seeded && given === null) return { seeded: false, adminCreated: false }
+
+      const newAdmin = given && (await users.prepare({ ...given, roles: [ADMIN_ROLE] }))
+      const seed = {
+        now: clock.now(),
+        resources: [{ id: OWN_RESOURCE, name: 'Latchkey' }],
+        scopes: BUILT_IN_SCOPES,
+        roles: BUILT_IN_ROLES,
+        clients: [DOCS_CLIENT],
+        keys: [await keys.generate('signing'), await keys.generate('next')],
+        sealed: [{ name: CANARY.name, value: sealer.seal(CANARY.text, CANARY.context) }]
+      }
+      return store.bootstrap(seed, newAdmin)
+    },
+
+    /**
+     * What must be true before a server listens: a schema that this version understands, a finished first start, the
+     * right sealing key, a key that signs. @throws SetupError with what helps
+     */
+    async assertReady(): Promise<void> {
+      const schema = await store.schema()
+      if (schema === null) throw new SetupError('the database is not set up: run "latchkey migrate"')
+      if (schema.version < store.version)
+        throw new SetupError('the schema is older than this version: run "latchkey migrate"')
+      if (schema.compatibleFrom > store.version)
+        throw new SetupError('the schema is newer than this version can use: install a newer latchkey')
+      if (!(await store.bootstrapped()).seeded)
+        throw new SetupError('the first start was not finished: run "latchkey migrate"')
+      await checkSealingKey()
+      await keys.signing()
+    }
+  }
+}

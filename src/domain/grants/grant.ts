@@ -1,0 +1,32 @@
+import { OAuthError } from '../errors.ts'
+import type { Users } from '../index.ts'
+import type { Client, Millis } from '../model.ts'
+
+/** The parameters of a token request: each once, never empty; only `resource` can repeat (RFC 8707 §2). */
+export type TokenParams = Record<string, string | string[] | undefined> & { resource?: string[] }
+
+export interface Granted {
+  /** Who the token speaks for; null for the client itself. */
+  subject: { userId: string; roles: string[]; authVersion: number } | null
+  /** What the grant allows at most. */
+  scopes: string[]
+  /** The login that a session is opened for; null for none. */
+  session: { authAt: Millis; amr: string[] } | null
+}
+
+/** One value of `grant_type`. It says only what is its own: client, scopes, session and token are seen to by `exchange`. */
+export interface Grant {
+  type: string
+  /** Its own parameters and what they are, for the form and the documents. */
+  params: Record<string, string>
+  /** Whether a request without any client is taken as the one of /docs. */
+  docsWithoutClient: boolean
+  authorize(params: TokenParams, client: Client, context: { users: Users; now: Millis }): Promise<Granted>
+}
+
+/** @throws OAuthError invalid_request when the parameter is not there (RFC 6749 §5.2) */
+export function required(params: TokenParams, name: string): string {
+  const value = params[name]
+  if (typeof value !== 'string') throw new OAuthError('invalid_request', `The parameter ${name} is missing`)
+  return value
+}

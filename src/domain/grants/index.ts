@@ -1,0 +1,72 @@
+import { type ClientAuthMethod, DOCS_CLIENT } from '../clients.ts'
+import { OAuthError } from '../errors.ts'
+import type { Clients, Scopes, Sessions, Tokens, Users } from '../index.ts'
+import type { Client, Origin, Seconds } from '../model.ts'
+import type { Clock, Store } from '../ports.ts'
+import { type Grant, required, type TokenParams } from './grant.ts'
+import { password } from './password.ts'
+
+export const grants: Grant[] = [password]
+
+export interface TokenRequest {
+  /** The client that was authenticated; null when the request named none. */
+  client: Client | null
+  clientAuth: ClientAuthMethod
+  params: TokenParams
+  origin: Origin
+}
+
+export interface IssuedToken {
+  accessToken: string
+  expiresIn: Seconds
+  scopes: string[]
+}
+
+export function createExchange(deps: {
+  store: Store
+  users: Users
+  clients: Clients
+  scopes: Scopes
+  sessions: Sessions
+  tokens: Tokens
+  clock: Clock
+}) {
+  const { store, users, clients, scopes, sessions, tokens, clock } = deps
+
+  /** The steps that every token request goes through, RFC 6749 §4 and §5. @throws OAuthError */
+  return async function exchange({ client: named, params, origin }: TokenRequest): Promise<IssuedToken> {
+    const type = required(params, 'grant_type')
+    const grant = grants.find((candidate) => candidate.type === type)
+    if (grant === undefined) throw new OAuthError('unsupported_grant_type', 'The grant type is not supported')
+
+    const client = named ?? (grant.docsWithoutClient ? await clients.get(DOCS_CLIENT.id) : null)
+    if (client === null) throw new OAuthError('invalid_client', 'Client authentication failed')
+    if (!client.grantTypes.includes(grant.type))
+      throw new OAuthError('unauthorized_client', 'The client may not use this grant type')
+
+    const rev = await store.revocations.seq()
+    const {
+      subject,
+      scopes: allowed,
+      session: login
+    } = await grant.authorize(params, client, { users, now: clock.now() })
+
+    const { scopes: granted, aud } = await scopes.narrow(
+      { scope: params.scope as string | undefined, resources: params.resource ?? [] },
+      { grant: allowed, client, user: subject && (await store.users.scopes(subject.userId)) }
+    )
+
+    const session = subject && login && (await sessions.open({ ...subject, ...login, scopes: granted }, client, origin))
+
+    const token = await tokens.issue({
+      sub: subject?.userId ?? client.id,
+      clientId: client.id,
+      aud,
+      scopes: granted,
+      roles: subject?.roles ?? [],
+      sid: session?.id ?? null,
+      rev
+    })
+    return { ...token, scopes: granted }
+  }
+}

@@ -1,0 +1,19 @@
+import { OAuthError } from '../errors.ts'
+import { type Grant, required } from './grant.ts'
+
+/** Resource Owner Password Credentials, RFC 6749 §4.3; for first-party clients only (RFC 9700 §2.4). */
+export const password: Grant = {
+  type: 'password',
+  params: { username: 'The user’s name', password: 'The user’s password' },
+  docsWithoutClient: true,
+
+  async authorize(params, client, { users, now }) {
+    const found = await users.authenticate(required(params, 'username'), required(params, 'password'))
+    if (found === null) throw new OAuthError('invalid_grant', 'Incorrect username or password')
+    return {
+      subject: { userId: found.user.id, roles: found.user.roles, authVersion: found.authVersion },
+      scopes: client.scopes,
+      session: { authAt: now, amr: ['pwd'] }
+    }
+  }
+}

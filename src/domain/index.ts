@@ -1,0 +1,43 @@
+import { createBootstrap } from './bootstrap.ts'
+import { createClients } from './clients.ts'
+import { createExchange, grants } from './grants/index.ts'
+import { createKeys } from './keys.ts'
+import type { Seconds, SigningAlg } from './model.ts'
+import type { Clock, Hasher, Sealer, Signer, Store } from './ports.ts'
+import { createScopes } from './scopes.ts'
+import { createSessions } from './sessions.ts'
+import { createTokens } from './tokens.ts'
+import { createUsers } from './users.ts'
+
+export type Users = ReturnType<typeof createUsers>
+export type Clients = ReturnType<typeof createClients>
+export type Scopes = ReturnType<typeof createScopes>
+export type Sessions = ReturnType<typeof createSessions>
+export type Tokens = ReturnType<typeof createTokens>
+
+/** Every rule of the service, put together from its ports. */
+export function createAuth(deps: {
+  store: Store
+  hasher: Hasher
+  signer: Signer
+  sealer: Sealer
+  clock: Clock
+  issuer: string
+  accessTokenTtl: Seconds
+  signingAlg: SigningAlg
+  /** Whether the client of /docs may be used. */
+  docs: boolean
+}) {
+  const { issuer } = deps
+  const users = createUsers(deps)
+  const clients = createClients(deps)
+  const scopes = createScopes(deps)
+  const sessions = createSessions(deps)
+  const keys = createKeys({ ...deps, alg: deps.signingAlg })
+  const tokens = createTokens({ ...deps, keys, clients, ttl: deps.accessTokenTtl })
+  const exchange = createExchange({ ...deps, users, clients, scopes, sessions, tokens })
+  const { bootstrap, assertReady } = createBootstrap({ ...deps, users, keys })
+  return { issuer, users, clients, scopes, keys, tokens, grants, exchange, bootstrap, assertReady }
+}
+
+export type Auth = ReturnType<typeof createAuth>

@@ -1,0 +1,133 @@
+/** An instant: milliseconds since the epoch. */
+export type Millis = number
+/** A span of time in seconds. */
+export type Seconds = number
+
+/** The built-in role without which nobody could administer; there is always an enabled user who has it. */
+export const ADMIN_ROLE = 'admin'
+
+export type SigningAlg = 'ES256' | 'EdDSA' | 'RS256'
+
+/** A person. The password's hash is no part of it: see `Credentials`. */
+export interface User {
+  /** UUIDv7; the `sub` of the user's tokens. */
+  id: string
+  username: string
+  email: string | null
+  fullName: string | null
+  disabledAt: Millis | null
+  roles: string[]
+  createdAt: Millis
+  updatedAt: Millis
+}
+
+export interface Credentials {
+  user: User
+  /** PHC string. */
+  passwordHash: string
+  /** Raised by whatever must end a login that is under way: disabling, a new password, deletion. */
+  authVersion: number
+}
+
+export interface Client {
+  id: string
+  name: string
+  grantTypes: string[]
+  /** What its tokens may hold at most. */
+  scopes: string[]
+  /** What is granted when the request names no scope. */
+  defaultScopes: string[]
+  sessionIdleTtl: Seconds
+  sessionAbsoluteTtl: Seconds
+  disabledAt: Millis | null
+}
+
+export interface Scope {
+  /** A scope-token of RFC 6749 §3.3: `noun:verb`, or `profile`. */
+  name: string
+  description: string
+  /** The one resource that the scope belongs to. */
+  resourceId: string
+}
+
+export interface Role {
+  name: string
+  description: string
+  scopes: string[]
+}
+
+/** One login of one user at one client. */
+export interface Session {
+  /** UUIDv7; the claim `sid`. */
+  id: string
+  userId: string
+  clientId: string
+  scopes: string[]
+  /** How the user was authenticated: values of RFC 8176. */
+  amr: string[]
+  authAt: Millis
+  createdAt: Millis
+  /** Not alive after this instant unless it is renewed. */
+  idleExpiresAt: Millis
+  /** Not alive after this instant in any case. */
+  expiresAt: Millis
+  /** The address and user agent of the login. */
+  address: string | null
+  userAgent: string | null
+}
+
+/** `next` is published and does not sign yet; `verifying` signs no more. */
+export type KeyState = 'next' | 'signing' | 'verifying' | 'retired'
+
+export interface PublicKey {
+  /** JWK thumbprint, RFC 7638. */
+  kid: string
+  alg: SigningAlg
+  /** Public members only. */
+  publicJwk: Record<string, string>
+}
+
+export interface StoredKey extends PublicKey {
+  state: KeyState
+  /** The private key, PKCS #8 PEM, sealed. */
+  sealedPrivateKey: string
+  createdAt: Millis
+}
+
+/** The claims of an access token, RFC 9068 §2.2. */
+export interface AccessTokenClaims {
+  iss: string
+  sub: string
+  aud: string
+  client_id: string
+  /** Seconds since the epoch. */
+  iat: number
+  exp: number
+  jti: string
+  /** Space-separated, RFC 6749 §3.3. */
+  scope: string
+  roles: string[]
+  /** The session; only in a user's token. */
+  sid?: string
+  /** How far the revocation log had come before the state was read that this token was made from. */
+  rev: number
+}
+
+/** Who is calling, as the live state says at this very request. */
+export interface Principal {
+  kind: 'user' | 'client'
+  /** The user's id, or the client's for its own token. */
+  sub: string
+  clientId: string
+  sid: string | null
+  /** Token ∩ live client ∩ live roles. */
+  scopes: string[]
+  roles: string[]
+  token: AccessTokenClaims
+}
+
+/** From where a request came. */
+export interface Origin {
+  address: string | null
+  userAgent: string | null
+}

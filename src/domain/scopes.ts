@@ -1,0 +1,73 @@
+import { OAuthError } from './errors.ts'
+import { ADMIN_ROLE, type Client, type Role, type Scope } from './model.ts'
+import type { Store } from './ports.ts'
+
+/** The resource that Latchkey's own API is; its identifier on the wire (`aud`, `resource`) is the issuer. */
+export const OWN_RESOURCE = 'latchkey'
+
+export const BUILT_IN_SCOPES: Scope[] = [
+  { name: 'profile', description: 'See and change your own profile', resourceId: OWN_RESOURCE },
+  { name: 'users:read', description: 'See every user', resourceId: OWN_RESOURCE }
+]
+
+export const BUILT_IN_ROLES: Role[] = [
+  { name: ADMIN_ROLE, description: 'May do everything', scopes: BUILT_IN_SCOPES.map((scope) => scope.name) },
+  { name: 'user', description: 'May see and change the own profile', scopes: ['profile'] }
+]
+
+const SCOPE_TOKEN = /^[\x21\x23-\x5b\x5d-\x7e]+$/
+
+/** The scope-tokens of a `scope` parameter, each once (RFC 6749 §3.3). @throws OAuthError invalid_scope */
+export function parseScope(text: string): string[] {
+  const names = text.split(' ').filter((name) => name !== '')
+  if (text.length > 1024 || names.length > 50)
+    throw new OAuthError('invalid_scope', 'The scope is longer than 1024 characters or 50 items')
+  if (!names.every((name) => SCOPE_TOKEN.test(name)))
+    throw new OAuthError('invalid_scope', 'The scope holds a character that is not allowed')
+  return [...new Set(names)]
+}
+
+export const intersect = (names: string[], ...allowed: string[][]): string[] =>
+  names.filter((name) => allowed.every((list) => list.includes(name)))
+
+/** The scopes and the audience of a token, decided for every grant at this one place. */
+export function createScopes({ store, issuer }: { store: Store; issuer: string }) {
+  const identifier = (resourceId: string) => (resourceId === OWN_RESOURCE ? issuer : resourceId)
+
+  return {
+    list: () => store.scopes.list(),
+
+    /**
+     * Granted = requested ∩ the grant's ∩ client ∩ the user's roles ∩ resource. What is registered but not allowed is
+     * left out; what is not registered is refused.
+     * @param request  `scope` and `resource` as sent; without `scope` the client's default is meant (RFC 6749 §3.3)
+     * @param limits   `user` is null for a client's own token
+     * @throws OAuthError invalid_scope, invalid_target (RFC 8707 §2)
+     */
+    async narrow(
+      request: { scope: string | undefined; resources: string[] },
+      limits: { grant: string[]; client: Client; user: string[] | null }
+    ): Promise<{ scopes: string[]; aud: string }> {
+      const requested = request.scope === undefined ? limits.client.defaultScopes : parseScope(request.scope)
+      const registered = await store.scopes.find(requested)
+      if (registered.length < requested.length)
+        throw new OAuthError('invalid_scope', 'A requested scope is not registered')
+
+      const [aud, ...more] = [
+        ...new Set(
+          request.resources.length > 0 ? request.resources : registered.map((scope) => identifier(scope.resourceId))
+        )
+      ]
+      if (more.length > 0)
+        throw new OAuthError('invalid_target', 'A token is for one resource: name one, or scopes of one')
+      if (request.resources.length > 0 && aud !== issuer)
+        throw new OAuthError('invalid_target', 'The resource is not registered')
+
+      const ofResource = registered.filter((scope) => identifier(scope.resourceId) === aud).map((scope) => scope.name)
+      const scopes = intersect(requested, ofResource, limits.grant, limits.client.scopes, limits.user ?? requested)
+      if (aud === undefined || scopes.length === 0)
+        throw new OAuthError('invalid_scope', 'None of the requested scopes is allowed')
+      return { scopes, aud }
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto'
+import type { Clients } from './index.ts'
+import type { Keys } from './keys.ts'
+import type { AccessTokenClaims, Principal, Seconds } from './model.ts'
+import type { Clock, LiveState, Signer, Store } from './ports.ts'
+import { intersect } from './scopes.ts'
+
+/** How far another instance's clock may be ahead of this one. */
+const SKEW: Seconds = 5
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
+
+/** Whether the claims are those of an access token of ours, and of no other kind (RFC 9068 §2.2, RFC 8725 §3). */
+function isAccessToken(claims: Record<string, unknown>): claims is Record<string, unknown> & AccessTokenClaims {
+  const { iss, sub, aud, client_id, iat, exp, jti, scope, roles, sid, rev, nbf } = claims
+  return (
+    [iss, sub, aud, client_id, jti].every(isText) &&
+    [iat, exp, rev].every(isCount) &&
+    typeof scope === 'string' &&
+    Array.isArray(roles) &&
+    roles.every(isText) &&
+    (sid === undefined || isText(sid)) &&
+    nbf === undefined
+  )
+}
+
+export function createTokens(deps: {
+  store: Store
+  signer: Signer
+  keys: Keys
+  clients: Clients
+  clock: Clock
+  issuer: string
+  ttl: Seconds
+}) {
+  const { store, signer, keys, clients, clock, issuer, ttl } = deps
+
+  /** What the live state leaves of a genuine token; null for nothing. */
+  function judge(token: AccessTokenClaims, state: LiveState): Principal | null {
+    const { keyState, session, user, client } = state
+    const now = clock.now()
+    const sid = token.sid ?? null
+    if (keyState === null || keyState === 'retired') return null
+    if (client === null || client.disabledAt !== null || !clients.enabled(token.client_id)) return null
+
+    if (sid === null) {
+      if (token.sub !== token.client_id) return null
+    } else {
+      if (user === null || user.disabledAt !== null || session === null) return null
+      if (session.userId !== token.sub || session.clientId !== token.client_id || session.endedAt !== null) return null
+      if (now >= session.idleExpiresAt || now >= session.expiresAt) return null
+    }
+    const scopes = token.scope.split(' ')
+    return {
+      kind: sid === null ? 'client' : 'user',
+      sub: token.sub,
+      clientId: token.client_id,
+      sid,
+      scopes: intersect(scopes, client.scopes, sid === null ? scopes : (user?.scopes ?? [])),
+      roles: sid === null ? [] : (user?.roles ?? []),
+      token
+    }
+  }
+
+  return {
+    /**
+     * Signs an access token, RFC 9068.
+     * @param rev the revocation log's sequence, read before anything else that the token is made from
+     */
+    async issue(subject: {
+      sub: string
+      clientId: string
+      aud: string
+      scopes: string[]
+      roles: string[]
+      sid: string | null
+      rev: number
+    }): Promise<{ accessToken: string; expiresIn: Seconds }> {
+      const iat = Math.floor(clock.now() / 1000)
+      const claims: AccessTokenClaims = {
+        iss: issuer,
+        sub: subject.sub,
+        aud: subject.aud,
+        client_id: subject.clientId,
+        iat,
+        exp: iat + ttl,
+        jti: randomBytes(16).toString('base64url'),
+        scope: subject.scopes.join(' '),
+        roles: subject.roles,
+        ...(subject.sid === null ? {} : { sid: subject.sid }),
+        rev: subject.rev
+      }
+      return { accessToken: signer.sign(claims, await keys.signing()), expiresIn: ttl }
+    },
+
+    /**
+     * Who is calling with this token, by its signature, its claims and the state of this instant; null for every token
+     * that is not good, whatever the reason. Nothing of the answer is kept.
+     */
+    async verify(token: string): Promise<Principal | null> {
+      const verified = await signer.verify(token, keys.find)
+      if (verified === null || !isAccessToken(verified.claims)) return null
+      const claims = verified.claims
+      const now = clock.now() / 1000
+      if (claims.iss !== issuer || claims.aud !== issuer) return null
+      if (now >= claims.exp || claims.iat > now + SKEW || claims.exp <= claims.iat) return null
+      return judge(
+        claims,
+        await store.state({ kid: verified.kid, sid: claims.sid ?? null, sub: claims.sub, clientId: claims.client_id })
+      )
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import { DomainError, SetupError } from '../domain/errors.ts'
+
+const SQLITE = { busy: 5, ioerr: 10, corrupt: 11, full: 13, cantopen: 14, notadb: 26 }
+const SQLITE_UNIQUE = [1555, 2067]
+
+/** Classes of SQLSTATE that say that the server cannot serve now: connection, resources, shutdown, timeout, read-only. */
+const UNAVAILABLE_STATE = /^(08|53|57|58|25006|40)/
+const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)/
+/** What the driver throws without a code. */
+const UNAVAILABLE_MESSAGE = /timeout|Connection terminated|not queryable|connection error/i
+
+function translate(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof DomainError || error instanceof SetupError) return error
+  const { errcode, code = '' } = error as { errcode?: number; code?: string }
+  const unavailable = () =>
+    new DomainError('unavailable', 'The database is not available', { retryAfter: 1, cause: error })
+  const conflict = () => new DomainError('conflict', 'The value is taken', { cause: error })
+
+  if (errcode !== undefined) {
+    if (SQLITE_UNIQUE.includes(errcode)) return conflict()
+    const primary = errcode % 256
+    if (primary === SQLITE.notadb || primary === SQLITE.corrupt)
+      return new SetupError('the database is damaged or is no database', { cause: error })
+    return [SQLITE.busy, SQLITE.ioerr, SQLITE.full, SQLITE.cantopen].includes(primary) ? unavailable() : error
+  }
+  if (code === '23505') return conflict()
+  if (UNAVAILABLE_STATE.test(code) || UNAVAILABLE_CODE.test(code)) return unavailable()
+  return code === '' && UNAVAILABLE_MESSAGE.test(error.message) ? unavailable() : error
+}
+
+type Methods = Record<string, unknown>
+
+/** The same methods, two levels deep, that throw in the words of the domain what a driver throws in its own. */
+export function translateErrors<T extends object>(store: T): T {
+  const wrapped = Object.entries(store as Methods).map(([name, value]) => {
+    if (typeof value === 'function') {
+      return [
+        name,
+        async (...args: unknown[]) => {
+          try {
+            return await value(...args)
+          } catch (error) {
+            throw translate(error)
+          }
+        }
+      ]
+    }
+    return [name, typeof value === 'object' && value !== null ? translateErrors(value) : value]
+  })
+  return Object.fromEntries(wrapped) as T
+}

