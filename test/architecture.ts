@@ -29,7 +29,7 @@ const RULES: { files: RegExp; may: RegExp[] }[] = [
     files: /^src\/app\.ts$/,
     may: [/^node:/, /^fastify$/, /^@fastify\/type-provider-typebox$/, /^ajv$/, /^plugins\//, /^routes\//, /^src\//]
   },
-  { files: /^src\//, may: [/^node:/, /^[^./]/, /^src\//] }
+  { files: /^src\//, may: [/^(?!plugins\/|routes\/)/] }
 ]
 
 /** What may stand in one place only. */
