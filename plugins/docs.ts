@@ -14,8 +14,11 @@ export interface DocsOptions {
 
 const DESCRIPTION = `Self-hosted OAuth2 login for your services.
 
-Press **Authorize**, give a user name and a password, tick the scopes that you want and leave the client fields blank.
-This login by password is for Latchkey's own pages and other first-party clients only (RFC 9700 §2.4).`
+Press **Authorize**, give a user name and a password, tick the scopes that you want, leave the client fields blank and
+press **Authorize** below them. Then open an operation and press **Execute**.
+
+A login by password is for these pages and other first-party programs only (RFC 9700 §2.4). For everything else the way is
+the authorization code flow with PKCE, which this version does not have yet.`
 
 /** Swagger UI sets one style attribute; the hash allows that one and no other. */
 const CSP = [
@@ -79,10 +82,11 @@ export default fp<DocsOptions>(
         staticCSP: CSP,
         theme: { title: 'Latchkey' },
         uiConfig: {
+          layout: 'BaseLayout',
           deepLinking: true,
           displayRequestDuration: true,
-          persistAuthorization: false,
-          tryItOutEnabled: true
+          tryItOutEnabled: true,
+          defaultModelsExpandDepth: 0
         }
       })
     })

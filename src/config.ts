@@ -189,7 +189,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   if (embedded && config.sealingKey === undefined) config.sealingKeyFile ??= join(config.dataDir, 'sealing-key')
 
   const refused = new Set([...Value.Errors(Settings, config)].map(({ path }) => path.split('/')[1]))
-  for (const [name, schema] of properties.filter(([each]) => refused.has(each))) {
+  for (const [name, schema] of properties.filter(([each]) => refused.has(each) && env[variable(each)])) {
     const what = schema.secret ? 'the value' : JSON.stringify(env[variable(name)])
     problems.push(`${variable(name)}: ${what} is not allowed; allowed: ${allowed(schema)}`)
   }

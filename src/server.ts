@@ -3,6 +3,7 @@ import closeWithGrace from 'close-with-grace'
 import { buildApp, version } from './app.ts'
 import { bootstrap, type FirstStart } from './bootstrap.ts'
 import { type Config, loadConfig } from './config.ts'
+import { SetupError } from './domain/errors.ts'
 import { adminPasswordFile, removeAdminPassword } from './files.ts'
 
 /** The settings, with a free port in place of 0: the issuer must be known before the app is built. */
@@ -42,11 +43,13 @@ export async function serve(env: Record<string, string | undefined>): Promise<vo
     const first = embedded ? await bootstrap(app, config) : { seeded: false, admin: null }
     await app.auth.assertReady()
     const { admin: hasAdmin } = await app.store.bootstrapped()
+    await app.listen({ host: config.host, port: config.port }).catch((cause: Error) => {
+      throw new SetupError(cause.message, { cause })
+    })
     closeWithGrace({ logger: app.log }, async ({ err }) => {
       if (err) app.log.error({ err }, 'stopping')
       await app.close()
     })
-    await app.listen({ host: config.host, port: config.port })
 
     const toTerminal = process.stderr.isTTY === true
     process.stderr.write(greeting(config, first, hasAdmin, toTerminal))

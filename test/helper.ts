@@ -118,3 +118,18 @@ export async function build(
 export function onEachDatabase(t: Test, name: string, run: (t: Test, database: Database) => Promise<void>): void {
   for (const database of databases) t.test(`${name} (${database})`, (sub) => run(sub, database))
 }
+
+/** `METHOD /path` of every route, from the router's own tree. */
+export function routesOf(app: FastifyInstance): string[] {
+  const parents: string[] = []
+  return app
+    .printRoutes({ commonPrefix: false })
+    .split('\n')
+    .flatMap((line) => {
+      const [, indent = '', part = '', methods = ''] = /^(.*?)[├└]── (\S+) \((.*)\)$/.exec(line) ?? []
+      const depth = indent.length / 4
+      const path = (parents[depth - 1] ?? '') + part
+      parents[depth] = path
+      return methods === '' ? [] : methods.split(', ').map((method) => `${method} ${path}`)
+    })
+}

@@ -84,11 +84,10 @@ const quoted = (names: string[]): string => names.map((name) => `\`${name}\``).j
 
 function inWords({ user, scopes, roles }: Demand): string {
   const needs = [
-    ...(user ? ['a user’s token'] : []),
     ...(scopes.length > 0 ? [`the scope ${quoted(scopes)}`] : []),
     ...(roles.length > 0 ? [`the role ${quoted(roles)}`] : [])
   ]
-  return `Needs ${needs.join(', ')}.`
+  return `Needs ${user ? 'a user’s token' : 'a token'}${needs.length > 0 ? ` with ${needs.join(' and ')}` : ''}.`
 }
 
 /**

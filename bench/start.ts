@@ -1,0 +1,61 @@
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/**
+ * From `npm start` in an empty data directory: seconds to listening and to the first token, and the memory of the server
+ * when idle and ten seconds after 16 logins at once.
+ */
+const PORT = '3917'
+const ORIGIN = `http://127.0.0.1:${PORT}`
+const dataDir = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
+const started = performance.now()
+const seconds = () => ((performance.now() - started) / 1000).toFixed(2)
+
+const server = spawn('npm', ['start', '--silent'], {
+  env: { PATH: process.env.PATH, HOME: process.env.HOME, LATCHKEY_DATA_DIR: dataDir, LATCHKEY_PORT: PORT },
+  stdio: 'ignore'
+})
+
+/** Megabytes that the process of the server holds: the child of npm, which the script's `exec` turned into it. */
+function memory(): { pid: number; megabytes: number } {
+  const children = (pid: number) =>
+    readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
+  let pid = server.pid as number
+  for (let [child] = children(pid); child !== undefined; [child] = children(pid)) pid = child
+  const [, kilobytes = '0'] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+  return { pid, megabytes: Math.round(Number(kilobytes) / 1000) }
+}
+
+async function login(): Promise<number> {
+  const password = readFileSync(join(dataDir, 'admin-password'), 'utf8').trim()
+  const body = new URLSearchParams({ grant_type: 'password', username: 'admin', password })
+  const response = await fetch(`${ORIGIN}/token`, { method: 'POST', body })
+  await response.json()
+  return response.status
+}
+
+const print = (what: string, value: string) => process.stdout.write(`${what.padEnd(44)} ${value}\n`)
+try {
+  for (;;) {
+    const live = await fetch(`${ORIGIN}/health/live`).catch(() => null)
+    if (live?.ok) break
+    if (performance.now() - started > 30_000) throw new Error('it does not listen')
+    await sleep(10)
+  }
+  print('npm start to listening (bound 2 s)', `${seconds()} s`)
+  if ((await login()) !== 200) throw new Error('the login failed')
+  print('npm start to the first token (bound 10 s)', `${seconds()} s`)
+  await sleep(5000)
+  print('memory when idle (bound 140 MB)', `${memory().megabytes} MB`)
+  const statuses = await Promise.all(Array.from({ length: 16 }, login))
+  print('16 logins at once', statuses.join(' '))
+  await sleep(10_000)
+  print('memory ten seconds later (bound 150 MB)', `${memory().megabytes} MB`)
+} finally {
+  process.kill(memory().pid, 'SIGTERM')
+  await new Promise((resolve) => server.on('close', resolve))
+  rmSync(dataDir, { recursive: true, force: true })
+}

@@ -1,0 +1,130 @@
+import { mkdirSync } from 'node:fs'
+import type { Locator, Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { build, PASSWORD } from '../helper.ts'
+import { launch } from './browser.ts'
+
+const WIDE = { width: 1280, height: 1000 }
+const NARROW = { width: 390, height: 844 }
+
+/** Chromium's own line for an answer that the test expects. */
+const EXPECTED = /^Failed to load resource: the server responded with a status of 4\d\d/
+
+async function serve(t: Test): Promise<string> {
+  const { app } = await build(t)
+  return app.listen({ host: '127.0.0.1', port: 0 })
+}
+
+/** A page that fails the test when it asks another server for anything, or says anything unexpected on the console. */
+async function open(t: Test, origin: string, path: string, viewport = WIDE): Promise<Page> {
+  const page = await (await launch(t)).newPage({ viewport })
+  page.on('request', (request) => {
+    const url = request.url()
+    if (!url.startsWith('data:')) t.equal(new URL(url).origin, origin, 'no request leaves the server')
+  })
+  page.on('console', (message) => t.match(message.text(), EXPECTED, 'nothing unexpected on the console'))
+  page.on('pageerror', (error) => t.fail(error))
+  await page.goto(origin + path)
+  await page.locator('.btn.authorize').waitFor()
+  return page
+}
+
+async function picture(page: Page, name: string): Promise<void> {
+  const directory = process.env.TEST_PICTURES
+  if (directory === undefined) return
+  mkdirSync(directory, { recursive: true })
+  await page.screenshot({ path: `${directory}/${name}.png` })
+}
+
+async function fillIn(page: Page, username: string, password: string, scopes: string[]): Promise<Locator> {
+  const dialog = page.locator('.auth-container')
+  await dialog.getByLabel('username').fill(username)
+  await dialog.getByLabel('password').fill(password)
+  for (const scope of scopes) await dialog.locator(`label[for^="${scope}-"]`).first().click()
+  await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
+  return dialog
+}
+
+/** The status that an operation answers when it is tried in the page. */
+async function execute(page: Page, operation: string): Promise<string> {
+  const block = page.locator(`[id$="-${operation}"]`)
+  if ((await block.locator('.execute').count()) === 0) await block.locator('.opblock-summary-control').click()
+  const answered = page.waitForResponse((response) => /\/users/.test(response.url()))
+  await block.locator('.execute').click()
+  await answered
+  await block.locator('.live-responses-table .response-col_status').first().waitFor()
+  return (await block.locator('.live-responses-table tbody .response-col_status').first().innerText()).trim()
+}
+
+for (const [path, viewport] of [
+  ['/docs', WIDE],
+  ['/docs/', NARROW]
+] as const) {
+  t.test(`a person logs in at ${path} and calls a protected route (${viewport.width} wide)`, async (t) => {
+    const page = await open(t, await serve(t), path, viewport)
+    await picture(page, `docs-${viewport.width}`)
+    t.equal(await execute(page, 'getMe'), '401')
+
+    await page.locator('.btn.authorize').click()
+    const dialog = await fillIn(page, 'alice', 'not the password', ['profile'])
+    await dialog.locator('.errors').waitFor()
+    t.match(await dialog.locator('.errors').innerText(), 'Incorrect username or password')
+    await picture(page, `wrong-password-${viewport.width}`)
+
+    await dialog.getByLabel('password').fill(PASSWORD)
+    await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
+    await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+    await picture(page, `logged-in-${viewport.width}`)
+    await page.locator('.btn-done').click()
+
+    t.equal(await execute(page, 'getMe'), '200')
+    t.match(
+      await page.locator('[id$="-getMe"] .live-responses-table .microlight').first().innerText(),
+      '"username": "alice"'
+    )
+    await picture(page, `called-${viewport.width}`)
+    t.equal(await execute(page, 'listUsers'), '403')
+
+    await page.locator('.btn.authorize').click()
+    await page.locator('.auth-container').getByRole('button', { name: 'Remove authorization' }).click()
+    await page.locator('.btn-done').click()
+    t.equal(await execute(page, 'getMe'), '401')
+  })
+}
+
+t.test('an admin sees every user from /docs, with both scopes ticked', async (t) => {
+  const page = await open(t, await serve(t), '/docs')
+  await page.locator('.btn.authorize').click()
+  const dialog = await fillIn(page, 'admin', PASSWORD, ['profile', 'users:read'])
+  await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+  await page.locator('.btn-done').click()
+  t.equal(await execute(page, 'listUsers'), '200')
+})
+
+t.test('BR2 the pages come under a policy that lets in nothing from elsewhere', async (t) => {
+  const { inject } = await build(t)
+  for (const url of ['/docs', '/docs/', '/docs/static/swagger-ui.css']) {
+    const { statusCode, headers } = await inject({ url })
+    t.equal(statusCode, 200)
+    t.strictSame(
+      [
+        headers['content-security-policy'],
+        headers['x-content-type-options'],
+        headers['referrer-policy'],
+        headers['x-frame-options']
+      ],
+      [
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-hashes' 'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        'nosniff',
+        'no-referrer',
+        'DENY'
+      ]
+    )
+  }
+})
+
+t.test('with LATCHKEY_DOCS=false the pages are gone and the document stays', async (t) => {
+  const { inject } = await build(t, { env: { LATCHKEY_DOCS: 'false' } })
+  t.equal((await inject({ url: '/docs' })).statusCode, 404)
+  t.equal((await inject({ url: '/openapi.json' })).json().openapi, '3.1.0')
+})

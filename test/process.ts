@@ -1,0 +1,69 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createServer } from 'node:net'
+import type { Test } from 'tap'
+
+export interface Exit {
+  code: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+}
+
+export interface Running {
+  process: ChildProcess
+  /** Where it is reached. */
+  origin: string
+  /** What it has written so far. */
+  output: () => { stdout: string; stderr: string }
+  exited: Promise<Exit>
+}
+
+function launch(args: string[], env: Record<string, string>) {
+  const child = spawn(process.execPath, ['src/cli.ts', ...args], { env: { PATH: process.env.PATH, ...env } })
+  const output = { stdout: '', stderr: '' }
+  child.stdout.on('data', (chunk) => (output.stdout += chunk))
+  child.stderr.on('data', (chunk) => (output.stderr += chunk))
+  const exited = new Promise<Exit>((resolve) =>
+    child.on('close', (code, signal) => resolve({ code, signal, ...output }))
+  )
+  return { child, output, exited }
+}
+
+/** Runs a command to its end. */
+export const run = (args: string[], env: Record<string, string> = {}): Promise<Exit> => launch(args, env).exited
+
+async function freePort(): Promise<string> {
+  const probe = createServer()
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
+  const { port } = probe.address() as { port: number }
+  await new Promise((resolve) => probe.close(resolve))
+  return String(port)
+}
+
+/** Starts a server and waits until it has greeted; killed with the test. */
+export async function serve(t: Test, env: Record<string, string>): Promise<Running> {
+  const port = env.LATCHKEY_PORT ?? (await freePort())
+  const { child, output, exited } = launch(['serve'], { LATCHKEY_LOG_LEVEL: 'warn', ...env, LATCHKEY_PORT: port })
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await exited
+  })
+  const greeted = new Promise<void>((resolve) => {
+    child.stderr.on('data', () => output.stderr.endsWith('\n\n') && resolve())
+  })
+  await Promise.race([greeted, exited.then(({ stderr }) => Promise.reject(new Error(stderr)))])
+  return { process: child, origin: `http://localhost:${port}`, output: () => ({ ...output }), exited }
+}
+
+export async function login(origin: string, username: string, password: string, scope = 'profile'): Promise<string> {
+  const body = new URLSearchParams({ grant_type: 'password', username, password, scope })
+  const response = await fetch(`${origin}/token`, { method: 'POST', body })
+  const answer = (await response.json()) as { access_token: string }
+  if (response.status !== 200) throw new Error(JSON.stringify(answer))
+  return answer.access_token
+}
+
+export async function me(origin: string, token: string): Promise<{ status: number; body: Record<string, unknown> }> {
+  const response = await fetch(`${origin}/users/me`, { headers: { authorization: `Bearer ${token}` } })
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> }
+}

@@ -1,0 +1,227 @@
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import { withSettings } from '../docs/settings.ts'
+import { createDatabase, environment, PASSWORD } from './helper.ts'
+import { login, me, run, serve } from './process.ts'
+
+const ROUNDS = Math.max(1, Math.round(Number(process.env.LATCHKEY_ROUNDS ?? 30) / 10))
+
+/** The settings of a newcomer: nothing but where the data goes. */
+async function fresh(t: Test): Promise<{ LATCHKEY_DATA_DIR: string; dir: string }> {
+  const { dataDir } = await createDatabase(t, 'sqlite')
+  return { LATCHKEY_DATA_DIR: join(dataDir, 'data'), dir: join(dataDir, 'data') }
+}
+
+async function rows(url: string, sql: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  const { rows } = await client.query(sql)
+  await client.end()
+  return rows
+}
+
+t.test('a first start shows the way in, and the admin logs in with the password that it made', async (t) => {
+  const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
+  const server = await serve(t, { LATCHKEY_DATA_DIR })
+  const file = join(dir, 'admin-password')
+  t.equal(
+    server.output().stderr,
+    [
+      'Latchkey 0.1.0',
+      '',
+      `  address   ${server.origin}`,
+      `  docs      ${server.origin}/docs`,
+      '  admin     admin',
+      `  password  in ${file}`,
+      '',
+      '  Try it:',
+      `  curl -d grant_type=password -d username=admin -d password="$(cat ${file})" ${server.origin}/token`,
+      '',
+      ''
+    ].join('\n')
+  )
+  t.equal(server.output().stdout, '')
+  const { status, body } = await me(
+    server.origin,
+    await login(server.origin, 'admin', readFileSync(file, 'utf8').trim())
+  )
+  t.strictSame([status, body.username, body.roles], [200, 'admin', ['admin']])
+
+  t.equal(statSync(dir).mode & 0o777, 0o700)
+  for (const name of readdirSync(dir)) t.equal(statSync(join(dir, name)).mode & 0o777, 0o600, `${name} is its owner's`)
+})
+
+t.test('port 0 is a free port, known before the issuer is', async (t) => {
+  const { LATCHKEY_DATA_DIR } = await fresh(t)
+  const { output } = await serve(t, { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0' })
+  const [, address] = /address +(http:\/\/localhost:\d+)\n/.exec(output().stderr) ?? []
+  const metadata = await (await fetch(`${address}/.well-known/oauth-authorization-server`)).json()
+  t.match(metadata, { issuer: address, token_endpoint: `${address}/token` })
+})
+
+t.test('a second start changes nothing and shows no password', async (t) => {
+  const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
+  const first = await serve(t, { LATCHKEY_DATA_DIR })
+  const password = readFileSync(join(dir, 'admin-password'), 'utf8').trim()
+  first.process.kill('SIGTERM')
+  t.match(await first.exited, { code: 0, signal: null })
+
+  const second = await serve(t, { LATCHKEY_DATA_DIR })
+  t.notMatch(second.output().stderr, 'password')
+  t.equal((await me(second.origin, await login(second.origin, 'admin', password))).status, 200)
+})
+
+t.test('two servers started at once on one empty directory make one first start', async (t) => {
+  for (let round = 0; round < ROUNDS; round++) {
+    const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
+    const servers = await Promise.all([serve(t, { LATCHKEY_DATA_DIR }), serve(t, { LATCHKEY_DATA_DIR })])
+    const greetings = servers.filter((server) => /password/.test(server.output().stderr))
+    t.equal(greetings.length, 1, 'one of them made the admin')
+    t.strictSame(
+      readdirSync(dir)
+        .filter((name) => !/^latchkey\.db-(wal|shm)$/.test(name))
+        .sort(),
+      ['admin-password', 'latchkey.db', 'sealing-key']
+    )
+    const password = readFileSync(join(dir, 'admin-password'), 'utf8').trim()
+    const keys = await Promise.all(
+      servers.map(async ({ origin }) => (await fetch(`${origin}/.well-known/jwks.json`)).json())
+    )
+    t.equal((keys[0] as { keys: unknown[] }).keys.length, 2)
+    t.strictSame(keys[0], keys[1])
+    for (const { origin } of servers) t.equal((await me(origin, await login(origin, 'admin', password))).status, 200)
+    for (const { process: child } of servers) child.kill('SIGTERM')
+    await Promise.all(servers.map(({ exited }) => exited))
+  }
+})
+
+t.test(
+  'migrate run twice at once on an empty PostgreSQL makes one first start, and two servers share it',
+  async (t) => {
+    for (let round = 0; round < ROUNDS; round++) {
+      const database = await createDatabase(t, 'postgres')
+      const env = environment(database)
+      const exits = await Promise.all([run(['migrate'], env), run(['migrate'], env)])
+      t.strictSame(
+        exits.map(({ code }) => code),
+        [0, 0],
+        exits.map(({ stderr }) => stderr).join('\n')
+      )
+      t.equal(exits.filter(({ stderr }) => /set up anew/.test(stderr)).length, 1)
+      t.equal(exits.filter(({ stderr }) => /admin admin was made/.test(stderr)).length, 1)
+      t.strictSame(await rows(database.url, 'select state from signing_keys order by state'), [
+        { state: 'next' },
+        { state: 'signing' }
+      ])
+      t.strictSame(await rows(database.url, 'select username from users'), [{ username: 'admin' }])
+      t.equal(existsSync(join(database.dataDir, 'sealing-key')), false)
+
+      if (round > 0) continue
+      const shared = { ...env, LATCHKEY_ISSUER: 'https://id.example.com' }
+      const [one, two] = await Promise.all([serve(t, shared), serve(t, shared)])
+      const own = await login(one.origin, 'admin', PASSWORD)
+      t.equal((await me(two.origin, own)).status, 200, 'each accepts the tokens of the other')
+      t.equal((await me(one.origin, await login(two.origin, 'admin', PASSWORD))).status, 200)
+    }
+  }
+)
+
+t.test('serve on PostgreSQL changes nothing by itself and says which command helps', async (t) => {
+  const database = await createDatabase(t, 'postgres')
+  const { code, stderr } = await run(['serve'], environment(database))
+  t.strictSame([code, stderr], [1, 'the database is not set up: run "latchkey migrate"\n'])
+  t.strictSame(await rows(database.url, "select * from pg_tables where schemaname = 'public'"), [])
+})
+
+t.test(
+  'PostgreSQL without an admin serves and says so; migrate makes one as soon as the settings name it',
+  async (t) => {
+    const database = await createDatabase(t, 'postgres')
+    const { LATCHKEY_ADMIN_PASSWORD, ...env } = environment(database)
+    t.strictSame((await run(['migrate'], env)).stderr, 'the database is at version 1, set up anew\n')
+    const server = await serve(t, env)
+    t.match(server.output().stderr, 'There is no admin yet: set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate".')
+    t.strictSame(
+      (await run(['migrate'], { ...env, LATCHKEY_ADMIN_PASSWORD: PASSWORD })).stderr,
+      'the database is at version 1\nadmin admin was made\n'
+    )
+    t.equal((await me(server.origin, await login(server.origin, 'admin', PASSWORD))).status, 200)
+  }
+)
+
+t.test('F9 a missing, emptied or damaged database is never replaced by a fresh one', async (t) => {
+  const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
+  const env = { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0' }
+  t.equal((await run(['migrate'], env)).code, 0)
+  const file = join(dir, 'latchkey.db')
+  const good = readFileSync(file)
+  const refused = `the sealing key ${dir}/sealing-key is there but its database is not: put the database back, or move the key away to begin anew\n`
+
+  truncateSync(file)
+  for (const name of ['-wal', '-shm']) rmSync(file + name, { force: true })
+  t.match(await run(['serve'], env), { code: 1, stderr: refused })
+
+  rmSync(file)
+  t.match(await run(['serve'], env), { code: 1, stderr: refused })
+  t.match(await run(['migrate'], env), { code: 1, stderr: refused })
+  t.notOk(existsSync(file))
+
+  writeFileSync(file, 'this is no database, it only pretends to be one'.repeat(100))
+  t.match(await run(['serve'], env), { code: 1, stderr: 'the database is damaged or is no database\n' })
+
+  writeFileSync(file, good)
+  rmSync(join(dir, 'sealing-key'))
+  t.match(await run(['serve'], env), {
+    code: 1,
+    stderr: `the sealing key file ${dir}/sealing-key is missing: put it back from where it is kept\n`
+  })
+  t.notOk(existsSync(join(dir, 'sealing-key')))
+  writeFileSync(join(dir, 'sealing-key'), Buffer.alloc(32, 1).toString('base64'))
+  t.match(await run(['serve'], env), {
+    code: 1,
+    stderr: 'the sealing key is not the one that this database was sealed with\n'
+  })
+})
+
+t.test('wrong settings stop every command with one line for each', async (t) => {
+  const { code, stdout, stderr } = await run(['serve'], { LATCHKEY_PORT: 'http', LATCHKEY_ISSUR: 'x' })
+  t.strictSame(
+    [code, stdout, stderr],
+    [
+      1,
+      '',
+      'LATCHKEY_ISSUR is no setting; the settings are listed in docs/operations.md\n' +
+        'LATCHKEY_PORT: "http" is not allowed; allowed: an integer from 0 to 65535\n'
+    ]
+  )
+})
+
+t.test('a port that is taken is said in one line', async (t) => {
+  const { LATCHKEY_DATA_DIR } = await fresh(t)
+  const server = await serve(t, { LATCHKEY_DATA_DIR })
+  const { code, stderr } = await run(['serve'], { LATCHKEY_DATA_DIR, LATCHKEY_PORT: new URL(server.origin).port })
+  t.strictSame([code, stderr.split('\n').length], [1, 2])
+  t.match(stderr, 'EADDRINUSE')
+})
+
+t.test('help and version answer without any setting', async (t) => {
+  const [help, version, unknown] = await Promise.all([run(['--help']), run(['--version']), run(['nonsense'])])
+  t.match(help, { code: 0, stderr: '' })
+  for (const command of ['serve', 'migrate', 'openapi', 'settings']) t.match(help.stdout, command)
+  t.match(version, { code: 0, stdout: '0.1.0\n' })
+  t.match(unknown, { code: 1, stderr: /unknown command 'nonsense'/ })
+})
+
+t.test('openapi prints openapi.yaml, whatever the settings are', async (t) => {
+  const { stdout } = await run(['openapi'], { LATCHKEY_ISSUER: 'https://id.example.com/auth', LATCHKEY_DOCS: 'false' })
+  t.equal(stdout, readFileSync('openapi.yaml', 'utf8'))
+})
+
+t.test('the settings stand in docs/operations.md as the code has them: npm run settings writes them', async (t) => {
+  const page = readFileSync('docs/operations.md', 'utf8')
+  t.equal(page, withSettings(page))
+  const { stdout } = await run(['settings'])
+  t.ok(page.includes(stdout))
+})
