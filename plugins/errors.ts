@@ -170,8 +170,6 @@ export function clientErrorHandler(this: FastifyInstance, error: Error & { code?
   )
 }
 
-const pathOf = (url: string): string => url.split('?', 1)[0]?.replace(/(?<=.)\/$/, '') ?? '/'
-
 /** Gives every refusal its answer, and every route the documents of the refusals that it can give. */
 export default fp(
   async (fastify) => {
@@ -201,7 +199,7 @@ export default fp(
 
     fastify.addHook('onRequest', async (request) => {
       if (!request.is404) return
-      const url = pathOf(request.url)
+      const url = request.path
       const allow = [...methods].filter((method) => fastify.findRoute({ method: method as 'GET', url }) !== null)
       if (allow.length > 0 && !allow.includes(request.method)) throw new MethodNotAllowed(allow.sort())
     })
@@ -213,11 +211,11 @@ export default fp(
     fastify.setErrorHandler((error, request, reply) => {
       const failure = failureOf(error)
       if (failure.status >= 500) request.log.error({ err: error }, 'request failed')
-      const shape = request.routeOptions.config.errors ?? (oauthPaths.has(pathOf(request.url)) ? 'oauth' : undefined)
+      const shape = request.routeOptions.config.errors ?? (oauthPaths.has(request.path) ? 'oauth' : undefined)
       return answer(reply, failure, shape)
     })
   },
-  { name: 'errors' }
+  { name: 'errors', dependencies: ['guard-core', 'input'] }
 )
 
 /** Response schemas for refusals. */

@@ -2,6 +2,13 @@ import { isUtf8 } from 'node:buffer'
 import fp from 'fastify-plugin'
 import { DomainError } from '../src/domain/errors.ts'
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The path as it was sent, without query and without a slash at its end. */
+    readonly path: string
+  }
+}
+
 const malformed = () => new DomainError('invalid', 'The request is malformed')
 
 /** Whether every text in it, names of members too, is Unicode without NUL, so that every database can keep it. */
@@ -37,6 +44,11 @@ export default fp(
       else done(malformed())
     })
 
+    fastify.decorateRequest('path', {
+      getter() {
+        return this.url.split('?', 1)[0]?.replace(/(?<=.)\/$/, '') ?? '/'
+      }
+    })
     fastify.addHook('onRequest', async ({ url }) => {
       const start = url.indexOf('?')
       if (start !== -1 && !isFormEncoded(url.slice(start + 1))) throw malformed()

@@ -72,6 +72,7 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { na
 
   const metadata = {
     preHandler: fastify.publicAccess,
+    config: { cors: true as const },
     schema: {
       operationId: 'getMetadata',
       summary: 'Authorization server metadata',
@@ -101,6 +102,7 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { na
     '/.well-known/jwks.json',
     {
       preHandler: fastify.publicAccess,
+      config: { cors: true },
       schema: {
         operationId: 'getJwks',
         summary: 'The keys that tokens are verified with',

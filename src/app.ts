@@ -92,17 +92,15 @@ export async function buildApp(
     getSealingKey: () => getSealingKey(config)
   })
   await app.register(guard)
-  await app.register(errors)
   await app.register(input)
+  await app.register(cors, { origins: config.corsOrigins })
+  await app.register(errors)
   await app.register(docs, { version, path: new URL(issuer).pathname.replace(/\/$/, ''), pages })
 
-  await app.register(async (scope) => {
-    await scope.register(cors, { origins: config.corsOrigins })
-    await scope.register(discovery, { name, version, docs: pages, jwksMaxAge: JWKS_MAX_AGE })
-    await scope.register(async (forms) => {
-      await forms.register(formbody)
-      await forms.register(oauth)
-    })
+  await app.register(discovery, { name, version, docs: pages, jwksMaxAge: JWKS_MAX_AGE })
+  await app.register(async (forms) => {
+    await forms.register(formbody)
+    await forms.register(oauth)
   })
   await app.register(users)
   await app.register(health)
