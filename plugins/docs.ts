@@ -79,6 +79,7 @@ export default fp<DocsOptions>(
       })
       await scope.register(fastifySwaggerUi, {
         routePrefix: '/docs',
+        indexPrefix: path,
         staticCSP: CSP,
         theme: { title: 'Latchkey' },
         uiConfig: {

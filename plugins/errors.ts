@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { DomainError, OAuthError } from '../src/domain/errors.ts'
+import { DomainError, OAuthError, SetupError } from '../src/domain/errors.ts'
 import { AccessError } from '../src/guard/index.ts'
 
 declare module 'fastify' {
@@ -115,6 +115,14 @@ function failureOf(error: unknown): Failure {
       ...(error.retryAfter === undefined ? {} : { headers: { 'retry-after': String(error.retryAfter) } })
     }
   }
+  if (error instanceof SetupError) {
+    return {
+      status: 503,
+      code: 'temporarily_unavailable',
+      detail: 'The service is not ready',
+      headers: { 'retry-after': '10' }
+    }
+  }
   if (error instanceof MethodNotAllowed) {
     return { status: 405, code: 'invalid_request', detail: error.message, headers: { allow: error.allow.join(', ') } }
   }
@@ -153,15 +161,15 @@ function answer(reply: FastifyReply, failure: Failure, shape: 'oauth' | undefine
   return reply.type('application/problem+json').send(problem(failure))
 }
 
-/** For what Fastify refuses before a route is known. */
+/** For what Fastify refuses before a route is known. Its messages repeat the URL, so only the code is logged. */
 export function frameworkErrors(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  request.log.info({ err: error }, 'refused before routing')
+  request.log.info({ code: error.code }, 'refused before routing')
   answer(reply, failureOf(error), undefined)
 }
 
-/** For what Node's HTTP parser refuses: an answer by hand, then the end of the connection. */
+/** For what Node's HTTP parser refuses: an answer by hand, then the end of the connection. The error holds the bytes, so only its code is logged. */
 export function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
-  this.log.debug({ err: error }, 'refused by the HTTP parser')
+  this.log.debug({ code: error.code }, 'refused by the HTTP parser')
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   const status = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[error.code ?? ''] ?? 400
   const body = JSON.stringify(problem({ status, detail: FASTIFY_DETAIL[status] ?? '' }))

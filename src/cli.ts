@@ -53,7 +53,9 @@ sizeThreadPool()
 try {
   await program.parseAsync()
 } catch (error) {
+  const { message, stack, cause } = error as Error
   const expected = error instanceof SetupError || error instanceof DomainError
-  process.stderr.write(`${expected ? error.message : (error as Error).stack}\n`)
+  const why = error instanceof DomainError && cause instanceof Error ? ` (${cause.message})` : ''
+  process.stderr.write(`${expected ? message + why : stack}\n`)
   process.exitCode = 1
 }

@@ -28,6 +28,8 @@ function greeting(config: Config, { admin }: FirstStart, hasAdmin: boolean, toTe
     const value = toTerminal ? admin.password : `"$(cat ${file})"`
     lines.push(`  admin     ${admin.username}`, `  password  ${shown}`, '', '  Try it:')
     lines.push(`  curl -d grant_type=password -d username=${admin.username} -d password=${value} ${issuer}/token`)
+  } else if (admin !== null) {
+    lines.push(`  admin     ${admin.username}   (with the password of LATCHKEY_ADMIN_PASSWORD)`)
   } else if (!hasAdmin) {
     lines.push('', '  There is no admin yet: set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate".')
   }

@@ -1,3 +1,4 @@
+import { SetupError } from './errors.ts'
 import type { PublicKey, SigningAlg, StoredKey } from './model.ts'
 import type { Clock, Sealer, Signer, Store } from './ports.ts'
 
@@ -23,10 +24,10 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
       }
     },
 
-    /** The key that signs now. @throws SetupError when it cannot be unsealed, Error when there is none */
+    /** The key that signs now. @throws SetupError when there is none or it cannot be unsealed */
     async signing(): Promise<SigningKey> {
       const key = await store.keys.signing()
-      if (key === null) throw new Error('there is no signing key')
+      if (key === null) throw new SetupError('there is no signing key')
       if (unsealed?.kid !== key.kid) {
         unsealed = {
           kid: key.kid,

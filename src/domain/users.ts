@@ -83,8 +83,14 @@ export function createUsers({ store, hasher, clock }: { store: Store; hasher: Ha
       const matches = await hasher.verify(credentials?.passwordHash ?? null, canonical)
       if (credentials === null || !matches || credentials.user.disabledAt !== null) return null
       const { user, passwordHash } = credentials
-      if (hasher.outdated(passwordHash))
-        await store.users.replaceHash(user.id, passwordHash, await hasher.hash(canonical))
+      if (hasher.outdated(passwordHash)) {
+        try {
+          await store.users.replaceHash(user.id, passwordHash, await hasher.hash(canonical))
+        } catch (error) {
+          // Too busy now: the next login does it.
+          if (!(error instanceof DomainError)) throw error
+        }
+      }
       return credentials
     }
   }
