@@ -74,10 +74,13 @@ class MethodNotAllowed extends Error {
   }
 }
 
+/** How many things that are wrong with one request are told at most. */
+const PROBLEMS_TOLD = 50
+
 type ValidationItem = NonNullable<FastifyError['validation']>[number]
 
 function validationFailure(items: ValidationItem[], part: string): Failure {
-  const errors = items.map(({ instancePath, keyword, params, message }) => {
+  const errors = items.slice(0, PROBLEMS_TOLD).map(({ instancePath, keyword, params, message }) => {
     const key =
       (keyword === 'required' && params.missingProperty) ||
       (keyword === 'additionalProperties' && params.additionalProperty)
@@ -126,7 +129,7 @@ function failureOf(error: unknown): Failure {
   if (error instanceof MethodNotAllowed) {
     return { status: 405, code: 'invalid_request', detail: error.message, headers: { allow: error.allow.join(', ') } }
   }
-  const { validation, validationContext, statusCode = 500 } = error as Partial<FastifyError>
+  const { validation, validationContext, statusCode = 500 } = (error ?? {}) as Partial<FastifyError>
   if (validation !== undefined)
     return validationFailure(validation, validationContext === 'querystring' ? 'query' : (validationContext ?? 'body'))
   const detail = FASTIFY_DETAIL[statusCode]

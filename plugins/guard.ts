@@ -32,7 +32,7 @@ function basicCredentials(header: string): ClientCredentials | null {
   const encoded = /^basic +([\w+/-]+=*)$/i.exec(header)?.[1]
   const text = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString('utf8')
   const colon = text.indexOf(':')
-  if (colon === -1) throw refused()
+  if (colon === -1 || /\0|%00/.test(text)) throw refused()
   if (text === ':') return null
   return { ids: readings(text.slice(0, colon)), secret: text.slice(colon + 1), method: 'client_secret_basic' }
 }

@@ -4,7 +4,7 @@ import { DomainError } from '../src/domain/errors.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The path as it was sent, without query and without a slash at its end. */
+    /** The path as the router sees it: without query, percent-escapes and a slash at its end. */
     readonly path: string
   }
 }
@@ -46,7 +46,8 @@ export default fp(
 
     fastify.decorateRequest('path', {
       getter() {
-        return this.url.split('?', 1)[0]?.replace(/(?<=.)\/$/, '') ?? '/'
+        const path = this.url.split('?', 1)[0]?.replace(/(?<=.)\/$/, '') ?? '/'
+        return isFormEncoded(path) ? decodeURIComponent(path) : path
       }
     })
     fastify.addHook('onRequest', async ({ url }) => {

@@ -15,7 +15,7 @@ const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
 function isIssuer(text: string): boolean {
   const parsed = url(text)
   if (parsed === null || parsed.href.replace(/\/$/, '') !== text) return false
-  if (parsed.search !== '' || parsed.hash !== '' || parsed.username !== '' || parsed.password !== '') return false
+  if (/[?#]/.test(text) || parsed.username !== '' || parsed.password !== '') return false
   return parsed.protocol === 'https:' || (parsed.protocol === 'http:' && LOOPBACK.test(parsed.hostname))
 }
 
@@ -29,6 +29,7 @@ FormatRegistry.Set('issuer', isIssuer)
 FormatRegistry.Set('network', isNetwork)
 FormatRegistry.Set('origin', (text) => /^https?:/.test(text) && url(text)?.origin === text)
 FormatRegistry.Set('database', (text) => /^sqlite:.+/.test(text) || /^postgres(ql)?:\/\/./.test(text))
+FormatRegistry.Set('password', (text) => [...text].length >= 15 && Buffer.byteLength(text) <= 1024)
 FormatRegistry.Set('key', (text) => /^[\w+/-]{43}=?$/.test(text))
 
 /** Every setting. `allowed` says in words what the schema alone does not; a `secret` value is never repeated in a message. */
@@ -116,11 +117,10 @@ const Settings = Type.Object({
   }),
   adminPassword: Type.Optional(
     Type.String({
-      minLength: 15,
-      maxLength: 1024,
+      format: 'password',
       secret: true,
       description: 'Password of the first admin',
-      allowed: '15 to 1024 characters',
+      allowed: 'at least 15 characters, at most 1024 bytes',
       shown: 'generated on the embedded database; on PostgreSQL no admin is made'
     })
   ),
@@ -183,7 +183,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     if (setting !== undefined) values[setting.name] = parse(setting.schema, text)
   }
   const config = Value.Default(Settings, values) as Config
-  config.issuer ??= `http://localhost:${config.port}`
+  config.issuer ??= config.port === 80 ? 'http://localhost' : `http://localhost:${config.port}`
   config.databaseUrl ??= `sqlite:${join(config.dataDir, 'latchkey.db')}`
   const embedded = config.databaseUrl.startsWith('sqlite:')
   if (embedded && config.sealingKey === undefined) config.sealingKeyFile ??= join(config.dataDir, 'sealing-key')
@@ -196,7 +196,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   if (env[variable('sealingKey')] && env[variable('sealingKeyFile')]) {
     problems.push(`${variable('sealingKey')} and ${variable('sealingKeyFile')} are both set; allowed: one of them`)
   }
-  if (!embedded && config.sealingKey === undefined && config.sealingKeyFile === undefined) {
+  if (/^postgres/.test(config.databaseUrl) && config.sealingKey === undefined && config.sealingKeyFile === undefined) {
     problems.push(
       `${variable('sealingKey')} is missing; on PostgreSQL it or ${variable('sealingKeyFile')} is needed: ${allowed(Settings.properties.sealingKey)}`
     )

@@ -48,7 +48,8 @@ function readOrCreate(file: string, content: () => string): string {
 
 function toKey(text: string): Buffer {
   const key = Buffer.from(text, 'base64')
-  if (key.length !== KEY_BYTES) throw new SetupError('the sealing key is not 32 bytes in base64')
+  if (key.length !== KEY_BYTES || !/^[\w+/-]{43}=?$/.test(text))
+    throw new SetupError('the sealing key is not 32 bytes in base64')
   return key
 }
 

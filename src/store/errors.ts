@@ -24,6 +24,8 @@ function translate(error: unknown): unknown {
     return [SQLITE.busy, SQLITE.ioerr, SQLITE.full, SQLITE.cantopen].includes(primary) ? unavailable() : error
   }
   if (code === '23505') return conflict()
+  if (code === '3D000') return new SetupError('the database does not exist: create it', { cause: error })
+  if (code.startsWith('28')) return new SetupError('the database refuses the user or the password', { cause: error })
   if (UNAVAILABLE_STATE.test(code) || UNAVAILABLE_CODE.test(code)) return unavailable()
   return code === '' && UNAVAILABLE_MESSAGE.test(error.message) ? unavailable() : error
 }

@@ -36,6 +36,12 @@ const provider = {
     )
 }
 
+/** Without it Kysely takes tables of that name in any schema for its own. */
+async function currentSchema(db: Kysely<Tables>): Promise<string> {
+  const { rows } = await sql<{ name: string }>`select current_schema() as name`.execute(db)
+  return (rows[0] as { name: string }).name
+}
+
 /**
  * Opens the database at its first use; until `migrate` it makes none.
  * @param url `sqlite:<file>`, `sqlite::memory:` or `postgres://…`
@@ -54,7 +60,7 @@ export function openStore(url: string): Store {
     if (sqlite !== null && !sqlite.exists()) return null
     const { rows } = await tableNames.execute(db)
     const names = rows.map((row) => row.name).filter((name) => !name.startsWith('kysely_'))
-    if (!names.includes('schema_version')) {
+    if (!names.includes('schema_version') || !names.includes('invariants')) {
       if (names.length > 0) throw new SetupError('the database holds the tables of another program')
       return null
     }
@@ -69,7 +75,8 @@ export function openStore(url: string): Store {
     await sqlite?.create()
     const patient = sqlite === null ? new Kysely<Tables>({ dialect: openPostgres(url, { patient: true }) }) : db
     try {
-      const { error } = await new Migrator({ db: patient, provider }).migrateToLatest()
+      const place = sqlite === null ? { migrationTableSchema: await currentSchema(db) } : {}
+      const { error } = await new Migrator({ db: patient, provider, ...place }).migrateToLatest()
       if (error !== undefined) throw error
     } finally {
       if (patient !== db) await patient.destroy()

@@ -1,4 +1,4 @@
-import { type Dialect, PostgresDialect } from 'kysely'
+import { type Dialect, PostgresDialect, type PostgresPoolClient } from 'kysely'
 import pg from 'pg'
 
 const INT8 = pg.types.builtins.INT8
@@ -6,6 +6,28 @@ const INT8 = pg.types.builtins.INT8
 const types: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: 'text') =>
     oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) as pg.CustomTypesConfig['getTypeParser']
+}
+
+/** An answer of the server has an SQLSTATE; anything else leaves the connection in doubt. */
+const isAnswer = (error: unknown): boolean => /^[0-9A-Z]{5}$/.test((error as { code?: string }).code ?? '')
+
+/**
+ * A connection that once got no answer is closed instead of used again: what was sent on it may still be done, and after a
+ * `begin` that was done late everything that others send on it would be lost.
+ */
+function discardedInDoubt(client: pg.PoolClient) {
+  let inDoubt = false
+  return {
+    async query(sql: string, parameters: unknown[]) {
+      try {
+        return await client.query(sql, parameters)
+      } catch (error) {
+        inDoubt ||= !isAnswer(error)
+        throw error
+      }
+    },
+    release: () => client.release(inDoubt)
+  }
 }
 
 /**
@@ -21,7 +43,14 @@ export function openPostgres(url: string, { patient = false } = {}): Dialect {
     max: patient ? 1 : 10,
     ...(patient ? {} : { statement_timeout: 2000, query_timeout: 2500 })
   })
-  // An idle connection that breaks is replaced at the next query, which then tells the caller; without a listener it ends the process.
+  // A connection that breaks tells whoever uses it next; without listeners, for idle ones and for those in use, it ends the process.
   pool.on('error', () => {})
-  return new PostgresDialect({ pool })
+  pool.on('connect', (client) => client.on('error', () => {}))
+  return new PostgresDialect({
+    pool: {
+      options: pool.options,
+      connect: async () => discardedInDoubt(await pool.connect()) as unknown as PostgresPoolClient,
+      end: () => pool.end()
+    }
+  })
 }

@@ -12,7 +12,7 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler
 } from 'kysely'
-import { SetupError } from '../domain/errors.ts'
+import { DomainError, SetupError } from '../domain/errors.ts'
 
 const MEMORY = ':memory:'
 const BUSY_WAIT_MS = 2000
@@ -28,8 +28,7 @@ const isBusy = (error: unknown): boolean => {
  * Runs it again while another process holds the lock, for up to two seconds. The waiting is done by timers: SQLite's own
  * busy handler would stop the event loop.
  */
-async function whileBusy<T>(run: () => T): Promise<T> {
-  const deadline = performance.now() + BUSY_WAIT_MS
+async function whileBusy<T>(run: () => T, deadline = performance.now() + BUSY_WAIT_MS): Promise<T> {
   for (;;) {
     try {
       return run()
@@ -119,13 +118,18 @@ class SqliteDriver implements Driver {
     return this.#reader as Connection
   }
 
-  /** Waits for the turn to write; the result ends it. */
-  async takeTurn(): Promise<() => void> {
+  /** Waits for the turn to write, until the deadline; the result ends the turn. */
+  async takeTurn(deadline: number): Promise<() => void> {
     const before = this.#turn
-    const { promise, resolve } = Promise.withResolvers<void>()
+    const { promise, resolve: endTurn } = Promise.withResolvers<void>()
     this.#turn = promise
-    await before
-    return resolve
+    const giveUp = new AbortController()
+    const late = sleep(deadline - performance.now(), true, giveUp).catch(() => true)
+    const isLate = await Promise.race([before.then(() => false), late])
+    giveUp.abort()
+    if (!isLate) return endTurn
+    void before.then(endTurn)
+    throw new DomainError('unavailable', 'The database is not available', { retryAfter: 1 })
   }
 }
 
@@ -138,9 +142,10 @@ class SqliteConnection implements DatabaseConnection {
   }
 
   async begin(): Promise<void> {
-    const endTurn = await this.#driver.takeTurn()
+    const deadline = performance.now() + BUSY_WAIT_MS
+    const endTurn = await this.#driver.takeTurn(deadline)
     try {
-      await whileBusy(() => this.#driver.writer.run('begin immediate', []))
+      await whileBusy(() => this.#driver.writer.run('begin immediate', []), deadline)
     } catch (error) {
       endTurn()
       throw error
@@ -159,9 +164,10 @@ class SqliteConnection implements DatabaseConnection {
     const { reader, writer } = this.#driver
     if (this.#endTurn !== undefined) return writer.run(sql, parameters)
     if (reader !== writer && /^select /i.test(sql)) return whileBusy(() => reader.run(sql, parameters))
-    const endTurn = await this.#driver.takeTurn()
+    const deadline = performance.now() + BUSY_WAIT_MS
+    const endTurn = await this.#driver.takeTurn(deadline)
     try {
-      return await whileBusy(() => writer.run(sql, parameters))
+      return await whileBusy(() => writer.run(sql, parameters), deadline)
     } finally {
       endTurn()
     }
@@ -174,6 +180,11 @@ class SqliteConnection implements DatabaseConnection {
 }
 
 class TransactionalSqliteAdapter extends SqliteAdapter {
+  /** Otherwise Kysely lets in one query at a time, and reads wait behind a writer who waits. */
+  override get supportsMultipleConnections(): boolean {
+    return true
+  }
+
   override get supportsTransactionalDdl(): boolean {
     return true
   }
