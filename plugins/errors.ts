@@ -103,12 +103,7 @@ function failureOf(error: unknown): Failure {
     return { status: 400, code, detail }
   }
   if (error instanceof AccessError) {
-    return {
-      status: error.status,
-      code: 'invalid_request',
-      detail: error.message,
-      headers: { 'www-authenticate': error.challenge }
-    }
+    return { status: error.statusCode, code: 'invalid_request', detail: error.message, headers: error.headers }
   }
   if (error instanceof DomainError) {
     return {

@@ -32,9 +32,10 @@ function basicCredentials(header: string): ClientCredentials | null {
   const encoded = /^basic +([\w+/-]+=*)$/i.exec(header)?.[1]
   const text = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString('utf8')
   const colon = text.indexOf(':')
-  if (colon === -1 || /\0|%00/.test(text)) throw refused()
+  const ids = readings(text.slice(0, colon))
+  if (colon === -1 || ids.some((id) => id.includes('\0'))) throw refused()
   if (text === ':') return null
-  return { ids: readings(text.slice(0, colon)), secret: text.slice(colon + 1), method: 'client_secret_basic' }
+  return { ids, secret: text.slice(colon + 1), method: 'client_secret_basic' }
 }
 
 /** The credentials of a request, by one method only (RFC 6749 §2.3); null when it names no client. */

@@ -50,7 +50,9 @@ export default fp(
         return isFormEncoded(path) ? decodeURIComponent(path) : path
       }
     })
-    fastify.addHook('onRequest', async ({ url }) => {
+    // After the guards, which run in onRequest: whoever may not call learns nothing about the rest of the request.
+    fastify.addHook('preParsing', async ({ url, headers }) => {
+      if (headers['content-encoding'] !== undefined) throw Object.assign(new Error('compressed'), { statusCode: 415 })
       const start = url.indexOf('?')
       if (start !== -1 && !isFormEncoded(url.slice(start + 1))) throw malformed()
     })

@@ -26,6 +26,13 @@ const generate: Record<SigningAlg, () => Promise<{ publicKey: KeyObject; private
   RS256: () => generateKeyPair('rsa', { modulusLength: 2048 })
 }
 
+/** Whether a key is of the kind and strength that the algorithm asks for (RFC 7518 §3.3, §3.4; RFC 8037 §3.1). */
+function isFor(alg: SigningAlg, { asymmetricKeyType: type, asymmetricKeyDetails: details }: KeyObject): boolean {
+  if (alg === 'ES256') return type === 'ec' && details?.namedCurve === 'prime256v1'
+  if (alg === 'EdDSA') return type === 'ed25519'
+  return type === 'rsa' && (details?.modulusLength ?? 0) >= 2048
+}
+
 /** RFC 7638 §3.2: the members that make the thumbprint, in its order. */
 const THUMBPRINT_MEMBERS: Record<SigningAlg, string[]> = {
   ES256: ['crv', 'kty', 'x', 'y'],
@@ -73,19 +80,20 @@ export default fp(
     const pems = new Map<string, string>()
     const verified = new Map<string, { kid: string; claims: Record<string, unknown> }>()
 
-    function pemOf(key: PublicKey): string {
-      const known = pems.get(key.kid)
+    function pemOf({ kid, alg, publicJwk }: PublicKey): string {
+      const known = pems.get(kid)
       if (known !== undefined) return known
-      const pem = createPublicKey({ key: key.publicJwk, format: 'jwk' }).export({
-        type: 'spki',
-        format: 'pem'
-      }) as string
-      pems.set(key.kid, pem)
+      const key = createPublicKey({ key: publicJwk, format: 'jwk' })
+      if (!isFor(alg, key)) throw new Error(`the key ${kid} is not one for ${alg}`)
+      const pem = key.export({ type: 'spki', format: 'pem' }) as string
+      pems.set(kid, pem)
       return pem
     }
 
     function remember(token: string, content: { kid: string; claims: Record<string, unknown> }) {
       if (verified.size >= VERIFIED_KEPT) verified.delete(verified.keys().next().value as string)
+      Object.freeze(content.claims)
+      Object.freeze(content.claims.roles)
       verified.set(token, content)
       return content
     }
@@ -117,9 +125,10 @@ export default fp(
         if (parsed === null || key === null) return null
         if (known !== undefined) return known
         if ('alg' in parsed && parsed.alg !== key.alg) return null
+        const pem = pemOf(key)
         try {
           fastify.jwt.verify(token, {
-            key: pemOf(key),
+            key: pem,
             algorithms: [key.alg],
             ignoreExpiration: true,
             ignoreNotBefore: true

@@ -196,7 +196,12 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   if (env[variable('sealingKey')] && env[variable('sealingKeyFile')]) {
     problems.push(`${variable('sealingKey')} and ${variable('sealingKeyFile')} are both set; allowed: one of them`)
   }
-  if (/^postgres/.test(config.databaseUrl) && config.sealingKey === undefined && config.sealingKeyFile === undefined) {
+  if (
+    !embedded &&
+    !refused.has('databaseUrl') &&
+    config.sealingKey === undefined &&
+    config.sealingKeyFile === undefined
+  ) {
     problems.push(
       `${variable('sealingKey')} is missing; on PostgreSQL it or ${variable('sealingKeyFile')} is needed: ${allowed(Settings.properties.sealingKey)}`
     )

@@ -9,7 +9,8 @@ import { intersect } from './scopes.ts'
 const SKEW: Seconds = 5
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
-const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
+const isText = (value: unknown): value is string =>
+  typeof value === 'string' && value !== '' && value.isWellFormed() && !value.includes('\0')
 
 /** Whether the claims are those of an access token of ours, and of no other kind (RFC 9068 §2.2, RFC 8725 §3). */
 function isAccessToken(claims: Record<string, unknown>): claims is Record<string, unknown> & AccessTokenClaims {

@@ -3,19 +3,19 @@ export type AccessErrorCode = 'invalid_request' | 'invalid_token' | 'insufficien
 
 const STATUS = { invalid_request: 400, invalid_token: 401, insufficient_scope: 403 }
 
-/** A caller that is not let in. `message` is sent; `challenge` is the value of `WWW-Authenticate`. */
+/** A caller that is not let in. `message` is sent; status and headers are those that Fastify takes from an error. */
 export class AccessError extends Error {
-  readonly status: number
-  readonly challenge: string
+  readonly statusCode: number
+  readonly headers: { 'www-authenticate': string }
 
   /** @param scopes those that the request needs, when it is scopes that are missing */
   constructor(code: AccessErrorCode | null, message: string, scopes: string[] = []) {
     super(message)
     this.name = 'AccessError'
-    this.status = code === null ? 401 : STATUS[code]
+    this.statusCode = code === null ? 401 : STATUS[code]
     const params = ['realm="latchkey"']
     if (code !== null) params.push(`error="${code}"`, `error_description="${message}"`)
     if (scopes.length > 0) params.push(`scope="${scopes.join(' ')}"`)
-    this.challenge = `Bearer ${params.join(', ')}`
+    this.headers = { 'www-authenticate': `Bearer ${params.join(', ')}` }
   }
 }

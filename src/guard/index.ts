@@ -65,9 +65,9 @@ const isGuard = (hook: unknown): hook is Guard => typeof hook === 'function' && 
 
 /** The token of a request: only from the header, only once (RFC 6750 §2.1). @throws AccessError */
 function bearerToken(request: FastifyRequest): string {
-  const [scheme = '', token = '', ...more] = (request.headers.authorization ?? '').split(' ')
+  const [, scheme = '', token = ''] = /^(\S*)(?: +([\s\S]*))?$/.exec(request.headers.authorization ?? '') ?? []
   if (scheme.toLowerCase() !== 'bearer') throw new AccessError(null, 'Not authenticated')
-  if (token === '' || more.length > 0) throw new AccessError('invalid_token', 'Could not validate credentials')
+  if (!/^\S+$/.test(token)) throw new AccessError('invalid_token', 'Could not validate credentials')
   return token
 }
 
@@ -99,6 +99,16 @@ export default fp<GuardOptions>(
     const guard = (demand: Partial<Demand>): Guard =>
       Object.assign(async () => {}, { [DEMAND]: { user: false, scopes: [], roles: [], ...demand } })
 
+    /** Whatever status an error of `verify` holds, it is not the caller's. */
+    async function verified(token: string): Promise<Principal | null> {
+      try {
+        return await verify(token)
+      } catch (cause) {
+        const { statusCode = 500, status = 500 } = cause as { statusCode?: number; status?: number }
+        throw statusCode < 500 || status < 500 ? new Error('the token could not be checked', { cause }) : cause
+      }
+    }
+
     fastify.decorate('requireUser', () => guard({ user: true }))
     fastify.decorate('requireScope', (...scopes: string[]) => guard({ scopes }))
     fastify.decorate('requireRole', (...roles: string[]) => guard({ roles }))
@@ -119,9 +129,15 @@ export default fp<GuardOptions>(
     fastify.addHook('onRoute', function (this: FastifyInstance, route: RouteOptions) {
       const handlers = [route.preHandler ?? []].flat()
       const guards = handlers.filter(isGuard)
-      if (guards.length === 0 && this.guardOfScope !== null) guards.push(this.guardOfScope)
+      if (guards.length === 0 && this.guardOfScope !== null) {
+        guards.push(this.guardOfScope)
+        handlers.unshift(this.guardOfScope)
+      }
       if (guards.length === 0) throw new Error(`${[route.method].flat().join(', ')} ${route.url} names no guard`)
 
+      route.preHandler = handlers.filter(
+        (each) => !isGuard(each) || each[DEMAND] === null
+      ) as preHandlerAsyncHookHandler[]
       const demands = guards.flatMap((each) => each[DEMAND] ?? [])
       if (demands.length === 0) {
         route.schema = { ...route.schema, security: [] } as object
@@ -139,12 +155,9 @@ export default fp<GuardOptions>(
         security: flows.map((flow) => ({ [flow]: demand.scopes })),
         description: [description, inWords(demand)].filter(Boolean).join('\n\n')
       } as object
-      route.preHandler = handlers.filter((each) => !guards.includes(each as Guard)) as NonNullable<
-        RouteOptions['preHandler']
-      >
       route.onRequest = [
         async (request: FastifyRequest) => {
-          const principal = await verify(bearerToken(request))
+          const principal = await verified(bearerToken(request))
           if (principal === null) throw new AccessError('invalid_token', 'Could not validate credentials')
           enforce(demand, principal)
           request.principal = principal

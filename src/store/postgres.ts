@@ -16,17 +16,18 @@ const isAnswer = (error: unknown): boolean => /^[0-9A-Z]{5}$/.test((error as { c
  * `begin` that was done late everything that others send on it would be lost.
  */
 function discardedInDoubt(client: pg.PoolClient) {
-  let inDoubt = false
+  let doubt: unknown = null
   return {
     async query(sql: string, parameters: unknown[]) {
+      if (doubt !== null) throw doubt
       try {
         return await client.query(sql, parameters)
       } catch (error) {
-        inDoubt ||= !isAnswer(error)
+        if (!isAnswer(error)) doubt = error
         throw error
       }
     },
-    release: () => client.release(inDoubt)
+    release: () => client.release(doubt !== null)
   }
 }
 

@@ -1,0 +1,378 @@
+import t from 'tap'
+import { loadConfig, settingsTable } from '../src/config.ts'
+import { SetupError } from '../src/domain/errors.ts'
+import { build } from './helper.ts'
+
+const KEY = Buffer.alloc(32, 7).toString('base64')
+const POSTGRES = { LATCHKEY_DATABASE_URL: 'postgres://latchkey:secret@db/latchkey', LATCHKEY_SEALING_KEY: KEY }
+
+/** The problems that are found, a line each; none when there are none. */
+function problems(env: Record<string, string | undefined>): string[] {
+  try {
+    loadConfig(env)
+    return []
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error
+    return error.message.split('\n')
+  }
+}
+
+const DEFAULTS = {
+  host: '127.0.0.1',
+  port: 3000,
+  issuer: 'http://localhost:3000',
+  dataDir: './data',
+  databaseUrl: 'sqlite:data/latchkey.db',
+  sealingKeyFile: 'data/sealing-key',
+  accessTokenTtl: 300,
+  signingAlg: 'ES256',
+  argon2Memory: 19_456,
+  argon2Passes: 2,
+  argon2Lanes: 1,
+  adminUsername: 'admin',
+  trustedProxies: [],
+  corsOrigins: [],
+  docs: true,
+  logLevel: 'info'
+}
+
+t.test('without any variable everything has its default', async (t) => {
+  t.strictSame(loadConfig({}), DEFAULTS)
+})
+
+t.test('an empty variable is as good as none, and other programs’ variables are none of ours', async (t) => {
+  const names = settingsTable().match(/LATCHKEY_\w+/g) as string[]
+  const empty = Object.fromEntries(names.map((name) => [name, '']))
+  t.strictSame(loadConfig({ ...empty, LATCHKEY_UNKNOWN: '', LATCHKEY_GONE: undefined }), DEFAULTS)
+  t.strictSame(loadConfig({ PORT: 'x', latchkey_port: 'x', MY_LATCHKEY_PORT: 'x', NODE_ENV: 'test' }), DEFAULTS)
+})
+
+t.test('every variable is taken', async (t) => {
+  t.strictSame(
+    loadConfig({
+      LATCHKEY_HOST: '0.0.0.0',
+      LATCHKEY_PORT: '8080',
+      LATCHKEY_ISSUER: 'https://login.example.com/auth',
+      LATCHKEY_DATA_DIR: '/var/lib/latchkey',
+      LATCHKEY_DATABASE_URL: 'sqlite:/srv/latchkey.db',
+      LATCHKEY_SEALING_KEY_FILE: '/run/secrets/key',
+      LATCHKEY_ACCESS_TOKEN_TTL: '60',
+      LATCHKEY_SIGNING_ALG: 'EdDSA',
+      LATCHKEY_ARGON2_MEMORY: '65536',
+      LATCHKEY_ARGON2_PASSES: '3',
+      LATCHKEY_ARGON2_LANES: '4',
+      LATCHKEY_ADMIN_USERNAME: 'root',
+      LATCHKEY_ADMIN_PASSWORD: 'correct horse battery staple',
+      LATCHKEY_TRUSTED_PROXIES: '10.0.0.0/8, 192.0.2.1,fd00::/8',
+      LATCHKEY_CORS_ORIGINS: 'https://app.example.com,http://localhost:5173',
+      LATCHKEY_DOCS: 'false',
+      LATCHKEY_LOG_LEVEL: 'warn'
+    }),
+    {
+      host: '0.0.0.0',
+      port: 8080,
+      issuer: 'https://login.example.com/auth',
+      dataDir: '/var/lib/latchkey',
+      databaseUrl: 'sqlite:/srv/latchkey.db',
+      sealingKeyFile: '/run/secrets/key',
+      accessTokenTtl: 60,
+      signingAlg: 'EdDSA',
+      argon2Memory: 65_536,
+      argon2Passes: 3,
+      argon2Lanes: 4,
+      adminUsername: 'root',
+      adminPassword: 'correct horse battery staple',
+      trustedProxies: ['10.0.0.0/8', '192.0.2.1', 'fd00::/8'],
+      corsOrigins: ['https://app.example.com', 'http://localhost:5173'],
+      docs: false,
+      logLevel: 'warn'
+    }
+  )
+})
+
+t.test('what is not given follows from what is', async (t) => {
+  t.equal(loadConfig({ LATCHKEY_PORT: '8080' }).issuer, 'http://localhost:8080')
+  t.equal(loadConfig({ LATCHKEY_PORT: '8080', LATCHKEY_ISSUER: 'https://a.example' }).issuer, 'https://a.example')
+  const { databaseUrl, sealingKeyFile } = loadConfig({ LATCHKEY_DATA_DIR: '/srv/l' })
+  t.strictSame([databaseUrl, sealingKeyFile], ['sqlite:/srv/l/latchkey.db', '/srv/l/sealing-key'])
+  t.equal(loadConfig({ LATCHKEY_SEALING_KEY: KEY }).sealingKeyFile, undefined)
+  t.equal(loadConfig({ LATCHKEY_DATABASE_URL: 'sqlite::memory:' }).sealingKeyFile, 'data/sealing-key')
+})
+
+t.test('the issuer that follows from a port is one that may be set', async (t) => {
+  for (const port of ['0', '1', '80', '443', '3000', '65535']) {
+    const { issuer } = loadConfig({ LATCHKEY_PORT: port })
+    t.strictSame(problems({ LATCHKEY_ISSUER: issuer }), [], `${port}: ${issuer}`)
+  }
+})
+
+const KEYS = [KEY, KEY.slice(0, -1), Buffer.alloc(32, 0xfb).toString('base64url')]
+const OTHER_KEYS = [
+  'x',
+  KEY.slice(1),
+  `${KEY}=`,
+  Buffer.alloc(31).toString('base64'),
+  Buffer.alloc(33).toString('base64'),
+  '0'.repeat(64),
+  `${KEY.slice(0, -2)}!=`
+]
+
+const SETTINGS: Record<string, { allowed: string[]; refused: string[]; says: string; secret?: true }> = {
+  LATCHKEY_HOST: { allowed: ['127.0.0.1', '::', 'localhost'], refused: [], says: 'an address or a host name' },
+  LATCHKEY_PORT: {
+    allowed: ['0', '1', '65535'],
+    refused: ['65536', '-1', '1.5', '1e3', '0x10', ' 80', '80 ', 'http', '99999999999999999999', '٣'],
+    says: 'an integer from 0 to 65535'
+  },
+  LATCHKEY_ISSUER: {
+    allowed: [
+      'https://login.example.com',
+      'https://login.example.com:8443',
+      'https://example.com/a/b',
+      'http://localhost',
+      'http://localhost:3000',
+      'http://127.0.0.1:3000',
+      'http://127.9.9.9',
+      'http://[::1]:3000',
+      'http://localhost:3000/auth',
+      'https://xn--e1afmkfd.example'
+    ],
+    refused: [
+      'login.example.com',
+      'ftp://example.com',
+      'javascript:alert(1)',
+      'https://',
+      'http://example.com',
+      'http://10.0.0.1',
+      'http://localhost.example.com',
+      'http://127.0.0.1.example.com',
+      'http://sub.localhost',
+      'http://0.0.0.0:3000',
+      'https://example.com/',
+      'https://example.com/a/',
+      'https://example.com?x=1',
+      'https://example.com/a?x=1',
+      'https://example.com/a?',
+      'https://example.com#x',
+      'https://example.com/a#x',
+      'https://example.com/a#',
+      'https://user@example.com',
+      'https://user:password@example.com',
+      'https://:password@example.com',
+      'https://@example.com',
+      'https://EXAMPLE.com',
+      'https://example.com:443',
+      'https://example.com/a/../b',
+      'https://example.com/a b',
+      ' https://example.com',
+      'https://example.com\n',
+      'https://exa\tmple.com',
+      'HTTPS://example.com',
+      'https:/example.com',
+      'https:\\\\example.com'
+    ],
+    says: 'an https URL without query, fragment and trailing slash (http on a loopback host only)'
+  },
+  LATCHKEY_DATA_DIR: { allowed: ['data', '/var/lib/latchkey', '../x y'], refused: [], says: 'a path' },
+  LATCHKEY_DATABASE_URL: {
+    allowed: ['sqlite:latchkey.db', 'sqlite:/srv/latchkey.db', 'sqlite::memory:'],
+    refused: ['latchkey.db', 'sqlite:', 'postgres:', 'postgres://', 'mysql://u:p@h/d', 'SQLITE:x', 'http://h'],
+    says: 'sqlite:<file> or postgres://<user>:<password>@<host>/<database>',
+    secret: true
+  },
+  LATCHKEY_SEALING_KEY: {
+    allowed: KEYS,
+    refused: OTHER_KEYS,
+    says: '32 bytes in base64 (openssl rand -base64 32)',
+    secret: true
+  },
+  LATCHKEY_SEALING_KEY_FILE: { allowed: ['key', '/run/secrets/key'], refused: [], says: 'a path' },
+  LATCHKEY_ACCESS_TOKEN_TTL: {
+    allowed: ['1', '300', '3600'],
+    refused: ['0', '3601', '-1', '5m', '1.5'],
+    says: 'an integer from 1 to 3600 s'
+  },
+  LATCHKEY_SIGNING_ALG: {
+    allowed: ['ES256', 'EdDSA', 'RS256'],
+    refused: ['HS256', 'none', 'es256', 'ES384', 'ES256 '],
+    says: 'one of ES256, EdDSA, RS256'
+  },
+  LATCHKEY_ARGON2_MEMORY: {
+    allowed: ['7168', '19456', '4194304'],
+    refused: ['7167', '4194305', '0', '19MiB'],
+    says: 'an integer from 7168 to 4194304 KiB'
+  },
+  LATCHKEY_ARGON2_PASSES: { allowed: ['1', '20'], refused: ['0', '21'], says: 'an integer from 1 to 20' },
+  LATCHKEY_ARGON2_LANES: { allowed: ['1', '16'], refused: ['0', '17'], says: 'an integer from 1 to 16' },
+  LATCHKEY_ADMIN_USERNAME: {
+    allowed: ['a', 'x'.repeat(64), 'Ädmin'],
+    refused: ['x'.repeat(65)],
+    says: '1 to 64 characters'
+  },
+  LATCHKEY_ADMIN_PASSWORD: {
+    allowed: ['x'.repeat(15), 'x'.repeat(1024), '🔑'.repeat(15)],
+    refused: ['x'.repeat(14), 'x'.repeat(1025), '🔑'.repeat(14)],
+    says: 'at least 15 characters, at most 1024 bytes',
+    secret: true
+  },
+  LATCHKEY_TRUSTED_PROXIES: {
+    allowed: ['10.0.0.1', '10.0.0.0/8', '0.0.0.0/0', '::1', 'fd00::/128', '10.0.0.1,::1', '10.0.0.1 , ::1'],
+    refused: [
+      'true',
+      '*',
+      '10.0.0.0/33',
+      '::/129',
+      '10.0.0.0/',
+      '10.0.0.0/8/8',
+      '10.0.0',
+      'proxy.example',
+      '10.0.0.1,,::1',
+      '10.0.0.1 ::1',
+      '10.0.0.1/-1',
+      'loopback'
+    ],
+    says: 'addresses or networks (10.0.0.0/8), separated by commas'
+  },
+  LATCHKEY_CORS_ORIGINS: {
+    allowed: ['https://app.example.com', 'http://localhost:5173', 'https://a.example,https://b.example:8443'],
+    refused: [
+      '*',
+      'null',
+      'app.example.com',
+      'https://app.example.com/',
+      'https://app.example.com/x',
+      'https://APP.example.com',
+      'https://*.example.com,*',
+      'ftp://app.example.com',
+      'https://u@app.example.com',
+      'https://app.example.com:443',
+      'https://a.example,'
+    ],
+    says: 'origins (https://app.example.com), separated by commas'
+  },
+  LATCHKEY_DOCS: {
+    allowed: ['true', 'false', 'on', 'off'],
+    refused: ['yes', 'TRUE', '1', '0', 'constructor', '__proto__', 'toString'],
+    says: 'true or false'
+  },
+  LATCHKEY_LOG_LEVEL: {
+    allowed: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    refused: ['verbose', 'INFO', '30'],
+    says: 'one of fatal, error, warn, info, debug, trace, silent'
+  }
+}
+
+for (const [name, { allowed, refused, says, secret }] of Object.entries(SETTINGS)) {
+  t.test(`${name} is ${says}`, async (t) => {
+    for (const value of allowed) t.strictSame(problems({ [name]: value }), [], value)
+    for (const value of refused) {
+      const what = secret ? 'the value' : JSON.stringify(value)
+      t.strictSame(problems({ [name]: value }), [`${name}: ${what} is not allowed; allowed: ${says}`], value)
+    }
+  })
+}
+
+t.test('a password of the first admin that is allowed is one to log in with', async (t) => {
+  for (const password of ['ü'.repeat(600), '🔑'.repeat(300), 'x'.repeat(1024), `${' '.repeat(20)}é`]) {
+    const env = { LATCHKEY_ADMIN_PASSWORD: password }
+    if (problems(env).length > 0) continue
+    const { login } = await build(t, { env })
+    t.type(await login('admin', 'profile', password), 'string', password.slice(0, 5))
+  }
+})
+
+t.test('all problems are told at once, one line for each', async (t) => {
+  t.strictSame(
+    problems({
+      LATCHKEY_PORT: 'x',
+      LATCHKEY_TYPO: '1',
+      LATCHKEY_DOCS: 'maybe',
+      LATCHKEY_TRUSTED_PROXIES: 'a,b,c',
+      LATCHKEY_ADMIN_PASSWORD: 'short'
+    }).toSorted(),
+    [
+      'LATCHKEY_ADMIN_PASSWORD: the value is not allowed; allowed: at least 15 characters, at most 1024 bytes',
+      'LATCHKEY_DOCS: "maybe" is not allowed; allowed: true or false',
+      'LATCHKEY_PORT: "x" is not allowed; allowed: an integer from 0 to 65535',
+      'LATCHKEY_TRUSTED_PROXIES: "a,b,c" is not allowed; allowed: addresses or networks (10.0.0.0/8), separated by commas',
+      'LATCHKEY_TYPO is no setting; the settings are listed in docs/operations.md'
+    ]
+  )
+})
+
+t.test('a name that is no setting is refused, and its value is not repeated', async (t) => {
+  for (const name of [
+    'LATCHKEY_PASSWORD',
+    'LATCHKEY_',
+    'LATCHKEY_port',
+    'LATCHKEY_constructor',
+    'LATCHKEY___proto__'
+  ]) {
+    t.strictSame(problems({ [name]: 'hunter2' }), [
+      `${name} is no setting; the settings are listed in docs/operations.md`
+    ])
+  }
+})
+
+t.test('a secret is never repeated', async (t) => {
+  for (const env of [
+    { LATCHKEY_DATABASE_URL: 'mysql://root:hunter2@db/latchkey' },
+    { LATCHKEY_SEALING_KEY: 'hunter2' },
+    { LATCHKEY_ADMIN_PASSWORD: 'hunter2' },
+    { LATCHKEY_DATABASE_URL: 'postgres://root:hunter2@db/latchkey' },
+    { ...POSTGRES, LATCHKEY_ADMIN_PASSWORD: 'hunter2', LATCHKEY_SEALING_KEY_FILE: 'key' }
+  ]) {
+    const lines = problems(env)
+    t.ok(lines.length > 0)
+    t.notMatch(lines.join('\n'), /hunter2/)
+    t.notMatch(lines.join('\n'), new RegExp(KEY.slice(0, 20)))
+  }
+})
+
+t.test('the sealing key: on PostgreSQL always given, and never in two places', async (t) => {
+  const key = '32 bytes in base64 (openssl rand -base64 32)'
+  const { LATCHKEY_DATABASE_URL } = POSTGRES
+  t.strictSame(problems({ LATCHKEY_DATABASE_URL }), [
+    `LATCHKEY_SEALING_KEY is missing; on PostgreSQL it or LATCHKEY_SEALING_KEY_FILE is needed: ${key}`
+  ])
+  t.strictSame(problems({ LATCHKEY_DATABASE_URL, LATCHKEY_SEALING_KEY: '' }).length, 1)
+  t.equal(loadConfig(POSTGRES).sealingKeyFile, undefined)
+  t.equal(loadConfig({ ...POSTGRES, LATCHKEY_DATABASE_URL: 'postgresql://db/latchkey' }).sealingKey, KEY)
+  const fromFile = loadConfig({ LATCHKEY_DATABASE_URL, LATCHKEY_SEALING_KEY_FILE: '/run/secrets/key' })
+  t.strictSame([fromFile.sealingKey, fromFile.sealingKeyFile], [undefined, '/run/secrets/key'])
+
+  const both = ['LATCHKEY_SEALING_KEY and LATCHKEY_SEALING_KEY_FILE are both set; allowed: one of them']
+  t.strictSame(problems({ ...POSTGRES, LATCHKEY_SEALING_KEY_FILE: 'key' }), both)
+  t.strictSame(problems({ LATCHKEY_SEALING_KEY: KEY, LATCHKEY_SEALING_KEY_FILE: 'key' }), both)
+})
+
+t.test('what is loaded is nobody else’s', async (t) => {
+  const config = loadConfig({})
+  config.corsOrigins.push('https://evil.example')
+  config.trustedProxies.push('0.0.0.0/0')
+  t.strictSame(loadConfig({}), DEFAULTS)
+  t.equal(({} as { port?: number }).port, undefined)
+})
+
+t.test('the table has every setting, with what is allowed and its default', async (t) => {
+  const [head, rule, ...rows] = settingsTable().split('\n')
+  t.strictSame([head, rule], ['| Variable | What it is | Allowed | Default |', '| --- | --- | --- | --- |'])
+  t.strictSame(rows.map((row) => /^\| `(\w+)` \|/.exec(row)?.[1]).toSorted(), Object.keys(SETTINGS).toSorted())
+  for (const row of rows) {
+    const [, name = '', what, allowed, fallback] = row.split(/(?<!\\) ?\| ?/)
+    t.ok(what && fallback, name)
+    t.equal(allowed, SETTINGS[name.replaceAll('`', '')]?.says)
+  }
+  t.match(
+    rows.find((row) => row.includes('ACCESS_TOKEN_TTL')),
+    / \| `300` s \|$/
+  )
+  t.match(
+    rows.find((row) => row.includes('LATCHKEY_HOST')),
+    / \| `127.0.0.1` \|$/
+  )
+  t.match(
+    rows.find((row) => row.includes('CORS_ORIGINS')),
+    / \| none \|$/
+  )
+})

@@ -1,0 +1,124 @@
+import { createPrivateKey, createPublicKey, type KeyObject, sign as signBytes } from 'node:crypto'
+import type { Test } from 'tap'
+import { createSealer } from '../src/domain/sealing.ts'
+import type { TestApp } from './helper.ts'
+
+type Members = Record<string, unknown>
+/** A segment's content: an object is written as JSON, a text or bytes are taken as they are. */
+export type Content = Members | unknown[] | string | Buffer
+
+export const encode = (content: Content): string =>
+  (Buffer.isBuffer(content)
+    ? content
+    : Buffer.from(typeof content === 'string' ? content : JSON.stringify(content))
+  ).toString('base64url')
+
+export const decode = (segment: string): Members => JSON.parse(Buffer.from(segment, 'base64url').toString('utf8'))
+
+/** ES256 as JWS writes it (RFC 7518 §3.4). */
+export const es256 = (input: string, key: KeyObject): Buffer =>
+  signBytes('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' })
+
+export interface Forge {
+  privateKey: KeyObject
+  publicKey: KeyObject
+  /** The header of a good token. */
+  header: { alg: string; typ: string; kid: string }
+  /** The claims of a good token. */
+  claims: Members & { iat: number; exp: number; sub: string; sid: string }
+  /** A token signed with the service's own key; what is given as an object is laid over the good one, undefined takes away. */
+  token: (header?: Members, claims?: Members) => string
+  /** Any header and any payload, signed with the service's own key. */
+  signed: (header: Content, payload: Content) => string
+  /** Any two segments, as they stand, signed with the service's own key. */
+  sealed: (header: string, payload: string) => string
+}
+
+/** Everything that a thief of the signing key could do, from a good token. */
+export async function createForge({ app, env }: TestApp, good: string): Promise<Forge> {
+  const key = await app.store.keys.signing()
+  if (key === null) throw new Error('there is no signing key')
+  const sealer = createSealer(() => Buffer.from(env.LATCHKEY_SEALING_KEY as string, 'base64'))
+  const privateKey = createPrivateKey(sealer.open(key.sealedPrivateKey, `signing_keys/${key.kid}/private_key`))
+  const [first = '', second = ''] = good.split('.')
+  const header = decode(first) as Forge['header']
+  const claims = decode(second) as Forge['claims']
+  const sealed = (head: string, payload: string) =>
+    `${head}.${payload}.${es256(`${head}.${payload}`, privateKey).toString('base64url')}`
+  const signed: Forge['signed'] = (head, payload) => sealed(encode(head), encode(payload))
+  return {
+    privateKey,
+    publicKey: createPublicKey(privateKey),
+    header,
+    claims,
+    sealed,
+    signed,
+    token: (head = {}, changes = {}) => signed({ ...header, ...head }, { ...claims, ...changes })
+  }
+}
+
+/** Paths that an administrator's token opens: one's own user, and all of them. */
+export const GUARDED = ['/users/me', '/users'] as const
+
+/** One answer, with everything in it that a caller can rely on. */
+export interface Answer {
+  status: number
+  challenge: string | undefined
+  type: string | undefined
+  cache: string | undefined
+  body: unknown
+}
+
+const problem = (status: number, title: string, detail: string, challenge: string): Answer => ({
+  status,
+  challenge: `Bearer realm="latchkey"${challenge}`,
+  type: 'application/problem+json; charset=utf-8',
+  cache: 'no-store',
+  body: { type: 'about:blank', title, status, detail }
+})
+
+/** The answer to every token that is not good. */
+export const INVALID_TOKEN = problem(
+  401,
+  'Unauthorized',
+  'Could not validate credentials',
+  ', error="invalid_token", error_description="Could not validate credentials"'
+)
+
+/** The answer to a request without a token. */
+export const NOT_AUTHENTICATED = problem(401, 'Unauthorized', 'Not authenticated', '')
+
+/** The answer to a good token that does not reach. @param scope the scopes that the route asks for, when one is missing */
+export const forbidden = (scope?: string): Answer =>
+  problem(
+    403,
+    'Forbidden',
+    'Not enough permissions',
+    `, error="insufficient_scope", error_description="Not enough permissions"${scope === undefined ? '' : `, scope="${scope}"`}`
+  )
+
+export const answer = (response: Awaited<ReturnType<TestApp['inject']>>): Answer => ({
+  status: response.statusCode,
+  challenge: response.headers['www-authenticate'] as string | undefined,
+  type: response.headers['content-type'],
+  cache: response.headers['cache-control'],
+  body: response.body === '' ? '' : JSON.parse(response.body)
+})
+
+/** Each of the paths answers so to a token. */
+export async function answers(t: Test, { get }: TestApp, token: string, expected: Answer): Promise<void> {
+  for (const path of GUARDED) t.strictSame(answer(await get(path, token)), expected, path)
+}
+
+/** The token is good at each of the paths. */
+export async function accepted(t: Test, { get }: TestApp, token: string): Promise<void> {
+  for (const path of GUARDED) t.equal((await get(path, token)).statusCode, 200, path)
+}
+
+/** The process serves on. */
+export async function alive(t: Test, { inject }: TestApp): Promise<void> {
+  const started = performance.now()
+  const response = await inject({ method: 'GET', url: '/health/ready' })
+  t.strictSame([response.statusCode, response.json()], [200, { status: 'ok' }])
+  t.ok(performance.now() - started < 1000, 'within a second')
+}

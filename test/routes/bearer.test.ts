@@ -1,0 +1,406 @@
+import { connect } from 'node:net'
+import t from 'tap'
+import { DomainError } from '../../src/domain/errors.ts'
+import { accepted, alive, answer, answers, forbidden, GUARDED, INVALID_TOKEN, NOT_AUTHENTICATED } from '../forge.ts'
+import { build } from '../helper.ts'
+import { sql } from '../sql.ts'
+
+const world = await build(t, { logger: false })
+const { app, env, createUser, inject, login, get } = world
+const good = await login('admin', 'profile users:read')
+const alice = await login('alice')
+
+/** `GET` with this `Authorization`. */
+const ask = async (url: string, authorization?: string | string[]) =>
+  answer(
+    await inject({
+      method: 'GET',
+      url,
+      headers: authorization === undefined ? {} : { authorization: authorization as string }
+    })
+  )
+
+t.test('JW13 a request without a token is told which scheme to use, and no error (RFC 6750 §3.1)', async (t) => {
+  for (const path of GUARDED) t.strictSame(await ask(path), NOT_AUTHENTICATED, path)
+})
+
+const OTHER_SCHEMES = [
+  '',
+  ' ',
+  'Basic Og==',
+  `Basic ${Buffer.from('admin:correct horse battery staple').toString('base64')}`,
+  'Digest username="admin", realm="latchkey", nonce="x", uri="/users/me", response="x"',
+  `DPoP ${good}`,
+  `Token ${good}`,
+  `JWT ${good}`,
+  `Bearer: ${good}`,
+  `Bearer=${good}`,
+  `Bearer\t${good}`,
+  `Bearer,${good}`,
+  `Bearer\u00a0${good}`,
+  `Bearerer ${good}`,
+  `access_token ${good}`,
+  ` Bearer ${good}`,
+  `Basic Og==, Bearer ${good}`,
+  good
+]
+for (const authorization of OTHER_SCHEMES) {
+  t.test(`JW13 another scheme is no token: ${JSON.stringify(authorization.slice(0, 24))}`, async (t) => {
+    for (const path of GUARDED) t.strictSame(await ask(path, authorization), NOT_AUTHENTICATED, path)
+  })
+}
+
+const NO_TOKEN = [
+  'Bearer',
+  'Bearer ',
+  'Bearer  ',
+  'Bearer  x',
+  'bearer x',
+  'BEARER x',
+  'Bearer x y',
+  'Bearer ,',
+  'Bearer ='
+]
+for (const authorization of [...NO_TOKEN, 'Bearer null', 'Bearer undefined', `Bearer ${good}, Basic Og==`]) {
+  t.test(
+    `JW13 a Bearer that holds no good token is invalid: ${JSON.stringify(authorization.slice(0, 24))}`,
+    async (t) => {
+      for (const path of GUARDED) t.strictSame(await ask(path, authorization), INVALID_TOKEN, path)
+    }
+  )
+}
+
+t.test('JW13 the scheme is written in any case (RFC 9110 §11.1)', async (t) => {
+  for (const scheme of ['Bearer', 'bearer', 'BEARER', 'bEaReR']) {
+    for (const path of GUARDED) t.equal((await ask(path, `${scheme} ${good}`)).status, 200, `${scheme} at ${path}`)
+  }
+})
+
+t.test('JW13 one or more spaces stand before the token (RFC 6750 §2.1)', async (t) => {
+  for (const path of GUARDED) t.equal((await ask(path, `Bearer  ${good}`)).status, 200, path)
+})
+
+t.test('JW13 a token in the query is ignored', async (t) => {
+  for (const name of ['access_token', 'token', 'bearer_token', 'authorization', 'Authorization']) {
+    for (const path of GUARDED) t.strictSame(await ask(`${path}?${name}=${good}`), NOT_AUTHENTICATED, `${path} ${name}`)
+    t.equal((await ask(`/users/me?${name}=nonsense`, `Bearer ${good}`)).status, 200, `${name} beside a header`)
+    t.strictSame(await ask(`/users/me?${name}=${good}`, 'Bearer x'), INVALID_TOKEN, `${name} beside a bad header`)
+  }
+})
+
+t.test('JW13 a token in the body is ignored', async (t) => {
+  const bodies: [type: string, payload: string][] = [
+    ['application/x-www-form-urlencoded', `access_token=${good}`],
+    ['application/json', JSON.stringify({ access_token: good })],
+    ['application/json', JSON.stringify(good)],
+    ['text/plain', `Bearer ${good}`]
+  ]
+  for (const [type, payload] of bodies) {
+    const headers = { 'content-type': type }
+    t.strictSame(answer(await inject({ method: 'PATCH', url: '/users/me', headers, payload })), NOT_AUTHENTICATED, type)
+    for (const url of GUARDED)
+      t.strictSame(answer(await inject({ method: 'GET', url, headers, payload })), NOT_AUTHENTICATED, `${url} ${type}`)
+  }
+})
+
+t.test('JW13 a token in any other header is ignored', async (t) => {
+  const headers: Record<string, string>[] = [
+    { cookie: `access_token=${good}; token=${good}; authorization=Bearer ${good}` },
+    { 'proxy-authorization': `Bearer ${good}` },
+    { 'x-authorization': `Bearer ${good}` },
+    { 'x-forwarded-authorization': `Bearer ${good}` },
+    { 'x-access-token': good },
+    { 'x-api-key': good },
+    { 'www-authenticate': `Bearer ${good}` },
+    { 'x-forwarded-user': 'admin', 'x-remote-user': 'admin', 'remote-user': 'admin' },
+    { 'x-original-url': '/health/live', 'x-rewrite-url': '/health/live', 'x-http-method-override': 'OPTIONS' }
+  ]
+  for (const each of headers) {
+    for (const url of GUARDED)
+      t.strictSame(
+        answer(await inject({ method: 'GET', url, headers: each })),
+        NOT_AUTHENTICATED,
+        String(Object.keys(each))
+      )
+  }
+})
+
+const TWICE = {
+  status: 400,
+  challenge:
+    'Bearer realm="latchkey", error="invalid_request", error_description="The request has more than one Authorization header"',
+  type: 'application/problem+json; charset=utf-8',
+  cache: 'no-store',
+  body: {
+    type: 'about:blank',
+    title: 'Bad Request',
+    status: 400,
+    detail: 'The request has more than one Authorization header'
+  }
+}
+
+t.test('JW13 two Authorization headers are refused, whatever they hold', async (t) => {
+  const pairs = [
+    [`Bearer ${good}`, `Bearer ${good}`],
+    [`Bearer ${good}`, 'Bearer x'],
+    ['Bearer x', `Bearer ${good}`],
+    ['Basic Og==', `Bearer ${good}`],
+    [`Bearer ${good}`, 'Basic Og=='],
+    [`Bearer ${good}`, ''],
+    ['', '']
+  ]
+  for (const pair of pairs) {
+    for (const path of GUARDED) t.strictSame(await ask(path, pair), TWICE, path)
+  }
+})
+
+t.test('JW13 two Authorization lines on the wire are refused, in any case and with anything in between', async (t) => {
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as { port: number }
+  /** Sends the lines as they are; what came back, whole. */
+  const raw = (method: string, path: string, lines: string[]) =>
+    new Promise<{ status: number; headers: Map<string, string>; body: string }>((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1')
+      let text = ''
+      socket.on('data', (chunk) => (text += chunk))
+      socket.on('error', reject)
+      socket.on('end', () => {
+        const [head = '', body = ''] = text.split('\r\n\r\n')
+        const [first = '', ...rest] = head.split('\r\n')
+        const headers = rest.map((line): [string, string] => {
+          const colon = line.indexOf(':')
+          return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()]
+        })
+        resolve({ status: Number(first.split(' ')[1]), headers: new Map(headers), body })
+      })
+      socket.write(
+        [`${method} ${path} HTTP/1.1`, 'Host: localhost', 'Connection: close', ...lines, '', ''].join('\r\n')
+      )
+    })
+
+  t.equal((await raw('GET', '/users/me', [`Authorization: Bearer ${good}`])).status, 200)
+  const doubles = [
+    [`Authorization: Bearer ${good}`, `Authorization: Bearer ${good}`],
+    [`Authorization: Bearer ${good}`, 'Authorization: Bearer x'],
+    ['Authorization: Bearer x', `Authorization: Bearer ${good}`],
+    [`authorization: Bearer ${good}`, `AUTHORIZATION: Bearer ${good}`],
+    [`Authorization: Bearer ${good}`, 'Accept: */*', 'X-Other: y', 'aUTHORIZATION: Basic Og=='],
+    [`Authorization: Bearer ${good}`, 'Authorization:'],
+    ['Authorization:', 'Authorization:']
+  ]
+  for (const lines of doubles) {
+    for (const path of [...GUARDED, '/users/me?x=1']) {
+      const { status, headers, body } = await raw('GET', path, lines)
+      t.strictSame(
+        {
+          status,
+          challenge: headers.get('www-authenticate'),
+          type: headers.get('content-type'),
+          cache: headers.get('cache-control'),
+          body: JSON.parse(body)
+        },
+        TWICE,
+        lines.map((line) => line.slice(0, 25)).join(' | ')
+      )
+    }
+    t.equal((await raw('HEAD', '/users/me', lines)).status, 400)
+  }
+  const folded = await raw('GET', '/users/me', ['Authorization: Bearer', ` ${good}`])
+  t.ok([400, 401].includes(folded.status), 'a folded line is no header')
+})
+
+t.test('JW13 a missing scope is named, a missing role is not (RFC 6750 §3.1)', async (t) => {
+  t.strictSame(await ask('/users', `Bearer ${alice}`), forbidden('users:read'))
+  await sql(
+    { env },
+    `insert into roles (name, description, created_at, updated_at) values ('reader', 'Reads', 0, 0);
+     insert into role_scopes (role, scope) values ('reader', 'users:read')`
+  )
+  await createUser('bob', ['reader'])
+  t.strictSame(await ask('/users', `Bearer ${await login('bob', 'users:read')}`), forbidden())
+  t.strictSame(await ask('/users/me', `Bearer ${await login('admin', 'users:read')}`), forbidden('profile'))
+})
+
+const GARBAGE: [name: string, headers: Record<string, string>, payload: string | Buffer][] = [
+  ['broken JSON', { 'content-type': 'application/json' }, '{"email":'],
+  ['bad UTF-8', { 'content-type': 'application/json' }, Buffer.from([123, 34, 0xff, 34, 58, 49, 125])],
+  ['a member that is not allowed', { 'content-type': 'application/json' }, '{"roles":["admin"]}'],
+  ['a wrong type', { 'content-type': 'application/json' }, '{"email":1}'],
+  ['__proto__', { 'content-type': 'application/json' }, '{"__proto__":{"roles":["admin"]}}'],
+  ['an empty body', { 'content-type': 'application/json' }, ''],
+  ['another content type', { 'content-type': 'text/html' }, '<p>'],
+  ['a form', { 'content-type': 'application/x-www-form-urlencoded' }, 'email=x'],
+  ['a content type that is none', { 'content-type': 'nonsense' }, '{}'],
+  ['no content type', {}, '{}'],
+  ['17 KB', { 'content-type': 'application/json' }, `{"full_name":"${'x'.repeat(17_000)}"}`],
+  ['a length that is not true', { 'content-type': 'application/json', 'content-length': '5' }, '{}']
+]
+
+t.test('AD1 401 comes before 400, 413 and 415: nothing of the body is looked at', async (t) => {
+  const patch = (headers: Record<string, string>, payload: string | Buffer) =>
+    inject({ method: 'PATCH', url: '/users/me', headers, payload })
+  for (const [name, headers, payload] of GARBAGE) {
+    t.strictSame(answer(await patch(headers, payload)), NOT_AUTHENTICATED, `${name} without a token`)
+    t.strictSame(
+      answer(await patch({ ...headers, authorization: 'Bearer x' }, payload)),
+      INVALID_TOKEN,
+      `${name} with a bad token`
+    )
+    const { statusCode } = await patch({ ...headers, authorization: `Bearer ${good}` }, payload)
+    t.ok([400, 413, 415].includes(statusCode), `${name} with a good token: ${statusCode}`)
+  }
+})
+
+t.test('AD1 403 comes before 400, 413 and 415 too', async (t) => {
+  const authorization = `Bearer ${await login('admin', 'users:read')}`
+  for (const [name, headers, payload] of GARBAGE) {
+    const response = await inject({
+      method: 'PATCH',
+      url: '/users/me',
+      headers: { ...headers, authorization },
+      payload
+    })
+    t.strictSame(answer(response), forbidden('profile'), name)
+  }
+})
+
+const QUERIES = [
+  'limit=0',
+  'limit=x',
+  'nonsense=1',
+  'cursor=x',
+  'limit=1&limit=2',
+  'x=%ff',
+  'x=%',
+  'x=%zz',
+  'x=%00',
+  '%ff'
+]
+t.test('AD1 401 and 403 come before everything that is wrong with the query', async (t) => {
+  for (const query of QUERIES) {
+    t.strictSame(await ask(`/users?${query}`), NOT_AUTHENTICATED, `${query} without a token`)
+    t.strictSame(await ask(`/users?${query}`, 'Bearer x'), INVALID_TOKEN, `${query} with a bad token`)
+    t.strictSame(await ask(`/users?${query}`, `Bearer ${alice}`), forbidden('users:read'), `${query} without the scope`)
+    t.equal((await ask(`/users?${query}`, `Bearer ${good}`)).status, 400, `${query} with a good token`)
+  }
+})
+
+t.test('AD1 HEAD is guarded as GET is, and has no body', async (t) => {
+  const head = async (url: string, token?: string) => {
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
+    const response = await inject({ method: 'HEAD', url, headers })
+    return [response.statusCode, response.headers['www-authenticate'], response.body]
+  }
+  for (const path of GUARDED) {
+    t.strictSame(await head(path), [401, NOT_AUTHENTICATED.challenge, ''])
+    t.strictSame(await head(path, 'x'), [401, INVALID_TOKEN.challenge, ''])
+    t.strictSame(await head(path, good), [200, undefined, ''])
+  }
+  t.strictSame(await head('/users', alice), [403, forbidden('users:read').challenge, ''])
+})
+
+t.test('AD1 no spelling of a guarded path is open', async (t) => {
+  const spellings = [
+    ...[
+      '/users/',
+      '/users//',
+      '//users',
+      '/./users',
+      '/x/../users',
+      '/users;a=b',
+      '/users/me/',
+      '/users//me',
+      '//users/me'
+    ],
+    ...['/Users', '/USERS/ME', '/users/ME', '/%75sers', '/users/%6de', '/users%2Fme', '/users/me%00', '/users/me%20'],
+    ...[
+      '/users/me.json',
+      '/users/me;x',
+      '/users/./me',
+      '/users/me/..',
+      '/users?',
+      '/users/me#x',
+      '/users\\me',
+      '/users/%2e/me'
+    ],
+    ...[
+      'http://evil.example/users',
+      'http://localhost/users/me',
+      '/users/me?x',
+      '/health/../users',
+      '/docs/../users/me'
+    ]
+  ]
+  for (const url of spellings) {
+    const response = await inject({ method: 'GET', url })
+    t.ok([401, 400, 404].includes(response.statusCode), `${url}: ${response.statusCode}`)
+    if (response.statusCode === 401) t.strictSame(answer(response), NOT_AUTHENTICATED, url)
+  }
+})
+
+t.test('AD1 every guarded operation of the document answers 401 and 403 with its challenge', async (t) => {
+  const { paths = {} } = app.swagger() as unknown as {
+    paths: Record<string, Record<string, { security?: Record<string, string[]>[] }>>
+  }
+  let guarded = 0
+  for (const [path, operations] of Object.entries(paths)) {
+    for (const [method, { security = [] }] of Object.entries(operations)) {
+      if (security.length === 0) continue
+      guarded++
+      const call = async (headers: Record<string, string>) =>
+        answer(await inject({ method: method.toUpperCase() as 'GET', url: path.replace(/\{\w+\}/g, 'x'), headers }))
+      const name = `${method} ${path}`
+      t.strictSame(await call({}), NOT_AUTHENTICATED, name)
+      t.strictSame(await call({ authorization: 'Basic Og==' }), NOT_AUTHENTICATED, name)
+      t.strictSame(await call({ authorization: 'Bearer x' }), INVALID_TOKEN, name)
+      const scopes = Object.values(security[0] ?? {}).flat()
+      if (scopes.length > 0 && !scopes.includes('profile')) {
+        t.strictSame(await call({ authorization: `Bearer ${alice}` }), forbidden(scopes.join(' ')), name)
+      }
+    }
+  }
+  t.ok(guarded >= 3)
+})
+
+t.test(
+  'JW13 a failure of the check is ours: 503 when the database is away, else 500, and nothing is told',
+  async (t) => {
+    const { state } = app.store
+    const failing = async (error: Error, path: string) => {
+      app.store.state = async () => {
+        throw error
+      }
+      const response = await inject({ method: 'GET', url: path, headers: { authorization: `Bearer ${good}` } })
+      app.store.state = state
+      return { ...answer(response), retryAfter: response.headers['retry-after'] }
+    }
+    const common = { challenge: undefined, type: 'application/problem+json; charset=utf-8', cache: 'no-store' }
+    for (const path of GUARDED) {
+      const away = new DomainError('unavailable', 'The database is not available', { retryAfter: 1 })
+      t.strictSame(await failing(away, path), {
+        ...common,
+        status: 503,
+        body: {
+          type: 'about:blank',
+          title: 'Service Unavailable',
+          status: 503,
+          detail: 'The database is not available'
+        },
+        retryAfter: '1'
+      })
+      t.strictSame(await failing(new Error('relation "sessions" does not exist'), path), {
+        ...common,
+        status: 500,
+        body: { type: 'about:blank', title: 'Internal Server Error', status: 500, detail: 'The server failed' },
+        retryAfter: undefined
+      })
+    }
+  }
+)
+
+t.test('after all of this the service is alive and the good token is still good', async (t) => {
+  await accepted(t, world, good)
+  await answers(t, world, 'x', INVALID_TOKEN)
+  t.equal((await get('/users/me', alice)).statusCode, 200)
+  await alive(t, world)
+})

@@ -1,0 +1,283 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { calculateJwkThumbprint, createRemoteJWKSet, decodeProtectedHeader, type JWK, jwtVerify } from 'jose'
+import * as openid from 'openid-client'
+import t from 'tap'
+import { build, createDatabase, ISSUER, onEachDatabase, PASSWORD } from '../helper.ts'
+import { sql } from '../sql.ts'
+
+const METADATA = '/.well-known/oauth-authorization-server'
+const JWKS = '/.well-known/jwks.json'
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+const realClock = { now: Date.now }
+
+const metadataOf = (issuer: string) => ({
+  issuer,
+  token_endpoint: `${issuer}/token`,
+  jwks_uri: `${issuer}/.well-known/jwks.json`,
+  scopes_supported: ['profile', 'users:read'],
+  response_types_supported: [],
+  grant_types_supported: ['password'],
+  token_endpoint_auth_methods_supported: ['none'],
+  service_documentation: `${issuer}/docs`
+})
+
+/** For tests that leave the database as it was, but for more sessions. */
+const shared = await build(t)
+
+t.test('the metadata is complete (RFC 8414)', async (t) => {
+  const response = await shared.inject({ url: METADATA })
+  t.strictSame([response.statusCode, response.json()], [200, metadataOf(ISSUER)])
+  t.equal(response.headers['content-type'], 'application/json; charset=utf-8')
+})
+
+t.test('KS1 the metadata is true', async (t) => {
+  const metadata = (await shared.inject({ url: METADATA })).json()
+  const path = (url: string) => url.slice(metadata.issuer.length)
+  const login = (form: object) =>
+    shared.inject({
+      method: 'POST',
+      url: path(metadata.token_endpoint),
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      payload: new URLSearchParams({ username: 'admin', password: PASSWORD, ...form }).toString()
+    })
+  const grantTypes = [
+    'authorization_code',
+    'client_credentials',
+    'refresh_token',
+    'password',
+    'urn:ietf:params:oauth:grant-type:device_code'
+  ]
+  for (const grant_type of grantTypes) {
+    const { error } = (await login({ grant_type })).json()
+    t.equal(error !== 'unsupported_grant_type', metadata.grant_types_supported.includes(grant_type), grant_type)
+  }
+  for (const scope of [...metadata.scopes_supported, 'openid', 'email']) {
+    const { error } = (await login({ grant_type: 'password', scope })).json()
+    t.equal(error !== 'invalid_scope', metadata.scopes_supported.includes(scope), scope)
+  }
+  t.equal((await login({ grant_type: 'password', client_id: 'docs' })).statusCode, 200, 'auth method none')
+  t.equal((await shared.inject({ url: path(metadata.jwks_uri) })).statusCode, 200)
+  t.match((await shared.inject({ url: path(metadata.service_documentation) })).statusCode, /^(200|302)$/)
+})
+
+t.test('the metadata names every scope that is registered', async (t) => {
+  await sql(shared, "insert into scopes (name, description, resource_id) values ('orders:read', '', 'latchkey')")
+  const { scopes_supported } = (await shared.inject({ url: METADATA })).json()
+  t.strictSame(scopes_supported, ['orders:read', 'profile', 'users:read'])
+  await sql(shared, "delete from scopes where name = 'orders:read'")
+  t.strictSame((await shared.inject({ url: METADATA })).json(), metadataOf(ISSUER))
+})
+
+t.test('an issuer with a path has its metadata where RFC 8414 section 3.1 says', async (t) => {
+  for (const issuer of ['https://id.example.com/auth', 'https://example.com:8443/a/b']) {
+    const { inject, login } = await build(t, { env: { LATCHKEY_ISSUER: issuer } })
+    const path = new URL(issuer).pathname
+    const response = await inject({ url: METADATA + path })
+    t.strictSame([response.statusCode, response.json()], [200, metadataOf(issuer)])
+    t.strictSame((await inject({ url: METADATA })).json(), metadataOf(issuer), 'for a proxy that takes the path away')
+    t.equal((await inject({ url: `${METADATA}${path}x` })).statusCode, 404)
+    t.equal((await inject({ url: `${METADATA}/other` })).statusCode, 404)
+    t.equal((await inject({ url: '/' })).json().links.metadata, `${new URL(issuer).origin}${METADATA}${path}`)
+    t.equal(JSON.parse(atob((await login('alice')).split('.')[1] ?? '')).iss, issuer)
+  }
+})
+
+t.test('the issuer and all links come from the settings, never from the request', async (t) => {
+  const headers = {
+    host: 'evil.example',
+    'x-forwarded-host': 'evil.example',
+    'x-forwarded-proto': 'https',
+    'x-forwarded-prefix': '/evil',
+    forwarded: 'host=evil.example;proto=https'
+  }
+  for (const url of ['/', METADATA, JWKS]) {
+    const response = await shared.inject({ url, headers })
+    t.strictSame(response.json(), (await shared.inject({ url })).json())
+    t.notMatch(response.body, 'evil')
+  }
+})
+
+t.test('GET / says who is there and where everything is', async (t) => {
+  const response = await shared.inject({ url: '/' })
+  const links = {
+    self: ISSUER,
+    docs: `${ISSUER}/docs`,
+    openapi: `${ISSUER}/openapi.json`,
+    token: `${ISSUER}/token`,
+    metadata: `${ISSUER}${METADATA}`,
+    jwks: `${ISSUER}${JWKS}`,
+    health: `${ISSUER}/health/ready`
+  }
+  t.strictSame([response.statusCode, response.json()], [200, { name: 'latchkey', version, links }])
+
+  for (const [name, link] of Object.entries(links)) {
+    const { statusCode } = await shared.inject({ url: link.slice(ISSUER.length) || '/' })
+    if (name === 'token') t.equal(statusCode, 405)
+    else t.match(statusCode, /^(200|302)$/, name)
+  }
+})
+
+t.test('LATCHKEY_DOCS=false takes the pages out of all links, and leaves /openapi.json', async (t) => {
+  const { inject } = await build(t, { env: { LATCHKEY_DOCS: 'false' } })
+  const { service_documentation: _, ...metadata } = metadataOf(ISSUER)
+  t.strictSame((await inject({ url: METADATA })).json(), metadata)
+  const { links } = (await inject({ url: '/' })).json()
+  t.notOk('docs' in links)
+  t.equal(links.openapi, `${ISSUER}/openapi.json`)
+  t.equal((await inject({ url: '/openapi.json' })).statusCode, 200)
+  t.equal((await inject({ url: '/docs' })).statusCode, 404)
+})
+
+t.test('what anyone may read takes GET and HEAD only', async (t) => {
+  for (const url of ['/', METADATA, JWKS, '/openapi.json']) {
+    t.equal((await shared.inject({ method: 'HEAD', url })).statusCode, 200)
+    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'] as const) {
+      const response = await shared.inject({ method, url })
+      t.strictSame(
+        [response.statusCode, response.headers.allow, response.headers['content-type'], response.json()],
+        [
+          405,
+          'GET, HEAD',
+          'application/problem+json; charset=utf-8',
+          {
+            type: 'about:blank',
+            title: 'Method Not Allowed',
+            status: 405,
+            detail: 'The method is not allowed here'
+          }
+        ],
+        `${method} ${url}`
+      )
+    }
+  }
+})
+
+const MEMBERS = {
+  ES256: { kty: 'EC', crv: 'P-256', own: ['crv', 'x', 'y'] },
+  EdDSA: { kty: 'OKP', crv: 'Ed25519', own: ['crv', 'x'] },
+  RS256: { kty: 'RSA', crv: undefined, own: ['e', 'n'] }
+}
+
+for (const [alg, { kty, crv, own }] of Object.entries(MEMBERS)) {
+  t.test(`KS1 KS2 the JWKS holds two keys for ${alg}, of public members only`, async (t) => {
+    const app = await build(t, { env: { LATCHKEY_SIGNING_ALG: alg } })
+    const response = await app.inject({ url: JWKS })
+    t.equal(response.statusCode, 200)
+    t.equal(response.headers['content-type'], 'application/json; charset=utf-8')
+    t.equal(response.headers['cache-control'], 'public, max-age=300')
+    const { keys, ...others } = response.json() as { keys: JWK[] }
+    t.strictSame(others, {})
+    t.equal(keys.length, 2)
+    for (const key of keys) {
+      t.strictSame(Object.keys(key).sort(), [...own, 'alg', 'kid', 'kty', 'use'].sort())
+      t.strictSame([key.kty, key.crv, key.alg, key.use], [kty, crv, alg, 'sig'])
+      t.equal(key.kid, await calculateJwkThumbprint(key), 'named by its thumbprint (RFC 7638)')
+      if (alg === 'RS256') t.equal(Buffer.from(key.n ?? '', 'base64url').length, 256, '2048 bits')
+    }
+    const [one, two] = keys
+    for (const name of ['kid', alg === 'RS256' ? 'n' : 'x'] as const) t.not(one?.[name], two?.[name])
+
+    const states = await sql<{ kid: string; state: string }>(app, 'select kid, state from signing_keys order by state')
+    t.strictSame(
+      states.map(({ state }) => state),
+      ['next', 'signing']
+    )
+    t.strictSame(keys.map(({ kid }) => kid).sort(), states.map(({ kid }) => kid).sort())
+    t.strictSame(decodeProtectedHeader(await app.login('alice')), { alg, typ: 'at+jwt', kid: states[1]?.kid })
+
+    const kept = await sql<{ sealed_private_key: string; public_jwk: string }>(app, 'select * from signing_keys')
+    for (const row of kept) {
+      t.match(row.sealed_private_key, /^[\w-]{11}\.[\w-]{16}\.[\w-]{80,}$/, 'the private part is sealed')
+      t.strictSame(Object.keys(JSON.parse(row.public_jwk)).sort(), [...own, 'kty'].sort())
+    }
+  })
+}
+
+onEachDatabase(t, 'KS2 a key is published until it is retired, and verifies as long', async (t, database) => {
+  const app = await build(t, { database })
+  const kids = async () => (await app.inject({ url: JWKS })).json().keys.map(({ kid }: JWK) => kid)
+  const me = async (jwt: string) => (await app.get('/users/me', jwt)).statusCode
+  const jwt = await app.login('alice')
+  const { kid: first } = decodeProtectedHeader(jwt)
+  const [next] = (await kids()).filter((kid: string) => kid !== first)
+
+  await sql(app, "update signing_keys set state = 'verifying' where state = 'signing'")
+  await sql(app, "update signing_keys set state = 'signing' where state = 'next'")
+  t.strictSame((await kids()).sort(), [first, next].sort())
+  t.equal(decodeProtectedHeader(await app.login('alice')).kid, next)
+  t.equal(await me(jwt), 200)
+
+  await sql(app, "update signing_keys set state = 'retired' where kid = $1", String(first))
+  t.strictSame(await kids(), [next])
+  t.equal(await me(jwt), 401)
+  t.equal(await me(await app.login('alice')), 200)
+})
+
+t.test('KS3 a dump of the database holds no password, no token and no private key', async (t) => {
+  const at = await createDatabase(t, 'sqlite')
+  const app = await build(t, { at })
+  const jwt = await app.login('alice')
+  const dump = readFileSync(`${at.dataDir}/latchkey.db`).toString('latin1')
+  const log = readFileSync(`${at.dataDir}/latchkey.db-wal`).toString('latin1')
+  const signature = jwt.split('.')[2] ?? ''
+  const secrets = [PASSWORD, 'PRIVATE KEY', jwt, signature, createHash('sha256').update(jwt).digest('base64url')]
+  for (const secret of [...secrets, createHash('sha256').update(jwt).digest('hex')]) {
+    t.notOk((dump + log).includes(secret))
+  }
+  t.ok((dump + log).includes('$argon2id$'), 'the dump is one')
+})
+
+/** A port that was free a moment ago: the issuer must be known before the app is built. */
+async function freePort(): Promise<number> {
+  const probe = createServer()
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
+  const { port } = probe.address() as AddressInfo
+  await new Promise((resolve) => probe.close(resolve))
+  return port
+}
+
+for (const alg of ['ES256', 'EdDSA', 'RS256']) {
+  t.test(`openid-client logs in by the metadata, and jose verifies the ${alg} token by the JWKS`, async (t) => {
+    const port = await freePort()
+    const issuer = `http://127.0.0.1:${port}`
+    const { app } = await build(t, { env: { LATCHKEY_ISSUER: issuer, LATCHKEY_SIGNING_ALG: alg }, clock: realClock })
+    await app.listen({ host: '127.0.0.1', port })
+
+    const config = await openid.discovery(new URL(issuer), 'docs', undefined, openid.None(), {
+      algorithm: 'oauth2',
+      execute: [openid.allowInsecureRequests]
+    })
+    const { supportsPKCE: _, ...metadata } = config.serverMetadata()
+    t.strictSame({ ...metadata }, metadataOf(issuer))
+
+    const login = { username: 'alice', password: PASSWORD, scope: 'profile' }
+    const tokens = await openid.genericGrantRequest(config, 'password', login)
+    t.strictSame([tokens.token_type, tokens.expires_in, tokens.scope], ['bearer', 300, 'profile'])
+
+    const jwks = createRemoteJWKSet(new URL(config.serverMetadata().jwks_uri ?? ''))
+    const verified = await jwtVerify(tokens.access_token, jwks, { typ: 'at+jwt', issuer, audience: issuer })
+    t.equal(verified.protectedHeader.alg, alg)
+    t.strictSame([verified.payload.client_id, verified.payload.scope], ['docs', 'profile'])
+
+    const me = await openid.fetchProtectedResource(config, tokens.access_token, new URL(`${issuer}/users/me`), 'GET')
+    const user = (await me.json()) as { id: string; username: string }
+    t.strictSame([me.status, user.username, user.id], [200, 'alice', verified.payload.sub])
+
+    const wrong = openid.genericGrantRequest(config, 'password', { ...login, password: 'wrong' })
+    await t.rejects(wrong, { name: 'ResponseBodyError', error: 'invalid_grant', status: 400 })
+  })
+}
+
+t.test('openid-client finds an issuer with a path', async (t) => {
+  const port = await freePort()
+  const issuer = `http://127.0.0.1:${port}/auth`
+  const { app } = await build(t, { env: { LATCHKEY_ISSUER: issuer }, clock: realClock })
+  await app.listen({ host: '127.0.0.1', port })
+  const config = await openid.discovery(new URL(issuer), 'docs', undefined, openid.None(), {
+    algorithm: 'oauth2',
+    execute: [openid.allowInsecureRequests]
+  })
+  t.equal(config.serverMetadata().token_endpoint, `${issuer}/token`)
+})

@@ -1,0 +1,382 @@
+import argon2 from 'argon2'
+import t, { type Test } from 'tap'
+import { build, createDatabase, onEachDatabase, PASSWORD, type TestApp } from '../helper.ts'
+import { sql } from '../sql.ts'
+
+const FORM = 'application/x-www-form-urlencoded'
+const REFUSED = [400, { error: 'invalid_grant', error_description: 'Incorrect username or password' }]
+
+type Response = Awaited<ReturnType<TestApp['token']>>
+const answer = (response: Response) => [response.statusCode, response.json()]
+
+/** A login of `alice` unless it is told otherwise. */
+const login = ({ token }: Pick<TestApp, 'token'>, username = 'alice', password = PASSWORD) =>
+  token({ grant_type: 'password', username, password })
+
+/** What is hashed and verified from now to the end of the test: the hashes that were verified, how often was hashed. */
+function spy(t: Test) {
+  const verifications = t.capture(argon2, 'verify', argon2.verify)
+  const hashings = t.capture(argon2, 'hash', argon2.hash)
+  return () => ({ verified: verifications().map(({ args }) => args[0]), hashed: hashings().length })
+}
+
+const parametersOf = (hash: string) => hash.split('$').slice(1, 4).join('$')
+const CURRENT = 'argon2id$v=19$m=7168,t=1,p=1'
+
+const hashOf = async (app: TestApp, username: string): Promise<string> => {
+  const [row] = await sql<{ password_hash: string }>(
+    app,
+    'select password_hash from credentials join users on users.id = user_id where username_key = $1',
+    username
+  )
+  return row?.password_hash ?? ''
+}
+const sessionsOf = async (app: TestApp) => (await sql(app, 'select id from sessions')).length
+const disable = (app: TestApp, username: string) =>
+  sql(app, 'update users set disabled_at = $1 where username_key = $2', app.clock.now(), username)
+
+/** For tests that leave the database as it was, but for more users and sessions. */
+const shared = { sqlite: await build(t), postgres: await build(t, { database: 'postgres' }) }
+const app = shared.sqlite
+const createUser = (username: string, password: string) =>
+  app.app.auth.users.create({ username, password, roles: ['user'] })
+
+onEachDatabase(t, 'PW1 unknown, wrong and disabled get one identical answer', async (t, database) => {
+  const app = shared[database]
+  const before = await sessionsOf(app)
+  await app.createUser('bob')
+  await disable(app, 'bob')
+  const { date: _, ...headers } = (await login(app, 'nobody')).headers
+  t.equal(headers['content-type'], 'application/json; charset=utf-8')
+  t.equal(headers['cache-control'], 'no-store')
+  t.notOk('www-authenticate' in headers)
+
+  const logins: [what: string, username: string, password: string][] = [
+    ['unknown', 'nobody', PASSWORD],
+    ['unknown and wrong', 'nobody', 'wrong'],
+    ['wrong', 'alice', 'wrong'],
+    ['wrong, of an admin', 'admin', 'wrong'],
+    ['disabled', 'bob', PASSWORD],
+    ['disabled and wrong', 'bob', 'wrong'],
+    ['name with a space', 'alice ', PASSWORD],
+    ['name of a pattern', '%', PASSWORD],
+    ['name and a quote', "alice'--", PASSWORD],
+    ['name that is an id', (await app.app.store.users.list({ after: null, limit: 1 }))[0]?.id ?? '', PASSWORD],
+    ['a very long name', 'a'.repeat(15_000), PASSWORD]
+  ]
+  for (const [what, username, password] of logins) {
+    const response = await login(app, username, password)
+    const { date: _, ...others } = response.headers
+    t.strictSame([...answer(response), others], [...REFUSED, headers], what)
+  }
+  t.equal(await sessionsOf(app), before)
+})
+
+t.test('PW2 every login does exactly one verification with the current parameters', async (t) => {
+  await app.createUser('bill')
+  await disable(app, 'bill')
+  const logins: [what: string, username: string, password: string, status: number][] = [
+    ['unknown', 'nobody', PASSWORD, 400],
+    ['unknown and wrong', 'nobody', 'wrong', 400],
+    ['wrong', 'alice', 'wrong', 400],
+    ['disabled', 'bill', PASSWORD, 400],
+    ['disabled and wrong', 'bill', 'wrong', 400],
+    ['right', 'alice', PASSWORD, 200]
+  ]
+  const since = spy(t)
+  for (const [what, username, password, status] of logins) {
+    t.equal((await login(app, username, password)).statusCode, status, what)
+    const { verified, hashed } = since()
+    t.strictSame([verified.map(parametersOf), hashed], [[CURRENT], 0], what)
+  }
+})
+
+t.test('PW2 a request that is refused for its form does no verification', async (t) => {
+  const since = spy(t)
+  const forms = [
+    'username=alice',
+    `password=${PASSWORD}`,
+    'username=alice&password=%zz',
+    'username=alice&password=x&password=y'
+  ]
+  for (const form of forms) {
+    t.equal((await app.token(`grant_type=password&${form}`)).statusCode, 400)
+    t.strictSame(since(), { verified: [], hashed: 0 }, form)
+  }
+  t.equal((await app.token(`grant_type=password&username=alice&password=x&client_id=nobody`)).statusCode, 401)
+  t.strictSame(since(), { verified: [], hashed: 0 }, 'an unknown client')
+})
+
+t.test('PW6 NFC and NFD of a password are equal', async (t) => {
+  const password = 'Zoë’s crème brûlée, 각하'
+  const forms = [password.normalize('NFC'), password.normalize('NFD')] as const
+  t.not(forms[0], forms[1])
+  for (const [index, typed] of forms.entries()) {
+    await createUser(`zoe${index}`, typed)
+    for (const again of forms) t.equal((await login(app, `zoe${index}`, again)).statusCode, 200)
+  }
+})
+
+t.test('PW6 spaces, case and look-alikes in a password are significant', async (t) => {
+  const password = ' Two words, 1 fi²sh '
+  await createUser('spacey', password)
+  t.equal((await login(app, 'spacey', password)).statusCode, 200)
+  const others = [
+    password.trim(),
+    password.trimEnd(),
+    password.trimStart(),
+    password.replace('Two words', 'Two  words'),
+    password.replace('Two words', 'Two\twords'),
+    password.replaceAll(' ', ''),
+    password.toLowerCase(),
+    password.toUpperCase(),
+    password.replace('²', '2'),
+    password.replace('fi', 'ﬁ'),
+    `${password}\u200b`,
+    password.slice(0, -1),
+    `${password} `
+  ]
+  for (const other of others) t.strictSame(answer(await login(app, 'spacey', other)), REFUSED, JSON.stringify(other))
+})
+
+t.test('PW6 plus and percent in a form are what form-encoding says', async (t) => {
+  await createUser('plus', 'a+b c%20d&e=f, quite long')
+  t.equal((await login(app, 'plus', 'a+b c%20d&e=f, quite long')).statusCode, 200)
+  const raw = 'grant_type=password&username=plus&password=a%2Bb+c%2520d%26e=f,%20quite+long'
+  t.equal((await app.token(raw)).statusCode, 200)
+  t.strictSame(answer(await app.token(raw.replace('%2B', '+'))), REFUSED)
+})
+
+t.test('PW8 every way to write a username is the same user', async (t) => {
+  await app.createUser('Zoë')
+  for (const username of ['Zoë', 'zoë', 'ZOË', 'ZOË'.normalize('NFD'), 'zoë'.normalize('NFD')]) {
+    t.equal((await login(app, username)).statusCode, 200, encodeURIComponent(username))
+  }
+  for (const username of ['zoe', ' zoë', 'zoë ', 'zo\u00ebb']) {
+    t.strictSame(answer(await login(app, username)), REFUSED, encodeURIComponent(username))
+  }
+})
+
+onEachDatabase(t, 'PW7 what is no form-encoded UTF-8 without NUL is refused: invalid_request', async (t, database) => {
+  const app = shared[database]
+  const since = spy(t)
+  const bytes = (hex: string) => Buffer.from(hex, 'hex')
+  const broken: [what: string, value: string | Buffer][] = [
+    ['a percent sign alone', '%'],
+    ['a percent sign and one digit', '%4'],
+    ['no hex digits', '%zz'],
+    ['an escape as of JavaScript', '%u0041'],
+    ['an encoded byte that is never UTF-8', '%ff'],
+    ['an encoded sequence that is cut', '%e2%82'],
+    ['an encoded overlong form', '%c0%af'],
+    ['an encoded overlong NUL', '%c0%80'],
+    ['an encoded high surrogate', '%ed%a0%80'],
+    ['an encoded low surrogate', '%ed%b0%80'],
+    ['an encoded pair of surrogates', '%ed%a0%bd%ed%b4%91'],
+    ['an encoded code point after the last', '%f4%90%80%80'],
+    ['an encoded NUL', '%00'],
+    ['an encoded NUL in the middle', 'a%00b'],
+    ['a byte that is never UTF-8', bytes('ff')],
+    ['a sequence that is cut', bytes('e282')],
+    ['an overlong NUL', bytes('c080')],
+    ['a surrogate', bytes('eda080')],
+    ['Latin-1', Buffer.from('é', 'latin1')],
+    ['NUL', bytes('00')]
+  ]
+  const good = {
+    username: 'alice',
+    password: encodeURIComponent(PASSWORD),
+    scope: 'profile',
+    client_id: 'docs',
+    x: 'y'
+  }
+  for (const [what, value] of broken) {
+    for (const name of Object.keys(good)) {
+      const before = Object.entries({ grant_type: 'password', ...good, [name]: '' }).filter(([key]) => key !== name)
+      const start = `${before.map((pair) => pair.join('=')).join('&')}&${name}=`
+      const payload = Buffer.concat([Buffer.from(start), Buffer.from(value as string)])
+      const response = await app.inject({ method: 'POST', url: '/token', headers: { 'content-type': FORM }, payload })
+      t.strictSame(
+        [response.statusCode, response.json().error, Object.keys(response.json())],
+        [400, 'invalid_request', ['error', 'error_description']],
+        `${what} in ${name}`
+      )
+    }
+    const payload = Buffer.concat([Buffer.from('grant_type=password&username=alice&'), Buffer.from(value as string)])
+    const response = await app.inject({ method: 'POST', url: '/token', headers: { 'content-type': FORM }, payload })
+    t.strictSame([response.statusCode, response.json().error], [400, 'invalid_request'], `${what} in a name`)
+  }
+  t.strictSame(since(), { verified: [], hashed: 0 }, 'none came as far as a verification')
+})
+
+t.test('PW7 broken passwords are not one and the same', async (t) => {
+  // Both would be U+FFFD for a lenient decoder.
+  await createUser('replacement', '\ufffd'.repeat(20))
+  t.equal((await login(app, 'replacement', '\ufffd'.repeat(20))).statusCode, 200)
+  for (const broken of ['%ff', '%fe', '%ed%a0%80']) {
+    const response = await app.token(`grant_type=password&username=replacement&password=${broken.repeat(20)}`)
+    t.equal(response.json().error, 'invalid_request', broken)
+  }
+})
+
+t.test('PW4 a password of up to 1024 bytes counts in full, a longer one is refused: invalid_request', async (t) => {
+  const since = spy(t)
+  const longest = 'p'.repeat(1024)
+  await createUser('longest', longest)
+  since()
+  t.equal((await login(app, 'longest', longest)).statusCode, 200)
+  t.strictSame(answer(await login(app, 'longest', longest.slice(0, -1))), REFUSED)
+  t.strictSame(answer(await login(app, 'longest', `${longest.slice(0, -1)}q`)), REFUSED)
+  t.equal(since().verified.length, 3)
+
+  const tooLong = [400, { error: 'invalid_request', error_description: 'A password has at most 1024 bytes' }]
+  for (const username of ['longest', 'nobody']) {
+    for (const password of [`${longest}p`, '€'.repeat(342), '🔑'.repeat(257), 'p'.repeat(15_000)]) {
+      t.strictSame(answer(await login(app, username, password)), tooLong, `${username}: ${password.length} units`)
+    }
+  }
+  t.strictSame(since(), { verified: [], hashed: 0 }, 'and not verified')
+})
+
+t.test('PW4 the bytes of a password are counted in the form that is hashed', async (t) => {
+  const password = 'é'.repeat(512).normalize('NFC')
+  await createUser('accents', password)
+  t.equal(Buffer.byteLength(password.normalize('NFD')), 1536)
+  t.equal((await login(app, 'accents', password.normalize('NFD'))).statusCode, 200)
+})
+
+onEachDatabase(t, 'PW9 a hash with old parameters is upgraded at a login, and only then', async (t, database) => {
+  const at = await createDatabase(t, database)
+  const old = await build(t, { at })
+  const now = await build(t, { at, env: { LATCHKEY_ARGON2_PASSES: '2', LATCHKEY_ARGON2_MEMORY: '8192' } })
+  const before = await hashOf(old, 'alice')
+  t.equal(parametersOf(before), CURRENT)
+
+  t.strictSame(answer(await login(now, 'alice', 'wrong')), REFUSED)
+  await disable(now, 'admin')
+  t.strictSame(answer(await login(now, 'admin')), REFUSED)
+  t.equal(await hashOf(now, 'alice'), before, 'a wrong password upgrades nothing')
+  t.equal(parametersOf(await hashOf(now, 'admin')), CURRENT, 'nor does a disabled user')
+
+  const since = spy(t)
+  t.equal((await login(now)).statusCode, 200)
+  t.strictSame(since(), { verified: [before], hashed: 1 })
+  const after = await hashOf(now, 'alice')
+  t.equal(parametersOf(after), 'argon2id$v=19$m=8192,t=2,p=1')
+
+  t.equal((await login(now)).statusCode, 200)
+  t.strictSame(since(), { verified: [after], hashed: 0 }, 'the next login finds nothing to do')
+  t.strictSame(answer(await login(now, 'alice', 'wrong')), REFUSED)
+  t.equal((await login(old)).statusCode, 200, 'an instance with the old parameters still takes it')
+})
+
+t.test('PW9 logins at the same time upgrade a hash without harm', async (t) => {
+  const at = await createDatabase(t, 'sqlite')
+  await build(t, { at })
+  const app = await build(t, { at, env: { LATCHKEY_ARGON2_PASSES: '2' } })
+  const responses = await Promise.all([1, 2, 3, 4].map(() => login(app)))
+  t.strictSame(
+    responses.map(({ statusCode }) => statusCode),
+    [200, 200, 200, 200]
+  )
+  t.equal((await login(app)).statusCode, 200)
+})
+
+onEachDatabase(t, 'PW9 an upgrade does not bring back a password that was replaced meanwhile', async (t, database) => {
+  const at = await createDatabase(t, database)
+  const old = await build(t, { at })
+  const replacement = await old.app.hasher.hash('quite another password')
+  const app = await build(t, { at, env: { LATCHKEY_ARGON2_PASSES: '2' } })
+  const { hash } = argon2
+  t.capture(argon2, 'hash', async (...args: Parameters<typeof hash>) => {
+    const [{ id } = { id: '' }] = await sql<{ id: string }>(app, "select id from users where username_key = 'alice'")
+    await sql(app, 'update credentials set password_hash = $1 where user_id = $2', replacement, id)
+    await sql(app, 'update users set auth_version = auth_version + 1 where id = $1', id)
+    return hash(...args)
+  })
+  t.strictSame(answer(await login(app)), REFUSED)
+  t.equal(await hashOf(app, 'alice'), replacement)
+  t.equal(await sessionsOf(app), 0)
+})
+
+/** A login during which that happens: while the password is verified, or just before the session is opened. */
+async function loginMeanwhile(
+  { app, token }: TestApp,
+  moment: 'verify' | 'open',
+  username: string,
+  happen: () => unknown
+) {
+  const { verify } = app.hasher
+  const { open } = app.store.sessions
+  app.hasher.verify = async (...args) => {
+    const matches = await verify(...args)
+    if (moment === 'verify') await happen()
+    return matches
+  }
+  app.store.sessions.open = async (...args) => {
+    if (moment === 'open') await happen()
+    return open(...args)
+  }
+  const response = await login({ token }, username)
+  Object.assign(app.hasher, { verify })
+  Object.assign(app.store.sessions, { open })
+  return response
+}
+
+onEachDatabase(
+  t,
+  'SC5 a login under way when the user is disabled or changed opens no session',
+  async (t, database) => {
+    const app = shared[database]
+    const before = await sessionsOf(app)
+    const changes: [what: string, text: string][] = [
+      ['disabled', 'update users set disabled_at = 1 where username_key = $1'],
+      ['disabled with a new version', 'update users set disabled_at = 1, auth_version = 2 where username_key = $1'],
+      ['given a new password', 'update users set auth_version = auth_version + 1 where username_key = $1'],
+      ['disabled and enabled again', 'update users set auth_version = auth_version + 2 where username_key = $1']
+    ]
+    for (const [index, [what, text]] of changes.entries()) {
+      for (const moment of ['verify', 'open'] as const) {
+        const username = `user-${index}-${moment}`
+        await app.createUser(username)
+        const response = await loginMeanwhile(app, moment, username, () => sql(app, text, username))
+        t.strictSame(answer(response), REFUSED, `${what}, at ${moment}`)
+      }
+    }
+    t.equal(await sessionsOf(app), before)
+  }
+)
+
+onEachDatabase(t, 'SC5 SC6 a login under way when user or client go away opens no session', async (t, database) => {
+  const app = shared[database]
+  const before = await sessionsOf(app)
+  const changes = [
+    ["delete from users where username_key = 'erin'", () => app.createUser('erin')],
+    ['update clients set disabled_at = 1', () => sql(app, 'update clients set disabled_at = null')]
+  ] as const
+  await app.createUser('erin')
+  for (const [text, restore] of changes) {
+    for (const moment of ['verify', 'open'] as const) {
+      const response = await loginMeanwhile(app, moment, 'erin', () => sql(app, text))
+      t.ok(response.statusCode === 400 || response.statusCode === 401, `${text}, at ${moment}`)
+      t.strictSame(Object.keys(response.json()), ['error', 'error_description'])
+      await restore()
+    }
+  }
+  t.equal(await sessionsOf(app), before)
+  t.equal((await login(app, 'erin')).statusCode, 200)
+})
+
+onEachDatabase(t, 'SC5 a disabled user cannot log in, and a token from before is dead', async (t, database) => {
+  const app = shared[database]
+  await app.createUser('dora')
+  const jwt = await app.login('dora')
+  t.equal((await app.get('/users/me', jwt)).statusCode, 200)
+  await disable(app, 'dora')
+  t.strictSame(answer(await login(app, 'dora')), REFUSED)
+  const response = await app.get('/users/me', jwt)
+  t.strictSame(
+    [response.statusCode, response.headers['www-authenticate']],
+    [401, 'Bearer realm="latchkey", error="invalid_token", error_description="Could not validate credentials"']
+  )
+})

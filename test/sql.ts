@@ -1,0 +1,34 @@
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
+import pg from 'pg'
+import type { TestApp } from './helper.ts'
+
+/** Straight to the app's database, for states that no API makes: one statement, or several without values; `$1` is the first of `values`. */
+export async function sql<Row = Record<string, unknown>>(
+  { env }: Pick<TestApp, 'env'>,
+  text: string,
+  ...values: SQLInputValue[]
+): Promise<Row[]> {
+  const url = env.LATCHKEY_DATABASE_URL as string
+  if (url.startsWith('sqlite:')) {
+    const database = new DatabaseSync(url.slice('sqlite:'.length), { timeout: 2000 })
+    try {
+      if (text.trim().includes(';')) {
+        database.exec(text)
+        return []
+      }
+      return database
+        .prepare(text.replaceAll('$', '?'))
+        .all(...values)
+        .map((row) => ({ ...row }) as Row)
+    } finally {
+      database.close()
+    }
+  }
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    return (await client.query(text, values)).rows as Row[]
+  } finally {
+    await client.end()
+  }
+}

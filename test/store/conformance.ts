@@ -1,0 +1,733 @@
+import { randomUUIDv7 } from 'node:crypto'
+import type { Test } from 'tap'
+import { DomainError, type DomainErrorCode, SetupError } from '../../src/domain/errors.ts'
+import type { Client, Session, StoredKey, User } from '../../src/domain/model.ts'
+import type { NewUser, Seed, Store } from '../../src/domain/ports.ts'
+import type { Open, Opened } from './open.ts'
+
+/** How often a race is run; those that need a database each time, less. */
+const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 50)
+const DATABASES = Math.ceil(ROUNDS / 50)
+
+const NOW = Date.UTC(2026, 0, 1, 12)
+
+const CLIENT: Client = {
+  id: 'app',
+  name: 'An app',
+  grantTypes: ['password', 'refresh_token'],
+  scopes: ['profile', 'things:read'],
+  defaultScopes: ['profile'],
+  sessionIdleTtl: 3600,
+  sessionAbsoluteTtl: 86_400,
+  disabledAt: null
+}
+
+const key = (kid: string, state: StoredKey['state'], createdAt: number): StoredKey => ({
+  kid,
+  alg: 'ES256',
+  publicJwk: { crv: 'P-256', kty: 'EC', x: `${kid}-x`, y: `${kid}-y` },
+  state,
+  sealedPrivateKey: `sealed ${kid}`,
+  createdAt
+})
+
+const KEYS = {
+  signing: key('signing', 'signing', NOW - 2000),
+  next: key('next', 'next', NOW - 1000),
+  verifying: key('verifying', 'verifying', NOW - 3000),
+  retired: key('retired', 'retired', NOW - 4000)
+}
+
+const SEED: Seed = {
+  now: NOW,
+  resources: [
+    { id: 'latchkey', name: 'Latchkey' },
+    { id: 'https://things.example', name: 'Things' }
+  ],
+  scopes: [
+    { name: 'profile', description: 'See yourself', resourceId: 'latchkey' },
+    { name: 'users:read', description: 'See everybody', resourceId: 'latchkey' },
+    { name: 'things:read', description: 'See things', resourceId: 'https://things.example' }
+  ],
+  roles: [
+    { name: 'admin', description: 'May do everything', scopes: ['profile', 'users:read', 'things:read'] },
+    { name: 'user', description: 'May do little', scopes: ['profile'] },
+    { name: 'reader', description: 'May see things', scopes: ['things:read', 'profile'] },
+    { name: 'nobody', description: 'May do nothing', scopes: [] }
+  ],
+  clients: [
+    CLIENT,
+    { ...CLIENT, id: 'off', disabledAt: NOW },
+    { ...CLIENT, id: 'bare', scopes: [], defaultScopes: [], grantTypes: [] }
+  ],
+  keys: [KEYS.signing, KEYS.next, KEYS.verifying, KEYS.retired],
+  sealed: [{ name: 'canary', value: 'sealed canary' }]
+}
+
+let names = 0
+/** A name that no other test uses. */
+const unique = (text: string): string => `${text}${++names}`
+
+const newUser = (username: string, more: Partial<NewUser> = {}): NewUser => ({
+  id: randomUUIDv7(),
+  username,
+  usernameKey: username.toLowerCase(),
+  email: null,
+  emailKey: null,
+  fullName: null,
+  roles: [],
+  passwordHash: `hash of ${username}`,
+  now: NOW,
+  ...more
+})
+
+const withEmail = (username: string, email: string): NewUser =>
+  newUser(username, { email, emailKey: email.toLowerCase() })
+
+const asUser = (user: NewUser): User => ({
+  id: user.id,
+  username: user.username,
+  email: user.email,
+  fullName: user.fullName,
+  disabledAt: null,
+  roles: user.roles,
+  createdAt: user.now,
+  updatedAt: user.now
+})
+
+const newSession = (userId: string, more: Partial<Session> = {}): Session => ({
+  id: randomUUIDv7(),
+  userId,
+  clientId: CLIENT.id,
+  scopes: ['profile', 'things:read'],
+  amr: ['pwd', 'otp'],
+  authAt: NOW - 1,
+  createdAt: NOW,
+  idleExpiresAt: NOW + 3_600_000,
+  expiresAt: NOW + 86_400_000,
+  address: '203.0.113.7',
+  userAgent: 'test/1',
+  ...more
+})
+
+const refusedAs = (code: DomainErrorCode) => ({ constructor: DomainError, code })
+
+/** What of many calls became, in numbers. */
+async function outcomes(calls: Promise<unknown>[]): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {}
+  for (const result of await Promise.allSettled(calls)) {
+    const name = result.status === 'fulfilled' ? 'done' : ((result.reason as DomainError).code ?? String(result.reason))
+    counts[name] = (counts[name] ?? 0) + 1
+  }
+  return counts
+}
+
+/** What every database must do: each method of the port and each sentence of its contract. */
+export function conformance(t: Test, open: Open): void {
+  async function migrated(t: Test): Promise<Opened> {
+    const opened = await open(t, false)
+    await opened.store.migrate()
+    return opened
+  }
+
+  async function seed(opened: Opened): Promise<Opened> {
+    await opened.store.migrate()
+    await opened.store.bootstrap(SEED, null)
+    return opened
+  }
+
+  async function withAlice(opened: Opened): Promise<Opened & { alice: NewUser }> {
+    const alice = newUser(unique('Alice'), { roles: ['reader', 'user'] })
+    await opened.store.users.create(alice)
+    return { ...opened, alice }
+  }
+
+  /** A database of its own with the seed and one user. */
+  const seeded = async (t: Test) => withAlice(await seed(await open(t, false)))
+
+  /** One more user in the database of all tests that change nothing but their own users. */
+  let common: Promise<Opened> | undefined
+  const shared = async () => withAlice(await (common ??= open(t, true).then(seed)))
+
+  const others = (opened: Opened, count: number): Store[] => Array.from({ length: count }, () => opened.another())
+
+  t.test('an empty database has no schema', async (t) => {
+    const { store } = await open(t, false)
+    t.equal(await store.schema(), null)
+    t.equal(await store.schema(), null)
+  })
+
+  t.test('migrate brings an empty database to the version of the program', async (t) => {
+    const { store, another } = await migrated(t)
+    t.ok(Number.isInteger(store.version) && store.version > 0)
+    const schema = await store.schema()
+    t.equal(schema?.version, store.version)
+    t.ok((schema?.compatibleFrom as number) >= 1 && (schema?.compatibleFrom as number) <= store.version)
+    t.strictSame(await another().schema(), schema)
+  })
+
+  t.test('migrate changes nothing where all is done', async (t) => {
+    const { store, another, alice } = await seeded(t)
+    const before = await store.schema()
+    await store.migrate()
+    await another().migrate()
+    t.strictSame(await store.schema(), before)
+    t.strictSame(await store.users.get(alice.id), asUser({ ...alice }))
+  })
+
+  t.test('of concurrent migrations one does it and the others find it done', async (t) => {
+    for (let round = 0; round < 2 * DATABASES; round++) {
+      const opened = await open(t, false)
+      const stores = others(opened, 5)
+      t.strictSame(await outcomes([...stores, stores[0] as Store].map((store) => store.migrate())), { done: 6 })
+      t.equal((await opened.store.schema())?.version, opened.store.version)
+      t.strictSame(await opened.store.bootstrapped(), { seeded: false, admin: false })
+      t.strictSame(await opened.sql('select name, version from invariants'), [{ name: 'bootstrap', version: 0 }])
+    }
+  })
+
+  t.test('the tables of another program are refused and left alone', async (t) => {
+    const { store, sql } = await open(t, false)
+    await sql('create table guests (name text)', "insert into guests values ('bob')")
+    await t.rejects(store.schema(), SetupError)
+    await t.rejects(store.migrate(), SetupError)
+    t.strictSame(await sql('select * from guests'), [{ name: 'bob' }])
+    await t.rejects(sql('select * from invariants'), 'nothing of ours was put beside them')
+  })
+
+  t.test('a schema_version of another program is refused too', async (t) => {
+    const { store, sql } = await open(t, false)
+    await sql('create table schema_version (installed_rank integer)', 'insert into schema_version values (1)')
+    await t.rejects(store.schema(), SetupError)
+    await t.rejects(store.migrate(), SetupError)
+  })
+
+  t.test('a schema without its version is refused', async (t) => {
+    const { store, sql } = await migrated(t)
+    await sql('delete from schema_version')
+    await t.rejects(store.schema(), SetupError)
+    await t.rejects(store.migrate(), SetupError)
+  })
+
+  t.test('a newer schema is told and not touched', async (t) => {
+    const { store, sql } = await migrated(t)
+    await sql('update schema_version set version = 99, compatible_from = 98')
+    t.strictSame(await store.schema(), { version: 99, compatibleFrom: 98 })
+    await store.migrate()
+    t.strictSame(await store.schema(), { version: 99, compatibleFrom: 98 })
+  })
+
+  t.test('bootstrap puts in seed and admin, once', async (t) => {
+    const { store, another } = await migrated(t)
+    const admin = newUser('Admin', { roles: ['admin'] })
+    t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
+    t.strictSame(await store.bootstrap(SEED, admin), { seeded: true, adminCreated: true })
+    t.strictSame(await another().bootstrapped(), { seeded: true, admin: true })
+    t.strictSame(await store.users.list({ after: null, limit: 10 }), [asUser(admin)])
+
+    const other = { ...SEED, sealed: [{ name: 'other', value: 'other' }] }
+    t.strictSame(await another().bootstrap(other, newUser('second', { roles: ['admin'] })), {
+      seeded: false,
+      adminCreated: false
+    })
+    t.equal(await store.sealed.get('other'), null)
+    t.strictSame(await store.users.list({ after: null, limit: 10 }), [asUser(admin)])
+  })
+
+  t.test('bootstrap makes an admin later when there is none', async (t) => {
+    const { store } = await seeded(t)
+    t.strictSame(await store.bootstrapped(), { seeded: true, admin: false })
+    const admin = newUser('admin', { roles: ['admin'] })
+    t.strictSame(await store.bootstrap(SEED, admin), { seeded: false, adminCreated: true })
+    t.strictSame(await store.bootstrap(SEED, newUser('second', { roles: ['admin'] })), {
+      seeded: false,
+      adminCreated: false
+    })
+    t.strictSame(await store.bootstrapped(), { seeded: true, admin: true })
+    t.strictSame(await store.users.get(admin.id), asUser(admin))
+  })
+
+  for (const [what, name] of [
+    ['the same name', () => 'admin'],
+    ['another name', (index: number) => `admin${index}`]
+  ] as const) {
+    t.test(`of eight first starts with ${what} at once one seeds and one makes the admin`, async (t) => {
+      for (let round = 0; round < DATABASES; round++) {
+        const opened = await migrated(t)
+        const results = await Promise.all(
+          others(opened, 8).map((store, index) => store.bootstrap(SEED, newUser(name(index), { roles: ['admin'] })))
+        )
+        t.equal(results.filter((result) => result.seeded).length, 1)
+        t.equal(results.filter((result) => result.adminCreated).length, 1)
+        t.equal((await opened.store.users.list({ after: null, limit: 100 })).length, 1)
+        t.equal((await opened.store.keys.list()).length, 3)
+      }
+    })
+  }
+
+  t.test('of eight later starts at once one makes the admin', async (t) => {
+    for (let round = 0; round < DATABASES; round++) {
+      const opened = await migrated(t)
+      await opened.store.bootstrap(SEED, null)
+      const results = await Promise.all(
+        others(opened, 8).map((store, index) => store.bootstrap(SEED, newUser(`admin${index}`, { roles: ['admin'] })))
+      )
+      t.equal(results.filter((result) => result.seeded).length, 0)
+      t.equal(results.filter((result) => result.adminCreated).length, 1)
+      t.equal((await opened.store.users.list({ after: null, limit: 100 })).length, 1)
+    }
+  })
+
+  t.test('a bootstrap that fails leaves nothing', async (t) => {
+    const { store } = await migrated(t)
+    const broken: Seed = { ...SEED, sealed: [...SEED.sealed, ...SEED.sealed] }
+    await t.rejects(store.bootstrap(broken, newUser('admin', { roles: ['admin'] })), refusedAs('conflict'))
+    t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
+    t.strictSame(await store.scopes.list(), [])
+    t.strictSame(await store.keys.list(), [])
+    t.strictSame(await store.bootstrap(SEED, null), { seeded: true, adminCreated: false })
+  })
+
+  t.test('an admin whose name is taken is a conflict, and the seed is not put in without it', async (t) => {
+    const { store } = await migrated(t)
+    await store.users.create(newUser('admin'))
+    await t.rejects(store.bootstrap(SEED, newUser('ADMIN', { roles: ['admin'] })), refusedAs('conflict'))
+    t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
+  })
+
+  t.test('a user comes back as created, without the password', async (t) => {
+    const { store } = await shared()
+    const email = `${unique('Bob')}@Example.com`
+    const bob = newUser(unique('Böb'), {
+      email,
+      emailKey: email.toLowerCase(),
+      fullName: '👩‍🚀 O’Neil "x" \\ \'',
+      roles: ['admin', 'reader', 'user'],
+      now: NOW + 5
+    })
+    await store.users.create(bob)
+    t.strictSame(await store.users.get(bob.id), asUser(bob))
+    t.equal(await store.users.get(randomUUIDv7()), null)
+    t.equal(await store.users.get(bob.username), null)
+  })
+
+  t.test('roles come in one order however they were given', async (t) => {
+    const { store } = await shared()
+    const bob = newUser(unique('bob'), { roles: ['user', 'admin', 'reader'] })
+    await store.users.create(bob)
+    t.strictSame((await store.users.get(bob.id))?.roles, ['admin', 'reader', 'user'])
+  })
+
+  t.test('a username or an e-mail is taken once, in its canonical form', async (t) => {
+    const { store, alice } = await shared()
+    const email = `${unique('Bob')}@example.com`
+    await store.users.create(withEmail(unique('bob'), email))
+    const refused = [
+      newUser(alice.username.toUpperCase(), { roles: ['user'] }),
+      withEmail(unique('carol'), email.toUpperCase()),
+      { ...withEmail(unique('dave'), email.toLowerCase()), roles: ['user'] }
+    ]
+    for (const user of refused) {
+      await t.rejects(store.users.create(user), refusedAs('conflict'))
+      t.equal(await store.users.get(user.id), null)
+      const { id } = (await store.users.credentials(user.usernameKey))?.user ?? {}
+      t.equal(id, user === refused[0] ? alice.id : undefined)
+    }
+    for (const user of [newUser(unique('erin')), newUser(unique('frank'))]) await store.users.create(user)
+    t.pass('any number may have no e-mail')
+  })
+
+  t.test('a user with a role that does not exist is refused whole', async (t) => {
+    const { store } = await shared()
+    const user = newUser(unique('user'), { roles: ['user', 'unknown'] })
+    await t.rejects(store.users.create(user))
+    t.equal(await store.users.get(user.id), null)
+    t.equal(await store.users.credentials(user.usernameKey), null)
+    await store.users.create({ ...user, roles: ['user'] })
+  })
+
+  t.test('of eight who take one name at once one gets it', async (t) => {
+    const opened = await shared()
+    const stores = others(opened, 4)
+    for (let round = 0; round < 3 * DATABASES; round++) {
+      const [name, email] = [unique('name'), `${unique('e')}@example.com`]
+      const named = Array.from({ length: 8 }, () => newUser(name, { roles: ['user'] }))
+      const mailed = Array.from({ length: 8 }, () => withEmail(unique('name'), email))
+      for (const group of [named, mailed]) {
+        const calls = group.map((user, index) => (stores[index % 4] as Store).users.create(user))
+        t.strictSame(await outcomes(calls), { done: 1, conflict: 7 })
+        const there = await Promise.all(group.map((user) => opened.store.users.get(user.id)))
+        t.equal(there.filter((user) => user !== null).length, 1)
+      }
+    }
+  })
+
+  t.test('credentials are found by the canonical name', async (t) => {
+    const { store, alice } = await shared()
+    t.strictSame(await store.users.credentials(alice.usernameKey), {
+      user: asUser(alice),
+      passwordHash: alice.passwordHash,
+      authVersion: 1
+    })
+    t.equal(await store.users.credentials(alice.username), null)
+    t.equal(await store.users.credentials(unique('nobody')), null)
+    t.equal(await store.users.credentials("' or 1=1 --"), null)
+  })
+
+  t.test('credentials tell that a user is disabled, and the raised version', async (t) => {
+    const { store, sql, alice } = await shared()
+    await sql(`update users set disabled_at = ${NOW + 9}, auth_version = auth_version + 1 where id = '${alice.id}'`)
+    t.strictSame(await store.users.credentials(alice.usernameKey), {
+      user: { ...asUser(alice), disabledAt: NOW + 9 },
+      passwordHash: alice.passwordHash,
+      authVersion: 2
+    })
+  })
+
+  t.test('users are listed by id, page by page', async (t) => {
+    const { store } = await migrated(t)
+    const ordered = Array.from({ length: 7 }, () => randomUUIDv7()).toSorted()
+    const users = ordered.map((id, index) => newUser(`user${index}`, { id }))
+    for (const user of users.toReversed()) await store.users.create(user)
+    const ids = async (after: string | null, limit: number) =>
+      (await store.users.list({ after, limit })).map((user) => user.id)
+    const all = users.map((user) => user.id)
+
+    t.strictSame(await ids(null, 10), all)
+    t.strictSame(await ids(null, 3), all.slice(0, 3))
+    t.strictSame(await ids(all[2] as string, 3), all.slice(3, 6))
+    t.strictSame(await ids(all[5] as string, 3), all.slice(6))
+    t.strictSame(await ids(all[6] as string, 3), [])
+    t.strictSame(await ids('00000000-0000-7000-8000-000000000000', 2), all.slice(0, 2), 'after an id that nobody has')
+    t.strictSame(await ids('ffffffff-ffff-7fff-bfff-ffffffffffff', 2), [])
+    t.strictSame(await store.users.list({ after: null, limit: 1 }), [asUser(users[0] as NewUser)])
+  })
+
+  t.test('update changes what is given, and null empties it', async (t) => {
+    const { store } = await shared()
+    const bob = { ...withEmail(unique('bob'), 'b@example.com'), fullName: 'Bob', roles: ['user'] }
+    await store.users.create(bob)
+    let expected = asUser(bob)
+    const steps: [Parameters<Store['users']['update']>[1], Partial<User>][] = [
+      [{ fullName: 'Bob B.' }, { fullName: 'Bob B.' }],
+      [{ email: 'C@example.com', emailKey: 'c@example.com' }, { email: 'C@example.com' }],
+      [{ fullName: null }, { fullName: null }],
+      [{ email: null, emailKey: null }, { email: null }],
+      [
+        { email: 'd@example.com', emailKey: 'd@example.com', fullName: 'D' },
+        { email: 'd@example.com', fullName: 'D' }
+      ],
+      [{ email: 'D@example.com', emailKey: 'd@example.com' }, { email: 'D@example.com' }],
+      [{}, {}]
+    ]
+    for (const [index, [changes, result]] of steps.entries()) {
+      const updatedAt = NOW + 1 + index
+      expected = { ...expected, ...result, updatedAt }
+      t.strictSame(await store.users.update(bob.id, changes, updatedAt), expected)
+      t.strictSame(await store.users.get(bob.id), expected)
+    }
+  })
+
+  t.test('an e-mail that is free again can be taken', async (t) => {
+    const { store, alice } = await shared()
+    const bob = withEmail(unique('bob'), 'taken@example.com')
+    await store.users.create(bob)
+    await store.users.update(bob.id, { email: null, emailKey: null }, NOW)
+    const given = { email: 'Taken@example.com', emailKey: 'taken@example.com' }
+    t.equal((await store.users.update(alice.id, given, NOW))?.email, 'Taken@example.com')
+  })
+
+  t.test('update of an unknown user is null, and of a taken e-mail a conflict that changes nothing', async (t) => {
+    const { store, alice } = await shared()
+    await store.users.create(withEmail(unique('bob'), 'bob@example.com'))
+    t.equal(await store.users.update(randomUUIDv7(), { fullName: 'x' }, NOW), null)
+    await t.rejects(
+      store.users.update(alice.id, { email: 'Bob@example.com', emailKey: 'bob@example.com', fullName: 'x' }, NOW + 1),
+      refusedAs('conflict')
+    )
+    t.strictSame(await store.users.get(alice.id), asUser(alice))
+  })
+
+  t.test('a hash is replaced only if it is still the one', async (t) => {
+    const { store, alice } = await shared()
+    const { passwordHash: old } = alice
+    const bob = newUser(unique('bob'), { passwordHash: old })
+    const hash = async (user = alice) => (await store.users.credentials(user.usernameKey))?.passwordHash
+    await store.users.create(bob)
+    await store.users.replaceHash(alice.id, 'another hash', 'new')
+    t.equal(await hash(), old)
+    await store.users.replaceHash(alice.id, old, 'new')
+    t.equal(await hash(), 'new')
+    await store.users.replaceHash(alice.id, old, 'newer')
+    t.equal(await hash(), 'new')
+    await store.users.replaceHash(randomUUIDv7(), 'new', 'newer')
+    t.equal(await hash(bob), old)
+    t.equal((await store.users.credentials(alice.usernameKey))?.authVersion, 1, 'the password is the same')
+  })
+
+  t.test('a user may what the roles allow now, each scope once', async (t) => {
+    const { store, sql, alice } = await seeded(t)
+    const [nobody, nothing] = [newUser('nobody', { roles: ['nobody'] }), newUser('nothing')]
+    await store.users.create(nobody)
+    await store.users.create(nothing)
+    t.strictSame((await store.users.scopes(alice.id)).toSorted(), ['profile', 'things:read'])
+    t.strictSame(await store.users.scopes(nobody.id), [])
+    t.strictSame(await store.users.scopes(nothing.id), [])
+    t.strictSame(await store.users.scopes(randomUUIDv7()), [])
+    await sql(`delete from user_roles where role = 'reader'`)
+    t.strictSame(await store.users.scopes(alice.id), ['profile'])
+    await sql(`insert into role_scopes values ('user', 'users:read')`)
+    t.strictSame((await store.users.scopes(alice.id)).toSorted(), ['profile', 'users:read'])
+  })
+
+  t.test('a client comes back as seeded, also one that is disabled or has no scopes', async (t) => {
+    const { store } = await shared()
+    t.strictSame(await store.clients.get('app'), CLIENT)
+    t.strictSame(await store.clients.get('off'), { ...CLIENT, id: 'off', disabledAt: NOW })
+    t.strictSame(await store.clients.get('bare'), SEED.clients[2])
+    t.equal(await store.clients.get('APP'), null)
+    t.equal(await store.clients.get('unknown'), null)
+  })
+
+  t.test('scopes are listed, and found by name as far as they are registered', async (t) => {
+    const { store } = await shared()
+    const named = (...names: string[]) => SEED.scopes.filter((scope) => names.includes(scope.name))
+    const byName = <T extends { name: string }>(list: T[]) => list.toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    t.strictSame(byName(await store.scopes.list()), byName(SEED.scopes))
+    t.strictSame(await store.scopes.find([]), [])
+    t.strictSame(await store.scopes.find(['profile']), named('profile'))
+    t.strictSame(await store.scopes.find(['profile', 'profile']), named('profile'))
+    t.strictSame(
+      byName(await store.scopes.find(['things:read', 'none', 'profile', 'PROFILE'])),
+      byName(named('profile', 'things:read'))
+    )
+    t.strictSame(await store.scopes.find(Array.from({ length: 1000 }, (_, index) => `x:${index}`)), [])
+  })
+
+  const sessionsIn = ({ sql }: Opened, user: string) => sql(`select * from sessions where user_id = '${user}'`)
+
+  t.test('a session is opened as given', async (t) => {
+    const opened = await shared()
+    const session = newSession(opened.alice.id)
+    t.equal(await opened.store.sessions.open(session, 1), true)
+    t.strictSame(await sessionsIn(opened, opened.alice.id), [
+      {
+        id: session.id,
+        user_id: opened.alice.id,
+        client_id: 'app',
+        scopes: 'profile things:read',
+        amr: 'pwd otp',
+        auth_at: NOW - 1,
+        created_at: NOW,
+        idle_expires_at: NOW + 3_600_000,
+        expires_at: NOW + 86_400_000,
+        ended_at: null,
+        address: '203.0.113.7',
+        user_agent: 'test/1'
+      }
+    ])
+    const bare = newSession(opened.alice.id, { address: null, userAgent: null })
+    t.equal(await opened.store.sessions.open(bare, 1), true, 'a user may have many, and nothing need be known of it')
+    t.equal((await sessionsIn(opened, opened.alice.id)).length, 2)
+    await t.rejects(opened.store.sessions.open(session, 1), refusedAs('conflict'))
+  })
+
+  t.test('no session is opened when user, version or client is not as it was checked', async (t) => {
+    const opened = await shared()
+    const { store, sql, alice } = opened
+    t.equal(await store.sessions.open(newSession(alice.id), 2), false, 'a version to come')
+    t.equal(await store.sessions.open(newSession(alice.id), 0), false, 'a version before')
+    t.equal(await store.sessions.open(newSession(alice.id, { clientId: 'off' }), 1), false, 'a disabled client')
+    t.equal(await store.sessions.open(newSession(alice.id, { clientId: 'unknown' }), 1), false, 'an unknown client')
+    t.equal(await store.sessions.open(newSession(randomUUIDv7()), 1), false, 'an unknown user')
+    await sql(`update users set disabled_at = ${NOW} where id = '${alice.id}'`)
+    t.equal(await store.sessions.open(newSession(alice.id), 1), false, 'a disabled user')
+    await sql(`update users set disabled_at = null, auth_version = 2 where id = '${alice.id}'`)
+    t.equal(await store.sessions.open(newSession(alice.id), 1), false, 'a new password')
+    t.strictSame(await sessionsIn(opened, alice.id), [])
+    t.equal(await store.sessions.open(newSession(alice.id), 2), true)
+  })
+
+  for (const [what, change] of [
+    ['disabling', `disabled_at = ${NOW}, auth_version = auth_version + 1`],
+    ['new password', 'auth_version = auth_version + 1']
+  ] as const) {
+    t.test(`no login that is under way outlives a ${what}`, async (t) => {
+      const opened = await shared()
+      const stores = others(opened, 2)
+      const left: unknown[] = []
+      let opens = 0
+      for (let round = 0; round < ROUNDS; round++) {
+        const user = newUser(unique('user'), { roles: ['user'] })
+        await opened.store.users.create(user)
+        const disable = () =>
+          opened.sql(
+            `update users set ${change} where id = '${user.id}'`,
+            `update sessions set ended_at = ${NOW} where user_id = '${user.id}' and ended_at is null`
+          )
+        const logins = () => stores.map((store) => store.sessions.open(newSession(user.id), 1))
+        const pause = () => new Promise((resolve) => setTimeout(resolve, round % 8))
+        const [results] = await Promise.all([
+          pause().then(() => Promise.all(logins())),
+          round % 2 === 0 ? disable() : pause().then(disable)
+        ])
+        const rows = await sessionsIn(opened, user.id)
+        opens += rows.length
+        if (rows.length !== results.filter(Boolean).length) left.push({ round, rows, results })
+        left.push(...rows.filter((row) => row.ended_at === null))
+      }
+      t.strictSame(left, [])
+      t.comment(`${opens} of ${2 * ROUNDS} logins came first`)
+    })
+  }
+
+  t.test('keys: the published, the one that signs, and any by its id', async (t) => {
+    const { store } = await shared()
+    t.strictSame(await store.keys.list(), [KEYS.verifying, KEYS.signing, KEYS.next])
+    t.strictSame(await store.keys.signing(), KEYS.signing)
+    for (const each of Object.values(KEYS)) t.strictSame(await store.keys.find(each.kid), each)
+    t.equal(await store.keys.find('unknown'), null)
+  })
+
+  t.test('before the first start no key signs', async (t) => {
+    const { store } = await migrated(t)
+    t.equal(await store.keys.signing(), null)
+    t.strictSame(await store.keys.list(), [])
+  })
+
+  t.test('the database refuses a second key that signs, and a second next one', async (t) => {
+    const { store, sql } = await seeded(t)
+    const insert = (kid: string, state: string) =>
+      sql(`insert into signing_keys values ('${kid}', 'ES256', '{}', 'sealed', '${state}', ${NOW})`)
+    await t.rejects(insert('a', 'signing'))
+    await t.rejects(insert('b', 'next'))
+    await t.rejects(sql(`update signing_keys set state = 'signing' where kid = 'verifying'`))
+    await insert('c', 'verifying')
+    await insert('d', 'retired')
+    t.strictSame(await store.keys.signing(), KEYS.signing)
+  })
+
+  t.test('a sealed value is found by its name', async (t) => {
+    const { store } = await shared()
+    t.equal(await store.sealed.get('canary'), 'sealed canary')
+    t.equal(await store.sealed.get('unknown'), null)
+  })
+
+  t.test('the revocation log begins at 0 and its number is the one committed last', async (t) => {
+    const { store, sql } = await seeded(t)
+    t.equal(await store.revocations.seq(), 0)
+    await sql("update counters set seq = 5000000000 where name = 'revocations'")
+    t.equal(await store.revocations.seq(), 5_000_000_000)
+  })
+
+  t.test('the state of what does not exist is null', async (t) => {
+    const { store, alice } = await shared()
+    const unknown = { kid: 'none', sid: randomUUIDv7(), sub: randomUUIDv7(), clientId: 'none' }
+    const nothing = { keyState: null, session: null, user: null, client: null }
+    t.strictSame(await store.state(unknown), nothing)
+    t.strictSame(await store.state({ ...unknown, sid: null }), nothing)
+    t.strictSame(await store.state({ ...unknown, kid: 'next' }), { ...nothing, keyState: 'next' })
+    t.strictSame(await store.state({ ...unknown, clientId: 'bare' }), {
+      ...nothing,
+      client: { disabledAt: null, scopes: [] }
+    })
+    t.equal((await store.state({ ...unknown, sub: alice.id })).session, null, 'a session only by its own id')
+  })
+
+  t.test('the state is what is committed at this instant, whoever committed it', async (t) => {
+    const opened = await shared()
+    const { store, sql, alice } = opened
+    const session = newSession(alice.id)
+    await store.sessions.open(session, 1)
+    const ref = { kid: 'signing', sid: session.id, sub: alice.id, clientId: 'app' }
+    const seen = async () => {
+      const { user, client, ...rest } = await store.state(ref)
+      return {
+        ...rest,
+        user: user && { ...user, scopes: [...new Set(user.scopes)].toSorted() },
+        client: client && { ...client, scopes: client.scopes.toSorted() }
+      }
+    }
+    let expected: Awaited<ReturnType<typeof seen>> = {
+      keyState: 'signing',
+      session: {
+        userId: alice.id,
+        clientId: 'app',
+        idleExpiresAt: NOW + 3_600_000,
+        expiresAt: NOW + 86_400_000,
+        endedAt: null
+      },
+      user: { disabledAt: null, roles: ['reader', 'user'], scopes: ['profile', 'things:read'] },
+      client: { disabledAt: null, scopes: ['profile', 'things:read'] }
+    }
+    t.strictSame(await seen(), expected)
+
+    const steps: [string, Partial<typeof expected>][] = [
+      [
+        "delete from user_roles where role = 'reader'",
+        { user: { disabledAt: null, roles: ['user'], scopes: ['profile'] } }
+      ],
+      ["insert into role_scopes values ('user', 'users:read')", {}],
+      [`update users set disabled_at = ${NOW}`, {}],
+      ["delete from client_scopes where scope = 'profile'", { client: { disabledAt: null, scopes: ['things:read'] } }],
+      [`update clients set disabled_at = ${NOW + 1}`, { client: { disabledAt: NOW + 1, scopes: ['things:read'] } }],
+      [
+        `update sessions set ended_at = ${NOW + 2}`,
+        { session: { ...(expected.session as NonNullable<typeof expected.session>), endedAt: NOW + 2 } }
+      ],
+      ["update signing_keys set state = 'retired' where kid = 'signing'", { keyState: 'retired' }],
+      ['delete from user_roles', { user: { disabledAt: NOW, roles: [], scopes: [] } }],
+      [`delete from users where id = '${alice.id}'`, { user: null, session: null }]
+    ]
+    ;(steps[1] as (typeof steps)[0])[1] = {
+      user: { disabledAt: null, roles: ['user'], scopes: ['profile', 'users:read'] }
+    }
+    ;(steps[2] as (typeof steps)[0])[1] = {
+      user: { disabledAt: NOW, roles: ['user'], scopes: ['profile', 'users:read'] }
+    }
+    for (const [statement, change] of steps) {
+      await sql(statement)
+      expected = { ...expected, ...change }
+      t.strictSame(await seen(), expected, statement)
+    }
+  })
+
+  t.test('what is committed by one instance is read by the next call of another', async (t) => {
+    const opened = await seeded(t)
+    const stores = others(opened, 2)
+    const stale: number[] = []
+    for (let round = 0; round < ROUNDS; round++) {
+      const [writer, reader] = [stores[round % 2] as Store, stores[(round + 1) % 2] as Store]
+      await writer.users.update(opened.alice.id, { fullName: `name ${round}` }, NOW + round)
+      if ((await reader.users.get(opened.alice.id))?.fullName !== `name ${round}`) stale.push(round)
+    }
+    t.strictSame(stale, [])
+  })
+
+  t.test('a database that keeps writers out is unavailable within three seconds, and works again after', async (t) => {
+    const { store, block, alice } = await shared()
+    const bob = newUser(unique('bob'))
+    const release = await block()
+    const start = performance.now()
+    await Promise.all([
+      t.rejects(store.users.create(bob), refusedAs('unavailable')),
+      t.rejects(store.sessions.open(newSession(alice.id), 1), refusedAs('unavailable')),
+      t.rejects(store.bootstrap(SEED, null), refusedAs('unavailable')),
+      t.rejects(store.users.update(alice.id, { fullName: 'x' }, NOW), { retryAfter: 1, message: /not available/ })
+    ])
+    const took = performance.now() - start
+    t.ok(took > 1500 && took < 3500, `took ${Math.round(took)} ms`)
+    await release()
+    await store.users.create(bob)
+    t.strictSame(await store.users.get(alice.id), asUser(alice))
+  })
+
+  t.test('a store that was never used can be closed, and one that was closed refuses', async (t) => {
+    const { another, store } = await migrated(t)
+    const unused = another()
+    await unused.close()
+    await unused.close()
+    await store.close()
+    await t.rejects(store.users.get('x'))
+  })
+}
