@@ -124,10 +124,12 @@ function failureOf(error: unknown): Failure {
   if (error instanceof MethodNotAllowed) {
     return { status: 405, code: 'invalid_request', detail: error.message, headers: { allow: error.allow.join(', ') } }
   }
-  const { validation, validationContext, statusCode = 500 } = (error ?? {}) as Partial<FastifyError>
+  const { validation, validationContext, code = '', statusCode = 500 } = (error ?? {}) as Partial<FastifyError>
   if (validation !== undefined)
     return validationFailure(validation, validationContext === 'querystring' ? 'query' : (validationContext ?? 'body'))
-  const detail = FASTIFY_DETAIL[statusCode]
+  if (code === 'FST_STATIC_FORBIDDEN_PATH')
+    return { status: 404, code: 'invalid_request', detail: FASTIFY_DETAIL[404] as string }
+  const detail = code.startsWith('FST_ERR_') ? FASTIFY_DETAIL[statusCode] : undefined
   return detail === undefined
     ? { status: 500, code: 'server_error', detail: 'The server failed' }
     : { status: statusCode, code: 'invalid_request', detail }

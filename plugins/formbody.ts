@@ -1,4 +1,5 @@
 import fastifyFormbody from '@fastify/formbody'
+import { errorCodes } from 'fastify'
 import fp from 'fastify-plugin'
 import { OAuthError } from '../src/domain/errors.ts'
 
@@ -43,7 +44,7 @@ export default fp(
     await fastify.register(fastifyFormbody, { parser: (text) => ({ text }) })
     fastify.addHook('preValidation', async (request) => {
       if (request.body === undefined) {
-        if (request.method === 'POST') throw Object.assign(new Error('a form is missing'), { statusCode: 415 })
+        if (request.method === 'POST') throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
         return
       }
       request.body = parseForm((request.body as { text: string }).text)

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { errorCodes } from 'fastify'
 import fp from 'fastify-plugin'
 import { DomainError } from '../src/domain/errors.ts'
 
@@ -40,8 +41,8 @@ export default fp(
     const parseJson = fastify.getDefaultJsonParser('error', 'error')
     fastify.removeContentTypeParser(['application/json', 'text/plain'])
     fastify.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-      if (isUtf8(body)) void parseJson(request, body.toString('utf8'), done)
-      else done(malformed())
+      if (!isUtf8(body)) return done(malformed())
+      void parseJson(request, body.toString('utf8'), (error, json) => done(error === null ? null : malformed(), json))
     })
 
     fastify.decorateRequest('path', {
@@ -52,7 +53,7 @@ export default fp(
     })
     // After the guards, which run in onRequest: whoever may not call learns nothing about the rest of the request.
     fastify.addHook('preParsing', async ({ url, headers }) => {
-      if (headers['content-encoding'] !== undefined) throw Object.assign(new Error('compressed'), { statusCode: 415 })
+      if (headers['content-encoding'] !== undefined) throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
       const start = url.indexOf('?')
       if (start !== -1 && !isFormEncoded(url.slice(start + 1))) throw malformed()
     })

@@ -894,3 +894,24 @@ t.test('a compressed body is refused, not read as it is: 415', async (t) => {
   const headers = { authorization: `Bearer ${await login('alice')}`, 'content-encoding': 'gzip' }
   t.equal((await inject({ method: 'PATCH', url: '/users/me', headers, payload: {} })).statusCode, 415)
 })
+
+t.test('tricks with the path of a file of the pages find nothing: 404', async (t) => {
+  const { inject } = await build(t)
+  for (const path of ['nope.js', '..%2f..%2fpackage.json', '%2e%2e/package.json', '/etc/passwd', '.git', '']) {
+    const response = await inject({ url: `/docs/static/${path}` })
+    t.strictSame(
+      [response.statusCode, response.json()],
+      [404, { type: 'about:blank', title: 'Not Found', status: 404, detail: 'There is nothing here' }],
+      path
+    )
+  }
+})
+
+t.test('an error of a library is our failure, whatever status it holds: 500', async (t) => {
+  const { app, get, login } = await build(t, { logger: false })
+  const token = await login('alice')
+  app.store.users.get = async () => {
+    throw Object.assign(new Error('the library says no'), { statusCode: 400 })
+  }
+  t.equal((await get('/users/me', token)).statusCode, 500)
+})
