@@ -15,7 +15,8 @@ export interface DocsOptions {
 const DESCRIPTION = `Self-hosted OAuth2 login for your services.
 
 Press **Authorize**, give a user name and a password, tick the scopes that you want, leave the client fields blank and
-press **Authorize** below them. Then open an operation and press **Execute**.
+press **Authorize** below them (scroll down). Then open an operation and press **Execute**. A token lives for minutes: when a
+call is refused with 401, log out and in again.
 
 A login by password is for these pages and other first-party programs only (RFC 9700 §2.4). For everything else the way is
 the authorization code flow with PKCE, which this version does not have yet.`

@@ -90,7 +90,7 @@ function validationFailure(items: ValidationItem[], part: string): Failure {
   const missing = items.find(({ keyword }) => keyword === 'required')
   let detail = 'The request does not have the form that the documentation describes'
   if (missing !== undefined) detail = `The parameter ${missing.params.missingProperty} is missing`
-  else if (part === 'query') detail = 'The query holds a parameter that is not allowed there'
+  else if (part === 'query') detail = 'The query does not have the form that the documentation describes'
   return { status: 400, code: 'invalid_request', detail, errors }
 }
 
@@ -226,14 +226,39 @@ export default fp(
   { name: 'errors', dependencies: ['guard-core', 'input'] }
 )
 
+/** What a refusal looks like, for the documents. */
+const EXAMPLES: Record<number, { code: string; detail: string }> = {
+  400: { code: 'invalid_grant', detail: 'Incorrect username or password' },
+  401: { code: 'invalid_client', detail: 'Client authentication failed' },
+  500: { code: 'server_error', detail: 'The server failed' },
+  503: { code: 'temporarily_unavailable', detail: 'The database is not available' }
+}
+const PROBLEM_EXAMPLES: Record<number, string> = {
+  400: 'The request is malformed',
+  401: 'Could not validate credentials',
+  403: 'Not enough permissions'
+}
+
 /** Response schemas for refusals. */
 function errorResponses(statuses: number[], shape: 'oauth' | undefined): Record<number, object> {
-  const [media, $ref] =
-    shape === 'oauth' ? ['application/json', OAUTH_ERROR.$id] : ['application/problem+json', PROBLEM.$id]
   return Object.fromEntries(
-    statuses.map((status) => [
-      status,
-      { description: STATUS_CODES[status], content: { [media]: { schema: { $ref } } } }
-    ])
+    statuses.map((status) => {
+      const { code = 'invalid_request', detail = FASTIFY_DETAIL[status] ?? '' } = EXAMPLES[status] ?? {}
+      const content =
+        shape === 'oauth'
+          ? {
+              'application/json': {
+                schema: { $ref: OAUTH_ERROR.$id },
+                example: { error: code, error_description: detail }
+              }
+            }
+          : {
+              'application/problem+json': {
+                schema: { $ref: PROBLEM.$id },
+                example: problem({ status, detail: PROBLEM_EXAMPLES[status] ?? detail })
+              }
+            }
+      return [status, { description: STATUS_CODES[status], content }]
+    })
   )
 }

@@ -3,6 +3,7 @@ import fp from 'fastify-plugin'
 import type { ClientAuthMethod, ClientCredentials } from '../src/domain/clients.ts'
 import { OAuthError } from '../src/domain/errors.ts'
 import type { Client } from '../src/domain/model.ts'
+import { BUILT_IN_SCOPES } from '../src/domain/scopes.ts'
 import guard, { type Guard, selfGuarded } from '../src/guard/index.ts'
 
 declare module 'fastify' {
@@ -73,7 +74,15 @@ export default fp(
         }
       })
     )
+    const scopes = BUILT_IN_SCOPES.map((scope) => scope.name)
     fastify.addHook('onRoute', (route) => {
+      const needed = ((route.schema as { security?: Record<string, string[]>[] }).security ?? [])
+        .flatMap(Object.values)
+        .flat()
+      const unknown = needed.find((scope) => !scopes.includes(scope))
+      if (unknown !== undefined)
+        throw new Error(`${route.url} needs the scope ${unknown}, which is none of ${scopes.join(', ')}`)
+
       const handlers = [route.preHandler ?? []].flat()
       if (!handlers.includes(fastify.authenticateClient)) return
       route.preHandler = handlers.filter((each) => each !== fastify.authenticateClient)

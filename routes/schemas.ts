@@ -63,7 +63,7 @@ export const UserChanges = Type.Object(
 
 export const PageQuery = Type.Object(
   {
-    limit: Type.Integer({ minimum: 1, maximum: 100, default: 50, description: 'How many at most' }),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 50, description: 'How many at most' })),
     cursor: Type.Optional(Type.String({ pattern: '^[0-9a-f-]{36}$', description: '`next_cursor` of the page before' }))
   },
   { additionalProperties: false }
@@ -73,7 +73,9 @@ export const PageQuery = Type.Object(
 export const NoQuery = Type.Object({}, { additionalProperties: false })
 
 /** An error that only this route can give; those that every route can give are added to it by the errors plugin. */
-export const problem = (description: string) => ({
-  description,
-  content: { 'application/problem+json': { schema: Type.Ref('Problem') } }
+export const problem = (status: number, title: string, detail: string) => ({
+  description: title,
+  content: {
+    'application/problem+json': { schema: Type.Ref('Problem'), example: { type: 'about:blank', title, status, detail } }
+  }
 })

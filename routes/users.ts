@@ -42,7 +42,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         summary: 'Change your own profile',
         tags: ['users'],
         body: Type.Ref(UserChanges),
-        response: { 200: user, 409: problem('The e-mail is taken') }
+        response: { 200: user, 409: problem(409, 'Conflict', 'The value is taken') }
       }
     },
     async (request) => {
@@ -66,7 +66,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       }
     },
     async (request) => {
-      const { limit, cursor } = request.query
+      const { limit = 50, cursor } = request.query
       const { users, next } = await auth.users.list({ after: cursor ?? null, limit })
       return { items: users.map(view), next_cursor: next }
     }

@@ -29,6 +29,8 @@ program
       const { seeded, admin } = await bootstrap(app, config)
       process.stderr.write(`the database is at version ${app.store.version}${seeded ? ', set up anew' : ''}\n`)
       if (admin !== null) process.stderr.write(`admin ${admin.username} was made\n`)
+      else if (!(await app.store.bootstrapped()).admin)
+        process.stderr.write('there is no admin: set LATCHKEY_ADMIN_PASSWORD and run this again\n')
       if (admin?.generated) process.stderr.write(`the password is in ${config.dataDir}/admin-password\n`)
     } finally {
       await app.close()

@@ -136,7 +136,7 @@ const Settings = Type.Object({
   }),
   docs: Type.Boolean({
     default: true,
-    description: 'Whether `/docs` and its client are there; `/openapi.json` stays',
+    description: 'Whether `/docs` and its client are there; without the client nobody can log in yet',
     allowed: 'true or false'
   }),
   logLevel: Type.Union(

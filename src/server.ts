@@ -46,7 +46,7 @@ export async function serve(env: Record<string, string | undefined>): Promise<vo
     await app.auth.assertReady()
     const { admin: hasAdmin } = await app.store.bootstrapped()
     await app.listen({ host: config.host, port: config.port }).catch((cause: Error) => {
-      throw new SetupError(cause.message, { cause })
+      throw new SetupError(`${cause.message} (LATCHKEY_HOST, LATCHKEY_PORT)`, { cause })
     })
     closeWithGrace({ logger: app.log }, async ({ err }) => {
       if (err) app.log.error({ err }, 'stopping')

@@ -6,7 +6,7 @@ import { withSettings } from '../docs/settings.ts'
 import { createDatabase, environment, PASSWORD } from './helper.ts'
 import { login, me, run, serve } from './process.ts'
 
-const ROUNDS = Math.max(1, Math.round(Number(process.env.LATCHKEY_ROUNDS ?? 30) / 10))
+const ROUNDS = Math.max(1, Math.round(Number(process.env.LATCHKEY_ROUNDS ?? 20) / 10))
 
 /** The settings of a newcomer: nothing but where the data goes. */
 async function fresh(t: Test): Promise<{ LATCHKEY_DATA_DIR: string; dir: string }> {
@@ -140,7 +140,10 @@ t.test(
   async (t) => {
     const database = await createDatabase(t, 'postgres')
     const { LATCHKEY_ADMIN_PASSWORD, ...env } = environment(database)
-    t.strictSame((await run(['migrate'], env)).stderr, 'the database is at version 1, set up anew\n')
+    t.strictSame(
+      (await run(['migrate'], env)).stderr,
+      'the database is at version 1, set up anew\nthere is no admin: set LATCHKEY_ADMIN_PASSWORD and run this again\n'
+    )
     const server = await serve(t, env)
     t.match(server.output().stderr, 'There is no admin yet: set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate".')
     t.strictSame(

@@ -133,7 +133,12 @@ export default fp<GuardOptions>(
         guards.push(this.guardOfScope)
         handlers.unshift(this.guardOfScope)
       }
-      if (guards.length === 0) throw new Error(`${[route.method].flat().join(', ')} ${route.url} names no guard`)
+      if (guards.length === 0) {
+        const name = `${[route.method].flat().join(', ')} ${route.url}`
+        throw new Error(
+          `${name} names no guard: put requireUser(), requireScope(…), requireRole(…) or publicAccess into its preHandler`
+        )
+      }
 
       route.preHandler = handlers.filter(
         (each) => !isGuard(each) || each[DEMAND] === null

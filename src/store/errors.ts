@@ -1,6 +1,6 @@
 import { DomainError, SetupError } from '../domain/errors.ts'
 
-const SQLITE = { busy: 5, ioerr: 10, corrupt: 11, full: 13, cantopen: 14, notadb: 26 }
+const SQLITE = { busy: 5, readonly: 8, ioerr: 10, corrupt: 11, full: 13, cantopen: 14, notadb: 26 }
 const SQLITE_UNIQUE = [1555, 2067]
 
 /** Classes of SQLSTATE that say that the server cannot serve now: connection, resources, shutdown, timeout, read-only. */
@@ -21,7 +21,9 @@ function translate(error: unknown): unknown {
     const primary = errcode % 256
     if (primary === SQLITE.notadb || primary === SQLITE.corrupt)
       return new SetupError('the database is damaged or is no database', { cause: error })
-    return [SQLITE.busy, SQLITE.ioerr, SQLITE.full, SQLITE.cantopen].includes(primary) ? unavailable() : error
+    return [SQLITE.busy, SQLITE.readonly, SQLITE.ioerr, SQLITE.full, SQLITE.cantopen].includes(primary)
+      ? unavailable()
+      : error
   }
   if (code === '23505') return conflict()
   if (code === '3D000') return new SetupError('the database does not exist: create it', { cause: error })

@@ -8,8 +8,8 @@ const types: pg.CustomTypesConfig = {
     oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) as pg.CustomTypesConfig['getTypeParser']
 }
 
-/** An answer of the server has an SQLSTATE; anything else leaves the connection in doubt. */
-const isAnswer = (error: unknown): boolean => /^[0-9A-Z]{5}$/.test((error as { code?: string }).code ?? '')
+/** An answer of the server has an SQLSTATE and lets the connection live; anything else leaves the connection in doubt. */
+const isAnswer = (error: unknown): boolean => error instanceof pg.DatabaseError && error.severity !== 'FATAL'
 
 /**
  * A connection that once got no answer is closed instead of used again: what was sent on it may still be done, and after a

@@ -12,7 +12,7 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler
 } from 'kysely'
-import { DomainError, SetupError } from '../domain/errors.ts'
+import { SetupError } from '../domain/errors.ts'
 
 const MEMORY = ':memory:'
 const BUSY_WAIT_MS = 2000
@@ -118,18 +118,13 @@ class SqliteDriver implements Driver {
     return this.#reader as Connection
   }
 
-  /** Waits for the turn to write, until the deadline; the result ends the turn. */
-  async takeTurn(deadline: number): Promise<() => void> {
+  /** Waits for the turn to write; the result ends it. Whoever is before waits no longer than its own deadline. */
+  async takeTurn(): Promise<() => void> {
     const before = this.#turn
     const { promise, resolve: endTurn } = Promise.withResolvers<void>()
     this.#turn = promise
-    const giveUp = new AbortController()
-    const late = sleep(deadline - performance.now(), true, giveUp).catch(() => true)
-    const isLate = await Promise.race([before.then(() => false), late])
-    giveUp.abort()
-    if (!isLate) return endTurn
-    void before.then(endTurn)
-    throw new DomainError('unavailable', 'The database is not available', { retryAfter: 1 })
+    await before
+    return endTurn
   }
 }
 
@@ -143,7 +138,7 @@ class SqliteConnection implements DatabaseConnection {
 
   async begin(): Promise<void> {
     const deadline = performance.now() + BUSY_WAIT_MS
-    const endTurn = await this.#driver.takeTurn(deadline)
+    const endTurn = await this.#driver.takeTurn()
     try {
       await whileBusy(() => this.#driver.writer.run('begin immediate', []), deadline)
     } catch (error) {
@@ -155,9 +150,13 @@ class SqliteConnection implements DatabaseConnection {
 
   async end(how: 'commit' | 'rollback'): Promise<void> {
     const { writer } = this.#driver
-    if (how === 'commit' || writer.database.isTransaction) writer.run(how, [])
-    this.#endTurn?.()
-    this.#endTurn = undefined
+    if (how === 'commit') writer.run(how, [])
+    try {
+      if (writer.database.isTransaction) writer.run(how, [])
+    } finally {
+      this.#endTurn?.()
+      this.#endTurn = undefined
+    }
   }
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
@@ -165,7 +164,7 @@ class SqliteConnection implements DatabaseConnection {
     if (this.#endTurn !== undefined) return writer.run(sql, parameters)
     if (reader !== writer && /^select /i.test(sql)) return whileBusy(() => reader.run(sql, parameters))
     const deadline = performance.now() + BUSY_WAIT_MS
-    const endTurn = await this.#driver.takeTurn(deadline)
+    const endTurn = await this.#driver.takeTurn()
     try {
       return await whileBusy(() => writer.run(sql, parameters), deadline)
     } finally {

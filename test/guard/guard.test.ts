@@ -108,7 +108,7 @@ const UNGUARDED: [name: string, declare: (app: FastifyInstance) => unknown, name
 ]
 for (const [name, declare, names] of UNGUARDED) {
   t.test(`a route without a guard stops the boot: ${name}`, async (t) => {
-    await t.rejects(serve(t, declare), { message: new RegExp(`${names.replace(/[*/]/g, '\\$&')} names no guard$`) })
+    await t.rejects(serve(t, declare), { message: new RegExp(`${names.replace(/[*/]/g, '\\$&')} names no guard: `) })
   })
 }
 
@@ -116,7 +116,7 @@ t.test('a route without a guard stops the boot: at the top level', async (t) => 
   const app = fastify()
   t.teardown(() => app.close())
   await app.register(guard, { verify, flows: [] })
-  t.throws(() => app.get('/x', handler), { message: 'GET /x names no guard' })
+  t.throws(() => app.get('/x', handler), { message: /^GET \/x names no guard: / })
 })
 
 t.test('a route with public access takes every caller and looks at no token', async (t) => {

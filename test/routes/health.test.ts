@@ -36,38 +36,33 @@ onEachDatabase(t, 'a service without its first start is alive, but not ready: 50
   t.strictSame(seen(await app.inject({ method: 'GET', url: '/health/live' })), OK)
 })
 
-t.test('a service whose database is away is alive, but not ready, and ready again after: 503', async (t) => {
+t.test('a service that something is missing for is alive, but not ready, and ready again after: 503', async (t) => {
   const { app, inject } = await build(t, { logger: false })
+  const { store } = app
+  const ready = () => inject({ method: 'GET', url: '/health/ready' })
+  const schema = (version: number, compatibleFrom: number) => async () => ({ version, compatibleFrom })
   const away = () => Promise.reject(new DomainError('unavailable', 'The database is not available', { retryAfter: 1 }))
-  const { schema } = app.store
-  app.store.schema = away
-  const response = await inject({ method: 'GET', url: '/health/ready' })
-  t.strictSame(seen(response), unavailable('The database is not available'))
-  t.equal(response.headers['retry-after'], '1')
-  t.strictSame(seen(await inject({ method: 'GET', url: '/health/live' })), OK)
-  app.store.schema = schema
-  t.strictSame(seen(await inject({ method: 'GET', url: '/health/ready' })), OK)
-})
+  const notReady = unavailable('The service is not ready')
+  const { version } = store
 
-t.test('a service without a key that signs, or with another sealing key, is not ready: 503', async (t) => {
-  const { app, inject } = await build(t, { logger: false })
-  const { signing } = app.store.keys
-  app.store.keys.signing = async () => null
-  t.strictSame(seen(await inject({ method: 'GET', url: '/health/ready' })), unavailable('The service is not ready'))
-  app.store.keys.signing = signing
-  app.store.sealed.get = async () => 'x.y.z'
-  t.strictSame(seen(await inject({ method: 'GET', url: '/health/ready' })), unavailable('The service is not ready'))
-})
-
-t.test('a service on a schema of another version is not ready: 503', async (t) => {
-  const { app, inject } = await build(t, { logger: false })
-  const { version } = app.store
-  for (const [schema, expected] of [
-    [{ version: version - 1, compatibleFrom: version - 1 }, unavailable('The service is not ready')],
-    [{ version: version + 1, compatibleFrom: version + 1 }, unavailable('The service is not ready')],
-    [{ version: version + 1, compatibleFrom: version }, OK]
+  for (const [what, part, broken, expected] of [
+    ['the database is away', store, { schema: away }, unavailable('The database is not available')],
+    ['the database goes away', store.keys, { signing: away }, unavailable('The database is not available')],
+    ['no key signs', store.keys, { signing: async () => null }, notReady],
+    ['the sealing key is another', store.sealed, { get: async () => 'x.y.z' }, notReady],
+    ['nothing is sealed', store.sealed, { get: async () => null }, notReady],
+    ['the schema is older', store, { schema: schema(version - 1, version - 1) }, notReady],
+    ['the schema is too new', store, { schema: schema(version + 1, version + 1) }, notReady]
   ] as const) {
-    app.store.schema = async () => schema
-    t.strictSame(seen(await inject({ method: 'GET', url: '/health/ready' })), expected)
+    const before = { ...part }
+    Object.assign(part, broken)
+    const response = await ready()
+    t.strictSame(seen(response), expected, what)
+    t.match(response.headers['retry-after'], /^[1-9]\d*$/, what)
+    t.strictSame(seen(await inject({ method: 'GET', url: '/health/live' })), OK, what)
+    Object.assign(part, before)
+    t.strictSame(seen(await ready()), OK, `no more: ${what}`)
   }
+  store.schema = schema(version + 1, version)
+  t.strictSame(seen(await ready()), OK, 'a newer schema that this version may use')
 })

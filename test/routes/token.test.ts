@@ -185,7 +185,7 @@ t.test('TE6 parameters in the query are refused: invalid_request', async (t) => 
     'of_no_meaning=x',
     '__proto__=x'
   ]
-  const description = 'The query holds a parameter that is not allowed there'
+  const description = 'The query does not have the form that the documentation describes'
   for (const query of queries) {
     for (const path of ['/token', '/token/']) {
       const response = await inject({
