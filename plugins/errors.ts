@@ -36,8 +36,7 @@ const PROBLEM = {
         }
       }
     }
-  },
-  examples: [{ type: 'about:blank', title: 'Not Found', status: 404, detail: 'No such user' }]
+  }
 }
 
 /** RFC 6749 §5.2. */
@@ -49,8 +48,7 @@ const OAUTH_ERROR = {
   properties: {
     error: { type: 'string', description: 'A code of RFC 6749 §5.2' },
     error_description: { type: 'string', description: 'What went wrong with this request' }
-  },
-  examples: [{ error: 'invalid_grant', error_description: 'Incorrect username or password' }]
+  }
 }
 
 /** One failure in both of its shapes: `code` for the OAuth endpoints, `detail` for all. */
@@ -226,39 +224,23 @@ export default fp(
   { name: 'errors', dependencies: ['guard-core', 'input'] }
 )
 
-/** What a refusal looks like, for the documents. */
-const EXAMPLES: Record<number, { code: string; detail: string }> = {
-  400: { code: 'invalid_grant', detail: 'Incorrect username or password' },
-  401: { code: 'invalid_client', detail: 'Client authentication failed' },
-  500: { code: 'server_error', detail: 'The server failed' },
-  503: { code: 'temporarily_unavailable', detail: 'The database is not available' }
-}
-const PROBLEM_EXAMPLES: Record<number, string> = {
-  400: 'The request is malformed',
-  401: 'Could not validate credentials',
-  403: 'Not enough permissions'
+/** What a refusal looks like in the documents, where `FASTIFY_DETAIL` does not say it: code and detail. */
+const EXAMPLES: Record<number, [code: string, detail: string]> = {
+  401: ['invalid_client', 'Could not validate credentials'],
+  403: ['insufficient_scope', 'Not enough permissions'],
+  500: ['server_error', 'The server failed'],
+  503: ['temporarily_unavailable', 'The database is not available']
 }
 
 /** Response schemas for refusals. */
 function errorResponses(statuses: number[], shape: 'oauth' | undefined): Record<number, object> {
-  return Object.fromEntries(
-    statuses.map((status) => {
-      const { code = 'invalid_request', detail = FASTIFY_DETAIL[status] ?? '' } = EXAMPLES[status] ?? {}
-      const content =
-        shape === 'oauth'
-          ? {
-              'application/json': {
-                schema: { $ref: OAUTH_ERROR.$id },
-                example: { error: code, error_description: detail }
-              }
-            }
-          : {
-              'application/problem+json': {
-                schema: { $ref: PROBLEM.$id },
-                example: problem({ status, detail: PROBLEM_EXAMPLES[status] ?? detail })
-              }
-            }
-      return [status, { description: STATUS_CODES[status], content }]
-    })
-  )
+  const responses = statuses.map((status) => {
+    const [error, detail] = EXAMPLES[status] ?? ['invalid_request', FASTIFY_DETAIL[status] ?? '']
+    const content =
+      shape === 'oauth'
+        ? { 'application/json': { schema: { $ref: OAUTH_ERROR.$id }, example: { error, error_description: detail } } }
+        : { 'application/problem+json': { schema: { $ref: PROBLEM.$id }, example: problem({ status, detail }) } }
+    return [status, { description: STATUS_CODES[status], content }]
+  })
+  return Object.fromEntries(responses)
 }
