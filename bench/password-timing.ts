@@ -49,7 +49,7 @@ const quantile = (times: number[], q: number) => sorted(times)[Math.floor(q * (t
 const ms = (time: number) => `${time.toFixed(2).padStart(8)} ms`
 
 try {
-  await bootstrap(app, config)
+  await bootstrap(app, config, { mayBeginAnew: true })
   for (const username of ['alice', 'bob'])
     await app.auth.users.create({ username, password: PASSWORD, roles: ['user'] })
   const database = new DatabaseSync(file)

@@ -60,7 +60,7 @@ interface Failure {
   headers?: Record<string, string>
 }
 
-const DOMAIN_STATUS = { invalid: 400, forbidden: 403, not_found: 404, conflict: 409, unavailable: 503 }
+const DOMAIN_STATUS = { invalid: 400, not_found: 404, conflict: 409, unavailable: 503 }
 
 /** The path is not there for this method. */
 class MethodNotAllowed extends Error {

@@ -12,17 +12,53 @@ const Metadata = Type.Object(
     token_endpoint_auth_methods_supported: Type.Array(Type.String()),
     service_documentation: Type.Optional(Type.String())
   },
-  { $id: 'Metadata', description: 'RFC 8414 §2' }
+  {
+    $id: 'Metadata',
+    description: 'RFC 8414 §2',
+    examples: [
+      {
+        issuer: 'https://id.example.com',
+        token_endpoint: 'https://id.example.com/token',
+        jwks_uri: 'https://id.example.com/.well-known/jwks.json',
+        scopes_supported: ['profile', 'users:read'],
+        response_types_supported: [],
+        grant_types_supported: ['password'],
+        token_endpoint_auth_methods_supported: ['none'],
+        service_documentation: 'https://id.example.com/docs'
+      }
+    ]
+  }
 )
 
 const Jwks = Type.Object(
   { keys: Type.Array(Type.Record(Type.String(), Type.String())) },
-  { $id: 'Jwks', description: 'Public keys, RFC 7517 §5' }
+  {
+    $id: 'Jwks',
+    description: 'Public keys, RFC 7517 §5',
+    examples: [
+      {
+        keys: [
+          {
+            kty: 'EC',
+            crv: 'P-256',
+            x: 'MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4',
+            y: '4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM',
+            kid: 'cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s',
+            alg: 'ES256',
+            use: 'sig'
+          }
+        ]
+      }
+    ]
+  }
 )
 
 const Index = Type.Object(
   { name: Type.String(), version: Type.String(), links: Type.Record(Type.String(), Type.String()) },
-  { $id: 'Index' }
+  {
+    $id: 'Index',
+    examples: [{ name: 'latchkey', version: '0.1.0', links: { docs: 'https://id.example.com/docs' } }]
+  }
 )
 
 export interface DiscoveryOptions {
@@ -89,7 +125,7 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { na
       scopes_supported: (await auth.scopes.list()).map((scope) => scope.name),
       // Required by RFC 8414 §2 also of a server that has no authorization endpoint.
       response_types_supported: [],
-      grant_types_supported: auth.grants.map((grant) => grant.type),
+      grant_types_supported: await auth.clients.grantTypes(),
       token_endpoint_auth_methods_supported: ['none'],
       ...(docs ? { service_documentation: links.docs } : {})
     })

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 
-const Health = Type.Object({ status: Type.Literal('ok') }, { $id: 'Health' })
+const Health = Type.Object({ status: Type.Literal('ok') }, { $id: 'Health', examples: [{ status: 'ok' }] })
 
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   fastify.addSchema(Health)

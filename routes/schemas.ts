@@ -3,6 +3,17 @@ import { Type } from '@sinclair/typebox'
 /** Texts that people read: no control characters. */
 const LINE = '^[^\\p{Cc}]*$'
 
+const ALICE = {
+  id: '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10',
+  username: 'alice',
+  email: 'alice@example.com',
+  full_name: 'Alice Liddell',
+  disabled: false,
+  roles: ['user'],
+  created_at: '2026-11-22T09:00:00.000Z',
+  updated_at: '2026-11-22T09:00:00.000Z'
+}
+
 export const UserView = Type.Object(
   {
     id: Type.String({ format: 'uuid', description: 'The `sub` of the user’s tokens' }),
@@ -17,18 +28,7 @@ export const UserView = Type.Object(
   {
     $id: 'User',
     description: 'A person',
-    examples: [
-      {
-        id: '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10',
-        username: 'alice',
-        email: 'alice@example.com',
-        full_name: 'Alice Liddell',
-        disabled: false,
-        roles: ['user'],
-        created_at: '2026-11-22T09:00:00.000Z',
-        updated_at: '2026-11-22T09:00:00.000Z'
-      }
-    ]
+    examples: [ALICE]
   }
 )
 
@@ -37,7 +37,7 @@ export const UserPage = Type.Object(
     items: Type.Array(Type.Ref(UserView)),
     next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
   },
-  { $id: 'UserPage' }
+  { $id: 'UserPage', description: 'Some users, oldest first', examples: [{ items: [ALICE], next_cursor: null }] }
 )
 
 export const UserChanges = Type.Object(

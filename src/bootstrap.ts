@@ -5,16 +5,22 @@ import { createAdminPassword, createSealingKey, findSealingKey } from './files.t
 
 export interface FirstStart {
   seeded: boolean
-  /** Null when no admin was made now; `generated` when nobody knows the password yet. */
-  admin: { username: string; password: string; generated: boolean } | null
+  /** The name of the admin that was made now; null when none was. */
+  admin: string | null
 }
 
 /**
  * Schema, keys, roles, scopes, first admin: all that a first start puts in, each once however many start at the same
- * time. Changes nothing where all is there.
- * @throws SetupError when the sealing key is there and its database is not, or the other way round
+ * time. Changes nothing where all is there, and nothing in a schema that this version does not understand.
+ * @param mayBeginAnew whether a missing database is made; where the key is a setting, nothing else tells a first start
+ *   from a database that was lost
+ * @throws SetupError when the file of the sealing key is there and its database is not, or the other way round
  */
-export async function bootstrap({ auth, store }: FastifyInstance, config: Config): Promise<FirstStart> {
+export async function bootstrap(
+  { auth, store }: FastifyInstance,
+  config: Config,
+  { mayBeginAnew }: { mayBeginAnew: boolean }
+): Promise<FirstStart> {
   const embedded = config.databaseUrl.startsWith('sqlite:')
   const keyFile = embedded ? config.sealingKeyFile : undefined
 
@@ -26,15 +32,17 @@ export async function bootstrap({ auth, store }: FastifyInstance, config: Config
       `the sealing key ${keyFile} is there but its database is not: put the database back, or move the key away to begin anew`
     )
   }
+  if (schema === null && !mayBeginAnew) {
+    throw new SetupError('the database is missing: put it back, or run "latchkey migrate" to make a new one')
+  }
+  if (schema !== null) auth.assertUnderstood(schema)
   await store.migrate()
   if (keyFile !== undefined && !hasKey && !(await store.bootstrapped()).seeded) createSealingKey(keyFile)
 
-  let admin: FirstStart['admin'] = null
+  const { adminUsername: username, adminPassword } = config
   const { seeded, adminCreated } = await auth.bootstrap(() => {
-    const { adminUsername: username, adminPassword } = config
-    if (adminPassword !== undefined) admin = { username, password: adminPassword, generated: false }
-    else if (embedded) admin = { username, password: createAdminPassword(config), generated: true }
-    return admin
+    if (adminPassword !== undefined) return { username, password: adminPassword }
+    return embedded ? { username, password: createAdminPassword(config) } : null
   })
-  return { seeded, admin: adminCreated ? admin : null }
+  return { seeded, admin: adminCreated ? username : null }
 }

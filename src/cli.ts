@@ -4,6 +4,7 @@ import { buildApp, version } from './app.ts'
 import { bootstrap } from './bootstrap.ts'
 import { loadConfig, readEnvironment, settingsTable, sizeThreadPool } from './config.ts'
 import { DomainError, SetupError } from './domain/errors.ts'
+import { adminPasswordFile, findAdminPassword } from './files.ts'
 import { serve } from './server.ts'
 
 const program = new Command('latchkey')
@@ -26,12 +27,15 @@ program
     const config = loadConfig(readEnvironment())
     const app = await buildApp(config, { logger: false })
     try {
-      const { seeded, admin } = await bootstrap(app, config)
-      process.stderr.write(`the database is at version ${app.store.version}${seeded ? ', set up anew' : ''}\n`)
-      if (admin !== null) process.stderr.write(`admin ${admin.username} was made\n`)
-      else if (!(await app.store.bootstrapped()).admin)
+      const { seeded, admin } = await bootstrap(app, config, { mayBeginAnew: true })
+      const schema = await app.store.schema()
+      process.stderr.write(`the database is at version ${schema?.version}${seeded ? ', set up anew' : ''}\n`)
+      if (admin !== null) {
+        const password = findAdminPassword(config) === null ? '' : `; the password is in ${adminPasswordFile(config)}`
+        process.stderr.write(`admin ${admin} was made${password}\n`)
+      } else if (!(await app.store.bootstrapped()).admin) {
         process.stderr.write('there is no admin: set LATCHKEY_ADMIN_PASSWORD and run this again\n')
-      if (admin?.generated) process.stderr.write(`the password is in ${config.dataDir}/admin-password\n`)
+      }
     } finally {
       await app.close()
     }

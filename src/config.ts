@@ -28,8 +28,11 @@ function isNetwork(text: string): boolean {
 FormatRegistry.Set('issuer', isIssuer)
 FormatRegistry.Set('network', isNetwork)
 FormatRegistry.Set('origin', (text) => /^https?:/.test(text) && url(text)?.origin === text)
-FormatRegistry.Set('database', (text) => /^sqlite:.+/.test(text) || /^postgres(ql)?:\/\/./.test(text))
-FormatRegistry.Set('password', (text) => [...text].length >= 15 && Buffer.byteLength(text) <= 1024)
+FormatRegistry.Set(
+  'database',
+  (text) => /^sqlite:.+/.test(text) || (/^postgres(ql)?:\/\/./.test(text) && URL.canParse(text))
+)
+FormatRegistry.Set('password', (text) => [...text].length >= 15 && Buffer.byteLength(text.normalize('NFC')) <= 1024)
 FormatRegistry.Set('key', (text) => /^[\w+/-]{43}=?$/.test(text))
 
 /** Every setting. `allowed` says in words what the schema alone does not; a `secret` value is never repeated in a message. */
@@ -215,7 +218,7 @@ export function readEnvironment(): Record<string, string | undefined> {
   return { ...(existsSync('.env') ? parseEnv(readFileSync('.env', 'utf8')) : {}), ...process.env }
 }
 
-/** As many threads for hashing as there are cores, so that files and DNS never wait behind it. For the start of a process. */
+/** More threads than hashes that run at once (cores − 1), so that files and DNS never wait behind them. For the start of a process. */
 export function sizeThreadPool(): void {
   process.env.UV_THREADPOOL_SIZE ??= String(Math.max(4, availableParallelism()))
 }

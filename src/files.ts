@@ -27,6 +27,7 @@ function read(file: string): string | null {
  */
 function readOrCreate(file: string, content: () => string): string {
   const existing = read(file)
+  if (existing === '') throw new SetupError(`${file} is empty: delete it`)
   if (existing !== null) return existing
   const directory = dirname(file)
   mkdirSync(directory, { recursive: true, mode: 0o700 })
@@ -77,5 +78,8 @@ export const adminPasswordFile = ({ dataDir }: Config): string => join(dataDir, 
 /** The password of the first admin, kept in a file until it was shown, so that a crash in between does not lose it. */
 export const createAdminPassword = (config: Config): string =>
   readOrCreate(adminPasswordFile(config), () => randomBytes(18).toString('base64url'))
+
+/** The generated password that nobody was shown yet; null when there is none. */
+export const findAdminPassword = (config: Config): string | null => read(adminPasswordFile(config))
 
 export const removeAdminPassword = (config: Config): void => rmSync(adminPasswordFile(config), { force: true })

@@ -1,35 +1,46 @@
 import { createServer } from 'node:net'
 import closeWithGrace from 'close-with-grace'
 import { buildApp, version } from './app.ts'
-import { bootstrap, type FirstStart } from './bootstrap.ts'
+import { bootstrap } from './bootstrap.ts'
 import { type Config, loadConfig } from './config.ts'
 import { SetupError } from './domain/errors.ts'
-import { adminPasswordFile, removeAdminPassword } from './files.ts'
+import { adminPasswordFile, findAdminPassword, removeAdminPassword } from './files.ts'
+
+const cannotListen = (cause: Error) => {
+  throw new SetupError(`${cause.message} (LATCHKEY_HOST, LATCHKEY_PORT)`, { cause })
+}
 
 /** The settings, with a free port in place of 0: the issuer must be known before the app is built. */
 async function resolvePort(env: Record<string, string | undefined>): Promise<Config> {
   const config = loadConfig(env)
   if (config.port !== 0) return config
   const probe = createServer()
-  await new Promise<void>((resolve, reject) => probe.once('error', reject).listen(0, config.host, resolve))
+  await new Promise<void>((resolve, reject) => probe.once('error', reject).listen(0, config.host, resolve)).catch(
+    cannotListen
+  )
   const { port } = probe.address() as { port: number }
   await new Promise((resolve) => probe.close(resolve))
   return loadConfig({ ...env, LATCHKEY_PORT: String(port) })
 }
 
-/** What a person reads; kept out of the log, which machines read. */
-function greeting(config: Config, { admin }: FirstStart, hasAdmin: boolean, toTerminal: boolean): string {
-  const { issuer } = config
+/** One word of a shell. */
+const quoted = (text: string): string => (/^[\w./:@=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
+
+/**
+ * What a person reads; kept out of the log, which machines read.
+ * @param password the generated one that nobody was shown yet
+ */
+function greeting(config: Config, password: string | null, hasAdmin: boolean, toTerminal: boolean): string {
+  const { issuer, adminUsername } = config
   const lines = [`Latchkey ${version}`, '', `  address   ${issuer}`]
   if (config.docs) lines.push(`  docs      ${issuer}/docs`)
-  if (admin?.generated) {
+  if (password !== null) {
     const file = adminPasswordFile(config)
-    const shown = toTerminal ? `${admin.password}   (shown this once)` : `in ${file}`
-    const value = toTerminal ? admin.password : `"$(cat ${file})"`
-    lines.push(`  admin     ${admin.username}`, `  password  ${shown}`, '', '  Try it:')
-    lines.push(`  curl -d grant_type=password -d username=${admin.username} -d password=${value} ${issuer}/token`)
-  } else if (admin !== null) {
-    lines.push(`  admin     ${admin.username}   (with the password of LATCHKEY_ADMIN_PASSWORD)`)
+    const value = toTerminal ? quoted(`password=${password}`) : `"password=$(cat ${quoted(file)})"`
+    const form = `-d grant_type=password --data-urlencode ${quoted(`username=${adminUsername}`)} --data-urlencode ${value}`
+    lines.push(`  admin     ${adminUsername}`)
+    lines.push(`  password  ${toTerminal ? `${password}   (shown this once)` : `in ${file}`}`)
+    lines.push('', '  Try it:', `  curl ${form} ${issuer}/token`)
   } else if (!hasAdmin) {
     lines.push('', '  There is no admin yet: set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate".')
   }
@@ -41,21 +52,20 @@ export async function serve(env: Record<string, string | undefined>): Promise<vo
   const config = await resolvePort(env)
   const app = await buildApp(config)
   try {
-    const embedded = config.databaseUrl.startsWith('sqlite:')
-    const first = embedded ? await bootstrap(app, config) : { seeded: false, admin: null }
+    if (config.databaseUrl.startsWith('sqlite:'))
+      await bootstrap(app, config, { mayBeginAnew: config.sealingKey === undefined })
     await app.auth.assertReady()
     const { admin: hasAdmin } = await app.store.bootstrapped()
-    await app.listen({ host: config.host, port: config.port }).catch((cause: Error) => {
-      throw new SetupError(`${cause.message} (LATCHKEY_HOST, LATCHKEY_PORT)`, { cause })
-    })
+    await app.listen({ host: config.host, port: config.port }).catch(cannotListen)
     closeWithGrace({ logger: app.log }, async ({ err }) => {
       if (err) app.log.error({ err }, 'stopping')
       await app.close()
     })
 
     const toTerminal = process.stderr.isTTY === true
-    process.stderr.write(greeting(config, first, hasAdmin, toTerminal))
-    if (toTerminal && first.admin?.generated) removeAdminPassword(config)
+    const password = findAdminPassword(config)
+    process.stderr.write(greeting(config, password, hasAdmin, toTerminal))
+    if (toTerminal && password !== null) removeAdminPassword(config)
   } catch (error) {
     await app.close()
     throw error

@@ -25,6 +25,14 @@ const planted: [file: string, source: string][] = [
   ['routes/users.ts', "import { randomUUID } from 'node:crypto'"],
   ['src/guard/index.ts', "import type { Principal } from '../domain/model.ts'"],
   ['src/guard/index.ts', "const { openStore } = await import('../store/index.ts')"],
+  ['src/domain/users.ts', 'const time = new Date()'],
+  ['src/domain/users.ts', 'const { now } = Date'],
+  ['src/domain/users.ts', "const fastify = require('fastify')"],
+  ['src/domain/users.ts', 'const fastify = await import(`fastify`)'],
+  ['src/domain/users.ts', 'export function createUsers() {}'],
+  ['src/domain/ports.ts', 'interface Store {\n  close(): Promise<void>\n}'],
+  ['plugins/guard.ts', "import { env } from 'node:process'"],
+  ['plugins/guard.ts', "const port = process['env'].PORT"],
   ['src/server.ts', "import users from '../routes/users.ts'"],
   ['src/server.ts', "export { default } from '../plugins/auth.ts'"]
 ]

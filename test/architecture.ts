@@ -34,11 +34,28 @@ const RULES: { files: RegExp; may: RegExp[] }[] = [
 
 /** What may stand in one place only. */
 const ONLY_IN: { text: RegExp; file: string }[] = [
-  { text: /\bDate\.now\b/, file: 'src/app.ts' },
-  { text: /\bprocess\.env\b/, file: 'src/config.ts' }
+  { text: /\bDate\.now\b|\bnew Date\(\)|=\s*Date\b/, file: 'src/app.ts' },
+  { text: /\bprocess\??\.env\b|\bprocess\[|['"]node:process['"]/, file: 'src/config.ts' }
 ]
 
+/** What the import table could be got around with. */
+const HIDDEN_IMPORT = /\brequire\s*\(|\bcreateRequire\b|\bimport\s*\(\s*[^'"\s]/
+
 const IMPORT = /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s+['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g
+
+/** Public functions of the domain and methods of its ports that have no comment of their own. */
+function undocumented(file: string, source: string): string[] {
+  if (!file.startsWith('src/domain/')) return []
+  const declared = file.endsWith('ports.ts')
+    ? /^ +(\w+)\(.*(\{|\(|>|\w)$/
+    : /^export (?:async )?(?:function|const) (\w+)/
+  const lines = source.split('\n')
+  return lines.flatMap((line, index) => {
+    const [, name] = declared.exec(line) ?? []
+    const before = lines[index - 1]?.trimEnd() ?? ''
+    return name === undefined || before.endsWith('*/') ? [] : [`${file} says nothing about ${name}`]
+  })
+}
 
 /** What the source of one file does that the table of docs/architecture.md forbids; empty when nothing. */
 export function violations(file: string, source: string): string[] {
@@ -50,6 +67,8 @@ export function violations(file: string, source: string): string[] {
     ...targets
       .filter((target) => !rule.may.some((pattern) => pattern.test(target)))
       .map((target) => `${file} may not import ${target}`),
+    ...(HIDDEN_IMPORT.test(source) ? [`${file} imports by what cannot be read`] : []),
+    ...undocumented(file, source),
     ...ONLY_IN.filter(({ text, file: only }) => file !== only && text.test(source)).map(
       ({ text, file: only }) => `${file} holds ${text.source}, which belongs in ${only} only`
     )

@@ -88,7 +88,7 @@ export async function build(
   const clock = new TestClock()
   const app = await buildApp(config, { clock, logger: { level: 'error', stream: process.stderr }, ...overrides })
   t.teardown(() => app.close())
-  const { seeded } = await bootstrap(app, config)
+  const { seeded } = await bootstrap(app, config, { mayBeginAnew: true })
 
   const token: TestApp['token'] = (form, headers = {}) =>
     app.inject({

@@ -18,8 +18,10 @@ export interface Running {
   exited: Promise<Exit>
 }
 
-function launch(args: string[], env: Record<string, string>) {
+/** Starts a command; it does not outlive the test. */
+export function launch(args: string[], env: Record<string, string>) {
   const child = spawn(process.execPath, ['src/cli.ts', ...args], { env: { PATH: process.env.PATH, ...env } })
+  process.once('exit', () => child.kill('SIGKILL'))
   const output = { stdout: '', stderr: '' }
   child.stdout.on('data', (chunk) => (output.stdout += chunk))
   child.stderr.on('data', (chunk) => (output.stderr += chunk))
@@ -42,7 +44,7 @@ async function freePort(): Promise<string> {
 
 /** Starts a server and waits until it has greeted; killed with the test. */
 export async function serve(t: Test, env: Record<string, string>): Promise<Running> {
-  const port = env.LATCHKEY_PORT ?? (await freePort())
+  const port = env.LATCHKEY_PORT || (await freePort())
   const { child, output, exited } = launch(['serve'], { LATCHKEY_LOG_LEVEL: 'warn', ...env, LATCHKEY_PORT: port })
   t.teardown(async () => {
     child.kill('SIGKILL')

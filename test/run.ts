@@ -38,6 +38,8 @@ try {
   await postgres.initialise()
   await postgres.start()
   process.env.TMPDIR = directory
+  // Makes it bring the libraries that a bare system does not have.
+  process.env.AWS_LAMBDA_JS_RUNTIME = 'nodejs24.x'
   const { default: chromium } = await import('@sparticuz/chromium')
   const args = process.argv.slice(2)
   // Some files cover some of the code: only a whole run is measured.

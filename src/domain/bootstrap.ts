@@ -3,11 +3,12 @@ import { SetupError } from './errors.ts'
 import type { Users } from './index.ts'
 import type { Keys } from './keys.ts'
 import { ADMIN_ROLE } from './model.ts'
-import type { Clock, Sealer, Store } from './ports.ts'
+import type { Clock, Schema, Sealer, Store } from './ports.ts'
 import { BUILT_IN_ROLES, BUILT_IN_SCOPES, OWN_RESOURCE } from './scopes.ts'
 
 const CANARY = { name: 'canary', context: 'sealed_values/canary', text: 'latchkey' }
 
+/** The first start, and what every start asks before it serves. */
 export function createBootstrap(deps: { store: Store; users: Users; keys: Keys; sealer: Sealer; clock: Clock }) {
   const { store, users, keys, sealer, clock } = deps
 
@@ -19,7 +20,16 @@ export function createBootstrap(deps: { store: Store; users: Users; keys: Keys; 
     sealer.open(canary, CANARY.context)
   }
 
+  /** @throws SetupError when the schema is of a version that this one cannot use, not even to migrate it */
+  function assertUnderstood(schema: Schema): void {
+    if (schema.compatibleFrom > store.version) {
+      throw new SetupError('the schema is newer than this version can use: install a newer latchkey')
+    }
+  }
+
   return {
+    assertUnderstood,
+
     /**
      * Puts in what a first start needs (keys, scopes, roles, the client of /docs) unless that was ever done, and the
      * admin unless there is one. The schema must be there. May be called by many at once: one does it.
@@ -53,10 +63,9 @@ export function createBootstrap(deps: { store: Store; users: Users; keys: Keys; 
     async assertReady(): Promise<void> {
       const schema = await store.schema()
       if (schema === null) throw new SetupError('the database is not set up: run "latchkey migrate"')
+      assertUnderstood(schema)
       if (schema.version < store.version)
         throw new SetupError('the schema is older than this version: run "latchkey migrate"')
-      if (schema.compatibleFrom > store.version)
-        throw new SetupError('the schema is newer than this version can use: install a newer latchkey')
       if (!(await store.bootstrapped()).seeded)
         throw new SetupError('the first start was not finished: run "latchkey migrate"')
       await checkSealingKey()

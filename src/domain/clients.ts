@@ -26,21 +26,26 @@ export interface ClientCredentials {
 
 /** @param docs whether the client of /docs may be used at all */
 export function createClients({ store, docs }: { store: Store; docs: boolean }) {
+  /** Whether a setting leaves it on. */
   const enabled = (id: string) => docs || id !== DOCS_CLIENT.id
+
+  /** Null when it is unknown, disabled, or switched off by a setting. */
+  async function get(id: string): Promise<Client | null> {
+    const client = enabled(id) ? await store.clients.get(id) : null
+    return client?.disabledAt === null ? client : null
+  }
 
   return {
     enabled,
+    get,
 
-    /** Null when it is unknown, disabled, or switched off by a setting. */
-    async get(id: string): Promise<Client | null> {
-      const client = enabled(id) ? await store.clients.get(id) : null
-      return client?.disabledAt === null ? client : null
-    },
+    /** The grants that some client may use now: in this version there is but the one of /docs. */
+    grantTypes: async (): Promise<string[]> => (await get(DOCS_CLIENT.id))?.grantTypes ?? [],
 
     /** @throws OAuthError invalid_client, the same for an unknown client and a wrong secret */
     async authenticate({ ids, secret }: ClientCredentials): Promise<Client> {
       for (const id of ids) {
-        const client = await this.get(id)
+        const client = await get(id)
         if (client !== null && secret === '') return client
       }
       throw new OAuthError('invalid_client', 'Client authentication failed')

@@ -22,7 +22,7 @@ export class OAuthError extends Error {
   }
 }
 
-export type DomainErrorCode = 'invalid' | 'forbidden' | 'not_found' | 'conflict' | 'unavailable'
+export type DomainErrorCode = 'invalid' | 'not_found' | 'conflict' | 'unavailable'
 
 /** A refusal that no RFC has a word for. `message` is sent to the caller. */
 export class DomainError extends Error {

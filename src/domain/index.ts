@@ -36,8 +36,8 @@ export function createAuth(deps: {
   const keys = createKeys({ ...deps, alg: deps.signingAlg })
   const tokens = createTokens({ ...deps, keys, clients, ttl: deps.accessTokenTtl })
   const exchange = createExchange({ ...deps, users, clients, scopes, sessions, tokens })
-  const { bootstrap, assertReady } = createBootstrap({ ...deps, users, keys })
-  return { issuer, users, clients, scopes, keys, tokens, grants, exchange, bootstrap, assertReady }
+  const firstStart = createBootstrap({ ...deps, users, keys })
+  return { issuer, users, clients, scopes, keys, tokens, grants, exchange, ...firstStart }
 }
 
 export type Auth = ReturnType<typeof createAuth>

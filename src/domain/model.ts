@@ -3,7 +3,7 @@ export type Millis = number
 /** A span of time in seconds. */
 export type Seconds = number
 
-/** The built-in role without which nobody could administer; there is always an enabled user who has it. */
+/** The built-in role without which nobody could administer. */
 export const ADMIN_ROLE = 'admin'
 
 export type SigningAlg = 'ES256' | 'EdDSA' | 'RS256'

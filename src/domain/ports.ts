@@ -15,6 +15,7 @@ import type {
 
 /** The only source of time. */
 export interface Clock {
+  /** The instant at which it is asked. */
   now(): Millis
 }
 
@@ -114,8 +115,9 @@ export interface Store {
   users: {
     /** @throws DomainError conflict when the canonical username or e-mail is taken */
     create(user: NewUser): Promise<void>
+    /** Null when there is no such user. */
     get(id: string): Promise<User | null>
-    /** @param username in canonical form */
+    /** What a password is checked against; null for an unknown name. @param username in canonical form */
     credentials(username: string): Promise<Credentials | null>
     /** By id, which is by age: those after the given id, at most `limit`. */
     list(page: { after: string | null; limit: number }): Promise<User[]>
@@ -131,11 +133,13 @@ export interface Store {
     scopes(id: string): Promise<string[]>
   }
   clients: {
+    /** Whatever its state is; null when there is no such client. */
     get(id: string): Promise<Client | null>
   }
   scopes: {
     /** Those of the names that are registered. */
     find(names: string[]): Promise<Scope[]>
+    /** All that are registered, by name. */
     list(): Promise<Scope[]>
   }
   sessions: {
@@ -151,10 +155,12 @@ export interface Store {
     list(): Promise<StoredKey[]>
     /** The one key that signs; null before the first start. */
     signing(): Promise<StoredKey | null>
+    /** Whatever its state is; null when there is no such key. */
     find(kid: string): Promise<StoredKey | null>
   }
   /** Values that were sealed before they came here. */
   sealed: {
+    /** Null when nothing was kept under that name. */
     get(name: string): Promise<string | null>
   }
   revocations: {
@@ -163,5 +169,6 @@ export interface Store {
   }
   /** All that must hold for a token, in one statement, as committed at this instant. */
   state(ref: { kid: string; sid: string | null; sub: string; clientId: string }): Promise<LiveState>
+  /** Ends the connections. Nothing can be asked afterwards. */
   close(): Promise<void>
 }

@@ -5,11 +5,13 @@ import type { Store } from './ports.ts'
 /** The resource that Latchkey's own API is; its identifier on the wire (`aud`, `resource`) is the issuer. */
 export const OWN_RESOURCE = 'latchkey'
 
+/** The scopes of Latchkey's own API. */
 export const BUILT_IN_SCOPES: Scope[] = [
   { name: 'profile', description: 'See and change your own profile', resourceId: OWN_RESOURCE },
   { name: 'users:read', description: 'See every user', resourceId: OWN_RESOURCE }
 ]
 
+/** The roles of a first start. */
 export const BUILT_IN_ROLES: Role[] = [
   { name: ADMIN_ROLE, description: 'May do everything', scopes: BUILT_IN_SCOPES.map((scope) => scope.name) },
   { name: 'user', description: 'May see and change the own profile', scopes: ['profile'] }
@@ -27,6 +29,7 @@ export function parseScope(text: string): string[] {
   return [...new Set(names)]
 }
 
+/** The names that every list allows, in the order of the first. */
 export const intersect = (names: string[], ...allowed: string[][]): string[] =>
   names.filter((name) => allowed.every((list) => list.includes(name)))
 
@@ -35,6 +38,7 @@ export function createScopes({ store, issuer }: { store: Store; issuer: string }
   const identifier = (resourceId: string) => (resourceId === OWN_RESOURCE ? issuer : resourceId)
 
   return {
+    /** All that are registered. */
     list: () => store.scopes.list(),
 
     /**

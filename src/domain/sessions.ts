@@ -3,6 +3,7 @@ import { OAuthError } from './errors.ts'
 import type { Client, Millis, Origin, Session } from './model.ts'
 import type { Clock, Store } from './ports.ts'
 
+/** Logins of users at clients. */
 export function createSessions({ store, clock }: { store: Store; clock: Clock }) {
   return {
     /**

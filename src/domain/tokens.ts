@@ -26,6 +26,7 @@ function isAccessToken(claims: Record<string, unknown>): claims is Record<string
   )
 }
 
+/** Access tokens: made by the rules of RFC 9068, judged by the state of the instant. */
 export function createTokens(deps: {
   store: Store
   signer: Signer

@@ -31,6 +31,7 @@ const found = (user: User | null): User => {
   return user
 }
 
+/** People and their passwords. */
 export function createUsers({ store, hasher, clock }: { store: Store; hasher: Hasher; clock: Clock }) {
   /** Hashes the password and gives the row that `create` or a first start stores. */
   async function prepare({ username, password, email = null, fullName = null, roles }: UserInput): Promise<NewUser> {

@@ -104,7 +104,7 @@ export default fp<GuardOptions>(
       try {
         return await verify(token)
       } catch (cause) {
-        const { statusCode = 500, status = 500 } = cause as { statusCode?: number; status?: number }
+        const { statusCode = 500, status = 500 } = (cause ?? {}) as { statusCode?: number; status?: number }
         throw statusCode < 500 || status < 500 ? new Error('the token could not be checked', { cause }) : cause
       }
     }

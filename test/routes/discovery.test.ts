@@ -122,7 +122,11 @@ t.test('GET / says who is there and where everything is', async (t) => {
 t.test('LATCHKEY_DOCS=false takes the pages out of all links, and leaves /openapi.json', async (t) => {
   const { inject } = await build(t, { env: { LATCHKEY_DOCS: 'false' } })
   const { service_documentation: _, ...metadata } = metadataOf(ISSUER)
-  t.strictSame((await inject({ url: METADATA })).json(), metadata)
+  t.strictSame(
+    (await inject({ url: METADATA })).json(),
+    { ...metadata, grant_types_supported: [] },
+    'nobody can log in'
+  )
   const { links } = (await inject({ url: '/' })).json()
   t.notOk('docs' in links)
   t.equal(links.openapi, `${ISSUER}/openapi.json`)

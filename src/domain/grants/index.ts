@@ -6,11 +6,13 @@ import type { Clock, Store } from '../ports.ts'
 import { type Grant, required, type TokenParams } from './grant.ts'
 import { password } from './password.ts'
 
+/** Every value of `grant_type`; form fields, metadata and documents follow from this list. */
 export const grants: Grant[] = [password]
 
 export interface TokenRequest {
   /** The client that was authenticated; null when the request named none. */
   client: Client | null
+  /** How it was authenticated; for grants that ask for more than a name. */
   clientAuth: ClientAuthMethod
   params: TokenParams
   origin: Origin
@@ -22,6 +24,7 @@ export interface IssuedToken {
   scopes: string[]
 }
 
+/** Puts together what every token request goes through. */
 export function createExchange(deps: {
   store: Store
   users: Users
