@@ -7,7 +7,7 @@ import { withSettings } from '../docs/settings.ts'
 import { createDatabase, environment, PASSWORD } from './helper.ts'
 import { launch, login, me, run, serve } from './process.ts'
 
-const ROUNDS = Math.max(1, Math.round(Number(process.env.LATCHKEY_ROUNDS ?? 20) / 10))
+const ROUNDS = Math.max(1, Math.round(Number(process.env.LATCHKEY_ROUNDS ?? 10) / 10))
 
 /** The settings of a newcomer: nothing but where the data goes. */
 async function fresh(t: Test): Promise<{ LATCHKEY_DATA_DIR: string; dir: string }> {
