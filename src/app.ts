@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import { Ajv } from 'ajv'
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import auth from '../plugins/auth.ts'
 import cors from '../plugins/cors.ts'
@@ -16,6 +15,7 @@ import discovery from '../routes/discovery.ts'
 import health from '../routes/health.ts'
 import oauth from '../routes/oauth.ts'
 import users from '../routes/users.ts'
+import { compilersFactory } from './compilers.ts'
 import type { Config } from './config.ts'
 import type { Clock } from './domain/ports.ts'
 import { getSealingKey } from './files.ts'
@@ -38,34 +38,6 @@ const JWKS_MAX_AGE = 300
 export interface Overrides {
   clock?: Clock
   logger?: false | { level?: string; stream?: { write(line: string): void } }
-}
-
-interface QuerySchema {
-  properties?: Record<string, { type?: string }>
-}
-
-/** Ajv would make a number of `1e400`, ` 7` and `0x7` too. */
-function withIntegers(input: Record<string, unknown>, { properties = {} }: QuerySchema): void {
-  for (const [name, { type }] of Object.entries(properties)) {
-    const value = input[name]
-    if (type === 'integer' && typeof value === 'string' && /^\d{1,15}$/.test(value)) input[name] = Number(value)
-  }
-}
-
-/**
- * Input is taken as it is, but for integers in a query, which come as text. Given as a factory: a compiler that is set on
- * the app is dropped by Fastify in every scope that adds a schema.
- */
-function buildValidator(shared: Record<string, object>) {
-  const ajv = new Ajv({ allErrors: true, useDefaults: true, schemas: Object.values(shared) })
-  return ({ schema, httpPart }: { schema: unknown; httpPart?: string }) => {
-    const validate = ajv.compile(schema as object)
-    if (httpPart !== 'querystring') return validate
-    return (input: Record<string, unknown>) => {
-      withIntegers(input, schema as QuerySchema)
-      return validate(input) || { error: validate.errors }
-    }
-  }
 }
 
 /**
@@ -95,7 +67,7 @@ export async function buildApp(
     forceCloseConnections: 'idle',
     frameworkErrors,
     clientErrorHandler,
-    schemaController: { compilersFactory: { buildValidator: buildValidator as never } }
+    schemaController: { compilersFactory: compilersFactory() as never }
   }).withTypeProvider<TypeBoxTypeProvider>()
 
   await app.register(store, { databaseUrl })

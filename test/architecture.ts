@@ -27,7 +27,7 @@ const RULES: { files: RegExp; may: RegExp[] }[] = [
   },
   {
     files: /^src\/app\.ts$/,
-    may: [/^node:/, /^fastify$/, /^@fastify\/type-provider-typebox$/, /^ajv$/, /^plugins\//, /^routes\//, /^src\//]
+    may: [/^node:/, /^fastify$/, /^@fastify\/type-provider-typebox$/, /^plugins\//, /^routes\//, /^src\//]
   },
   { files: /^src\//, may: [/^(?!plugins\/|routes\/)/] }
 ]

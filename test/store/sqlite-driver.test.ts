@@ -186,8 +186,8 @@ t.test(
     t.equal(result.status, 'fulfilled')
     t.equal((await store.users.get(user.id))?.id, user.id)
     t.ok(took >= 900 && took < 10_000, `the write took ${Math.round(took)} ms`)
-    t.ok(Math.max(...reads) < 200, `the slowest read took ${Math.round(Math.max(...reads))} ms`)
-    t.ok(gap < 200, `the event loop stood still for at most ${Math.round(gap)} ms`)
+    t.ok(Math.max(...reads) < 600, `the slowest read took ${Math.round(Math.max(...reads))} ms`)
+    t.ok(gap < 600, `the event loop stood still for at most ${Math.round(gap)} ms`)
   }
 )
 
@@ -207,7 +207,7 @@ t.test('F8 while another process has the lock for long, every write is unavailab
     t.match(result.status === 'rejected' ? result.reason : result, UNAVAILABLE)
     t.ok(took > 1500 && took < 10_000, `took ${Math.round(took)} ms`)
   }
-  t.ok(gap < 200, `the event loop stood still for at most ${Math.round(gap)} ms`)
+  t.ok(gap < 600, `the event loop stood still for at most ${Math.round(gap)} ms`)
   release()
   await once(holder, 'exit')
   await store.users.create(user)

@@ -1,6 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
+import pg from 'pg'
 import type { Test } from 'tap'
+import { createDatabase } from '../helper.ts'
 
 export interface Exit {
   code: number | null
@@ -20,7 +23,8 @@ export interface Running {
 
 /** Starts a command; it does not outlive the test. */
 export function launch(args: string[], env: Record<string, string>) {
-  const child = spawn(process.execPath, ['src/cli.ts', ...args], { env: { PATH: process.env.PATH, ...env } })
+  const { PATH, NODE_COMPILE_CACHE } = process.env
+  const child = spawn(process.execPath, ['src/cli.ts', ...args], { env: { PATH, NODE_COMPILE_CACHE, ...env } })
   process.once('exit', () => child.kill('SIGKILL'))
   const output = { stdout: '', stderr: '' }
   child.stdout.on('data', (chunk) => (output.stdout += chunk))
@@ -69,4 +73,18 @@ export async function login(origin: string, username: string, password: string, 
 export async function me(origin: string, token: string): Promise<{ status: number; body: Record<string, unknown> }> {
   const response = await fetch(`${origin}/users/me`, { headers: { authorization: `Bearer ${token}` } })
   return { status: response.status, body: (await response.json()) as Record<string, unknown> }
+}
+
+/** The settings of a newcomer: nothing but where the data goes. */
+export async function fresh(t: Test): Promise<{ LATCHKEY_DATA_DIR: string; dir: string }> {
+  const { dataDir } = await createDatabase(t, 'sqlite')
+  return { LATCHKEY_DATA_DIR: join(dataDir, 'data'), dir: join(dataDir, 'data') }
+}
+
+export async function rows(url: string, sql: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  const { rows } = await client.query(sql)
+  await client.end()
+  return rows
 }

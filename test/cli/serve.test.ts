@@ -1,0 +1,62 @@
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { withSettings } from '../../docs/settings.ts'
+import { fresh, run, serve } from './process.ts'
+
+t.test('port 0 is a free port, known before the issuer is', async (t) => {
+  const { LATCHKEY_DATA_DIR } = await fresh(t)
+  const { output } = await serve(t, { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0' })
+  const [, address] = /address +(http:\/\/localhost:\d+)\n/.exec(output().stderr) ?? []
+  const metadata = await (await fetch(`${address}/.well-known/oauth-authorization-server`)).json()
+  t.match(metadata, { issuer: address, token_endpoint: `${address}/token` })
+})
+
+t.test('a port that is taken is said in one line', async (t) => {
+  const { LATCHKEY_DATA_DIR } = await fresh(t)
+  const server = await serve(t, { LATCHKEY_DATA_DIR })
+  const { code, stderr } = await run(['serve'], { LATCHKEY_DATA_DIR, LATCHKEY_PORT: new URL(server.origin).port })
+  t.strictSame([code, stderr.split('\n').length], [1, 2])
+  t.match(stderr, 'EADDRINUSE')
+
+  const other = await fresh(t)
+  await run(['serve'], { LATCHKEY_DATA_DIR: other.dir, LATCHKEY_PORT: new URL(server.origin).port })
+  const again = await serve(t, { LATCHKEY_DATA_DIR: other.dir })
+  t.match(
+    again.output().stderr,
+    `password  in ${other.dir}/admin-password`,
+    'the next start still says where the password is'
+  )
+})
+
+t.test('wrong settings stop every command with one line for each', async (t) => {
+  const { code, stdout, stderr } = await run(['serve'], { LATCHKEY_PORT: 'http', LATCHKEY_ISSUR: 'x' })
+  t.strictSame(
+    [code, stdout, stderr],
+    [
+      1,
+      '',
+      'LATCHKEY_ISSUR is no setting; the settings are listed in docs/operations.md\n' +
+        'LATCHKEY_PORT: "http" is not allowed; allowed: an integer from 0 to 65535\n'
+    ]
+  )
+})
+
+t.test('help and version answer without any setting', async (t) => {
+  const [help, version, unknown] = await Promise.all([run(['--help']), run(['--version']), run(['nonsense'])])
+  t.match(help, { code: 0, stderr: '' })
+  for (const command of ['serve', 'migrate', 'openapi', 'settings']) t.match(help.stdout, command)
+  t.match(version, { code: 0, stdout: '0.1.0\n' })
+  t.match(unknown, { code: 1, stderr: /unknown command 'nonsense'/ })
+})
+
+t.test('openapi prints openapi.yaml, whatever the settings are', async (t) => {
+  const { stdout } = await run(['openapi'], { LATCHKEY_ISSUER: 'https://id.example.com/auth', LATCHKEY_DOCS: 'false' })
+  t.equal(stdout, readFileSync('openapi.yaml', 'utf8'))
+})
+
+t.test('the settings stand in docs/operations.md as the code has them: npm run settings writes them', async (t) => {
+  const page = readFileSync('docs/operations.md', 'utf8')
+  t.equal(page, withSettings(page))
+  const { stdout } = await run(['settings'])
+  t.ok(page.includes(stdout))
+})
