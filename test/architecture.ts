@@ -3,7 +3,7 @@ import { dirname, join, normalize } from 'node:path'
 
 /** Who may import whom: the first rule whose folder holds the file says what its imports must match. */
 const RULES: { files: RegExp; may: RegExp[] }[] = [
-  { files: /^src\/domain\//, may: [/^node:/, /^src\/domain\//] },
+  { files: /^src\/domain\//, may: [/^node:/, /^bidi-js$/, /^@zxcvbn-ts\/language-common$/, /^src\/domain\//] },
   {
     files: /^src\/store\//,
     may: [/^node:/, /^kysely(\/|$)/, /^pg$/, /^src\/store\//, /^src\/domain\/(model|ports|errors)\.ts$/]
