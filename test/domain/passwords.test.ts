@@ -1,0 +1,163 @@
+import { equal } from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import fc from 'fast-check'
+import t from 'tap'
+import { normalPassword, weakness } from '../../src/domain/passwords.ts'
+
+const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 300)
+const seed = Number(process.env.LATCHKEY_SEED ?? 1_024_015)
+t.comment(`seed ${seed}, ${ROUNDS} rounds: repeat it with LATCHKEY_SEED=${seed} LATCHKEY_ROUNDS=${ROUNDS}`)
+
+const ABOUT = { minLength: 15, names: ['alice', 'Alice.Liddell@example.com', 'Alice Pleasance Liddell', 'latchkey'] }
+const COMMON = 'The password is among the most common ones'
+const OWN = "The password is made of the user's own name"
+const LONG = 'A password has at most 1024 bytes'
+const BROKEN = 'A password holds only whole characters and no NUL'
+
+/** Text of so many bytes that nobody uses. */
+const unusual = (bytes: number): string => Array.from({ length: bytes }, (_, i) => i.toString(36).at(-1)).join('')
+
+const table: [password: string, answer: string | null][] = [
+  // What passes.
+  ['correct horse battery staple', null],
+  ['vivid.otter.Kayak.17', null],
+  ['kein Mensch weiß es', null],
+  ['我的貓今天早上吃了兩條魚又睡著了', null],
+  ['839204719384756', null],
+  ['839204719384756x', null],
+  ['my password is a secret to you', null],
+  ['  spaces at the ends  ', null],
+  ['🐙🦊🐢🦉🐝🦀🐳🦔🐞🦋🐌🐧🦁🐸🐼', null],
+  // Common: the whole, stripped, repeated.
+  ['q1w2e3r4t5y6u7i8', COMMON],
+  ['Q1W2E3R4T5Y6U7I8', COMMON],
+  ['1qaz2wsx3edc4rfv', COMMON],
+  ['password1234567', COMMON],
+  ['1234567password', COMMON],
+  ['!!!! Password !!!!', COMMON],
+  ['dragon 2026-11-22', COMMON],
+  ['passwordpassword', COMMON],
+  ['PasswordpassworD', COMMON],
+  ['baseballbaseballbaseball', COMMON],
+  ['19 passwordpassword 84', COMMON],
+  ['abc123abc123abc123', COMMON],
+  ['aaaaaaaaaaaaaaa', COMMON],
+  ['               ', COMMON],
+  ['𐐀𐐀𐐀𐐀𐐀𐐀𐐀𐐀𐐀𐐀𐐀𐐀𐐀𐐀𐐀', COMMON],
+  ['𐐀𐐁𐐂𐐃𐐀𐐁𐐂𐐃𐐀𐐁𐐂𐐃𐐀𐐁𐐂𐐃', COMMON],
+  ['x7!kx7!kx7!kx7!k', COMMON],
+  ['x7!kvx7!kvx7!kv', null],
+  // Runs.
+  ['123456789012345', COMMON],
+  ['123456789123456', COMMON],
+  ['901234567890123', COMMON],
+  ['098765432109876', COMMON],
+  ['abcdefghijklmnop', COMMON],
+  ['stuvwxyzabcdefgh', COMMON],
+  ['zyxwvutsrqponmlk', COMMON],
+  ['ABCDEFGHIJKLMNO1', COMMON],
+  ['qwertyuiopasdfgh', COMMON],
+  ['mnbvcxzlkjhgfds', COMMON],
+  ['qwertzuiopasdfg', COMMON],
+  ['azertyuiopqsdfg', COMMON],
+  ['1234567890qwert', COMMON],
+  ['1qaz2wsx3edc4rfv5tgb', COMMON],
+  ['abcdefghijklmnq', null],
+  // The user's own name.
+  ['alice alice alice', OWN],
+  ['ALICE-1865-07-04-', OWN],
+  ['xyz alice 1865 !', OWN],
+  ['alice 1865 wxyz', null],
+  ['Alice.Liddell@example.com', OWN],
+  ['liddell, pleasance', OWN],
+  ['Latchkey 2026 $+<=>', OWN],
+  ['latchkeylatchkey1', OWN],
+  ['alice in wonderland', null],
+  ['pleasance 🐙🦊🐢🦉🐝', null],
+  // Length comes first.
+  ['password', 'A password has at least 15 characters'],
+  ['', 'A password has at least 15 characters'],
+  ['alice', 'A password has at least 15 characters'],
+  // What is no password at all.
+  ['a password \0 with NUL', BROKEN],
+  ['a password \ud800 with half', BROKEN]
+]
+
+for (const [password, answer] of table) {
+  t.test(`${JSON.stringify(password)}: ${answer ?? 'good'}`, async (t) => {
+    t.equal(await weakness(password, ABOUT), answer)
+    t.equal(await weakness(password.normalize('NFD'), ABOUT), answer)
+  })
+}
+
+t.test('length counts code points after NFC, to the least that is asked for', async (t) => {
+  const least = { minLength: 8, names: [] }
+  const lengths: [password: string, about: { minLength: number; names: string[] }, good: boolean][] = [
+    ['k7!mQz2', least, false],
+    ['k7!mQz2w', least, true],
+    ['k7!mQz2wR5&tYb', ABOUT, false],
+    ['k7!mQz2wR5&tYbn', ABOUT, true],
+    ['🐙🦊🐢🦉🐝🦀🐳', least, false],
+    ['🐙🦊🐢🦉🐝🦀🐳🦔', least, true],
+    ['zoë12é!'.normalize('NFD'), least, false],
+    ['zoë12é!x'.normalize('NFD'), least, true]
+  ]
+  for (const [password, about, good] of lengths) {
+    const answer = good ? null : `A password has at least ${about.minLength} characters`
+    t.equal(await weakness(password, about), answer, password)
+    t.equal(await weakness(password.normalize('NFC'), about), answer, password)
+  }
+})
+
+t.test('1,024 bytes after NFC are a password, 1,025 are none', async (t) => {
+  const most = unusual(1024)
+  const umlauts = `${unusual(1000)}${'ë'.repeat(12)}`
+  for (const password of [most, umlauts, umlauts.normalize('NFD')]) {
+    t.equal(normalPassword(password), password.normalize('NFC'))
+    t.equal(await weakness(password, ABOUT), null)
+  }
+  for (const password of [`${most}x`, `${umlauts}x`, 'x'.repeat(1_000_000)]) {
+    t.equal(normalPassword(password), null)
+    t.equal(await weakness(password, ABOUT), LONG)
+  }
+  t.equal(normalPassword('a\0b'), null)
+  t.equal(normalPassword('a\ud800b'), null)
+  t.equal(normalPassword(' Zoe\u{308} \t²'), ' Zo\u{eb} \t²')
+})
+
+t.test('names count from three characters on, the longest first', async (t) => {
+  for (const names of [[], [''], ['7'], ['ab'], ['k']]) {
+    t.equal(await weakness('73951846207395184', { minLength: 15, names }), null)
+    t.equal(await weakness('ab 7 k 39 51 846-20', { minLength: 15, names }), null)
+  }
+  t.equal(await weakness('li-7395184620-wei', { minLength: 15, names: ['wei.li'] }), OWN)
+  t.equal(await weakness('bertolt-bertolt-bertolt', { minLength: 15, names: ['bert', 'Bertolt'] }), OWN)
+  t.equal(await weakness('ab.7 7395184620', { minLength: 15, names: ['ab.7'] }), OWN)
+})
+
+t.test('every sentence is plain ASCII', async (t) => {
+  for (const sentence of [COMMON, OWN, LONG, BROKEN]) t.match(sentence, /^[A-Z][ -~]+$/)
+})
+
+t.test('a random text is never refused', async () => {
+  // A key that a hash makes many bytes of: fast-check's own bytes prefer extremes, and fifteen zeros are one letter.
+  const random = fc.nat().map((key) => createHash('sha256').update(`${seed} ${key}`).digest('base64').slice(0, 20))
+  await fc.assert(
+    fc.asyncProperty(random, async (password) => equal(await weakness(password, ABOUT), null)),
+    { seed, numRuns: ROUNDS }
+  )
+})
+
+t.test('what takes a regular expression longest takes no time', async (t) => {
+  const since = performance.now()
+  for (const [head, tail] of [
+    ['a', 'b'],
+    ['ab', '!'],
+    ['1', 'x'],
+    ['alice', 'x'],
+    ['!a', 'b']
+  ] as const) {
+    await weakness(`${head.repeat(Math.floor(1000 / head.length))}${tail}`, ABOUT)
+  }
+  t.ok(performance.now() - since < 1000)
+})
