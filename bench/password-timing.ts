@@ -51,7 +51,7 @@ const ms = (time: number) => `${time.toFixed(2).padStart(8)} ms`
 try {
   await bootstrap(app, config, { mayBeginAnew: true })
   for (const username of ['alice', 'bob'])
-    await app.auth.users.create({ username, password: PASSWORD, roles: ['user'] })
+    await app.auth.users.create({ username, password: PASSWORD, roles: ['user'] }, null)
   const database = new DatabaseSync(file)
   database.prepare("update users set disabled_at = 1 where username_key = 'bob'").run()
   database.close()

@@ -14,6 +14,8 @@ export interface AuthOptions {
   issuer: string
   accessTokenTtl: number
   signingAlg: SigningAlg
+  passwordMinLength: number
+  throttle: boolean
   docs: boolean
   clock: Clock
   /** 32 bytes; asked at the first use. */
@@ -24,6 +26,7 @@ export interface AuthOptions {
 export default fp<AuthOptions>(
   async (fastify, { getSealingKey, ...options }) => {
     const { store, hasher, signer } = fastify
+    if (!options.throttle) fastify.log.warn('LATCHKEY_THROTTLE is off: passwords can be guessed without limit')
     fastify.decorate('auth', createAuth({ ...options, store, hasher, signer, sealer: createSealer(getSealingKey) }))
   },
   { name: 'auth', dependencies: ['store', 'hashing', 'jwt'] }

@@ -45,6 +45,7 @@ export default fp<DocsOptions>(
         tags: [
           { name: 'oauth', description: 'Tokens' },
           { name: 'users', description: 'People' },
+          { name: 'roles', description: 'What people may do' },
           { name: 'discovery', description: 'What other programs read' },
           { name: 'health', description: 'What an operator watches' }
         ],

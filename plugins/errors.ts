@@ -9,6 +9,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** `oauth` for the endpoints whose errors RFC 6749 §5.2 describes. */
     errors?: 'oauth'
+    /** A secret is checked here, so guesses are limited. */
+    guessable?: true
     /** The route answers from memory: it cannot fail for want of the database. */
     standalone?: true
   }
@@ -60,7 +62,7 @@ interface Failure {
   headers?: Record<string, string>
 }
 
-const DOMAIN_STATUS = { invalid: 400, not_found: 404, conflict: 409, unavailable: 503 }
+const DOMAIN_STATUS = { invalid: 400, not_found: 404, conflict: 409, throttled: 429, unavailable: 503 }
 
 /** The path is not there for this method. */
 class MethodNotAllowed extends Error {
@@ -104,9 +106,11 @@ function failureOf(error: unknown): Failure {
     return { status: error.statusCode, code: 'invalid_request', detail: error.message, headers: error.headers }
   }
   if (error instanceof DomainError) {
+    if (error.code === 'forbidden') return failureOf(new AccessError('insufficient_scope', error.message))
+    const status = DOMAIN_STATUS[error.code]
     return {
-      status: DOMAIN_STATUS[error.code],
-      code: error.code === 'unavailable' ? 'temporarily_unavailable' : 'invalid_request',
+      status,
+      code: status === 429 || status === 503 ? 'temporarily_unavailable' : 'invalid_request',
       detail: error.message,
       ...(error.retryAfter === undefined ? {} : { headers: { 'retry-after': String(error.retryAfter) } })
     }
@@ -198,6 +202,7 @@ export default fp(
         ...(shape === 'oauth' ? [401] : []),
         ...(security?.length ? [401, 403] : []),
         ...(body === undefined ? [] : [413, 415]),
+        ...(route.config?.guessable ? [429] : []),
         ...(route.config?.standalone ? [] : [500, 503])
       ]
       route.schema = { ...route.schema, response: { ...errorResponses(statuses, shape), ...response } }
@@ -217,6 +222,7 @@ export default fp(
     fastify.setErrorHandler((error, request, reply) => {
       const failure = failureOf(error)
       if (failure.status >= 500) request.log.error({ err: error }, 'request failed')
+      if (failure.status === 429) request.log.warn({ address: request.ip }, failure.detail)
       const shape = request.routeOptions.config.errors ?? (oauthPaths.has(request.path) ? 'oauth' : undefined)
       return answer(reply, failure, shape)
     })
@@ -229,6 +235,7 @@ const EXAMPLES: Record<number, [code: string, detail: string]> = {
   401: ['invalid_client', 'Could not validate credentials'],
   403: ['insufficient_scope', 'Not enough permissions'],
   500: ['server_error', 'The server failed'],
+  429: ['temporarily_unavailable', 'Too many failed attempts'],
   503: ['temporarily_unavailable', 'The database is not available']
 }
 

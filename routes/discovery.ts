@@ -122,7 +122,7 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { na
       issuer,
       token_endpoint: links.token,
       jwks_uri: links.jwks,
-      scopes_supported: (await auth.scopes.list()).map((scope) => scope.name),
+      scopes_supported: (await auth.scopes.list({ after: null, limit: 1000 })).items.map((scope) => scope.name),
       // Required by RFC 8414 §2 also of a server that has no authorization endpoint.
       response_types_supported: [],
       grant_types_supported: await auth.clients.grantTypes(),

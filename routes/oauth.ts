@@ -55,7 +55,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     '/token',
     {
       preHandler: fastify.authenticateClient,
-      config: { errors: 'oauth', cors: true },
+      config: { errors: 'oauth', cors: true, guessable: true },
       schema: {
         operationId: 'issueToken',
         summary: 'Log in and get a token',

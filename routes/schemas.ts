@@ -1,4 +1,4 @@
-import { Type } from '@sinclair/typebox'
+import { type TSchema, Type } from '@sinclair/typebox'
 
 /** Texts that people read: no control characters. */
 const LINE = '^[^\\p{Cc}]*$'
@@ -40,19 +40,26 @@ export const UserPage = Type.Object(
   { $id: 'UserPage', description: 'Some users, oldest first', examples: [{ items: [ALICE], next_cursor: null }] }
 )
 
+const Username = Type.String({
+  minLength: 1,
+  maxLength: 256,
+  description: 'How they log in: 1 to 64 letters, digits and signs; case does not matter (RFC 8265)'
+})
+const Email = Type.Union([Type.String({ maxLength: 254, pattern: '^[^\\s@\\p{Cc}]+@[^\\s@\\p{Cc}]+$' }), Type.Null()], {
+  description: 'Unique; null removes it'
+})
+const FullName = Type.Union([Type.String({ minLength: 1, maxLength: 200, pattern: LINE }), Type.Null()], {
+  description: 'null removes it'
+})
+const NewPassword = Type.String({
+  maxLength: 1024,
+  description: 'Long rather than complicated; a common one and the own name are refused'
+})
+const RoleName = Type.String({ minLength: 1, maxLength: 64 })
+const Roles = Type.Array(RoleName, { maxItems: 50, uniqueItems: true, description: 'Names of roles' })
+
 export const UserChanges = Type.Object(
-  {
-    email: Type.Optional(
-      Type.Union([Type.String({ maxLength: 254, pattern: '^[^\\s@\\p{Cc}]+@[^\\s@\\p{Cc}]+$' }), Type.Null()], {
-        description: 'Unique; null removes it'
-      })
-    ),
-    full_name: Type.Optional(
-      Type.Union([Type.String({ minLength: 1, maxLength: 200, pattern: LINE }), Type.Null()], {
-        description: 'null removes it'
-      })
-    )
-  },
+  { email: Type.Optional(Email), full_name: Type.Optional(FullName) },
   {
     $id: 'UserChanges',
     additionalProperties: false,
@@ -61,13 +68,141 @@ export const UserChanges = Type.Object(
   }
 )
 
-export const PageQuery = Type.Object(
+export const UserEdit = Type.Object(
   {
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 50, description: 'How many at most' })),
-    cursor: Type.Optional(Type.String({ pattern: '^[0-9a-f-]{36}$', description: '`next_cursor` of the page before' }))
+    ...UserChanges.properties,
+    username: Type.Optional(Username),
+    disabled: Type.Optional(Type.Boolean({ description: 'true ends every session and keeps the user out' })),
+    roles: Type.Optional(Roles)
+  },
+  {
+    $id: 'UserEdit',
+    additionalProperties: false,
+    description: 'What is left out stays as it is; `roles` replaces all that the user has',
+    examples: [{ disabled: true }]
+  }
+)
+
+export const UserCreation = Type.Object(
+  {
+    username: Username,
+    password: NewPassword,
+    email: Type.Optional(Email),
+    full_name: Type.Optional(FullName),
+    roles: Type.Optional({ ...Roles, default: ['user'] })
+  },
+  {
+    $id: 'UserCreation',
+    additionalProperties: false,
+    description: 'A new person',
+    examples: [{ username: 'alice', password: 'a long pass phrase', roles: ['user'] }]
+  }
+)
+
+export const PasswordChange = Type.Object(
+  { current_password: Type.String({ description: 'The one that holds until now' }), new_password: NewPassword },
+  {
+    $id: 'PasswordChange',
+    additionalProperties: false,
+    description: 'A new password, and the old one as proof',
+    examples: [{ current_password: 'a long pass phrase', new_password: 'another long pass phrase' }]
+  }
+)
+
+const EDITOR = { name: 'editor', description: 'May see who there is', scopes: ['profile', 'users:read'] }
+const Description = Type.String({ maxLength: 200, pattern: LINE, description: 'What it is for' })
+const Scopes = Type.Array(Type.String({ minLength: 1, maxLength: 255 }), {
+  maxItems: 200,
+  uniqueItems: true,
+  description: 'What users with the role may be granted'
+})
+
+export const RoleView = Type.Object(
+  { name: Type.String(), description: Type.String(), scopes: Type.Array(Type.String()) },
+  { $id: 'Role', description: 'A role', examples: [EDITOR] }
+)
+
+export const RolePage = Type.Object(
+  {
+    items: Type.Array(Type.Ref(RoleView)),
+    next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
+  },
+  { $id: 'RolePage', description: 'Some roles, by name', examples: [{ items: [EDITOR], next_cursor: null }] }
+)
+
+export const RoleCreation = Type.Object(
+  {
+    name: Type.String({
+      pattern: '^[a-z][a-z0-9_.-]{0,63}$',
+      description: 'What it is called from now on; a name is not changed'
+    }),
+    description: Type.Optional({ ...Description, default: '' }),
+    scopes: Type.Optional({ ...Scopes, default: [] })
+  },
+  { $id: 'RoleCreation', additionalProperties: false, description: 'A new role', examples: [EDITOR] }
+)
+
+export const RoleChanges = Type.Object(
+  { description: Type.Optional(Description), scopes: Type.Optional(Scopes) },
+  {
+    $id: 'RoleChanges',
+    additionalProperties: false,
+    description: 'What is left out stays as it is; `scopes` replaces all that the role has',
+    examples: [{ scopes: ['profile'] }]
+  }
+)
+
+export const ScopePage = Type.Object(
+  {
+    items: Type.Array(
+      Type.Object({
+        name: Type.String(),
+        description: Type.String(),
+        resource: Type.String({ description: 'The service that it belongs to: the `aud` of its tokens' })
+      })
+    ),
+    next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
+  },
+  {
+    $id: 'ScopePage',
+    description: 'Some scopes, by name',
+    examples: [
+      {
+        items: [
+          { name: 'profile', description: 'See and change your own profile', resource: 'https://id.example.com' }
+        ],
+        next_cursor: null
+      }
+    ]
+  }
+)
+
+const cursor = (pattern: string) =>
+  Type.Optional(Type.String({ pattern, description: '`next_cursor` of the page before' }))
+const page = {
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 50, description: 'How many at most' })),
+  cursor: cursor('^[\\x21-\\x7e]{1,255}$')
+}
+
+export const PageQuery = Type.Object(page, { additionalProperties: false })
+
+export const UserQuery = Type.Object(
+  {
+    ...page,
+    cursor: cursor('^[0-9a-f-]{36}$'),
+    search: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 254, description: 'The beginning of a username or an e-mail' })
+    ),
+    role: Type.Optional({ ...RoleName, description: 'Only those who have it' }),
+    disabled: Type.Optional(
+      Type.Union([Type.Literal('true'), Type.Literal('false')], { description: 'Only those who are, or are not' })
+    )
   },
   { additionalProperties: false }
 )
+
+export const IdParams = Type.Object({ id: Type.String({ maxLength: 255, description: '`id` of the user' }) })
+export const NameParams = Type.Object({ name: Type.String({ maxLength: 255, description: '`name` of the role' }) })
 
 /** For routes that take nothing in the query. */
 export const NoQuery = Type.Object({}, { additionalProperties: false })
@@ -78,4 +213,16 @@ export const problem = (status: number, title: string, detail: string) => ({
   content: {
     'application/problem+json': { schema: Type.Ref('Problem'), example: { type: 'about:blank', title, status, detail } }
   }
+})
+
+/** `limit` and `cursor` as the domain has them. */
+export const pageOf = ({ limit = 50, cursor }: { limit?: number; cursor?: string }) => ({
+  after: cursor ?? null,
+  limit
+})
+
+/** 200 or 201 with a body of that schema. */
+export const json = (description: string, schema: TSchema) => ({
+  description,
+  content: { 'application/json': { schema: Type.Ref(schema) } }
 })

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import auth from '../plugins/auth.ts'
@@ -14,6 +15,7 @@ import store from '../plugins/store.ts'
 import discovery from '../routes/discovery.ts'
 import health from '../routes/health.ts'
 import oauth from '../routes/oauth.ts'
+import roles from '../routes/roles.ts'
 import users from '../routes/users.ts'
 import { compilersFactory } from './compilers.ts'
 import type { Config } from './config.ts'
@@ -27,7 +29,7 @@ const { name, version } = JSON.parse(readFileSync(new URL('../package.json', imp
 
 export { version }
 
-const systemClock: Clock = { now: Date.now }
+const systemClock: Clock = { now: Date.now, sleep: (span) => sleep(span) }
 
 /** What is logged of a request: its query may hold what nobody should read. */
 const withoutQuery = ({ id, method, url }: FastifyRequest) => ({ id, method, path: url.split('?', 1)[0] })
@@ -56,7 +58,9 @@ export async function buildApp(
     argon2Passes,
     argon2Lanes,
     accessTokenTtl,
-    signingAlg
+    signingAlg,
+    passwordMinLength,
+    throttle
   } = config
   const app = fastify({
     logger: logger !== false && { level: config.logLevel, serializers: { req: withoutQuery }, ...logger },
@@ -77,6 +81,8 @@ export async function buildApp(
     issuer,
     accessTokenTtl,
     signingAlg,
+    passwordMinLength,
+    throttle,
     docs: pages,
     clock,
     getSealingKey: () => getSealingKey(config)
@@ -93,6 +99,7 @@ export async function buildApp(
     await forms.register(oauth)
   })
   await app.register(users)
+  await app.register(roles)
   await app.register(health)
   await app.ready()
   return app as unknown as FastifyInstance

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Config } from './config.ts'
-import { SetupError } from './domain/errors.ts'
+import { DomainError, SetupError } from './domain/errors.ts'
 import { createAdminPassword, createSealingKey, findSealingKey } from './files.ts'
 
 export interface FirstStart {
@@ -40,9 +40,14 @@ export async function bootstrap(
   if (keyFile !== undefined && !hasKey && !(await store.bootstrapped()).seeded) createSealingKey(keyFile)
 
   const { adminUsername: username, adminPassword } = config
-  const { seeded, adminCreated } = await auth.bootstrap(() => {
-    if (adminPassword !== undefined) return { username, password: adminPassword }
-    return embedded ? { username, password: createAdminPassword(config) } : null
-  })
+  const { seeded, adminCreated } = await auth
+    .bootstrap(() => {
+      if (adminPassword !== undefined) return { username, password: adminPassword }
+      return embedded ? { username, password: createAdminPassword(config) } : null
+    })
+    .catch((error: unknown) => {
+      if (!(error instanceof DomainError) || error.code !== 'invalid') throw error
+      throw new SetupError(`LATCHKEY_ADMIN_USERNAME, LATCHKEY_ADMIN_PASSWORD: ${error.message}`)
+    })
   return { seeded, admin: adminCreated ? username : null }
 }

@@ -1,67 +1,107 @@
 #!/usr/bin/env node
-import { Command } from 'commander'
+import { Command, CommanderError } from 'commander'
 import { buildApp, version } from './app.ts'
 import { bootstrap } from './bootstrap.ts'
+import { addRoleCommands } from './commands/roles.ts'
+import { Refusal, type Terminal } from './commands/terminal.ts'
+import { addUserCommands } from './commands/users.ts'
 import { loadConfig, readEnvironment, settingsTable, sizeThreadPool } from './config.ts'
 import { DomainError, SetupError } from './domain/errors.ts'
 import { adminPasswordFile, findAdminPassword } from './files.ts'
 import { serve } from './server.ts'
 
-const program = new Command('latchkey')
-  .description(
-    'Self-hosted OAuth2 service. Settings are LATCHKEY_* variables or lines of a file .env; "latchkey settings" lists them.'
-  )
-  .version(version)
-  .showHelpAfterError()
-  .helpCommand(false)
+/** Runs one command line and gives its exit code: 0 done, 1 refused or failed, 2 wrong usage. */
+export async function run(args: string[], terminal: Terminal): Promise<number> {
+  const { stdout, stderr, env } = terminal
+  const program = new Command('latchkey')
+    .description(
+      'Self-hosted OAuth2 service. Settings are LATCHKEY_* variables or lines of a file .env; "latchkey settings" lists them.'
+    )
+    .version(version)
+    .showHelpAfterError()
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => void stdout.write(text), writeErr: (text) => void stderr.write(text) })
+    .addHelpText(
+      'after',
+      '\nExamples:\n  latchkey user add alice\n  latchkey user list --json\n' +
+        '\nExit codes: 0 done, 1 refused or failed, 2 wrong usage.'
+    )
 
-program
-  .command('serve')
-  .description('start the service; on the embedded database with everything that a first start needs')
-  .action(() => serve(readEnvironment()))
+  program
+    .command('serve')
+    .description('start the service; on the embedded database with everything that a first start needs')
+    .action(() => serve(env()))
 
-program
-  .command('migrate')
-  .description('bring the database to this version; on an empty one make keys, roles, scopes and the first admin')
-  .action(async () => {
-    const config = loadConfig(readEnvironment())
-    const app = await buildApp(config, { logger: false })
-    try {
-      const { seeded, admin } = await bootstrap(app, config, { mayBeginAnew: true })
-      const schema = await app.store.schema()
-      process.stderr.write(`the database is at version ${schema?.version}${seeded ? ', set up anew' : ''}\n`)
-      if (admin !== null) {
-        const password = findAdminPassword(config) === null ? '' : `; the password is in ${adminPasswordFile(config)}`
-        process.stderr.write(`admin ${admin} was made${password}\n`)
-      } else if (!(await app.store.bootstrapped()).admin) {
-        process.stderr.write('there is no admin: set LATCHKEY_ADMIN_PASSWORD and run this again\n')
+  program
+    .command('migrate')
+    .description('bring the database to this version; on an empty one make keys, roles, scopes and the first admin')
+    .action(async () => {
+      const config = loadConfig(env())
+      const app = await buildApp(config, { logger: false })
+      try {
+        const { seeded, admin } = await bootstrap(app, config, { mayBeginAnew: true })
+        const schema = await app.store.schema()
+        stderr.write(`the database is at version ${schema?.version}${seeded ? ', set up anew' : ''}\n`)
+        if (admin !== null) {
+          const password = findAdminPassword(config) === null ? '' : `; the password is in ${adminPasswordFile(config)}`
+          stderr.write(`admin ${admin} was made${password}\n`)
+        } else if (!(await app.store.bootstrapped()).admin) {
+          stderr.write(
+            'there is no admin: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run this again\n'
+          )
+        }
+      } finally {
+        await app.close()
       }
-    } finally {
+    })
+
+  program
+    .command('openapi')
+    .description('print the OpenAPI document as YAML')
+    .action(async () => {
+      const app = await buildApp(loadConfig({ LATCHKEY_DATABASE_URL: 'sqlite::memory:' }), { logger: false })
+      stdout.write(app.swagger({ yaml: true }))
       await app.close()
-    }
+    })
+
+  program
+    .command('settings')
+    .description('print every setting with what is allowed and its default, as a Markdown table')
+    .action(() => void stdout.write(`${settingsTable()}\n`))
+
+  addUserCommands(program, terminal)
+  addRoleCommands(program, terminal)
+
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return 0
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    const { message, stack, cause } = error as Error
+    const expected = error instanceof Refusal || error instanceof SetupError || error instanceof DomainError
+    const why =
+      error instanceof DomainError && error.code === 'unavailable' && cause instanceof Error
+        ? ` (${cause.message})`
+        : ''
+    stderr.write(`${expected ? message + why : stack}\n`)
+    return error instanceof Refusal ? error.exitCode : 1
+  }
+}
+
+if (import.meta.main) {
+  sizeThreadPool()
+  // Who reads the result may have enough of it, as "head" does.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
   })
-
-program
-  .command('openapi')
-  .description('print the OpenAPI document as YAML')
-  .action(async () => {
-    const app = await buildApp(loadConfig({ LATCHKEY_DATABASE_URL: 'sqlite::memory:' }), { logger: false })
-    process.stdout.write(app.swagger({ yaml: true }))
-    await app.close()
+  process.exitCode = await run(process.argv.slice(2), {
+    // Opened by who reads it only.
+    get stdin() {
+      return process.stdin
+    },
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: readEnvironment
   })
-
-program
-  .command('settings')
-  .description('print every setting with what is allowed and its default, as a Markdown table')
-  .action(() => void process.stdout.write(`${settingsTable()}\n`))
-
-sizeThreadPool()
-try {
-  await program.parseAsync()
-} catch (error) {
-  const { message, stack, cause } = error as Error
-  const expected = error instanceof SetupError || error instanceof DomainError
-  const why = error instanceof DomainError && cause instanceof Error ? ` (${cause.message})` : ''
-  process.stderr.write(`${expected ? message + why : stack}\n`)
-  process.exitCode = 1
 }

@@ -32,7 +32,7 @@ FormatRegistry.Set(
   'database',
   (text) => /^sqlite:.+/.test(text) || (/^postgres(ql)?:\/\/./.test(text) && URL.canParse(text))
 )
-FormatRegistry.Set('password', (text) => [...text].length >= 15 && Buffer.byteLength(text.normalize('NFC')) <= 1024)
+FormatRegistry.Set('password', (text) => [...text].length >= 8 && Buffer.byteLength(text.normalize('NFC')) <= 1024)
 FormatRegistry.Set('key', (text) => /^[\w+/-]{43}=?$/.test(text))
 
 /** Every setting. `allowed` says in words what the schema alone does not; a `secret` value is never repeated in a message. */
@@ -123,10 +123,21 @@ const Settings = Type.Object({
       format: 'password',
       secret: true,
       description: 'Password of the first admin',
-      allowed: 'at least 15 characters, at most 1024 bytes',
+      allowed: 'at least LATCHKEY_PASSWORD_MIN_LENGTH characters, at most 1024 bytes',
       shown: 'generated on the embedded database; on PostgreSQL no admin is made'
     })
   ),
+  passwordMinLength: Type.Integer({
+    minimum: 8,
+    maximum: 64,
+    default: 15,
+    description: 'Characters (code points) that a new password has at least'
+  }),
+  throttle: Type.Boolean({
+    default: true,
+    description: 'Whether guesses of passwords are limited; off is for tests only',
+    allowed: 'on or off'
+  }),
   trustedProxies: Type.Array(Type.String({ format: 'network' }), {
     default: [],
     description: 'Reverse proxies whose `X-Forwarded-For` is believed',

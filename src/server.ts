@@ -42,7 +42,10 @@ function greeting(config: Config, password: string | null, hasAdmin: boolean, to
     lines.push(`  password  ${toTerminal ? `${password}   (shown this once)` : `in ${file}`}`)
     lines.push('', '  Try it:', `  curl ${form} ${issuer}/token`)
   } else if (!hasAdmin) {
-    lines.push('', '  There is no admin yet: set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate".')
+    lines.push(
+      '',
+      '  There is no admin yet: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate".'
+    )
   }
   return `${lines.join('\n')}\n\n`
 }

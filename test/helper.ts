@@ -15,13 +15,20 @@ export type Database = (typeof databases)[number]
 
 export const PASSWORD = 'correct horse battery staple'
 export const ISSUER = 'http://localhost:3000'
+/** Of no user. */
+export const NOBODY = '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10'
 const ALICE = { username: 'alice', password: PASSWORD, roles: ['user'] }
 
 /** A clock that stands still until it is moved. */
 export class TestClock implements Clock {
   #now = Date.UTC(2026, 0, 1, 12)
+  /** How long it was asked to sleep, in all; nobody waits. */
+  slept = 0
   now(): number {
     return this.#now
+  }
+  async sleep(span: number): Promise<void> {
+    this.slept += span
   }
   advance(seconds: number): void {
     this.#now += seconds * 1000
@@ -69,7 +76,7 @@ export async function makeReady(): Promise<void> {
     const config = loadConfig(environment({ url, dataDir }))
     const app = await buildApp(config, { clock: new TestClock(), logger: false })
     await bootstrap(app, config, { mayBeginAnew: true })
-    await app.auth.users.create(ALICE)
+    await app.auth.users.create(ALICE, null)
     await app.close()
   }
 }
@@ -81,6 +88,7 @@ export function environment({ url, dataDir }: { url: string; dataDir: string }):
     LATCHKEY_DATA_DIR: dataDir,
     LATCHKEY_SEALING_KEY: Buffer.alloc(32, 7).toString('base64'),
     LATCHKEY_ADMIN_PASSWORD: PASSWORD,
+    LATCHKEY_THROTTLE: 'off',
     LATCHKEY_ARGON2_MEMORY: '7168',
     LATCHKEY_ARGON2_PASSES: '1'
   }
@@ -97,6 +105,13 @@ export interface TestApp {
   login: (username: string, scope?: string, password?: string) => Promise<string>
   /** `GET url` with that token. */
   get: (url: string, token: string) => Promise<LightMyRequestResponse>
+  /** `METHOD url` with that token and, if one is given, a JSON body. */
+  send: (
+    token: string,
+    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+    url: string,
+    body?: object
+  ) => Promise<LightMyRequestResponse>
   createUser: (username: string, roles?: string[]) => Promise<string>
 }
 
@@ -126,8 +141,8 @@ export async function build(
       payload: typeof form === 'string' ? form : new URLSearchParams(form).toString()
     })
   const createUser: TestApp['createUser'] = async (username, roles = ['user']) =>
-    (await app.auth.users.create({ username, password: PASSWORD, roles })).id
-  if (seeded) await app.auth.users.create(ALICE)
+    (await app.auth.users.create({ username, password: PASSWORD, roles }, null)).id
+  if (seeded) await app.auth.users.create(ALICE, null)
 
   return {
     app,
@@ -138,6 +153,13 @@ export async function build(
     login: async (username, scope = 'profile', password = PASSWORD) =>
       (await token({ grant_type: 'password', username, password, scope })).json().access_token,
     get: (url, bearer) => app.inject({ method: 'GET', url, headers: { authorization: `Bearer ${bearer}` } }),
+    send: (bearer, method, url, body) =>
+      app.inject({
+        method,
+        url,
+        headers: { authorization: `Bearer ${bearer}` },
+        ...(body === undefined ? {} : { payload: body })
+      }),
     createUser
   }
 }

@@ -1,13 +1,14 @@
 import { OAuthError } from './errors.ts'
 import type { Client } from './model.ts'
 import type { Store } from './ports.ts'
+import { BUILT_IN_SCOPES } from './scopes.ts'
 
 /** The built-in public client of /docs. */
 export const DOCS_CLIENT: Client = {
   id: 'docs',
   name: 'Interactive documentation',
   grantTypes: ['password'],
-  scopes: ['profile', 'users:read'],
+  scopes: BUILT_IN_SCOPES.map((scope) => scope.name),
   defaultScopes: ['profile'],
   sessionIdleTtl: 3600,
   sessionAbsoluteTtl: 12 * 3600,

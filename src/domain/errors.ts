@@ -22,12 +22,12 @@ export class OAuthError extends Error {
   }
 }
 
-export type DomainErrorCode = 'invalid' | 'not_found' | 'conflict' | 'unavailable'
+export type DomainErrorCode = 'invalid' | 'forbidden' | 'not_found' | 'conflict' | 'throttled' | 'unavailable'
 
 /** A refusal that no RFC has a word for. `message` is sent to the caller. */
 export class DomainError extends Error {
   readonly code: DomainErrorCode
-  /** Seconds after which the same request can succeed; with `unavailable`. */
+  /** Seconds after which the same request can succeed; with `throttled` and `unavailable`. */
   readonly retryAfter: number | undefined
 
   constructor(code: DomainErrorCode, message: string, options: { retryAfter?: number; cause?: unknown } = {}) {

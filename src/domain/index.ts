@@ -1,15 +1,18 @@
 import { createBootstrap } from './bootstrap.ts'
 import { createClients } from './clients.ts'
 import { createExchange, grants } from './grants/index.ts'
+import { createGuesses } from './guesses.ts'
 import { createKeys } from './keys.ts'
 import type { Seconds, SigningAlg } from './model.ts'
 import type { Clock, Hasher, Sealer, Signer, Store } from './ports.ts'
+import { createRoles } from './roles.ts'
 import { createScopes } from './scopes.ts'
 import { createSessions } from './sessions.ts'
 import { createTokens } from './tokens.ts'
 import { createUsers } from './users.ts'
 
 export type Users = ReturnType<typeof createUsers>
+export type Guesses = ReturnType<typeof createGuesses>
 export type Clients = ReturnType<typeof createClients>
 export type Scopes = ReturnType<typeof createScopes>
 export type Sessions = ReturnType<typeof createSessions>
@@ -25,11 +28,17 @@ export function createAuth(deps: {
   issuer: string
   accessTokenTtl: Seconds
   signingAlg: SigningAlg
+  /** Code points that a new password has at least. */
+  passwordMinLength: number
+  /** Whether guesses are limited. */
+  throttle: boolean
   /** Whether the client of /docs may be used. */
   docs: boolean
 }) {
   const { issuer } = deps
-  const users = createUsers(deps)
+  const guesses = createGuesses(deps)
+  const users = createUsers({ ...deps, guesses })
+  const roles = createRoles(deps)
   const clients = createClients(deps)
   const scopes = createScopes(deps)
   const sessions = createSessions(deps)
@@ -37,7 +46,7 @@ export function createAuth(deps: {
   const tokens = createTokens({ ...deps, keys, clients, ttl: deps.accessTokenTtl })
   const exchange = createExchange({ ...deps, users, clients, scopes, sessions, tokens })
   const firstStart = createBootstrap({ ...deps, users, keys })
-  return { issuer, users, clients, scopes, keys, tokens, grants, exchange, ...firstStart }
+  return { issuer, users, roles, clients, scopes, keys, tokens, grants, exchange, ...firstStart }
 }
 
 export type Auth = ReturnType<typeof createAuth>

@@ -8,6 +8,9 @@ export const ADMIN_ROLE = 'admin'
 
 export type SigningAlg = 'ES256' | 'EdDSA' | 'RS256'
 
+/** Who does something: a user’s id, or null for the operator at the terminal, who may grant everything. */
+export type Actor = string | null
+
 /** A person. The password's hash is no part of it: see `Credentials`. */
 export interface User {
   /** UUIDv7; the `sub` of the user's tokens. */

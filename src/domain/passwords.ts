@@ -72,6 +72,8 @@ export async function weakness(
   const lower = normal.toLowerCase()
   if (isOwn(lower, names)) return "The password is made of the user's own name"
   const words = lower.replace(/^\P{L}+|\P{L}+$/gu, '')
-  if ((await isCommon(lower)) || (await isCommon(words))) return 'The password is among the most common ones'
+  const decorated = words.length * 3 >= lower.length
+  if ((await isCommon(lower)) || (decorated && (await isCommon(words))))
+    return 'The password is among the most common ones'
   return null
 }

@@ -1,5 +1,6 @@
 import type {
   AccessTokenClaims,
+  Actor,
   Client,
   Credentials,
   KeyState,
@@ -17,6 +18,8 @@ import type {
 export interface Clock {
   /** The instant at which it is asked. */
   now(): Millis
+  /** Lets the time pass. */
+  sleep(span: Millis): Promise<void>
 }
 
 /**
@@ -76,6 +79,41 @@ export type NewUser = Pick<User, 'id' | 'username' | 'email' | 'fullName' | 'rol
   now: Millis
 }
 
+/** What is given changes; `roles` are then all that the user has. */
+export interface UserChanges {
+  username?: string
+  usernameKey?: string
+  email?: string | null
+  emailKey?: string | null
+  fullName?: string | null
+  disabled?: boolean
+  roles?: string[]
+}
+
+/** Whom a list shows: all of what is given must be true of a user. */
+export interface UserFilter {
+  /** The beginning of the canonical username or e-mail. */
+  search?: string
+  role?: string
+  disabled?: boolean
+}
+
+/** How often something was tried. */
+export interface Tries {
+  key: string
+  /** 0 for what was never tried. */
+  count: number
+  lastAt: Millis
+  /** From then on as good as never tried. */
+  expiresAt: Millis
+}
+
+/** What comes after `after` in the order of the list; from its beginning with null. */
+export interface Page {
+  after: string | null
+  limit: number
+}
+
 export interface Schema {
   /** The number of the last migration that ran. */
   version: number
@@ -105,32 +143,75 @@ export interface Store {
   readonly version: number
 
   /**
-   * Puts the seed in unless that was ever done, and the admin (with the role `admin`) unless a user with that role
-   * exists. One transaction, which first takes the lock `bootstrap`: of concurrent calls one does each.
+   * Puts the seed in unless that was ever done, and the admin (with the role `admin`) unless an enabled user with that
+   * role exists. One transaction, which first takes the locks `bootstrap` and `admins`: of concurrent calls one does each.
    */
   bootstrap(seed: Seed, admin: NewUser | null): Promise<{ seeded: boolean; adminCreated: boolean }>
-  /** Whether the seed is in, and whether any user has the role `admin`. */
+  /** Whether the seed is in, and whether any enabled user has the role `admin`. */
   bootstrapped(): Promise<{ seeded: boolean; admin: boolean }>
 
+  /**
+   * What can unmake an admin first takes the lock `admins`, so that it happens one after the other, and throws
+   * `DomainError('conflict')` when no enabled admin would be left. What gives somebody a role or a scope throws
+   * `DomainError('forbidden')` when the actor has not got it themselves: its scopes, and the role `admin` for that one.
+   */
   users: {
-    /** @throws DomainError conflict when the canonical username or e-mail is taken */
-    create(user: NewUser): Promise<void>
+    /** @throws DomainError conflict when the canonical username or e-mail is taken, invalid when a role does not exist */
+    create(user: NewUser, actor: Actor): Promise<void>
     /** Null when there is no such user. */
     get(id: string): Promise<User | null>
     /** What a password is checked against; null for an unknown name. @param username in canonical form */
     credentials(username: string): Promise<Credentials | null>
     /** By id, which is by age: those after the given id, at most `limit`. */
-    list(page: { after: string | null; limit: number }): Promise<User[]>
-    /** Null when there is no such user. @throws DomainError conflict when the e-mail is taken */
-    update(
+    list(page: Page, filter: UserFilter): Promise<User[]>
+    /**
+     * Null when there is no such user. Disabling ends the user's sessions and the logins that are under way.
+     * @throws DomainError conflict when the username or the e-mail is taken, invalid when a role does not exist
+     */
+    change(id: string, changes: UserChanges, actor: Actor, now: Millis): Promise<User | null>
+    /** With sessions and everything else of the user. False when there is no such user. */
+    delete(id: string): Promise<boolean>
+    /**
+     * A new password: ends the user's sessions but `keep`, and the logins that are under way.
+     * @param from what the credentials had when the old password was checked; null when it was not asked for
+     * @returns false when there is no such user, or they have another `authVersion` now
+     */
+    setPassword(
       id: string,
-      changes: { email?: string | null; emailKey?: string | null; fullName?: string | null },
+      password: { hash: string; from: number | null; keep: string | null },
       now: Millis
-    ): Promise<User | null>
+    ): Promise<boolean>
     /** Does nothing when the hash is no longer `from`: a password set in the meantime stays. */
     replaceHash(id: string, from: string, to: string): Promise<void>
-    /** The scopes that the user's roles allow now. */
-    scopes(id: string): Promise<string[]>
+    /** The scopes that the user's roles allow now; null when there is no such user. */
+    scopes(id: string): Promise<string[] | null>
+  }
+  /** The remarks on `users` hold here too. */
+  roles: {
+    /** Null when there is no such role. */
+    get(name: string): Promise<Role | null>
+    /** By name: those after the given one, at most `limit`. */
+    list(page: Page): Promise<Role[]>
+    /** @throws DomainError conflict when the name is taken, invalid when a scope does not exist */
+    create(role: Role, actor: Actor, now: Millis): Promise<void>
+    /** Null when there is no such role. @throws DomainError invalid when a scope does not exist */
+    change(
+      name: string,
+      changes: { description?: string; scopes?: string[] },
+      actor: Actor,
+      now: Millis
+    ): Promise<Role | null>
+    /** Also takes it from everyone who has it. False when there is no such role. */
+    delete(name: string): Promise<boolean>
+  }
+  guesses: {
+    /**
+     * Counts: `decide` gets what is known of each key and says what is to be known instead (what it leaves out stays, a
+     * count of 0 is forgotten). Nobody else counts on these keys meanwhile. `decide` must not wait for anything.
+     */
+    count<T>(keys: string[], decide: (tries: Map<string, Tries>) => { next: Tries[]; result: T }): Promise<T>
+    /** Forgets some of what has expired. */
+    prune(now: Millis): Promise<void>
   }
   clients: {
     /** Whatever its state is; null when there is no such client. */
@@ -139,8 +220,8 @@ export interface Store {
   scopes: {
     /** Those of the names that are registered. */
     find(names: string[]): Promise<Scope[]>
-    /** All that are registered, by name. */
-    list(): Promise<Scope[]>
+    /** By name: those after the given one, at most `limit`. */
+    list(page: Page): Promise<Scope[]>
   }
   sessions: {
     /**

@@ -1,6 +1,7 @@
 import { OAuthError } from './errors.ts'
 import { ADMIN_ROLE, type Client, type Role, type Scope } from './model.ts'
-import type { Store } from './ports.ts'
+import { type Paged, paged } from './pages.ts'
+import type { Page, Store } from './ports.ts'
 
 /** The resource that Latchkey's own API is; its identifier on the wire (`aud`, `resource`) is the issuer. */
 export const OWN_RESOURCE = 'latchkey'
@@ -8,7 +9,10 @@ export const OWN_RESOURCE = 'latchkey'
 /** The scopes of Latchkey's own API. */
 export const BUILT_IN_SCOPES: Scope[] = [
   { name: 'profile', description: 'See and change your own profile', resourceId: OWN_RESOURCE },
-  { name: 'users:read', description: 'See every user', resourceId: OWN_RESOURCE }
+  { name: 'users:read', description: 'See every user', resourceId: OWN_RESOURCE },
+  { name: 'users:write', description: 'Create, change and delete users', resourceId: OWN_RESOURCE },
+  { name: 'roles:read', description: 'See every role and scope', resourceId: OWN_RESOURCE },
+  { name: 'roles:write', description: 'Create, change and delete roles', resourceId: OWN_RESOURCE }
 ]
 
 /** The roles of a first start. */
@@ -38,8 +42,17 @@ export function createScopes({ store, issuer }: { store: Store; issuer: string }
   const identifier = (resourceId: string) => (resourceId === OWN_RESOURCE ? issuer : resourceId)
 
   return {
-    /** All that are registered. */
-    list: () => store.scopes.list(),
+    /** One page by name. */
+    list: (page: Page): Promise<Paged<{ name: string; description: string; resource: string }>> =>
+      paged(
+        page,
+        (scope) => scope.name,
+        async (rows) =>
+          (await store.scopes.list(rows)).map(({ resourceId, ...scope }) => ({
+            ...scope,
+            resource: identifier(resourceId)
+          }))
+      ),
 
     /**
      * Granted = requested ∩ the grant's ∩ client ∩ the user's roles ∩ resource. What is registered but not allowed is

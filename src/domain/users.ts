@@ -1,92 +1,203 @@
 import { randomUUIDv7 } from 'node:crypto'
 import { DomainError, OAuthError } from './errors.ts'
-import type { Credentials, User } from './model.ts'
-import type { Clock, Hasher, NewUser, Store } from './ports.ts'
+import type { Guesses } from './index.ts'
+import type { Actor, Credentials, User } from './model.ts'
+import { type Paged, paged } from './pages.ts'
+import { normalPassword, weakness } from './passwords.ts'
+import type { Clock, Hasher, NewUser, Page, Store, UserFilter } from './ports.ts'
+import { parseUsername, usernameKey } from './usernames.ts'
 
-/** The form in which names are looked up and must be unique. */
-export const canonicalUsername = (username: string): string => username.normalize('NFC').toLowerCase()
-const canonicalEmail = (email: string | null): string | null => email?.normalize('NFC').toLowerCase() ?? null
+const EMAIL = /^[^\s@\p{Cc}]+@[^\s@\p{Cc}]+$/u
+const LINE = /^[^\p{Cc}]{1,200}$/u
 
-const MAX_PASSWORD_BYTES = 1024
-
-/** The bytes that are hashed: NFC, so that one password typed on two systems is one (RFC 8265 §4.2). */
-function canonicalPassword(password: string): string {
-  const normal = password.normalize('NFC')
-  if (Buffer.byteLength(normal) > MAX_PASSWORD_BYTES) {
-    throw new OAuthError('invalid_request', `A password has at most ${MAX_PASSWORD_BYTES} bytes`)
-  }
-  return normal
+/** What a user has beside password and roles. */
+export interface Profile {
+  username: string
+  email: string | null
+  fullName: string | null
 }
 
-export interface UserInput {
+export interface UserInput extends Partial<Profile> {
   username: string
   password: string
-  email?: string | null
-  fullName?: string | null
   roles: string[]
 }
 
+export type UserEdit = Partial<Profile> & { disabled?: boolean; roles?: string[] }
+
 const found = (user: User | null): User => {
-  if (user === null) throw new DomainError('not_found', 'No such user')
+  if (user === null) throw new DomainError('not_found', 'There is no such user')
   return user
 }
 
+const unique = (names: string[]): string[] => [...new Set(names)]
+
+/** What is given of a profile as it is stored. @throws DomainError invalid */
+function checked({ username, email, fullName }: Partial<Profile>) {
+  const name = username === undefined ? undefined : parseUsername(username)
+  if (name === null)
+    throw new DomainError(
+      'invalid',
+      'A username has 1 to 64 letters, digits and signs, no spaces, and is written in one direction (RFC 8265)'
+    )
+  if (typeof email === 'string' && (email.length > 254 || !EMAIL.test(email)))
+    throw new DomainError('invalid', 'This is not an e-mail address')
+  if (typeof fullName === 'string' && !LINE.test(fullName))
+    throw new DomainError('invalid', 'A full name has 1 to 200 characters, none of them a control character')
+  return {
+    ...(name === undefined ? {} : { username: name.username, usernameKey: name.key }),
+    ...(email === undefined ? {} : { email, emailKey: email?.normalize('NFC').toLowerCase() ?? null }),
+    ...(fullName === undefined ? {} : { fullName })
+  }
+}
+
 /** People and their passwords. */
-export function createUsers({ store, hasher, clock }: { store: Store; hasher: Hasher; clock: Clock }) {
-  /** Hashes the password and gives the row that `create` or a first start stores. */
-  async function prepare({ username, password, email = null, fullName = null, roles }: UserInput): Promise<NewUser> {
+export function createUsers(deps: {
+  store: Store
+  hasher: Hasher
+  guesses: Guesses
+  clock: Clock
+  /** Code points that a new password has at least. */
+  passwordMinLength: number
+}) {
+  const { store, hasher, guesses, clock, passwordMinLength } = deps
+
+  /** A new password of this user as it is hashed. @throws DomainError invalid, with the reason */
+  async function checkNew(password: string, { username, email, fullName }: Profile): Promise<string> {
+    const names = ['latchkey', username, email, fullName].flatMap((name) => name ?? [])
+    const reason = await weakness(password, { minLength: passwordMinLength, names })
+    const normal = normalPassword(password)
+    if (reason !== null || normal === null) throw new DomainError('invalid', reason ?? 'The password is not a text')
+    return normal
+  }
+
+  const hashNew = async (password: string, user: Profile): Promise<string> =>
+    hasher.hash(await checkNew(password, user))
+
+  /** Checks everything, hashes the password and gives the row that `create` or a first start stores. */
+  async function prepare({ password, roles, ...profile }: UserInput): Promise<NewUser> {
+    const { username = '', usernameKey: key = '', email = null, emailKey = null, fullName = null } = checked(profile)
     return {
       id: randomUUIDv7(),
-      username: username.normalize('NFC'),
-      usernameKey: canonicalUsername(username),
+      username,
+      usernameKey: key,
       email,
-      emailKey: canonicalEmail(email),
+      emailKey,
       fullName,
-      roles,
-      passwordHash: await hasher.hash(canonicalPassword(password)),
+      roles: unique(roles),
+      passwordHash: await hashNew(password, { username, email, fullName }),
       now: clock.now()
     }
+  }
+
+  /** Exactly one verification; null when the password is wrong, or there is nobody who may log in. */
+  async function verify(credentials: Credentials | null, password: string): Promise<Credentials | null> {
+    const matches = await hasher.verify(credentials?.passwordHash ?? null, password)
+    return credentials !== null && matches && credentials.user.disabledAt === null ? credentials : null
   }
 
   return {
     prepare,
 
-    /** @throws DomainError conflict when the username or the e-mail is taken */
-    async create(input: UserInput): Promise<User> {
+    /**
+     * @throws DomainError conflict when the username or the e-mail is taken, invalid when something is not allowed,
+     *   forbidden when the actor would give what they do not have
+     */
+    async create(input: UserInput, actor: Actor): Promise<User> {
       const user = await prepare(input)
-      await store.users.create(user)
+      await store.users.create(user, actor)
+      // Of guesses at the name before it was somebody's.
+      await guesses.forgive(user.usernameKey)
       return found(await store.users.get(user.id))
     },
 
     /** @throws DomainError not_found */
     get: async (id: string): Promise<User> => found(await store.users.get(id)),
 
-    /** One page in order of age, and the id after which the next one starts, or null at the end. */
-    async list(page: { after: string | null; limit: number }): Promise<{ users: User[]; next: string | null }> {
-      const rows = await store.users.list({ after: page.after, limit: page.limit + 1 })
-      const users = rows.slice(0, page.limit)
-      return { users, next: rows.length > page.limit ? (users.at(-1)?.id ?? null) : null }
-    },
+    /** By any spelling of the name. @throws DomainError not_found */
+    find: async (username: string): Promise<User> =>
+      found((await store.users.credentials(usernameKey(username)))?.user ?? null),
 
-    /** Changes what is given; null empties it. @throws DomainError not_found, conflict when the e-mail is taken */
-    async update(id: string, changes: { email?: string | null; fullName?: string | null }): Promise<User> {
-      const emailKey = changes.email === undefined ? {} : { emailKey: canonicalEmail(changes.email) }
-      return found(await store.users.update(id, { ...changes, ...emailKey }, clock.now()))
+    /**
+     * One page in order of age.
+     * @param filter `search` is the beginning of a username or an e-mail
+     */
+    list(page: Page, { search, ...rest }: UserFilter = {}): Promise<Paged<User>> {
+      const filter = { ...rest, ...(search === undefined ? {} : { search: search.normalize('NFC').toLowerCase() }) }
+      return paged(
+        page,
+        (user) => user.id,
+        (rows) => store.users.list(rows, filter)
+      )
     },
 
     /**
-     * Null for a wrong password, an unknown and a disabled user, each after exactly one verification. A hash with old
-     * parameters is replaced at a successful login.
+     * Changes what is given; null empties it; `roles` are then all that the user has. Disabling ends every session.
+     * @throws DomainError not_found, invalid, forbidden when the actor would give what they do not have, conflict when
+     *   the username or the e-mail is taken or no admin would be left
      */
-    async authenticate(username: string, password: string): Promise<Credentials | null> {
-      const canonical = canonicalPassword(password)
-      const credentials = await store.users.credentials(canonicalUsername(username))
-      const matches = await hasher.verify(credentials?.passwordHash ?? null, canonical)
-      if (credentials === null || !matches || credentials.user.disabledAt !== null) return null
-      const { user, passwordHash } = credentials
-      if (hasher.outdated(passwordHash)) {
+    async change(id: string, { disabled, roles, ...profile }: UserEdit, actor: Actor): Promise<User> {
+      const changes = {
+        ...checked(profile),
+        ...(disabled === undefined ? {} : { disabled }),
+        ...(roles === undefined ? {} : { roles: unique(roles) })
+      }
+      const user = found(await store.users.change(id, changes, actor, clock.now()))
+      if (disabled === false) await guesses.forgive(usernameKey(user.username))
+      return user
+    },
+
+    /** With everything that is theirs. @throws DomainError not_found, conflict when no admin would be left */
+    async delete(id: string): Promise<void> {
+      if (!(await store.users.delete(id))) found(null)
+    },
+
+    /**
+     * A user's own new password; ends the other sessions and every login that is under way.
+     * @param sid the session that lives on
+     * @throws DomainError invalid, with the reason; throttled
+     */
+    async changePassword(
+      { sub: id, sid }: { sub: string; sid: string | null },
+      { current, next }: { current: string; next: string },
+      address: string | null
+    ): Promise<void> {
+      const user = found(await store.users.get(id))
+      const key = usernameKey(user.username)
+      const wrong = () => new DomainError('invalid', 'The current password is wrong')
+      const normal = await checkNew(next, user)
+      const old = normalPassword(current)
+      if (old === null) throw wrong()
+      const verified = await guesses.attempt(key, address, async () => verify(await store.users.credentials(key), old))
+      if (verified === null || verified.user.id !== id) throw wrong()
+      const hash = await hasher.hash(normal)
+      if (!(await store.users.setPassword(id, { hash, from: verified.authVersion, keep: sid }, clock.now())))
+        throw wrong()
+    },
+
+    /** The operator's way out for somebody who forgot theirs: ends every session. @throws DomainError not_found, invalid */
+    async setPassword(id: string, password: string): Promise<void> {
+      const user = found(await store.users.get(id))
+      const hash = await hashNew(password, user)
+      if (!(await store.users.setPassword(id, { hash, from: null, keep: null }, clock.now()))) found(null)
+      await guesses.forgive(usernameKey(user.username))
+    },
+
+    /**
+     * Null for a wrong password, an unknown, a locked and a disabled user, each after exactly one verification. A hash
+     * with old parameters is replaced at a successful login.
+     * @throws OAuthError invalid_request for what can be nobody's password; DomainError throttled
+     */
+    async authenticate(username: string, password: string, address: string | null): Promise<Credentials | null> {
+      const normal = normalPassword(password)
+      if (normal === null) throw new OAuthError('invalid_request', 'A password has at most 1024 bytes')
+      const key = usernameKey(username)
+      const credentials = await guesses.attempt(key, address, async () =>
+        verify(await store.users.credentials(key), normal)
+      )
+      if (credentials !== null && hasher.outdated(credentials.passwordHash)) {
         try {
-          await store.users.replaceHash(user.id, passwordHash, await hasher.hash(canonical))
+          await store.users.replaceHash(credentials.user.id, credentials.passwordHash, await hasher.hash(normal))
         } catch (error) {
           // Too busy now: the next login does it.
           if (!(error instanceof DomainError)) throw error

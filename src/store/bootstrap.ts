@@ -1,8 +1,9 @@
 import type { Kysely } from 'kysely'
-import { ADMIN_ROLE } from '../domain/model.ts'
 import type { Seed, Store } from '../domain/ports.ts'
+import { hasAdmin, lock } from './admins.ts'
 import { insertClient } from './clients.ts'
 import { insertKey } from './keys.ts'
+import { insertRole } from './roles.ts'
 import type { Tables } from './schema.ts'
 import { insertUser } from './users.ts'
 
@@ -16,34 +17,18 @@ async function insertSeed(db: Kysely<Tables>, seed: Seed): Promise<void> {
   for (const { name, description, resourceId } of seed.scopes) {
     await db.insertInto('scopes').values({ name, description, resource_id: resourceId }).execute()
   }
-  for (const { name, description, scopes } of seed.roles) {
-    await db.insertInto('roles').values({ name, description, created_at: now, updated_at: now }).execute()
-    for (const scope of scopes) await db.insertInto('role_scopes').values({ role: name, scope }).execute()
-  }
+  for (const role of seed.roles) await insertRole(db, role, now)
   for (const client of seed.clients) await insertClient(db, client, now)
   for (const key of seed.keys) await insertKey(db, key)
   for (const value of seed.sealed) await db.insertInto('sealed_values').values(value).execute()
 }
 
 export function bootstrap(db: Kysely<Tables>): Pick<Store, 'bootstrap' | 'bootstrapped'> {
-  const hasAdmin = async (trx: Kysely<Tables>) =>
-    (await trx
-      .selectFrom('user_roles')
-      .select('user_id')
-      .where('role', '=', ADMIN_ROLE)
-      .limit(1)
-      .executeTakeFirst()) !== undefined
-
   return {
     bootstrap: (seed, admin) =>
       db.transaction().execute(async (trx) => {
-        const { version } = await trx
-          .updateTable('invariants')
-          .set(({ eb }) => ({ version: eb('version', '+', 1) }))
-          .where('name', '=', 'bootstrap')
-          .returning('version')
-          .executeTakeFirstOrThrow()
-        const seeded = version === 1
+        const seeded = (await lock(trx, 'bootstrap')) === 1
+        await lock(trx, 'admins')
         if (seeded) await insertSeed(trx, seed)
         const adminCreated = admin !== null && !(await hasAdmin(trx))
         if (adminCreated) await insertUser(trx, admin)

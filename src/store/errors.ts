@@ -9,12 +9,26 @@ const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREA
 /** What the driver throws without a code. */
 const UNAVAILABLE_MESSAGE = /timeout|Connection terminated|not queryable|connection error/i
 
+/** What people give a name to, by its unique constraint in the words of either database. */
+const TAKEN: [RegExp, string][] = [
+  [/users[._]username_key/, 'The username is taken'],
+  [/users[._]email_key/, 'The e-mail is taken'],
+  [/roles[._](name|pkey)/, 'A role of this name is there already']
+]
+
 function translate(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof DomainError || error instanceof SetupError) return error
-  const { errcode, code = '' } = error as { errcode?: number; code?: string }
+  const {
+    errcode,
+    code = '',
+    constraint = error.message
+  } = error as { errcode?: number; code?: string; constraint?: string }
   const unavailable = () =>
     new DomainError('unavailable', 'The database is not available', { retryAfter: 1, cause: error })
-  const conflict = () => new DomainError('conflict', 'The value is taken', { cause: error })
+  const conflict = () => {
+    const [, message] = TAKEN.find(([name]) => name.test(constraint)) ?? [undefined, 'The value is taken']
+    return new DomainError('conflict', message, { cause: error })
+  }
 
   if (errcode !== undefined) {
     if (SQLITE_UNIQUE.includes(errcode)) return conflict()
@@ -26,6 +40,8 @@ function translate(error: unknown): unknown {
       : error
   }
   if (code === '23505') return conflict()
+  if (code === '23503')
+    return new DomainError('conflict', 'Something that this refers to has just been removed', { cause: error })
   if (code === '3D000') return new SetupError('the database does not exist: create it', { cause: error })
   if (code.startsWith('28')) return new SetupError('the database refuses the user or the password', { cause: error })
   if (UNAVAILABLE_STATE.test(code) || UNAVAILABLE_CODE.test(code)) return unavailable()

@@ -5,9 +5,12 @@ import type { Store } from '../domain/ports.ts'
 import { bootstrap } from './bootstrap.ts'
 import { clients } from './clients.ts'
 import { translateErrors } from './errors.ts'
+import { guesses } from './guesses.ts'
 import { keys } from './keys.ts'
 import * as frontDoor from './migrations/0001-front-door.ts'
+import * as people from './migrations/0002-people.ts'
 import { openPostgres } from './postgres.ts'
+import { roles } from './roles.ts'
 import type { Tables } from './schema.ts'
 import { scopes } from './scopes.ts'
 import { sessions } from './sessions.ts'
@@ -15,7 +18,7 @@ import { openSqlite } from './sqlite.ts'
 import { state } from './state.ts'
 import { users } from './users.ts'
 
-const migrations = [frontDoor]
+const migrations = [frontDoor, people]
 const VERSION = migrations.length
 
 const provider = {
@@ -89,6 +92,8 @@ export function openStore(url: string): Store {
     migrate,
     ...bootstrap(db),
     users: users(db),
+    roles: roles(db),
+    guesses: guesses(db, sqlite === null),
     clients: clients(db),
     scopes: scopes(db),
     sessions: sessions(db, sqlite === null),

@@ -50,6 +50,8 @@ export interface Tables {
     address: string | null
     user_agent: string | null
   }
+  /** What is counted against guessing, by kind and (hashed) account or network. */
+  guesses: { key: string; count: number; last_at: number; expires_at: number }
   signing_keys: {
     kid: string
     alg: SigningAlg

@@ -12,6 +12,12 @@ export function scopes(db: Kysely<Tables>): Store['scopes'] {
   })
   return {
     find: async (names) => (names.length === 0 ? [] : (await select.where('name', 'in', names).execute()).map(toScope)),
-    list: async () => (await select.execute()).map(toScope)
+    list: async ({ after, limit }) => {
+      const rows = await select
+        .$if(after !== null, (query) => query.where('name', '>', after))
+        .limit(limit)
+        .execute()
+      return rows.map(toScope)
+    }
   }
 }

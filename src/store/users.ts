@@ -1,6 +1,7 @@
 import { type Kysely, sql } from 'kysely'
 import type { User } from '../domain/model.ts'
-import type { NewUser, Store } from '../domain/ports.ts'
+import type { NewUser, Store, UserChanges } from '../domain/ports.ts'
+import { assertMayGrant, keepingAnAdmin } from './admins.ts'
 import type { Tables } from './schema.ts'
 
 export const words = (text: string | null): string[] => (text === null || text === '' ? [] : text.split(' '))
@@ -46,16 +47,62 @@ export async function insertUser(db: Kysely<Tables>, user: NewUser): Promise<voi
   for (const role of user.roles) await db.insertInto('user_roles').values({ user_id: user.id, role }).execute()
 }
 
+/** What `UserChanges` says of the columns of `users`. */
+const columns = ({ username, usernameKey, email, emailKey, fullName }: UserChanges) => ({
+  ...(username === undefined ? {} : { username }),
+  ...(usernameKey === undefined ? {} : { username_key: usernameKey }),
+  ...(email === undefined ? {} : { email }),
+  ...(emailKey === undefined ? {} : { email_key: emailKey }),
+  ...(fullName === undefined ? {} : { full_name: fullName })
+})
+
+/**
+ * Ends the user's sessions but one, and the logins that are under way, in the caller's transaction.
+ * @param which `from`: only if the user has this `auth_version`, else nothing happens and it is false
+ */
+async function endLogins(
+  trx: Kysely<Tables>,
+  id: string,
+  { keep, from }: { keep: string | null; from: number | null },
+  now: number
+): Promise<boolean> {
+  const { numUpdatedRows } = await trx
+    .updateTable('users')
+    .set(({ eb }) => ({ auth_version: eb('auth_version', '+', 1), updated_at: now }))
+    .where('id', '=', id)
+    .$if(from !== null, (query) => query.where('auth_version', '=', from as number))
+    .executeTakeFirstOrThrow()
+  if (numUpdatedRows === 0n) return false
+  await trx
+    .updateTable('sessions')
+    .set({ ended_at: now })
+    .where('user_id', '=', id)
+    .where('ended_at', 'is', null)
+    .$if(keep !== null, (query) => query.where('id', '!=', keep as string))
+    .execute()
+  return true
+}
+
+const simply = <T>(db: Kysely<Tables>, run: (trx: Kysely<Tables>) => Promise<T>): Promise<T> =>
+  db.transaction().execute(run)
+
 export function users(db: Kysely<Tables>): Store['users'] {
-  const select = db.selectFrom('users').select(COLUMNS).select(ROLES.as('roles'))
+  const selectFrom = (trx: Kysely<Tables>) => trx.selectFrom('users').select(COLUMNS).select(ROLES.as('roles'))
+  const select = selectFrom(db)
+
+  async function get(trx: Kysely<Tables>, id: string): Promise<User | null> {
+    const row = await selectFrom(trx).where('users.id', '=', id).executeTakeFirst()
+    return row === undefined ? null : toUser(row)
+  }
 
   return {
-    create: (user) => db.transaction().execute((trx) => insertUser(trx, user)),
+    create: (user, actor) =>
+      db.transaction().execute(async (trx) => {
+        await assertMayGrant(trx, actor, 'roles', user.roles)
+        await insertUser(trx, user)
+      }),
 
-    async get(id) {
-      const row = await select.where('users.id', '=', id).executeTakeFirst()
-      return row === undefined ? null : toUser(row)
-    },
+    get: (id) => get(db, id),
 
     async credentials(username) {
       const row = await select
@@ -68,30 +115,71 @@ export function users(db: Kysely<Tables>): Store['users'] {
         : { user: toUser(row), passwordHash: row.password_hash, authVersion: row.auth_version }
     },
 
-    async list({ after, limit }) {
+    async list({ after, limit }, { search, role, disabled }) {
+      const beginning = `${search?.replace(/[\\%_]/g, '\\$&')}%`
       const rows = await select
         .$if(after !== null, (query) => query.where('users.id', '>', after))
+        .$if(search !== undefined, (query) =>
+          query.where(
+            sql<boolean>`(username_key like ${beginning} escape '\\' or email_key like ${beginning} escape '\\')`
+          )
+        )
+        .$if(role !== undefined, (query) =>
+          query.where(({ exists, selectFrom }) =>
+            exists(
+              selectFrom('user_roles')
+                .select('role')
+                .whereRef('user_id', '=', 'users.id')
+                .where('role', '=', role as string)
+            )
+          )
+        )
+        .$if(disabled !== undefined, (query) => query.where('disabled_at', disabled ? 'is not' : 'is', null))
         .orderBy('users.id')
         .limit(limit)
         .execute()
       return rows.map(toUser)
     },
 
-    async update(id, { email, emailKey, fullName }, now) {
-      const row = await db
-        .updateTable('users')
-        .set({
-          updated_at: now,
-          ...(email === undefined ? {} : { email }),
-          ...(emailKey === undefined ? {} : { email_key: emailKey }),
-          ...(fullName === undefined ? {} : { full_name: fullName })
-        })
-        .where('users.id', '=', id)
-        .returning(COLUMNS)
-        .returning(ROLES.as('roles'))
-        .executeTakeFirst()
-      return row === undefined ? null : toUser(row)
-    },
+    change: (id, { roles, disabled, ...profile }, actor, now) =>
+      (roles === undefined && disabled === undefined ? simply : keepingAnAdmin)(db, async (trx) => {
+        const before = await get(trx, id)
+        if (before === null) return null
+        await trx
+          .updateTable('users')
+          .set({ ...columns(profile), updated_at: now })
+          .where('id', '=', id)
+          .execute()
+        if (roles !== undefined) {
+          await assertMayGrant(
+            trx,
+            actor,
+            'roles',
+            roles.filter((role) => !before.roles.includes(role))
+          )
+          await trx.deleteFrom('user_roles').where('user_id', '=', id).execute()
+          for (const role of roles) await trx.insertInto('user_roles').values({ user_id: id, role }).execute()
+        }
+        if (disabled === false) await trx.updateTable('users').set({ disabled_at: null }).where('id', '=', id).execute()
+        if (disabled === true && before.disabledAt === null) {
+          await trx.updateTable('users').set({ disabled_at: now }).where('id', '=', id).execute()
+          await endLogins(trx, id, { keep: null, from: null }, now)
+        }
+        return get(trx, id)
+      }),
+
+    delete: (id) =>
+      keepingAnAdmin(db, async (trx) => {
+        const { numDeletedRows } = await trx.deleteFrom('users').where('id', '=', id).executeTakeFirstOrThrow()
+        return numDeletedRows === 1n
+      }),
+
+    setPassword: (id, { hash, from, keep }, now) =>
+      db.transaction().execute(async (trx) => {
+        if (!(await endLogins(trx, id, { keep, from }, now))) return false
+        await trx.updateTable('credentials').set({ password_hash: hash }).where('user_id', '=', id).execute()
+        return true
+      }),
 
     async replaceHash(id, from, to) {
       await db
@@ -104,13 +192,14 @@ export function users(db: Kysely<Tables>): Store['users'] {
 
     async scopes(id) {
       const rows = await db
-        .selectFrom('user_roles')
-        .innerJoin('role_scopes', 'role_scopes.role', 'user_roles.role')
+        .selectFrom('users')
+        .leftJoin('user_roles', 'user_id', 'users.id')
+        .leftJoin('role_scopes', 'role_scopes.role', 'user_roles.role')
         .select('scope')
         .distinct()
-        .where('user_id', '=', id)
+        .where('users.id', '=', id)
         .execute()
-      return rows.map((row) => row.scope)
+      return rows.length === 0 ? null : rows.flatMap((row) => row.scope ?? [])
     }
   }
 }

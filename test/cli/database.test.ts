@@ -2,11 +2,12 @@ import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'n
 import { join } from 'node:path'
 import t from 'tap'
 import { createDatabase, environment, PASSWORD } from '../helper.ts'
-import { fresh, login, me, rows, run, serve } from './process.ts'
+import { command } from './command.ts'
+import { fresh, login, me, rows, serve } from './process.ts'
 
 t.test('serve on PostgreSQL changes nothing by itself and says which command helps', async (t) => {
   const database = await createDatabase(t, 'postgres')
-  const { code, stderr } = await run(['serve'], environment(database))
+  const { code, stderr } = await command(environment(database), ['serve'])
   t.strictSame([code, stderr], [1, 'the database is not set up: run "latchkey migrate"\n'])
   t.strictSame(await rows(database.url, "select * from pg_tables where schemaname = 'public'"), [])
 })
@@ -17,14 +18,17 @@ t.test(
     const database = await createDatabase(t, 'postgres')
     const { LATCHKEY_ADMIN_PASSWORD, ...env } = environment(database)
     t.strictSame(
-      (await run(['migrate'], env)).stderr,
-      'the database is at version 1, set up anew\nthere is no admin: set LATCHKEY_ADMIN_PASSWORD and run this again\n'
+      (await command(env, ['migrate'])).stderr,
+      'the database is at version 2, set up anew\nthere is no admin: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run this again\n'
     )
     const server = await serve(t, env)
-    t.match(server.output().stderr, 'There is no admin yet: set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate".')
+    t.match(
+      server.output().stderr,
+      'There is no admin yet: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate".'
+    )
     t.strictSame(
-      (await run(['migrate'], { ...env, LATCHKEY_ADMIN_PASSWORD: PASSWORD })).stderr,
-      'the database is at version 1\nadmin admin was made\n'
+      (await command({ ...env, LATCHKEY_ADMIN_PASSWORD: PASSWORD }, ['migrate'])).stderr,
+      'the database is at version 2\nadmin admin was made\n'
     )
     t.equal((await me(server.origin, await login(server.origin, 'admin', PASSWORD))).status, 200)
   }
@@ -33,32 +37,32 @@ t.test(
 t.test('F9 a missing, emptied or damaged database is never replaced by a fresh one', async (t) => {
   const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
   const env = { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0' }
-  t.equal((await run(['migrate'], env)).code, 0)
+  t.equal((await command(env, ['migrate'])).code, 0)
   const file = join(dir, 'latchkey.db')
   const good = readFileSync(file)
   const refused = `the sealing key ${dir}/sealing-key is there but its database is not: put the database back, or move the key away to begin anew\n`
 
   truncateSync(file)
   for (const name of ['-wal', '-shm']) rmSync(file + name, { force: true })
-  t.match(await run(['serve'], env), { code: 1, stderr: refused })
+  t.match(await command(env, ['serve']), { code: 1, stderr: refused })
 
   rmSync(file)
-  t.match(await run(['serve'], env), { code: 1, stderr: refused })
-  t.match(await run(['migrate'], env), { code: 1, stderr: refused })
+  t.match(await command(env, ['serve']), { code: 1, stderr: refused })
+  t.match(await command(env, ['migrate']), { code: 1, stderr: refused })
   t.notOk(existsSync(file))
 
   writeFileSync(file, 'this is no database, it only pretends to be one'.repeat(100))
-  t.match(await run(['serve'], env), { code: 1, stderr: 'the database is damaged or is no database\n' })
+  t.match(await command(env, ['serve']), { code: 1, stderr: 'the database is damaged or is no database\n' })
 
   writeFileSync(file, good)
   rmSync(join(dir, 'sealing-key'))
-  t.match(await run(['serve'], env), {
+  t.match(await command(env, ['serve']), {
     code: 1,
     stderr: `the sealing key file ${dir}/sealing-key is missing: put it back from where it is kept\n`
   })
   t.notOk(existsSync(join(dir, 'sealing-key')))
   writeFileSync(join(dir, 'sealing-key'), Buffer.alloc(32, 1).toString('base64'))
-  t.match(await run(['serve'], env), {
+  t.match(await command(env, ['serve']), {
     code: 1,
     stderr: 'the sealing key is not the one that this database was sealed with\n'
   })
@@ -68,10 +72,10 @@ t.test('F9 with a key from the settings, only migrate makes a new database', asy
   const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
   const env = { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0', LATCHKEY_SEALING_KEY: Buffer.alloc(32, 3).toString('base64') }
   const refused = 'the database is missing: put it back, or run "latchkey migrate" to make a new one\n'
-  t.match(await run(['serve'], env), { code: 1, stderr: refused })
+  t.match(await command(env, ['serve']), { code: 1, stderr: refused })
   t.notOk(existsSync(dir))
-  const made = `the database is at version 1, set up anew\nadmin admin was made; the password is in ${dir}/admin-password\n`
-  t.match(await run(['migrate'], env), { code: 0, stderr: made })
+  const made = `the database is at version 2, set up anew\nadmin admin was made; the password is in ${dir}/admin-password\n`
+  t.match(await command(env, ['migrate']), { code: 0, stderr: made })
   const server = await serve(t, { ...env, LATCHKEY_PORT: '' })
   const password = readFileSync(join(dir, 'admin-password'), 'utf8').trim()
   t.equal((await me(server.origin, await login(server.origin, 'admin', password))).status, 200)
@@ -80,11 +84,11 @@ t.test('F9 with a key from the settings, only migrate makes a new database', asy
 t.test('a schema that is too new is refused by every command, and nothing is written into it', async (t) => {
   const database = await createDatabase(t, 'postgres')
   const env = environment(database)
-  await run(['migrate'], env)
+  await command(env, ['migrate'])
   await rows(database.url, 'update schema_version set version = 9, compatible_from = 9')
   await rows(database.url, 'delete from users')
   const refused = { code: 1, stderr: 'the schema is newer than this version can use: install a newer latchkey\n' }
-  t.match(await run(['serve'], env), refused)
-  t.match(await run(['migrate'], env), refused)
+  t.match(await command(env, ['serve']), refused)
+  t.match(await command(env, ['migrate']), refused)
   t.strictSame(await rows(database.url, 'select username from users'), [])
 })

@@ -21,11 +21,15 @@ export interface Running {
   exited: Promise<Exit>
 }
 
-/** Starts a command; it does not outlive the test. */
-export function launch(args: string[], env: Record<string, string>) {
+/** Starts a command; it does not outlive the test. @param input all of its standard input */
+export function launch(args: string[], env: Record<string, string>, input = '') {
   const { PATH, NODE_COMPILE_CACHE } = process.env
   const child = spawn(process.execPath, ['src/cli.ts', ...args], { env: { PATH, NODE_COMPILE_CACHE, ...env } })
-  process.once('exit', () => child.kill('SIGKILL'))
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  child.once('close', () => process.off('exit', kill))
+  child.stdin.on('error', () => {}) // it may end before it has read
+  child.stdin.end(input)
   const output = { stdout: '', stderr: '' }
   child.stdout.on('data', (chunk) => (output.stdout += chunk))
   child.stderr.on('data', (chunk) => (output.stderr += chunk))
@@ -36,7 +40,8 @@ export function launch(args: string[], env: Record<string, string>) {
 }
 
 /** Runs a command to its end. */
-export const run = (args: string[], env: Record<string, string> = {}): Promise<Exit> => launch(args, env).exited
+export const run = (args: string[], env: Record<string, string> = {}, input = ''): Promise<Exit> =>
+  launch(args, env, input).exited
 
 /** A port of loopback that nobody listens on. */
 export async function freePort(): Promise<number> {

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { withSettings } from '../../docs/settings.ts'
-import { fresh, run, serve } from './process.ts'
+import { command } from './command.ts'
+import { fresh, serve } from './process.ts'
 
 t.test('port 0 is a free port, known before the issuer is', async (t) => {
   const { LATCHKEY_DATA_DIR } = await fresh(t)
@@ -14,12 +15,12 @@ t.test('port 0 is a free port, known before the issuer is', async (t) => {
 t.test('a port that is taken is said in one line', async (t) => {
   const { LATCHKEY_DATA_DIR } = await fresh(t)
   const server = await serve(t, { LATCHKEY_DATA_DIR })
-  const { code, stderr } = await run(['serve'], { LATCHKEY_DATA_DIR, LATCHKEY_PORT: new URL(server.origin).port })
+  const { code, stderr } = await command({ LATCHKEY_DATA_DIR, LATCHKEY_PORT: new URL(server.origin).port }, ['serve'])
   t.strictSame([code, stderr.split('\n').length], [1, 2])
   t.match(stderr, 'EADDRINUSE')
 
   const other = await fresh(t)
-  await run(['serve'], { LATCHKEY_DATA_DIR: other.dir, LATCHKEY_PORT: new URL(server.origin).port })
+  await command({ LATCHKEY_DATA_DIR: other.dir, LATCHKEY_PORT: new URL(server.origin).port }, ['serve'])
   const again = await serve(t, { LATCHKEY_DATA_DIR: other.dir })
   t.match(
     again.output().stderr,
@@ -29,7 +30,7 @@ t.test('a port that is taken is said in one line', async (t) => {
 })
 
 t.test('wrong settings stop every command with one line for each', async (t) => {
-  const { code, stdout, stderr } = await run(['serve'], { LATCHKEY_PORT: 'http', LATCHKEY_ISSUR: 'x' })
+  const { code, stdout, stderr } = await command({ LATCHKEY_PORT: 'http', LATCHKEY_ISSUR: 'x' }, ['serve'])
   t.strictSame(
     [code, stdout, stderr],
     [
@@ -42,21 +43,28 @@ t.test('wrong settings stop every command with one line for each', async (t) => 
 })
 
 t.test('help and version answer without any setting', async (t) => {
-  const [help, version, unknown] = await Promise.all([run(['--help']), run(['--version']), run(['nonsense'])])
+  const [help, version, unknown] = await Promise.all([
+    command({}, ['--help']),
+    command({}, ['--version']),
+    command({}, ['nonsense'])
+  ])
   t.match(help, { code: 0, stderr: '' })
-  for (const command of ['serve', 'migrate', 'openapi', 'settings']) t.match(help.stdout, command)
+  for (const command of ['serve', 'migrate', 'openapi', 'settings', 'user', 'role']) t.match(help.stdout, command)
+  t.match(help.stdout, 'Exit codes: 0 done, 1 refused or failed, 2 wrong usage.')
   t.match(version, { code: 0, stdout: '0.1.0\n' })
-  t.match(unknown, { code: 1, stderr: /unknown command 'nonsense'/ })
+  t.match(unknown, { code: 2, stderr: /unknown command 'nonsense'/ })
 })
 
 t.test('openapi prints openapi.yaml, whatever the settings are', async (t) => {
-  const { stdout } = await run(['openapi'], { LATCHKEY_ISSUER: 'https://id.example.com/auth', LATCHKEY_DOCS: 'false' })
+  const { stdout } = await command({ LATCHKEY_ISSUER: 'https://id.example.com/auth', LATCHKEY_DOCS: 'false' }, [
+    'openapi'
+  ])
   t.equal(stdout, readFileSync('openapi.yaml', 'utf8'))
 })
 
 t.test('the settings stand in docs/operations.md as the code has them: npm run settings writes them', async (t) => {
   const page = readFileSync('docs/operations.md', 'utf8')
   t.equal(page, withSettings(page))
-  const { stdout } = await run(['settings'])
+  const { stdout } = await command({}, ['settings'])
   t.ok(page.includes(stdout))
 })

@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import t from 'tap'
 import { DomainError } from '../../src/domain/errors.ts'
 import { accepted, alive, answer, answers, forbidden, GUARDED, INVALID_TOKEN, NOT_AUTHENTICATED } from '../forge.ts'
-import { build } from '../helper.ts'
+import { build, NOBODY } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 const world = await build(t, { logger: false })
@@ -348,7 +348,13 @@ t.test('AD1 every guarded operation of the document answers 401 and 403 with its
       if (security.length === 0) continue
       guarded++
       const call = async (headers: Record<string, string>) =>
-        answer(await inject({ method: method.toUpperCase() as 'GET', url: path.replace(/\{\w+\}/g, 'x'), headers }))
+        answer(
+          await inject({
+            method: method.toUpperCase() as 'GET',
+            url: path.replace('{id}', NOBODY).replace('{name}', 'user'),
+            headers
+          })
+        )
       const name = `${method} ${path}`
       t.strictSame(await call({}), NOT_AUTHENTICATED, name)
       t.strictSame(await call({ authorization: 'Basic Og==' }), NOT_AUTHENTICATED, name)

@@ -10,13 +10,13 @@ import { sql } from '../sql.ts'
 const METADATA = '/.well-known/oauth-authorization-server'
 const JWKS = '/.well-known/jwks.json'
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
-const realClock = { now: Date.now }
+const realClock = { now: Date.now, sleep: async () => {} }
 
 const metadataOf = (issuer: string) => ({
   issuer,
   token_endpoint: `${issuer}/token`,
   jwks_uri: `${issuer}/.well-known/jwks.json`,
-  scopes_supported: ['profile', 'users:read'],
+  scopes_supported: ['profile', 'roles:read', 'roles:write', 'users:read', 'users:write'],
   response_types_supported: [],
   grant_types_supported: ['password'],
   token_endpoint_auth_methods_supported: ['none'],
@@ -65,7 +65,7 @@ t.test('KS1 the metadata is true', async (t) => {
 t.test('the metadata names every scope that is registered', async (t) => {
   await sql(shared, "insert into scopes (name, description, resource_id) values ('orders:read', '', 'latchkey')")
   const { scopes_supported } = (await shared.inject({ url: METADATA })).json()
-  t.strictSame(scopes_supported, ['orders:read', 'profile', 'users:read'])
+  t.strictSame(scopes_supported, ['orders:read', 'profile', 'roles:read', 'roles:write', 'users:read', 'users:write'])
   await sql(shared, "delete from scopes where name = 'orders:read'")
   t.strictSame((await shared.inject({ url: METADATA })).json(), metadataOf(ISSUER))
 })

@@ -39,7 +39,7 @@ const disable = (app: TestApp, username: string) =>
 const shared = { sqlite: await build(t), postgres: await build(t, { database: 'postgres' }) }
 const app = shared.sqlite
 const createUser = (username: string, password: string) =>
-  app.app.auth.users.create({ username, password, roles: ['user'] })
+  app.app.auth.users.create({ username, password, roles: ['user'] }, null)
 
 onEachDatabase(t, 'PW1 unknown, wrong and disabled get one identical answer', async (t, database) => {
   const app = shared[database]
@@ -61,7 +61,7 @@ onEachDatabase(t, 'PW1 unknown, wrong and disabled get one identical answer', as
     ['name with a space', 'alice ', PASSWORD],
     ['name of a pattern', '%', PASSWORD],
     ['name and a quote', "alice'--", PASSWORD],
-    ['name that is an id', (await app.app.store.users.list({ after: null, limit: 1 }))[0]?.id ?? '', PASSWORD],
+    ['name that is an id', (await app.app.store.users.list({ after: null, limit: 1 }, {}))[0]?.id ?? '', PASSWORD],
     ['a very long name', 'a'.repeat(15_000), PASSWORD]
   ]
   for (const [what, username, password] of logins) {
@@ -211,17 +211,18 @@ onEachDatabase(t, 'PW7 what is no form-encoded UTF-8 without NUL is refused: inv
 
 t.test('PW7 broken passwords are not one and the same', async (t) => {
   // Both would be U+FFFD for a lenient decoder.
-  await createUser('replacement', '\ufffd'.repeat(20))
-  t.equal((await login(app, 'replacement', '\ufffd'.repeat(20))).statusCode, 200)
+  await createUser('replacement', 'this \ufffd is no \ufffd question mark')
+  t.equal((await login(app, 'replacement', 'this \ufffd is no \ufffd question mark')).statusCode, 200)
   for (const broken of ['%ff', '%fe', '%ed%a0%80']) {
-    const response = await app.token(`grant_type=password&username=replacement&password=${broken.repeat(20)}`)
+    const password = `this+${broken}+is+no+${broken}+question+mark`
+    const response = await app.token(`grant_type=password&username=replacement&password=${password}`)
     t.equal(response.json().error, 'invalid_request', broken)
   }
 })
 
 t.test('PW4 a password of up to 1024 bytes counts in full, a longer one is refused: invalid_request', async (t) => {
   const since = spy(t)
-  const longest = 'p'.repeat(1024)
+  const longest = [...new Array(400).keys()].join('').slice(0, 1024)
   await createUser('longest', longest)
   since()
   t.equal((await login(app, 'longest', longest)).statusCode, 200)
@@ -239,9 +240,9 @@ t.test('PW4 a password of up to 1024 bytes counts in full, a longer one is refus
 })
 
 t.test('PW4 the bytes of a password are counted in the form that is hashed', async (t) => {
-  const password = 'é'.repeat(512).normalize('NFC')
+  const password = `${'é'.repeat(511)}xy`.normalize('NFC')
   await createUser('accents', password)
-  t.equal(Buffer.byteLength(password.normalize('NFD')), 1536)
+  t.equal(Buffer.byteLength(password.normalize('NFD')), 1535)
   t.equal((await login(app, 'accents', password.normalize('NFD'))).statusCode, 200)
 })
 

@@ -214,7 +214,7 @@ t.test('TE6 neither the query nor the form is in the log, whatever becomes of th
   const stream = { write: (line: string) => void lines.push(line) }
   const { inject, app } = await build(t, { logger: { level: 'trace', stream } })
   const secret = 'planted-secret-0815'
-  await app.auth.users.create({ username: 'carol', password: secret, roles: ['user'] })
+  await app.auth.users.create({ username: 'carol', password: secret, roles: ['user'] }, null)
   const login = `grant_type=password&username=carol&password=${secret}`
   const basicSecret = basic(`docs:${secret}`)
 

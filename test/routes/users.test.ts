@@ -88,7 +88,7 @@ onEachDatabase(t, 'an e-mail has one owner, in whatever case it is written: 409'
     const response = await patch({ email, full_name: 'Mallory' })
     t.strictSame(
       [response.statusCode, response.headers['content-type'], response.json()],
-      [409, PROBLEM, { type: 'about:blank', title: 'Conflict', status: 409, detail: 'The value is taken' }]
+      [409, PROBLEM, { type: 'about:blank', title: 'Conflict', status: 409, detail: 'The e-mail is taken' }]
     )
   }
   t.strictSame(await me(), expected)
@@ -203,17 +203,20 @@ async function withUsers(t: Parameters<typeof build>[0], database: Database, cou
   const names = Array.from({ length: count - 2 }, (_, index) => `user${index}`)
   for (const name of names) {
     app.clock.advance(1)
-    await app.app.store.users.create({
-      id: `01900000-0000-7000-8000-${String(names.indexOf(name)).padStart(12, '0')}`,
-      username: name,
-      usernameKey: name,
-      email: null,
-      emailKey: null,
-      fullName: null,
-      roles: ['user'],
-      passwordHash: '$argon2id$',
-      now: app.clock.now()
-    })
+    await app.app.store.users.create(
+      {
+        id: `01900000-0000-7000-8000-${String(names.indexOf(name)).padStart(12, '0')}`,
+        username: name,
+        usernameKey: name,
+        email: null,
+        emailKey: null,
+        fullName: null,
+        roles: ['user'],
+        passwordHash: '$argon2id$',
+        now: app.clock.now()
+      },
+      null
+    )
   }
   const token = await app.login('admin', 'users:read')
   return { ...app, names, list: (query = '') => app.get(`/users${query}`, token) }

@@ -138,7 +138,7 @@ export function conformance(t: Test, open: Open): void {
 
   async function withAlice(opened: Opened): Promise<Opened & { alice: NewUser }> {
     const alice = newUser(unique('Alice'), { roles: ['reader', 'user'] })
-    await opened.store.users.create(alice)
+    await opened.store.users.create(alice, null)
     return { ...opened, alice }
   }
 
@@ -182,7 +182,10 @@ export function conformance(t: Test, open: Open): void {
       t.strictSame(await outcomes([...stores, stores[0] as Store].map((store) => store.migrate())), { done: 6 })
       t.equal((await opened.store.schema())?.version, opened.store.version)
       t.strictSame(await opened.store.bootstrapped(), { seeded: false, admin: false })
-      t.strictSame(await opened.sql('select name, version from invariants'), [{ name: 'bootstrap', version: 0 }])
+      t.strictSame(await opened.sql('select name, version from invariants order by name'), [
+        { name: 'admins', version: 0 },
+        { name: 'bootstrap', version: 0 }
+      ])
     }
   })
 
@@ -223,7 +226,7 @@ export function conformance(t: Test, open: Open): void {
     t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
     t.strictSame(await store.bootstrap(SEED, admin), { seeded: true, adminCreated: true })
     t.strictSame(await another().bootstrapped(), { seeded: true, admin: true })
-    t.strictSame(await store.users.list({ after: null, limit: 10 }), [asUser(admin)])
+    t.strictSame(await store.users.list({ after: null, limit: 10 }, {}), [asUser(admin)])
 
     const other = { ...SEED, sealed: [{ name: 'other', value: 'other' }] }
     t.strictSame(await another().bootstrap(other, newUser('second', { roles: ['admin'] })), {
@@ -231,7 +234,7 @@ export function conformance(t: Test, open: Open): void {
       adminCreated: false
     })
     t.equal(await store.sealed.get('other'), null)
-    t.strictSame(await store.users.list({ after: null, limit: 10 }), [asUser(admin)])
+    t.strictSame(await store.users.list({ after: null, limit: 10 }, {}), [asUser(admin)])
   })
 
   t.test('bootstrap makes an admin later when there is none', async (t) => {
@@ -259,7 +262,7 @@ export function conformance(t: Test, open: Open): void {
         )
         t.equal(results.filter((result) => result.seeded).length, 1)
         t.equal(results.filter((result) => result.adminCreated).length, 1)
-        t.equal((await opened.store.users.list({ after: null, limit: 100 })).length, 1)
+        t.equal((await opened.store.users.list({ after: null, limit: 100 }, {})).length, 1)
         t.equal((await opened.store.keys.list()).length, 3)
       }
     })
@@ -274,7 +277,7 @@ export function conformance(t: Test, open: Open): void {
       )
       t.equal(results.filter((result) => result.seeded).length, 0)
       t.equal(results.filter((result) => result.adminCreated).length, 1)
-      t.equal((await opened.store.users.list({ after: null, limit: 100 })).length, 1)
+      t.equal((await opened.store.users.list({ after: null, limit: 100 }, {})).length, 1)
     }
   })
 
@@ -283,14 +286,14 @@ export function conformance(t: Test, open: Open): void {
     const broken: Seed = { ...SEED, sealed: [...SEED.sealed, ...SEED.sealed] }
     await t.rejects(store.bootstrap(broken, newUser('admin', { roles: ['admin'] })), refusedAs('conflict'))
     t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
-    t.strictSame(await store.scopes.list(), [])
+    t.strictSame(await store.scopes.list({ after: null, limit: 100 }), [])
     t.strictSame(await store.keys.list(), [])
     t.strictSame(await store.bootstrap(SEED, null), { seeded: true, adminCreated: false })
   })
 
   t.test('an admin whose name is taken is a conflict, and the seed is not put in without it', async (t) => {
     const { store } = await migrated(t)
-    await store.users.create(newUser('admin'))
+    await store.users.create(newUser('admin'), null)
     await t.rejects(store.bootstrap(SEED, newUser('ADMIN', { roles: ['admin'] })), refusedAs('conflict'))
     t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
   })
@@ -305,7 +308,7 @@ export function conformance(t: Test, open: Open): void {
       roles: ['admin', 'reader', 'user'],
       now: NOW + 5
     })
-    await store.users.create(bob)
+    await store.users.create(bob, null)
     t.strictSame(await store.users.get(bob.id), asUser(bob))
     t.equal(await store.users.get(randomUUIDv7()), null)
     t.equal(await store.users.get(bob.username), null)
@@ -314,36 +317,36 @@ export function conformance(t: Test, open: Open): void {
   t.test('roles come in one order however they were given', async (t) => {
     const { store } = await shared()
     const bob = newUser(unique('bob'), { roles: ['user', 'admin', 'reader'] })
-    await store.users.create(bob)
+    await store.users.create(bob, null)
     t.strictSame((await store.users.get(bob.id))?.roles, ['admin', 'reader', 'user'])
   })
 
   t.test('a username or an e-mail is taken once, in its canonical form', async (t) => {
     const { store, alice } = await shared()
     const email = `${unique('Bob')}@example.com`
-    await store.users.create(withEmail(unique('bob'), email))
+    await store.users.create(withEmail(unique('bob'), email), null)
     const refused = [
       newUser(alice.username.toUpperCase(), { roles: ['user'] }),
       withEmail(unique('carol'), email.toUpperCase()),
       { ...withEmail(unique('dave'), email.toLowerCase()), roles: ['user'] }
     ]
     for (const user of refused) {
-      await t.rejects(store.users.create(user), refusedAs('conflict'))
+      await t.rejects(store.users.create(user, null), refusedAs('conflict'))
       t.equal(await store.users.get(user.id), null)
       const { id } = (await store.users.credentials(user.usernameKey))?.user ?? {}
       t.equal(id, user === refused[0] ? alice.id : undefined)
     }
-    for (const user of [newUser(unique('erin')), newUser(unique('frank'))]) await store.users.create(user)
+    for (const user of [newUser(unique('erin')), newUser(unique('frank'))]) await store.users.create(user, null)
     t.pass('any number may have no e-mail')
   })
 
   t.test('a user with a role that does not exist is refused whole', async (t) => {
     const { store } = await shared()
     const user = newUser(unique('user'), { roles: ['user', 'unknown'] })
-    await t.rejects(store.users.create(user))
+    await t.rejects(store.users.create(user, null))
     t.equal(await store.users.get(user.id), null)
     t.equal(await store.users.credentials(user.usernameKey), null)
-    await store.users.create({ ...user, roles: ['user'] })
+    await store.users.create({ ...user, roles: ['user'] }, null)
   })
 
   t.test('of eight who take one name at once one gets it', async (t) => {
@@ -354,7 +357,7 @@ export function conformance(t: Test, open: Open): void {
       const named = Array.from({ length: 8 }, () => newUser(name, { roles: ['user'] }))
       const mailed = Array.from({ length: 8 }, () => withEmail(unique('name'), email))
       for (const group of [named, mailed]) {
-        const calls = group.map((user, index) => (stores[index % 4] as Store).users.create(user))
+        const calls = group.map((user, index) => (stores[index % 4] as Store).users.create(user, null))
         t.strictSame(await outcomes(calls), { done: 1, conflict: 7 })
         const there = await Promise.all(group.map((user) => opened.store.users.get(user.id)))
         t.equal(there.filter((user) => user !== null).length, 1)
@@ -388,9 +391,9 @@ export function conformance(t: Test, open: Open): void {
     const { store } = await migrated(t)
     const ordered = Array.from({ length: 7 }, () => randomUUIDv7()).toSorted()
     const users = ordered.map((id, index) => newUser(`user${index}`, { id }))
-    for (const user of users.toReversed()) await store.users.create(user)
+    for (const user of users.toReversed()) await store.users.create(user, null)
     const ids = async (after: string | null, limit: number) =>
-      (await store.users.list({ after, limit })).map((user) => user.id)
+      (await store.users.list({ after, limit }, {})).map((user) => user.id)
     const all = users.map((user) => user.id)
 
     t.strictSame(await ids(null, 10), all)
@@ -400,15 +403,15 @@ export function conformance(t: Test, open: Open): void {
     t.strictSame(await ids(all[6] as string, 3), [])
     t.strictSame(await ids('00000000-0000-7000-8000-000000000000', 2), all.slice(0, 2), 'after an id that nobody has')
     t.strictSame(await ids('ffffffff-ffff-7fff-bfff-ffffffffffff', 2), [])
-    t.strictSame(await store.users.list({ after: null, limit: 1 }), [asUser(users[0] as NewUser)])
+    t.strictSame(await store.users.list({ after: null, limit: 1 }, {}), [asUser(users[0] as NewUser)])
   })
 
   t.test('update changes what is given, and null empties it', async (t) => {
     const { store } = await shared()
     const bob = { ...withEmail(unique('bob'), 'b@example.com'), fullName: 'Bob', roles: ['user'] }
-    await store.users.create(bob)
+    await store.users.create(bob, null)
     let expected = asUser(bob)
-    const steps: [Parameters<Store['users']['update']>[1], Partial<User>][] = [
+    const steps: [Parameters<Store['users']['change']>[1], Partial<User>][] = [
       [{ fullName: 'Bob B.' }, { fullName: 'Bob B.' }],
       [{ email: 'C@example.com', emailKey: 'c@example.com' }, { email: 'C@example.com' }],
       [{ fullName: null }, { fullName: null }],
@@ -423,7 +426,7 @@ export function conformance(t: Test, open: Open): void {
     for (const [index, [changes, result]] of steps.entries()) {
       const updatedAt = NOW + 1 + index
       expected = { ...expected, ...result, updatedAt }
-      t.strictSame(await store.users.update(bob.id, changes, updatedAt), expected)
+      t.strictSame(await store.users.change(bob.id, changes, null, updatedAt), expected)
       t.strictSame(await store.users.get(bob.id), expected)
     }
   })
@@ -431,18 +434,23 @@ export function conformance(t: Test, open: Open): void {
   t.test('an e-mail that is free again can be taken', async (t) => {
     const { store, alice } = await shared()
     const bob = withEmail(unique('bob'), 'taken@example.com')
-    await store.users.create(bob)
-    await store.users.update(bob.id, { email: null, emailKey: null }, NOW)
+    await store.users.create(bob, null)
+    await store.users.change(bob.id, { email: null, emailKey: null }, null, NOW)
     const given = { email: 'Taken@example.com', emailKey: 'taken@example.com' }
-    t.equal((await store.users.update(alice.id, given, NOW))?.email, 'Taken@example.com')
+    t.equal((await store.users.change(alice.id, given, null, NOW))?.email, 'Taken@example.com')
   })
 
   t.test('update of an unknown user is null, and of a taken e-mail a conflict that changes nothing', async (t) => {
     const { store, alice } = await shared()
-    await store.users.create(withEmail(unique('bob'), 'bob@example.com'))
-    t.equal(await store.users.update(randomUUIDv7(), { fullName: 'x' }, NOW), null)
+    await store.users.create(withEmail(unique('bob'), 'bob@example.com'), null)
+    t.equal(await store.users.change(randomUUIDv7(), { fullName: 'x' }, null, NOW), null)
     await t.rejects(
-      store.users.update(alice.id, { email: 'Bob@example.com', emailKey: 'bob@example.com', fullName: 'x' }, NOW + 1),
+      store.users.change(
+        alice.id,
+        { email: 'Bob@example.com', emailKey: 'bob@example.com', fullName: 'x' },
+        null,
+        NOW + 1
+      ),
       refusedAs('conflict')
     )
     t.strictSame(await store.users.get(alice.id), asUser(alice))
@@ -453,7 +461,7 @@ export function conformance(t: Test, open: Open): void {
     const { passwordHash: old } = alice
     const bob = newUser(unique('bob'), { passwordHash: old })
     const hash = async (user = alice) => (await store.users.credentials(user.usernameKey))?.passwordHash
-    await store.users.create(bob)
+    await store.users.create(bob, null)
     await store.users.replaceHash(alice.id, 'another hash', 'new')
     t.equal(await hash(), old)
     await store.users.replaceHash(alice.id, old, 'new')
@@ -468,16 +476,16 @@ export function conformance(t: Test, open: Open): void {
   t.test('a user may what the roles allow now, each scope once', async (t) => {
     const { store, sql, alice } = await seeded(t)
     const [nobody, nothing] = [newUser('nobody', { roles: ['nobody'] }), newUser('nothing')]
-    await store.users.create(nobody)
-    await store.users.create(nothing)
-    t.strictSame((await store.users.scopes(alice.id)).toSorted(), ['profile', 'things:read'])
+    await store.users.create(nobody, null)
+    await store.users.create(nothing, null)
+    t.strictSame((await store.users.scopes(alice.id))?.toSorted(), ['profile', 'things:read'])
     t.strictSame(await store.users.scopes(nobody.id), [])
     t.strictSame(await store.users.scopes(nothing.id), [])
-    t.strictSame(await store.users.scopes(randomUUIDv7()), [])
+    t.equal(await store.users.scopes(randomUUIDv7()), null)
     await sql(`delete from user_roles where role = 'reader'`)
     t.strictSame(await store.users.scopes(alice.id), ['profile'])
     await sql(`insert into role_scopes values ('user', 'users:read')`)
-    t.strictSame((await store.users.scopes(alice.id)).toSorted(), ['profile', 'users:read'])
+    t.strictSame((await store.users.scopes(alice.id))?.toSorted(), ['profile', 'users:read'])
   })
 
   t.test('a client comes back as seeded, also one that is disabled or has no scopes', async (t) => {
@@ -493,7 +501,7 @@ export function conformance(t: Test, open: Open): void {
     const { store } = await shared()
     const named = (...names: string[]) => SEED.scopes.filter((scope) => names.includes(scope.name))
     const byName = <T extends { name: string }>(list: T[]) => list.toSorted((a, b) => (a.name < b.name ? -1 : 1))
-    t.strictSame(byName(await store.scopes.list()), byName(SEED.scopes))
+    t.strictSame(byName(await store.scopes.list({ after: null, limit: 100 })), byName(SEED.scopes))
     t.strictSame(await store.scopes.find([]), [])
     t.strictSame(await store.scopes.find(['profile']), named('profile'))
     t.strictSame(await store.scopes.find(['profile', 'profile']), named('profile'))
@@ -559,7 +567,7 @@ export function conformance(t: Test, open: Open): void {
       let opens = 0
       for (let round = 0; round < ROUNDS; round++) {
         const user = newUser(unique('user'), { roles: ['user'] })
-        await opened.store.users.create(user)
+        await opened.store.users.create(user, null)
         const disable = () =>
           opened.sql(
             `update users set ${change} where id = '${user.id}'`,
@@ -698,10 +706,84 @@ export function conformance(t: Test, open: Open): void {
     const stale: number[] = []
     for (let round = 0; round < ROUNDS; round++) {
       const [writer, reader] = [stores[round % 2] as Store, stores[(round + 1) % 2] as Store]
-      await writer.users.update(opened.alice.id, { fullName: `name ${round}` }, NOW + round)
+      await writer.users.change(opened.alice.id, { fullName: `name ${round}` }, null, NOW + round)
       if ((await reader.users.get(opened.alice.id))?.fullName !== `name ${round}`) stale.push(round)
     }
     t.strictSame(stale, [])
+  })
+
+  const tries = (key: string, count: number, expiresAt = NOW + 1000) => ({ key, count, lastAt: NOW, expiresAt })
+  /** What is known of those that were ever tried. */
+  const known = async ({ sql }: Opened, prefix: string) =>
+    sql(`select key, count, last_at, expires_at from guesses where key like '${prefix}%' order by key`)
+
+  t.test('guesses: what is decided is kept, what is left out stays, a count of 0 is forgotten', async (t) => {
+    const opened = await shared()
+    const { store } = opened
+    const prefix = unique('guesses ')
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name) => `${prefix} ${name}`) as [string, string, string, string]
+    const before = await store.guesses.count([b, a], (found) => ({ next: [tries(a, 3), tries(b, 1)], result: found }))
+    t.strictSame([...before.values()].map(({ key, count }) => [key, count]).sort(), [
+      [a, 0],
+      [b, 0]
+    ])
+    const found = await store.guesses.count([c, b, a, d], (found) => ({
+      next: [tries(c, 0), tries(b, 0), { ...tries(d, 2 ** 31 - 1), expiresAt: NOW * 2 }],
+      result: found
+    }))
+    t.strictSame([found.get(a), found.get(b), found.get(c)?.count], [tries(a, 3), tries(b, 1), 0])
+    t.strictSame(await known(opened, prefix), [
+      { key: a, count: 3, last_at: NOW, expires_at: NOW + 1000 },
+      { key: d, count: 2 ** 31 - 1, last_at: NOW, expires_at: NOW * 2 }
+    ])
+    const failing = store.guesses.count([a, b], () => {
+      throw new Error('undecided')
+    })
+    await t.rejects(failing, { message: 'undecided' })
+    t.equal(await store.guesses.count([a], () => ({ next: [], result: 'result' })), 'result')
+    t.equal((await known(opened, prefix)).length, 2)
+  })
+
+  t.test('guesses: counts of many instances at once lose nothing and never wait in a circle', async (t) => {
+    const opened = await shared()
+    const stores = others(opened, 2)
+    const prefix = unique('guesses ')
+    const keys = ['a', 'b', 'c', 'd'].map((name) => `${prefix} ${name}`)
+    const expected = new Map<string, number>()
+    const calls: Promise<unknown>[] = []
+    for (let round = 0; round < ROUNDS * 2; round++) {
+      // Some of the keys, in any order; the last one is only made and forgotten.
+      const chosen = keys.filter((_, index) => (round >> index) % 2 === 0 || index === round % 4)
+      if (round % 3 === 0) chosen.reverse()
+      for (const key of chosen.slice(1)) expected.set(key, (expected.get(key) ?? 0) + 1)
+      const call = (stores[round % 2] as Store).guesses.count(chosen, (found) => ({
+        next: chosen.slice(1).map((key) => tries(key, (found.get(key)?.count ?? 0) + 1)),
+        result: null
+      }))
+      calls.push(call)
+      if (round % 5 === 0) calls.push((stores[round % 2] as Store).guesses.prune(NOW))
+      if (round % 10 === 9) await Promise.all(calls.slice(-12))
+    }
+    t.strictSame(await outcomes(calls), { done: calls.length })
+    t.strictSame(
+      (await known(opened, prefix)).map(({ key, count }) => [key, count]),
+      [...expected].sort()
+    )
+  })
+
+  t.test('guesses: what has expired is forgotten, nothing else', async (t) => {
+    const opened = await shared()
+    const prefix = unique('guesses ')
+    const rows = [tries(`${prefix} a`, 1, NOW), tries(`${prefix} b`, 1, NOW + 1), tries(`${prefix} c`, 9, NOW - 1)]
+    await opened.store.guesses.count(
+      rows.map(({ key }) => key),
+      () => ({ next: rows, result: null })
+    )
+    await opened.store.guesses.prune(NOW)
+    t.strictSame(
+      (await known(opened, prefix)).map(({ key }) => key),
+      [`${prefix} b`]
+    )
   })
 
   t.test('a database that keeps writers out is unavailable within three seconds, and works again after', async (t) => {
@@ -710,15 +792,15 @@ export function conformance(t: Test, open: Open): void {
     const release = await block()
     const start = performance.now()
     await Promise.all([
-      t.rejects(store.users.create(bob), refusedAs('unavailable')),
+      t.rejects(store.users.create(bob, null), refusedAs('unavailable')),
       t.rejects(store.sessions.open(newSession(alice.id), 1), refusedAs('unavailable')),
       t.rejects(store.bootstrap(SEED, null), refusedAs('unavailable')),
-      t.rejects(store.users.update(alice.id, { fullName: 'x' }, NOW), { retryAfter: 1, message: /not available/ })
+      t.rejects(store.users.change(alice.id, { fullName: 'x' }, null, NOW), { retryAfter: 1, message: /not available/ })
     ])
     const took = performance.now() - start
     t.ok(took > 1500 && took < 10_000, `took ${Math.round(took)} ms`)
     await release()
-    await store.users.create(bob)
+    await store.users.create(bob, null)
     t.strictSame(await store.users.get(alice.id), asUser(alice))
   })
 

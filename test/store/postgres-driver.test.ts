@@ -99,7 +99,7 @@ async function timed(work: Promise<unknown>): Promise<{ outcome: unknown; took: 
 t.test('whole numbers come as numbers, and only in the store’s own connections', async (t) => {
   const { store, query } = await migrated(t)
   const user = newUser({ now: Date.UTC(2026, 0, 1) })
-  await store.users.create(user)
+  await store.users.create(user, null)
   await query("update counters set seq = 9007199254740991 where name = 'revocations'")
   t.equal((await store.users.get(user.id))?.createdAt, Date.UTC(2026, 0, 1))
   t.equal(await store.revocations.seq(), Number.MAX_SAFE_INTEGER)
@@ -115,7 +115,7 @@ t.test('F11 a server that is not there is unavailable within one and a half seco
     timed(store.schema()),
     timed(store.migrate()),
     timed(store.users.get('x')),
-    timed(store.users.create(newUser())),
+    timed(store.users.create(newUser(), null)),
     timed(store.state({ kid: 'x', sid: null, sub: 'x', clientId: 'x' }))
   ])
   for (const { outcome, took } of calls) {
@@ -160,7 +160,7 @@ t.test(
   async (t) => {
     const { store, query } = await migrated(t)
     const user = newUser()
-    await store.users.create(user)
+    await store.users.create(user, null)
     const get = async () => (await timed(store.users.get(user.id))).outcome
     for (let round = 0; round < 6; round++) {
       const before = await Promise.all([get(), get(), get(), get()])
@@ -186,7 +186,7 @@ t.test('a connection that is killed in a transaction is unavailable, and nothing
   const [user, next] = [newUser(), newUser()]
   await query('begin')
   await query('lock table credentials in access exclusive mode')
-  const create = timed(store.users.create(user))
+  const create = timed(store.users.create(user, null))
   for (let waiting = 0; waiting === 0; ) {
     const { rows } = await query(
       "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
@@ -196,8 +196,8 @@ t.test('a connection that is killed in a transaction is unavailable, and nothing
   t.equal((await create).outcome, 'unavailable')
   await query('rollback')
   t.equal(await store.users.get(user.id), null)
-  await store.users.create(next)
-  t.equal((await store.users.list({ after: null, limit: 10 })).length, 1)
+  await store.users.create(next, null)
+  t.equal((await store.users.list({ after: null, limit: 10 }, {})).length, 1)
 })
 
 t.test('F12 a frozen server is unavailable within three seconds, and served again when it thaws', async (t) => {
@@ -205,11 +205,11 @@ t.test('F12 a frozen server is unavailable within three seconds, and served agai
   const way = await freezable(t, url)
   const store = opened(t, way.url)
   const user = newUser()
-  await direct.users.create(user)
+  await direct.users.create(user, null)
   await Promise.all(Array.from({ length: 5 }, () => store.users.get(user.id)))
   way.freeze()
   const calls = Array.from({ length: 15 }, (_, index) =>
-    timed(index % 3 === 0 ? store.users.create(newUser()) : store.users.get(user.id))
+    timed(index % 3 === 0 ? store.users.create(newUser(), null) : store.users.get(user.id))
   )
   for (const { outcome, took } of await Promise.all(calls)) {
     t.equal(outcome, 'unavailable')
@@ -232,18 +232,18 @@ for (const [where, text] of [
       const way = await freezable(t, url)
       const store = opened(t, way.url)
       const [alice, inDoubt] = [newUser(), newUser()]
-      await direct.users.create(alice)
+      await direct.users.create(alice, null)
       await store.users.get(alice.id)
       way.freeze(text)
-      const { outcome, took } = await timed(store.users.create(inDoubt))
+      const { outcome, took } = await timed(store.users.create(inDoubt, null))
       t.equal(outcome, 'unavailable')
       t.ok(took < 12_500, `took ${Math.round(took)} ms`)
       way.thaw()
       await sleep(50)
-      t.equal((await store.users.update(alice.id, { fullName: 'Kept' }, 2))?.fullName, 'Kept')
+      t.equal((await store.users.change(alice.id, { fullName: 'Kept' }, null, 2))?.fullName, 'Kept')
       t.equal((await direct.users.get(alice.id))?.fullName, 'Kept')
       const bob = newUser()
-      await store.users.create(bob)
+      await store.users.create(bob, null)
       t.equal((await direct.users.get(bob.id))?.id, bob.id)
       const [whole, half] = [await direct.users.credentials(inDoubt.username), await direct.users.get(inDoubt.id)]
       t.strictSame(whole?.user ?? null, half, 'the one in doubt is there whole or not at all')
@@ -268,7 +268,7 @@ t.test('what another program keeps in another schema of the database does no har
 
 t.test('200 concurrent writes all succeed', async (t) => {
   const { store } = await migrated(t)
-  const results = await Promise.all(Array.from({ length: 200 }, () => timed(store.users.create(newUser()))))
+  const results = await Promise.all(Array.from({ length: 200 }, () => timed(store.users.create(newUser(), null))))
   t.strictSame(
     results.filter(({ outcome }) => outcome !== 'done'),
     []

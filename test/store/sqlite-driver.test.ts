@@ -79,7 +79,7 @@ t.test('KS3 the database is readable by its owner only, whatever the umask', asy
   try {
     const store = open()
     await store.migrate()
-    await store.users.create(newUser())
+    await store.users.create(newUser(), null)
     const mode = (path: string) => (statSync(path).mode & 0o777).toString(8)
     for (const path of ['', '-wal', '-shm']) t.equal(mode(file + path), '600', path)
     t.equal(mode(dirname(file)), '700')
@@ -102,13 +102,13 @@ t.test('F9 a missing file is said and not made; after migrate the same store wor
   t.equal(await store.schema(), null)
   const missing = { constructor: SetupError, message: `the database ${file} is missing` }
   await t.rejects(store.users.get('x'), missing)
-  await t.rejects(store.users.create(newUser()), missing)
+  await t.rejects(store.users.create(newUser(), null), missing)
   await t.rejects(store.bootstrapped(), missing)
   t.equal(existsSync(dirname(file)), false)
 
   await store.migrate()
   const user = newUser()
-  await store.users.create(user)
+  await store.users.create(user, null)
   t.equal((await store.users.get(user.id))?.username, user.username)
 })
 
@@ -133,14 +133,14 @@ for (const [what, content] of [
 
 t.test('F9 a damaged database is refused', async (t) => {
   const { file, store, open } = await migrated(t)
-  await store.users.create(newUser())
+  await store.users.create(newUser(), null)
   await store.close()
   const content = readFileSync(file)
   content.fill(0xff, 100, 4096)
   writeFileSync(file, content)
   const damaged = open()
   await t.rejects(damaged.schema(), SetupError)
-  await t.rejects(damaged.users.list({ after: null, limit: 1 }), SetupError)
+  await t.rejects(damaged.users.list({ after: null, limit: 1 }, {}), SetupError)
 })
 
 t.test('any path is a path, and not a URI', async (t) => {
@@ -148,7 +148,7 @@ t.test('any path is a path, and not a URI', async (t) => {
   const store = openStore(`sqlite:${join(dataDir, 'ä b?mode=ro&x=%41#y.db')}`)
   t.teardown(() => store.close())
   await store.migrate()
-  await store.users.create(newUser())
+  await store.users.create(newUser(), null)
   t.ok(existsSync(join(dataDir, 'ä b?mode=ro&x=%41#y.db')))
 })
 
@@ -158,8 +158,8 @@ t.test('a database in memory works and is on no disk', async (t) => {
   t.equal(await store.schema(), null)
   await store.migrate()
   const users = Array.from({ length: 20 }, () => newUser())
-  await Promise.all(users.map((user) => store.users.create(user)))
-  t.equal((await store.users.list({ after: null, limit: 100 })).length, 20)
+  await Promise.all(users.map((user) => store.users.create(user, null)))
+  t.equal((await store.users.list({ after: null, limit: 100 }, {})).length, 20)
   t.equal(existsSync(':memory:'), false)
 })
 
@@ -168,10 +168,10 @@ t.test(
   async (t) => {
     const { file, store } = await migrated(t)
     const [before, user] = [newUser(), newUser()]
-    await store.users.create(before)
+    await store.users.create(before, null)
     const { release } = await lock(t, file)
     const longest = watchEventLoop()
-    const write = timed(store.users.create(user))
+    const write = timed(store.users.create(user, null))
     const reads: number[] = []
     const end = performance.now() + 1000
     while (performance.now() < end) {
@@ -197,9 +197,9 @@ t.test('F8 while another process has the lock for long, every write is unavailab
   const longest = watchEventLoop()
   const user = newUser()
   const writes = await Promise.all([
-    timed(store.users.create(user)),
-    timed(store.users.create(newUser())),
-    timed(store.users.update('x', { fullName: 'x' }, 1)),
+    timed(store.users.create(user, null)),
+    timed(store.users.create(newUser(), null)),
+    timed(store.users.change('x', { fullName: 'x' }, null, 1)),
     timed(sleep(700).then(() => store.users.replaceHash('x', 'y', 'z')))
   ])
   const gap = longest()
@@ -210,33 +210,35 @@ t.test('F8 while another process has the lock for long, every write is unavailab
   t.ok(gap < 600, `the event loop stood still for at most ${Math.round(gap)} ms`)
   release()
   await once(holder, 'exit')
-  await store.users.create(user)
-  t.equal((await store.users.list({ after: null, limit: 10 })).length, 1)
+  await store.users.create(user, null)
+  t.equal((await store.users.list({ after: null, limit: 10 }, {})).length, 1)
 })
 
 t.test('a process that dies with the lock leaves it', async (t) => {
   const { file, store } = await migrated(t)
   const { process: holder } = await lock(t, file)
-  const write = store.users.create(newUser())
+  const write = store.users.create(newUser(), null)
   await sleep(100)
   holder.kill('SIGKILL')
   await write
-  t.equal((await store.users.list({ after: null, limit: 10 })).length, 1)
+  t.equal((await store.users.list({ after: null, limit: 10 }, {})).length, 1)
 })
 
 t.test('a transaction that fails is rolled back, and writes beside and after it are not', async (t) => {
   const { store } = await migrated(t)
   const unknownRole = () => newUser({ roles: ['nobody has it'] })
-  await t.rejects(store.users.create(unknownRole()))
-  await store.users.create(newUser())
+  await t.rejects(store.users.create(unknownRole(), null))
+  await store.users.create(newUser(), null)
 
-  const calls = Array.from({ length: 40 }, (_, index) => store.users.create(index % 2 ? unknownRole() : newUser()))
+  const calls = Array.from({ length: 40 }, (_, index) =>
+    store.users.create(index % 2 ? unknownRole() : newUser(), null)
+  )
   const results = await Promise.allSettled(calls)
   t.strictSame(
     results.map((result) => result.status),
     Array.from({ length: 40 }, (_, index) => (index % 2 ? 'rejected' : 'fulfilled'))
   )
-  t.equal((await store.users.list({ after: null, limit: 100 })).length, 21)
+  t.equal((await store.users.list({ after: null, limit: 100 }, {})).length, 21)
 })
 
 t.test('200 concurrent writes all succeed, through one store and through two', async (t) => {
@@ -245,22 +247,22 @@ t.test('200 concurrent writes all succeed, through one store and through two', a
   for (const stores of [[store], [store, other]]) {
     const users = Array.from({ length: 200 }, () => newUser())
     const results = await Promise.allSettled(
-      users.map((user, index) => (stores[index % stores.length] as Store).users.create(user))
+      users.map((user, index) => (stores[index % stores.length] as Store).users.create(user, null))
     )
     t.strictSame(
       results.filter((result) => result.status === 'rejected').map((result) => result.reason.code),
       []
     )
   }
-  t.equal((await other.users.list({ after: null, limit: 1000 })).length, 400)
+  t.equal((await other.users.list({ after: null, limit: 1000 }, {})).length, 400)
 })
 
 t.test('a reader sees what was written before it asked', async (t) => {
   const { store } = await migrated(t)
   const user = newUser()
-  await store.users.create(user)
+  await store.users.create(user, null)
   for (let round = 0; round < 50; round++) {
-    await store.users.update(user.id, { fullName: `name ${round}` }, round)
+    await store.users.change(user.id, { fullName: `name ${round}` }, null, round)
     const found = await store.users.get(user.id)
     if (found?.fullName !== `name ${round}`) t.fail(`round ${round} reads ${found?.fullName}`)
   }

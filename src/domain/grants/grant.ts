@@ -1,6 +1,6 @@
 import { OAuthError } from '../errors.ts'
 import type { Users } from '../index.ts'
-import type { Client, Millis } from '../model.ts'
+import type { Client, Millis, Origin } from '../model.ts'
 
 /** The parameters of a token request: each once, never empty; only `resource` can repeat (RFC 8707 §2). */
 export type TokenParams = Record<string, string | string[] | undefined> & { resource?: string[] }
@@ -25,7 +25,11 @@ export interface Grant {
    * Finds out who is asking and what may be granted at most.
    * @throws OAuthError invalid_grant, invalid_request (RFC 6749 §5.2)
    */
-  authorize(params: TokenParams, client: Client, context: { users: Users; now: Millis }): Promise<Granted>
+  authorize(
+    params: TokenParams,
+    client: Client,
+    context: { users: Users; origin: Origin; now: Millis }
+  ): Promise<Granted>
 }
 
 /** @throws OAuthError invalid_request when the parameter is not there (RFC 6749 §5.2) */

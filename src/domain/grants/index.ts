@@ -52,11 +52,14 @@ export function createExchange(deps: {
       subject,
       scopes: allowed,
       session: login
-    } = await grant.authorize(params, client, { users, now: clock.now() })
+    } = await grant.authorize(params, client, { users, origin, now: clock.now() })
+
+    const user = subject && (await store.users.scopes(subject.userId))
+    if (subject !== null && user === null) throw new OAuthError('invalid_grant', 'Incorrect username or password')
 
     const { scopes: granted, aud } = await scopes.narrow(
       { scope: params.scope as string | undefined, resources: params.resource ?? [] },
-      { grant: allowed, client, user: subject && (await store.users.scopes(subject.userId)) }
+      { grant: allowed, client, user }
     )
 
     const session = subject && login && (await sessions.open({ ...subject, ...login, scopes: granted }, client, origin))

@@ -7,8 +7,9 @@ export const password: Grant = {
   params: { username: 'The user’s name', password: 'The user’s password' },
   docsWithoutClient: true,
 
-  async authorize(params, client, { users, now }) {
-    const found = await users.authenticate(required(params, 'username'), required(params, 'password'))
+  async authorize(params, client, { users, origin, now }) {
+    const [username, secret] = [required(params, 'username'), required(params, 'password')]
+    const found = await users.authenticate(username, secret, origin.address)
     if (found === null) throw new OAuthError('invalid_grant', 'Incorrect username or password')
     return {
       subject: { userId: found.user.id, roles: found.user.roles, authVersion: found.authVersion },

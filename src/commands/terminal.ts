@@ -1,0 +1,128 @@
+import { isUtf8 } from 'node:buffer'
+import { createInterface } from 'node:readline'
+import { type Readable, Writable } from 'node:stream'
+import { buildApp } from '../app.ts'
+import { loadConfig } from '../config.ts'
+import type { Auth } from '../domain/index.ts'
+import type { Paged } from '../domain/pages.ts'
+import type { Page } from '../domain/ports.ts'
+
+/** What a command reads and writes: the process's own, or a test's. */
+export interface Terminal {
+  stdin: Readable & { isTTY?: boolean }
+  /** The result and nothing else. */
+  stdout: Writable
+  stderr: Writable
+  env: () => Record<string, string | undefined>
+}
+
+/** The option that every command has. */
+export interface Json {
+  json?: true
+}
+
+/** What ends a command; `message` is one line for the person. */
+export class Refusal extends Error {
+  readonly exitCode: 1 | 2
+
+  constructor(message: string, exitCode: 1 | 2 = 1) {
+    super(message)
+    this.name = 'Refusal'
+    this.exitCode = exitCode
+  }
+}
+
+/** Does something on the database of the settings, also while servers run on it. @throws SetupError when it is not ready */
+export async function withAuth<T>({ env }: Terminal, run: (auth: Auth) => Promise<T>): Promise<T> {
+  const app = await buildApp(loadConfig(env()), { logger: false })
+  try {
+    await app.auth.assertReady()
+    return await run(app.auth)
+  } finally {
+    await app.close()
+  }
+}
+
+/** Everything that a list gives page by page. */
+export async function everyPage<T>(list: (page: Page) => Promise<Paged<T>>): Promise<T[]> {
+  const all: T[] = []
+  let after: string | null = null
+  do {
+    const { items, next } = await list({ after, limit: 200 })
+    all.push(...items)
+    after = next
+  } while (after !== null)
+  return all
+}
+
+/** Asks on the terminal, one line each. Ctrl-C and Ctrl-D refuse. @param echo whether one sees what is typed */
+async function ask({ stdin, stderr }: Terminal, questions: string[], echo: boolean): Promise<string[]> {
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
+  const lines = createInterface({ input: stdin, output: echo ? stderr : silent, terminal: true, historySize: 0 })
+  // One iterator for all questions: it keeps a second line that was pasted together with the first.
+  const typed = lines[Symbol.asyncIterator]()
+  const answers: string[] = []
+  try {
+    for (const question of questions) {
+      stderr.write(question)
+      const { value, done } = await typed.next()
+      if (!echo || done) stderr.write('\n')
+      if (done) throw new Refusal('interrupted, nothing was changed')
+      answers.push(value)
+    }
+  } finally {
+    lines.close()
+  }
+  return answers
+}
+
+/** More than any password has; what is longer is refused by its length. */
+const MAX_LINE = 4096
+
+async function firstLine(stdin: Readable): Promise<string> {
+  let read = Buffer.alloc(0)
+  for await (const chunk of stdin) {
+    read = Buffer.concat([read, Buffer.from(chunk)])
+    if (read.includes('\n') || read.length > MAX_LINE) break
+  }
+  const end = read.indexOf('\n')
+  const line = end < 0 ? read : read.subarray(0, end)
+  if (!isUtf8(line)) throw new Refusal('the password is not UTF-8')
+  return line.toString().replace(/\r$/, '')
+}
+
+/** A new password: typed twice unseen on a terminal, else the first line of standard input. */
+export async function readPassword(terminal: Terminal): Promise<string> {
+  const typed = terminal.stdin.isTTY
+    ? await ask(terminal, ['New password: ', 'The same again: '], false)
+    : [await firstLine(terminal.stdin)]
+  const [password = '', again = password] = typed
+  if (again !== password) throw new Refusal('the two passwords differ, nothing was changed')
+  if (password === '') throw new Refusal('no password was given')
+  return password
+}
+
+/** Lets the name be typed again before something is deleted, unless it was said beforehand. */
+export async function confirm(terminal: Terminal, name: string, yes: true | undefined): Promise<void> {
+  if (yes) return
+  if (!terminal.stdin.isTTY) throw new Refusal('there is no terminal to ask on: add --yes to delete', 2)
+  const [answer] = await ask(terminal, [`Type ${name} again to delete it: `], true)
+  if (answer !== name) throw new Refusal('the names differ, nothing was deleted')
+}
+
+/** Lines of cells as wide as the widest of their column. */
+export function table(rows: string[][]): string {
+  const width = (text: string) => [...text].length
+  const widths: number[] = []
+  for (const row of rows)
+    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, width(cell))
+  return rows
+    .map((row) => row.map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - width(cell))).join('  '))
+    .map((line) => line.trimEnd())
+    .join('\n')
+}
+
+/** The result: `value` as one JSON document when that was asked for, else the text for people. */
+export function print({ stdout }: Terminal, json: true | undefined, value: unknown, text: string): void {
+  stdout.write(`${json ? JSON.stringify(value, null, 2) : text}\n`)
+}

@@ -1,0 +1,77 @@
+import type { Kysely } from 'kysely'
+import { DomainError } from '../domain/errors.ts'
+import { type Actor, ADMIN_ROLE } from '../domain/model.ts'
+import type { Tables } from './schema.ts'
+
+/**
+ * The first statement of a transaction that keeps a rule over several rows; the others wait for its end.
+ * @returns how often it was taken, this time included
+ */
+export async function lock(trx: Kysely<Tables>, name: 'bootstrap' | 'admins'): Promise<number> {
+  const { version } = await trx
+    .updateTable('invariants')
+    .set(({ eb }) => ({ version: eb('version', '+', 1) }))
+    .where('name', '=', name)
+    .returning('version')
+    .executeTakeFirstOrThrow()
+  return version
+}
+
+/** Whether there is an admin who is not disabled. */
+export async function hasAdmin(db: Kysely<Tables>): Promise<boolean> {
+  const row = await db
+    .selectFrom('user_roles')
+    .innerJoin('users', 'users.id', 'user_id')
+    .select('user_id')
+    .where('role', '=', ADMIN_ROLE)
+    .where('disabled_at', 'is', null)
+    .limit(1)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/**
+ * Runs what may unmake an admin under the lock `admins`, in one transaction that is rolled back if it unmade the last one.
+ * @throws DomainError conflict
+ */
+export function keepingAnAdmin<T>(db: Kysely<Tables>, run: (trx: Kysely<Tables>) => Promise<T>): Promise<T> {
+  return db.transaction().execute(async (trx) => {
+    await lock(trx, 'admins')
+    const before = await hasAdmin(trx)
+    const result = await run(trx)
+    if (before && !(await hasAdmin(trx)))
+      throw new DomainError('conflict', 'Nobody would be left with the role admin: give it to somebody else first')
+    return result
+  })
+}
+
+/**
+ * Whether the actor has all that is given to somebody, as the caller’s transaction sees it.
+ * @throws DomainError forbidden, invalid when a role or scope does not exist
+ */
+export async function assertMayGrant(
+  trx: Kysely<Tables>,
+  actor: Actor,
+  table: 'roles' | 'scopes',
+  names: string[]
+): Promise<void> {
+  if (names.length === 0) return
+  const found = await trx.selectFrom(table).select('name').where('name', 'in', names).execute()
+  if (found.length < names.length) throw new DomainError('invalid', `There is no such ${table.slice(0, -1)}`)
+  if (actor === null) return
+
+  const held = await trx
+    .selectFrom('users')
+    .innerJoin('user_roles', 'user_id', 'users.id')
+    .leftJoin('role_scopes', 'role_scopes.role', 'user_roles.role')
+    .select(['user_roles.role', 'scope'])
+    .where('users.id', '=', actor)
+    .where('disabled_at', 'is', null)
+    .execute()
+  const ofRoles = () => trx.selectFrom('role_scopes').select('scope').where('role', 'in', names).execute()
+  const scopes = table === 'scopes' ? names : (await ofRoles()).map((row) => row.scope)
+  const misses = (which: 'role' | 'scope', name: string) => !held.some((row) => row[which] === name)
+  const makesAdmin = table === 'roles' && names.includes(ADMIN_ROLE)
+  if (scopes.some((scope) => misses('scope', scope)) || (makesAdmin && misses('role', ADMIN_ROLE)))
+    throw new DomainError('forbidden', 'Nobody can give what they do not have')
+}

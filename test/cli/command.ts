@@ -1,0 +1,34 @@
+import { PassThrough, Readable } from 'node:stream'
+import { run } from '../../src/cli.ts'
+
+export interface Outcome {
+  code: number
+  stdout: string
+  stderr: string
+}
+
+/** Runs a command line in this process. @param stdin a text is all of the standard input */
+export async function command(
+  env: Record<string, string>,
+  args: string[],
+  stdin: string | Buffer | Readable = ''
+): Promise<Outcome> {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()]
+  const input = stdin instanceof Readable ? stdin : Readable.from([Buffer.from(stdin)])
+  const code = await run(args, { stdin: input, stdout, stderr, env: () => env })
+  const text = (stream: PassThrough) => String(stream.read() ?? '')
+  return { code, stdout: text(stdout), stderr: text(stderr) }
+}
+
+/** The standard input of a terminal on which somebody types. */
+export function keyboard(typed: string) {
+  let raw = false
+  const stream = Object.assign(new PassThrough(), {
+    isTTY: true,
+    setRawMode(mode: boolean) {
+      raw = mode
+    }
+  })
+  stream.write(typed)
+  return { stream, isRaw: () => raw }
+}

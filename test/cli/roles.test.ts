@@ -1,0 +1,99 @@
+import t, { type Test } from 'tap'
+import { build, createDatabase, environment, onEachDatabase } from '../helper.ts'
+import { command, keyboard } from './command.ts'
+
+async function terminal(t: Test) {
+  const env = environment(await createDatabase(t, 'sqlite', 'ready'))
+  return (args: string[], stdin?: Parameters<typeof command>[2]) => command(env, ['role', ...args], stdin)
+}
+
+const done = (stdout: string) => ({ code: 0, stdout, stderr: '' })
+const refused = (stderr: string) => ({ code: 1, stdout: '', stderr })
+
+onEachDatabase(t, 'roles are made, changed and deleted, and --json shows what the API shows', async (t, database) => {
+  const { env, login, get } = await build(t, { database })
+  const role = async (...args: string[]) => {
+    const { code, stdout, stderr } = await command(env, ['role', ...args, '--json'])
+    t.strictSame([code, stderr], [0, ''])
+    return JSON.parse(stdout)
+  }
+  const support = { name: 'support', description: 'First line', scopes: ['profile', 'users:read'] }
+  t.strictSame(
+    await role('add', 'support', '--description', 'First line', '--scope', 'users:read', '--scope', 'profile'),
+    support
+  )
+  t.strictSame(await role('list'), (await get('/roles', await login('admin', 'roles:read'))).json().items)
+  t.strictSame(await role('set', 'support', '--scope', 'users:read'), { ...support, scopes: ['users:read'] })
+  t.strictSame(await role('set', 'support', '--description', ''), {
+    name: 'support',
+    description: '',
+    scopes: ['users:read']
+  })
+  t.strictSame(await role('set', 'support', '--no-scope'), { name: 'support', description: '', scopes: [] })
+  t.strictSame(await role('delete', 'support', '--yes'), { name: 'support', description: '', scopes: [] })
+  t.strictSame(await command(env, ['role', 'delete', 'support', '--yes']), refused('There is no such role\n'))
+})
+
+t.test('people read one line, or an aligned table', async (t) => {
+  const role = await terminal(t)
+  t.strictSame(await role(['add', 'support', '--scope', 'users:read', 'profile']), done('role support was added\n'))
+  t.strictSame(
+    await role(['set', 'support', '--description', 'First line', '--no-scope']),
+    done('role support was changed\n')
+  )
+  t.strictSame(
+    await role(['list']),
+    done(
+      [
+        'NAME     SCOPES                                                 DESCRIPTION',
+        'admin    profile roles:read roles:write users:read users:write  May do everything',
+        'support                                                         First line',
+        'user     profile                                                May see and change the own profile',
+        ''
+      ].join('\n')
+    )
+  )
+  t.strictSame(await role(['delete', 'support', '--yes']), done('role support was deleted\n'))
+})
+
+t.test('what the domain refuses is one line, and nothing is changed', async (t) => {
+  const role = await terminal(t)
+  const before = await role(['list', '--json'])
+  for (const [args, line] of [
+    [['add', 'user'], 'A role of this name is there already'],
+    [['add', 'Support'], 'The name of a role has 1 to 64 of a-z, 0-9, dot, hyphen and underscore, a letter first'],
+    [['add', 'support', '--scope', 'nothing'], 'There is no such scope'],
+    [['set', 'support', '--no-scope'], 'There is no such role'],
+    [['set', 'user', '--scope', 'nothing'], 'There is no such scope'],
+    [['set', 'admin', '--no-scope'], 'The role admin keeps every scope of Latchkey’s own API'],
+    [['delete', 'admin', '--yes'], 'The role admin cannot be deleted'],
+    [['delete', 'support', '--yes'], 'There is no such role']
+  ] as const)
+    t.strictSame(await role([...args]), refused(`${line}\n`), args.join(' '))
+  t.strictSame(await role(['list', '--json']), before)
+})
+
+t.test('wrong usage is 2 and says how it is right', async (t) => {
+  const role = await terminal(t)
+  t.strictSame(await role(['set', 'user']), {
+    code: 2,
+    stdout: '',
+    stderr: 'there is nothing to change: give --description, --scope or --no-scope\n'
+  })
+  for (const args of [[], ['add'], ['set', 'user', '--scopes', 'profile'], ['list', 'user']])
+    t.match(await role(args), { code: 2, stdout: '', stderr: 'Usage: latchkey role' })
+  for (const name of ['add', 'list', 'set', 'delete'])
+    t.match(await role([name, '--help']), { code: 0, stdout: `Usage: latchkey role ${name}`, stderr: '' })
+})
+
+t.test('before a role is deleted, the name is typed again; without a terminal --yes says so', async (t) => {
+  const role = await terminal(t)
+  t.match(await role(['delete', 'user'], keyboard('users\r').stream), { code: 1, stdout: '' })
+  t.strictSame(await role(['delete', 'user']), {
+    code: 2,
+    stdout: '',
+    stderr: 'there is no terminal to ask on: add --yes to delete\n'
+  })
+  t.match(JSON.parse((await role(['list', '--json'])).stdout), [{ name: 'admin' }, { name: 'user' }])
+  t.match(await role(['delete', 'user'], keyboard('user\r').stream), { code: 0, stdout: 'role user was deleted\n' })
+})

@@ -1,0 +1,134 @@
+import t from 'tap'
+import { build, PASSWORD } from '../helper.ts'
+import { sql } from '../sql.ts'
+
+const world = await build(t)
+const { app, inject, login, createUser } = world
+const ALL = 'profile users:read users:write roles:read roles:write'
+
+/** What each caller gets: without a token, with garbage, a user, an admin whose client has lost the scopes, an admin. */
+const TABLE: Record<string, [none: number, garbage: number, user: number, scopeless: number, admin: number]> = {
+  'GET /': [200, 200, 200, 200, 200],
+  'GET /.well-known/jwks.json': [200, 200, 200, 200, 200],
+  'GET /.well-known/oauth-authorization-server': [200, 200, 200, 200, 200],
+  'GET /health/live': [200, 200, 200, 200, 200],
+  'GET /health/ready': [200, 200, 200, 200, 200],
+  'POST /token': [200, 401, 401, 401, 401],
+  'GET /users/me': [401, 401, 200, 403, 200],
+  'PATCH /users/me': [401, 401, 200, 403, 200],
+  'POST /users/me/password': [401, 401, 204, 403, 204],
+  'GET /users': [401, 401, 403, 403, 200],
+  'POST /users': [401, 401, 403, 403, 201],
+  'GET /users/{id}': [401, 401, 403, 403, 200],
+  'PATCH /users/{id}': [401, 401, 403, 403, 200],
+  'DELETE /users/{id}': [401, 401, 403, 403, 204],
+  'GET /roles': [401, 401, 403, 403, 200],
+  'POST /roles': [401, 401, 403, 403, 201],
+  'PATCH /roles/{name}': [401, 401, 403, 403, 200],
+  'DELETE /roles/{name}': [401, 401, 403, 403, 204],
+  'GET /scopes': [401, 401, 403, 403, 200]
+}
+
+let made = 0
+const fresh = () => `made${++made}`
+const BODIES: Record<string, () => object> = {
+  'PATCH /users/me': () => ({ full_name: 'Somebody' }),
+  'POST /users/me/password': () => ({ current_password: PASSWORD, new_password: PASSWORD }),
+  'POST /users': () => ({ username: fresh(), password: PASSWORD }),
+  'PATCH /users/{id}': () => ({ full_name: 'Somebody' }),
+  'POST /roles': () => ({ name: fresh() }),
+  'PATCH /roles/{name}': () => ({ description: 'Something' })
+}
+
+await createUser('root', ['admin'])
+await app.auth.roles.create({ name: 'some', description: '', scopes: [] }, null)
+const CALLERS = [
+  undefined,
+  'Bearer nonsense',
+  `Bearer ${await login('alice', ALL)}`,
+  'scopeless',
+  `Bearer ${await login('root', ALL)}`
+]
+await sql(
+  world,
+  `insert into clients select 'other', name, grant_types, session_idle_ttl, session_absolute_ttl, disabled_at, created_at, updated_at from clients`
+)
+const scopeless = `Bearer ${await login('admin', ALL)}`
+
+t.test('the table is complete: every operation of openapi.yaml is in it, and nothing else', async (t) => {
+  const paths = app.swagger().paths as Record<string, Record<string, object>>
+  const operations = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`)
+  )
+  t.strictSame(Object.keys(TABLE).toSorted(), operations.toSorted())
+})
+
+for (const [operation, expected] of Object.entries(TABLE)) {
+  t.test(`AD1 ${operation} answers every kind of caller as the table says`, async (t) => {
+    const [method, path = ''] = operation.split(' ') as ['GET', string]
+    const statuses: number[] = []
+    for (const caller of CALLERS) {
+      const name = fresh()
+      const id = path.includes('{id}') ? await createUser(name) : ''
+      if (path.includes('{name}')) await app.auth.roles.create({ name, description: '', scopes: [] }, null)
+      const token = caller === 'scopeless' ? scopeless : caller
+      if (caller === 'scopeless') await sql(world, "update client_scopes set client_id = 'other'")
+      const url = path.replace('{id}', id).replace('{name}', name)
+      const form = new URLSearchParams({ grant_type: 'password', username: 'alice', password: PASSWORD }).toString()
+      const { statusCode, headers } = await inject({
+        method,
+        url,
+        headers: {
+          ...(token === undefined ? {} : { authorization: token }),
+          ...(path === '/token' ? { 'content-type': 'application/x-www-form-urlencoded' } : {})
+        },
+        ...(path === '/token' ? { payload: form } : {}),
+        ...(BODIES[operation] === undefined ? {} : { payload: BODIES[operation]() })
+      })
+      if (caller === 'scopeless') await sql(world, "update client_scopes set client_id = 'docs'")
+      statuses.push(statusCode)
+      if (path !== '/token' && [401, 403].includes(statusCode))
+        t.match(headers['www-authenticate'], /^Bearer realm="latchkey"/)
+    }
+    t.strictSame(statuses, expected)
+  })
+}
+
+t.test('AD1 no spelling of an admin’s path opens it to others, and no body is looked at first', async (t) => {
+  const alice = `Bearer ${await login('alice')}`
+  const id = await createUser('victim')
+  const paths = ['/users', `/users/${id}`, '/roles', '/roles/some', '/scopes']
+  const spellings = (path: string) => [
+    path,
+    `${path}/`,
+    `${path}?x=1`,
+    `${path}/?`,
+    `/%75${path.slice(2)}`,
+    `/%72${path.slice(2)}`,
+    `/%73${path.slice(2)}`,
+    `/.${path}`,
+    `//${path.slice(1)}`,
+    `/docs/..${path}`,
+    `${path}%2f`,
+    `${path}%00`,
+    `${path};x=1`,
+    path.toUpperCase()
+  ]
+  for (const url of paths.flatMap(spellings)) {
+    for (const method of ['GET', 'POST', 'PATCH', 'DELETE'] as const) {
+      for (const [caller, allowed] of [
+        [undefined, [400, 401, 404, 405]],
+        [alice, [400, 403, 404, 405]]
+      ] as const) {
+        const { statusCode } = await inject({
+          method,
+          url,
+          headers: { 'content-type': 'application/json', ...(caller === undefined ? {} : { authorization: caller }) },
+          ...(method === 'GET' ? {} : { payload: '{' })
+        })
+        t.ok((allowed as readonly number[]).includes(statusCode), `${method} ${url}: ${statusCode}`)
+      }
+    }
+  }
+  t.equal((await app.auth.users.get(id)).username, 'victim')
+})

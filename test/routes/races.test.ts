@@ -1,0 +1,145 @@
+import { randomUUIDv7 } from 'node:crypto'
+import { setImmediate as nextTick } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { build, createDatabase, type Database, onEachDatabase, PASSWORD } from '../helper.ts'
+
+/** How many races of each kind. */
+const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 30)
+const NOW = Date.UTC(2026, 0, 1, 12)
+
+/** Two instances on one database. */
+async function pair(test: Test, database: Database) {
+  const at = await createDatabase(test, database, 'ready')
+  return [await build(test, { at }), await build(test, { at })] as const
+}
+
+async function later(): Promise<void> {
+  for (let turns = Math.floor(Math.random() * 12); turns > 0; turns--) await nextTick()
+}
+
+onEachDatabase(
+  t,
+  'AD4 admins that disable, demote and delete each other at once leave never nobody',
+  async (t, database) => {
+    const apps = await pair(t, database)
+    const stores = apps.map(({ app }) => app.store)
+    const [{ app }] = apps
+    const first = await app.auth.users.find('admin')
+    const { passwordHash } = (await app.store.users.credentials('admin')) ?? { passwordHash: '' }
+    const done = { disabled: 0, demoted: 0, deleted: 0, refused: 0 }
+
+    for (let round = 0; round < ROUNDS; round++) {
+      const ids = await Promise.all(
+        [1, 2, 3].map(async (number) => {
+          const [id, username] = [randomUUIDv7(), `admin-${round}-${number}`]
+          const user = { id, username, usernameKey: username, email: null, emailKey: null, fullName: null }
+          await app.store.users.create({ ...user, roles: ['admin'], passwordHash, now: NOW }, null)
+          return id
+        })
+      )
+      // The admin of the first start steps aside, so that only these three are left.
+      await app.store.users.change(first.id, { disabled: true }, null, NOW)
+      const results = await Promise.allSettled(
+        ids.map(async (id, index) => {
+          const { users } = stores[(round + index) % 2] as (typeof stores)[0]
+          await later()
+          const how = (['disabled', 'demoted', 'deleted'] as const)[Math.floor(Math.random() * 3)] ?? 'disabled'
+          if (how === 'disabled') await users.change(id, { disabled: true }, ids[(index + 1) % 3] ?? null, NOW)
+          else if (how === 'demoted') await users.change(id, { roles: ['user'] }, null, NOW)
+          else await users.delete(id)
+          done[how]++
+        })
+      )
+      const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []))
+      done.refused += refused.length
+      const left = await app.store.users.list({ after: null, limit: 100 }, { role: 'admin', disabled: false })
+      if (left.length !== 1 || refused.join() !== 'conflict') t.strictSame([left.length, refused], [1, ['conflict']])
+
+      await app.store.users.change(first.id, { disabled: false }, null, NOW)
+      for (const id of ids) await app.store.users.delete(id)
+    }
+    t.equal(done.refused, ROUNDS, JSON.stringify(done))
+    t.equal(done.disabled + done.demoted + done.deleted, 2 * ROUNDS)
+  }
+)
+
+onEachDatabase(
+  t,
+  'SC5 PW9 a login that verified before a disabling or a new password opens no session that lives on',
+  async (t, database) => {
+    const [one, two] = await pair(t, database)
+    const { users } = two.app.store
+    const { id } = await two.app.auth.users.find('alice')
+    const { passwordHash: hash } = (await users.credentials('alice')) ?? { passwordHash: '' }
+    const { hasher } = one.app
+    const verify = hasher.verify
+    const seen = { refused: 0, ended: 0 }
+
+    for (let round = 0; round < ROUNDS; round++) {
+      const verified = Promise.withResolvers<void>()
+      const goOn = Promise.withResolvers<void>()
+      hasher.verify = async (...args) => {
+        const result = await verify(...args)
+        verified.resolve()
+        await goOn.promise
+        return result
+      }
+      const login = one.token({ grant_type: 'password', username: 'alice', password: PASSWORD })
+      await verified.promise
+      const withdraw = async () => {
+        if (round % 2 === 0) await users.change(id, { disabled: true }, null, NOW)
+        else await users.setPassword(id, { hash, from: null, keep: null }, NOW)
+      }
+      // Every third time it is surely over before the login goes on.
+      if (round % 3 === 0) await withdraw().then(goOn.resolve)
+      else await Promise.all([later().then(withdraw), later().then(goOn.resolve)])
+
+      const response = await login
+      if (round % 2 === 0) await users.change(id, { disabled: false }, null, NOW)
+      if (response.statusCode === 200) {
+        seen.ended++
+        const { statusCode } = await two.get('/users/me', response.json().access_token)
+        if (statusCode !== 401 || round % 3 === 0) t.fail(`round ${round}: a session lives on`)
+      } else {
+        seen.refused++
+        if (response.json().error !== 'invalid_grant') t.fail(response.body)
+      }
+    }
+    hasher.verify = verify
+    t.equal(seen.refused + seen.ended, ROUNDS, JSON.stringify(seen))
+    t.type(await one.login('alice'), 'string', 'and the next login opens one')
+  }
+)
+
+onEachDatabase(t, 'SC5 a login that verified before its user was deleted is refused', async (t, database) => {
+  const [one, two] = await pair(t, database)
+  const { id } = await two.app.auth.users.find('alice')
+  const verify = one.app.hasher.verify
+  one.app.hasher.verify = async (...args) => {
+    const result = await verify(...args)
+    await two.app.auth.users.delete(id)
+    return result
+  }
+  const response = await one.token({ grant_type: 'password', username: 'alice', password: PASSWORD })
+  t.strictSame(
+    [response.statusCode, response.json()],
+    [400, { error: 'invalid_grant', error_description: 'Incorrect username or password' }]
+  )
+})
+
+t.test(
+  'F17 a user who is disabled on one instance is refused by the very next request on another (postgres)',
+  async (t) => {
+    const [one, two] = await pair(t, 'postgres')
+    const { id } = await one.app.auth.users.find('alice')
+    const stale: number[] = []
+    for (let round = 0; round < 2 * ROUNDS; round++) {
+      const token = await two.login('alice')
+      if ((await two.get('/users/me', token)).statusCode !== 200) t.fail('the token is good before')
+      await one.app.auth.users.change(id, { disabled: true }, null)
+      if ((await two.get('/users/me', token)).statusCode !== 401) stale.push(round)
+      await one.app.auth.users.change(id, { disabled: false }, null)
+    }
+    t.strictSame(stale, [], `of ${2 * ROUNDS}`)
+  }
+)
