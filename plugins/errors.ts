@@ -48,7 +48,7 @@ const OAUTH_ERROR = {
   type: 'object',
   required: ['error', 'error_description'],
   properties: {
-    error: { type: 'string', description: 'A code of RFC 6749 §5.2' },
+    error: { type: 'string', description: 'A code of RFC 6749 §5.2; of §4.1.2.1 with 429 and 5xx' },
     error_description: { type: 'string', description: 'What went wrong with this request' }
   }
 }

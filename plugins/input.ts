@@ -41,6 +41,8 @@ export default fp(
     const parseJson = fastify.getDefaultJsonParser('error', 'error')
     fastify.removeContentTypeParser(['application/json', 'text/plain'])
     fastify.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+      // Many programs send the type with every request, also where there is nothing to send.
+      if (body.length === 0 && request.method === 'DELETE') return done(null)
       if (!isUtf8(body)) return done(malformed())
       void parseJson(request, body.toString('utf8'), (error, json) => done(error === null ? null : malformed(), json))
     })

@@ -60,6 +60,21 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     }
   )
 
+  fastify.get(
+    '/roles/:name(^[a-z][a-z0-9_.-]{0,63}$)',
+    {
+      preHandler: admin('roles:read'),
+      schema: {
+        operationId: 'getRole',
+        summary: 'One role',
+        tags: ['roles'],
+        params: NameParams,
+        response: { 200: json('The role', RoleView), 404: missing }
+      }
+    },
+    async (request) => auth.roles.get(request.params.name)
+  )
+
   fastify.patch(
     '/roles/:name(^[a-z][a-z0-9_.-]{0,63}$)',
     {

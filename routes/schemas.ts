@@ -43,17 +43,19 @@ export const UserPage = Type.Object(
 const Username = Type.String({
   minLength: 1,
   maxLength: 256,
-  description: 'How they log in: 1 to 64 letters, digits and signs; case does not matter (RFC 8265)'
+  description:
+    'How they log in: 1 to 64 letters, digits and signs, however they are encoded; case does not matter (RFC 8265)'
 })
 const Email = Type.Union([Type.String({ maxLength: 254, pattern: '^[^\\s@\\p{Cc}]+@[^\\s@\\p{Cc}]+$' }), Type.Null()], {
-  description: 'Unique; null removes it'
+  description: 'Unique; null for none'
 })
 const FullName = Type.Union([Type.String({ minLength: 1, maxLength: 200, pattern: LINE }), Type.Null()], {
-  description: 'null removes it'
+  description: 'null for none'
 })
 const NewPassword = Type.String({
   maxLength: 1024,
-  description: 'Long rather than complicated; a common one and the own name are refused'
+  description:
+    'At least LATCHKEY_PASSWORD_MIN_LENGTH characters (15, if not set); a common one and the own name are refused'
 })
 const RoleName = Type.String({ minLength: 1, maxLength: 64 })
 const Roles = Type.Array(RoleName, { maxItems: 50, uniqueItems: true, description: 'Names of roles' })
@@ -109,7 +111,7 @@ export const PasswordChange = Type.Object(
   }
 )
 
-const EDITOR = { name: 'editor', description: 'May see who there is', scopes: ['profile', 'users:read'] }
+const EDITOR = { name: 'editor', description: 'May edit articles', scopes: ['profile'] }
 const Description = Type.String({ maxLength: 200, pattern: LINE, description: 'What it is for' })
 const Scopes = Type.Array(Type.String({ minLength: 1, maxLength: 255 }), {
   maxItems: 200,

@@ -136,7 +136,8 @@ const Settings = Type.Object({
   throttle: Type.Boolean({
     default: true,
     description: 'Whether guesses of passwords are limited; off is for tests only',
-    allowed: 'on or off'
+    allowed: 'on or off',
+    shown: '`on`'
   }),
   trustedProxies: Type.Array(Type.String({ format: 'network' }), {
     default: [],

@@ -66,7 +66,10 @@ export async function serve(env: Record<string, string | undefined>): Promise<vo
     })
 
     const toTerminal = process.stderr.isTTY === true
-    const password = findAdminPassword(config)
+    const kept = findAdminPassword(config)
+    // It may have been changed since.
+    const admin = kept && (await app.auth.users.authenticate(config.adminUsername, kept, null))
+    const password = admin ? kept : null
     process.stderr.write(greeting(config, password, hasAdmin, toTerminal))
     if (toTerminal && password !== null) removeAdminPassword(config)
   } catch (error) {

@@ -32,7 +32,7 @@ export function addRoleCommands(program: Command, terminal: Terminal): void {
     .option('--no-scope', 'take all scopes away')
     .addHelpText(
       'after',
-      '\nExamples:\n  latchkey role set support --scope profile users:read\n  latchkey role set support --no-scope'
+      '\nExamples:\n  latchkey role set support --scope profile\n  latchkey role set support --no-scope'
     )
     .action(
       async (name: string, { json, description, scope }: Json & { description?: string; scope?: string[] | false }) => {

@@ -92,9 +92,9 @@ async function firstLine(stdin: Readable): Promise<string> {
 }
 
 /** A new password: typed twice unseen on a terminal, else the first line of standard input. */
-export async function readPassword(terminal: Terminal): Promise<string> {
+export async function readPassword(terminal: Terminal, minLength: number): Promise<string> {
   const typed = terminal.stdin.isTTY
-    ? await ask(terminal, ['New password: ', 'The same again: '], false)
+    ? await ask(terminal, [`New password (at least ${minLength} characters): `, 'The same again: '], false)
     : [await firstLine(terminal.stdin)]
   const [password = '', again = password] = typed
   if (again !== password) throw new Refusal('the two passwords differ, nothing was changed')

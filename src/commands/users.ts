@@ -56,7 +56,10 @@ export function addUserCommands(program: Command, terminal: Terminal): void {
         { json, role: roles, ...profile }: Json & { email?: string; fullName?: string; role: string[] }
       ) => {
         const user = await withAuth(terminal, async (auth) =>
-          auth.users.create({ username, ...profile, roles, password: await readPassword(terminal) }, null)
+          auth.users.create(
+            { username, ...profile, roles, password: await readPassword(terminal, auth.users.passwordMinLength) },
+            null
+          )
         )
         show(json, user, `user ${user.username} was added`)
       }
@@ -112,7 +115,7 @@ export function addUserCommands(program: Command, terminal: Terminal): void {
     .action(async (username: string, { json }: Json) => {
       const user = await withAuth(terminal, async ({ users }) => {
         const { id } = await users.find(username)
-        await users.setPassword(id, await readPassword(terminal))
+        await users.setPassword(id, await readPassword(terminal, users.passwordMinLength))
         return users.get(id)
       })
       show(json, user, `user ${user.username} has a new password`)

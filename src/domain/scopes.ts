@@ -18,7 +18,7 @@ export const BUILT_IN_SCOPES: Scope[] = [
 /** The roles of a first start. */
 export const BUILT_IN_ROLES: Role[] = [
   { name: ADMIN_ROLE, description: 'May do everything', scopes: BUILT_IN_SCOPES.map((scope) => scope.name) },
-  { name: 'user', description: 'May see and change the own profile', scopes: ['profile'] }
+  { name: 'user', description: 'May see and change their own profile', scopes: ['profile'] }
 ]
 
 const SCOPE_TOKEN = /^[\x21\x23-\x5b\x5d-\x7e]+$/

@@ -97,6 +97,7 @@ export function createUsers(deps: {
   }
 
   return {
+    passwordMinLength,
     prepare,
 
     /**

@@ -57,7 +57,9 @@ export async function assertMayGrant(
 ): Promise<void> {
   if (names.length === 0) return
   const found = await trx.selectFrom(table).select('name').where('name', 'in', names).execute()
-  if (found.length < names.length) throw new DomainError('invalid', `There is no such ${table.slice(0, -1)}`)
+  const unknown = names.find((name) => !found.some((row) => row.name === name))
+  if (unknown !== undefined)
+    throw new DomainError('invalid', `There is no ${table.slice(0, -1)} ${JSON.stringify(unknown)}`)
   if (actor === null) return
 
   const held = await trx

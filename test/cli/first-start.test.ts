@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createDatabase, environment, PASSWORD } from '../helper.ts'
+import { command } from './command.ts'
 import { fresh, launch, login, me, rows, run, serve } from './process.ts'
 
 const ROUNDS = Math.max(1, Math.round(Number(process.env.LATCHKEY_ROUNDS ?? 10) / 10))
@@ -41,10 +42,17 @@ t.test('a first start shows the way in, and the admin logs in with the password 
 t.test('a second start changes nothing, and speaks of no password once its file is gone', async (t) => {
   const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
   const first = await serve(t, { LATCHKEY_DATA_DIR })
+  const env = { LATCHKEY_DATA_DIR }
   const password = readFileSync(join(dir, 'admin-password'), 'utf8').trim()
   first.process.kill('SIGTERM')
   t.match(await first.exited, { code: 0, signal: null })
 
+  t.match((await command(env, ['user', 'passwd', 'admin'], PASSWORD)).stderr, '')
+  const changed = await serve(t, { LATCHKEY_DATA_DIR })
+  t.notMatch(changed.output().stderr, 'admin-password', 'a password that holds no more is not shown')
+  changed.process.kill('SIGTERM')
+  await changed.exited
+  await command(env, ['user', 'passwd', 'admin'], password)
   rmSync(join(dir, 'admin-password'))
   const second = await serve(t, { LATCHKEY_DATA_DIR })
   t.notMatch(second.output().stderr, 'password')

@@ -48,7 +48,7 @@ t.test('people read one line, or an aligned table', async (t) => {
         'NAME     SCOPES                                                 DESCRIPTION',
         'admin    profile roles:read roles:write users:read users:write  May do everything',
         'support                                                         First line',
-        'user     profile                                                May see and change the own profile',
+        'user     profile                                                May see and change their own profile',
         ''
       ].join('\n')
     )
@@ -62,9 +62,9 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
   for (const [args, line] of [
     [['add', 'user'], 'A role of this name is there already'],
     [['add', 'Support'], 'The name of a role has 1 to 64 of a-z, 0-9, dot, hyphen and underscore, a letter first'],
-    [['add', 'support', '--scope', 'nothing'], 'There is no such scope'],
+    [['add', 'support', '--scope', 'nothing'], 'There is no scope "nothing"'],
     [['set', 'support', '--no-scope'], 'There is no such role'],
-    [['set', 'user', '--scope', 'nothing'], 'There is no such scope'],
+    [['set', 'user', '--scope', 'nothing'], 'There is no scope "nothing"'],
     [['set', 'admin', '--no-scope'], 'The role admin keeps every scope of Latchkey’s own API'],
     [['delete', 'admin', '--yes'], 'The role admin cannot be deleted'],
     [['delete', 'support', '--yes'], 'There is no such role']

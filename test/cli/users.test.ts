@@ -120,12 +120,12 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
     [['add', 'bob'], 'passwordpassword', 'The password is among the most common ones'],
     [['add', 'bob'], 'x'.repeat(100_000), 'A password has at most 1024 bytes'],
     [['add', 'Alice'], PASSWORD, 'The username is taken'],
-    [['add', 'bob', '--role', 'nothing'], PASSWORD, 'There is no such role'],
+    [['add', 'bob', '--role', 'nothing'], PASSWORD, 'There is no role "nothing"'],
     [['add', 'bob', '--email', 'nothing'], PASSWORD, 'This is not an e-mail address'],
     [['passwd', 'alice'], 'short', 'A password has at least 15 characters'],
     [['passwd', 'nobody'], PASSWORD, 'There is no such user'],
     [['show', 'nobody'], '', 'There is no such user'],
-    [['roles', 'alice', 'nothing'], '', 'There is no such role'],
+    [['roles', 'alice', 'nothing'], '', 'There is no role "nothing"'],
     [['disable', 'admin'], '', 'Nobody would be left with the role admin: give it to somebody else first'],
     [['roles', 'admin', '--none'], '', 'Nobody would be left with the role admin: give it to somebody else first'],
     [['delete', 'admin', '--yes'], '', 'Nobody would be left with the role admin: give it to somebody else first']
@@ -181,7 +181,7 @@ t.test('on a terminal a password is typed twice and not seen', async (t) => {
     t.notOk(isRaw(), 'the terminal is as it was')
     return outcome
   }
-  const questions = 'New password: \nThe same again: \n'
+  const questions = 'New password (at least 15 characters): \nThe same again: \n'
   t.strictSame(await typing(`${OTHER}\r${OTHER}\r`), {
     code: 0,
     stdout: 'user alice has a new password\n',
@@ -194,7 +194,10 @@ t.test('on a terminal a password is typed twice and not seen', async (t) => {
   )
   t.strictSame(await typing('\r\r'), refused(`${questions}no password was given\n`))
   for (const key of ['\u0003', '\u0004'])
-    t.strictSame(await typing(`${key}`), refused('New password: \ninterrupted, nothing was changed\n'))
+    t.strictSame(
+      await typing(`${key}`),
+      refused('New password (at least 15 characters): \ninterrupted, nothing was changed\n')
+    )
   t.strictSame(await typing(`${OTHER}\r${OTHER}\u0003`), refused(`${questions}interrupted, nothing was changed\n`))
   t.ok(await login('alice', 'profile', OTHER))
 })

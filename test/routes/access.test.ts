@@ -24,6 +24,7 @@ const TABLE: Record<string, [none: number, garbage: number, user: number, scopel
   'DELETE /users/{id}': [401, 401, 403, 403, 204],
   'GET /roles': [401, 401, 403, 403, 200],
   'POST /roles': [401, 401, 403, 403, 201],
+  'GET /roles/{name}': [401, 401, 403, 403, 200],
   'PATCH /roles/{name}': [401, 401, 403, 403, 200],
   'DELETE /roles/{name}': [401, 401, 403, 403, 204],
   'GET /scopes': [401, 401, 403, 403, 200]

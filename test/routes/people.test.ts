@@ -28,7 +28,7 @@ const CANNOT_GIVE = {
 }
 
 onEachDatabase(t, 'an admin adds a user, who logs in; sees, changes and deletes them', async (t, database) => {
-  const { send, admin, login, get, clock } = await start(t, database)
+  const { send, inject, admin, login, get, clock } = await start(t, database)
   const created = await send(admin, 'POST', '/users', {
     username: 'Bob',
     password: PASSWORD,
@@ -67,7 +67,11 @@ onEachDatabase(t, 'an admin adds a user, who logs in; sees, changes and deletes 
   t.equal((await get('/users', await login('robert', ALL))).statusCode, 200, 'the new role holds at the next login')
   t.equal((await get('/users/me', token)).json().username, 'robert', 'and nothing was ended')
 
-  const deleted = await send(admin, 'DELETE', `/users/${bob.id}`)
+  const deleted = await inject({
+    method: 'DELETE',
+    url: `/users/${bob.id}`,
+    headers: { authorization: `Bearer ${admin}`, 'content-type': 'application/json' }
+  })
   t.strictSame([deleted.statusCode, deleted.body], [204, ''])
   t.equal((await get('/users/me', token)).statusCode, 401)
   t.equal(await login('robert'), undefined)
@@ -129,6 +133,7 @@ onEachDatabase(t, 'roles are added, listed, changed and deleted, and scopes are 
     scopes: []
   })
   t.strictSame((await send(admin, 'POST', '/roles', b)).json(), taken('A role of this name is there already'))
+  t.strictSame((await send(admin, 'GET', '/roles/b')).json(), b)
   t.strictSame((await send(admin, 'PATCH', '/roles/b', { description: 'C' })).json(), { ...b, description: 'C' })
   t.strictSame((await send(admin, 'PATCH', '/roles/b', { scopes: [] })).json(), { ...b, description: 'C', scopes: [] })
 
@@ -143,6 +148,7 @@ onEachDatabase(t, 'roles are added, listed, changed and deleted, and scopes are 
   t.equal((await send(admin, 'DELETE', '/roles/b')).statusCode, 204)
   const noRole = problem(404, 'Not Found', 'There is no such role')
   t.strictSame((await send(admin, 'DELETE', '/roles/b')).json(), noRole)
+  t.strictSame((await send(admin, 'GET', '/roles/b')).json(), noRole)
   t.strictSame((await send(admin, 'PATCH', '/roles/b', { description: 'x' })).json(), noRole)
   t.strictSame((await send(admin, 'GET', '/scopes?limit=2')).json(), {
     items: [
@@ -270,8 +276,8 @@ onEachDatabase(t, 'AD4 nobody gives what they do not have: 403, and nothing is c
 t.test('AD4 roles and scopes that do not exist are refused, and nothing is changed', async (t) => {
   const { send, admin, idOf } = await start(t)
   const url = `/users/${await idOf('alice')}`
-  const noRole = problem(400, 'Bad Request', 'There is no such role')
-  const noScope = problem(400, 'Bad Request', 'There is no such scope')
+  const noRole = problem(400, 'Bad Request', 'There is no role "none"')
+  const noScope = problem(400, 'Bad Request', 'There is no scope "none"')
   t.strictSame((await send(admin, 'PATCH', url, { roles: ['user', 'none'], full_name: 'x' })).json(), noRole)
   t.strictSame(
     (await send(admin, 'POST', '/users', { username: 'b', password: PASSWORD, roles: ['none'] })).json(),
@@ -282,7 +288,7 @@ t.test('AD4 roles and scopes that do not exist are refused, and nothing is chang
   t.strictSame((await send(admin, 'GET', url)).json().full_name, null)
   t.strictSame((await send(admin, 'GET', '/roles')).json().items[1], {
     name: 'user',
-    description: 'May see and change the own profile',
+    description: 'May see and change their own profile',
     scopes: ['profile']
   })
 })
