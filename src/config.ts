@@ -6,6 +6,7 @@ import { parseEnv } from 'node:util'
 import { FormatRegistry, type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { SetupError } from './domain/errors.ts'
+import { parseUsername } from './domain/usernames.ts'
 
 const PREFIX = 'LATCHKEY_'
 
@@ -33,6 +34,7 @@ FormatRegistry.Set(
   (text) => /^sqlite:.+/.test(text) || (/^postgres(ql)?:\/\/./.test(text) && URL.canParse(text))
 )
 FormatRegistry.Set('password', (text) => [...text].length >= 8 && Buffer.byteLength(text.normalize('NFC')) <= 1024)
+FormatRegistry.Set('username', (text) => parseUsername(text) !== null)
 FormatRegistry.Set('key', (text) => /^[\w+/-]{43}=?$/.test(text))
 
 /** Every setting. `allowed` says in words what the schema alone does not; a `secret` value is never repeated in a message. */
@@ -112,11 +114,10 @@ const Settings = Type.Object({
   }),
   argon2Lanes: Type.Integer({ minimum: 1, maximum: 16, default: 1, description: 'Lanes (argon2id `p`)' }),
   adminUsername: Type.String({
-    minLength: 1,
-    maxLength: 64,
+    format: 'username',
     default: 'admin',
     description: 'Name of the first admin',
-    allowed: '1 to 64 characters'
+    allowed: '1 to 64 letters, digits and signs, no spaces (RFC 8265)'
   }),
   adminPassword: Type.Optional(
     Type.String({

@@ -88,7 +88,7 @@ async function firstLine(stdin: Readable): Promise<string> {
   const end = read.indexOf('\n')
   const line = end < 0 ? read : read.subarray(0, end)
   if (!isUtf8(line)) throw new Refusal('the password is not UTF-8')
-  return line.toString().replace(/\r$/, '')
+  return line.toString().replace(/^\u{feff}|\r$/gu, '')
 }
 
 /** A new password: typed twice unseen on a terminal, else the first line of standard input. */

@@ -35,7 +35,7 @@ const row = ({ username, email, fullName, roles, disabledAt }: User) => [
 
 /** `latchkey user …` */
 export function addUserCommands(program: Command, terminal: Terminal): void {
-  const group = program.command('user').description('people who log in').helpCommand(false)
+  const group = program.command('user').description('people who log in, by name or id').helpCommand(false)
   const command = (usage: string, description: string) =>
     group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
   const show = (json: true | undefined, user: User, text: string) => print(terminal, json, view(user), text)
@@ -132,6 +132,15 @@ export function addUserCommands(program: Command, terminal: Terminal): void {
       })
       show(json, user, user.roles.join('\n') || `user ${user.username} has no roles`)
     })
+
+  command('rename <username> <new-name>', 'give a user another name to log in with').action(
+    async (username: string, name: string, { json }: Json) => {
+      const user = await withAuth(terminal, async ({ users }) =>
+        users.change((await users.find(username)).id, { username: name }, null)
+      )
+      show(json, user, `user ${user.username} is the new name of ${username}`)
+    }
+  )
 
   command('delete <username>', 'delete a user, with everything that is theirs')
     .option('--yes', 'do not ask')

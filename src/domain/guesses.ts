@@ -9,20 +9,20 @@ const DAY = 24 * 60 * MINUTE
 
 /** Failures of one account from one network: the next try must wait 1 s after the fifth, then twice as long each time. */
 const PAIR = { free: 5, firstWait: 1000, longestWait: 15 * MINUTE, memory: 15 * MINUTE }
-/** Failures from one network, whatever the account, within the time that the first one begins. */
+/** Failures from one network, whatever the account, within the time that the first one begins. What is under way does not count yet. */
 const NETWORK = { limit: 100, memory: 15 * MINUTE }
 /**
  * Failures in a row of one account, from wherever: they make others wait a little, and after the last one (NIST SP
  * 800-63B-4 §3.2.2) only networks of former logins get in.
  */
 const ACCOUNT = { free: 10, firstDelay: 250, longestDelay: 2000, slowFor: 15 * MINUTE, limit: 100, memory: 30 * DAY }
-/** How long a network counts as one that the account logs in from. */
-const KNOWN = { memory: 90 * DAY }
+/** How long, and for how many failures in a row, a network counts as one that the account logs in from. */
+const KNOWN = { limit: 100, memory: 90 * DAY }
 /** How many tries of one account from one network may wait for their turn here. */
 const QUEUE = 64
 const PRUNE_EVERY = 100
 
-/** /24 of IPv4 (also when mapped into IPv6), /56 of IPv6: what one household or office has. Some proxies write the port too. */
+/** /24 of IPv4 (also when mapped into IPv6), /48 of IPv6: what one household or office may have. Some proxies write the port too. */
 export function networkOf(address: string | null): string {
   const plain = (address ?? '').replace(/^\[(.*)\](:\d+)?$|^([\d.]+):\d+$/, '$1$3').replace(/%.*$/, '')
   if (isIPv4(plain)) return plain.split('.').slice(0, 3).join('.')
@@ -33,7 +33,7 @@ export function networkOf(address: string | null): string {
   const all = [...head, ...new Array<string>(8 - head.length - tail.length).fill('0'), ...tail]
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = all.map((group) => Number.parseInt(group, 16))
   if (a + b + c + d + e === 0 && f === 0xffff) return [g >> 8, g & 0xff, h >> 8].join('.')
-  return [a, b, c, d & 0xff00].map((group) => group.toString(16)).join(':')
+  return [a, b, c].map((group) => group.toString(16)).join(':')
 }
 
 /** Names are typed by people, who type passwords into the wrong field: only a hash is kept. */
@@ -45,8 +45,9 @@ const throttled = (wait: Millis): DomainError =>
   new DomainError('throttled', 'Too many failed attempts', { retryAfter: Math.max(1, Math.ceil(wait / 1000)) })
 
 /**
- * Limits guessing, by counts in the store that all instances share. A try is counted as a failure before it is made and
- * taken back when it was none, so that parallel tries never get past a limit. Unknown names are counted like known ones.
+ * Limits guessing, by counts in the store that all instances share. A try is counted as a failure of its account before it
+ * is made and taken back when it was none, so that parallel tries never get past a limit. Unknown names are counted like
+ * known ones.
  */
 export function createGuesses({ store, clock, throttle }: { store: Store; clock: Clock; throttle: boolean }) {
   const turns = new Map<string, { last: Promise<void>; waiting: number }>()
@@ -88,55 +89,63 @@ export function createGuesses({ store, clock, throttle }: { store: Store; clock:
     return { ...found, lastAt: found.lastAt - ahead, expiresAt: found.expiresAt - ahead }
   }
 
-  /** Counts a try as a failure, or says how long it must wait. */
-  const begin = ({ pair, network, account, known }: Keys, now: Millis) =>
-    store.guesses.count([pair, network, account, known], (tries) => {
-      const [ofPair, ofNetwork, ofAccount] = [
-        read(tries, pair, now),
-        read(tries, network, now),
-        read(tries, account, now)
-      ]
-      const isKnown = read(tries, known, now).count > 0
-      const pairWait =
-        ofPair.count < PAIR.free
-          ? 0
-          : growing(PAIR.firstWait, PAIR.longestWait, ofPair.count - PAIR.free) - (now - ofPair.lastAt)
-      const wait = Math.max(pairWait, ofNetwork.count < NETWORK.limit ? 0 : ofNetwork.expiresAt - now)
-      if (wait > 0) return { next: [ofPair, ofNetwork], result: { wait, delay: 0, locked: false } }
+  const waitOfPair = ({ count, lastAt }: Tries, now: Millis): Millis =>
+    count < PAIR.free ? 0 : growing(PAIR.firstWait, PAIR.longestWait, count - PAIR.free) - (now - lastAt)
 
+  /** How long a try must wait by what can be read without keeping others from it: a flood of refused ones writes nothing. */
+  async function refusal({ pair, network }: Keys, now: Millis): Promise<Millis> {
+    const tries = await store.guesses.read([pair, network])
+    const ofNetwork = read(tries, network, now)
+    // What is of a clock that was ahead is put right by `begin`.
+    const ahead = (tries.get(pair)?.lastAt ?? 0) > now
+    return Math.max(
+      ahead ? 0 : waitOfPair(read(tries, pair, now), now),
+      ofNetwork.count < NETWORK.limit ? 0 : ofNetwork.expiresAt - now
+    )
+  }
+
+  /** Counts a try as a failure of the account, or says how long it must wait. */
+  const begin = ({ pair, account, known }: Keys, now: Millis) =>
+    store.guesses.count([pair, account, known], (tries) => {
+      const [ofPair, ofAccount, ofKnown] = [read(tries, pair, now), read(tries, account, now), read(tries, known, now)]
+      const wait = waitOfPair(ofPair, now)
+      if (wait > 0) return { next: [ofPair], result: { wait, delay: 0, locked: false } }
+
+      const isKnown = ofKnown.count > 0 && ofKnown.count <= KNOWN.limit
       const slow = !isKnown && ofAccount.count >= ACCOUNT.free && now - ofAccount.lastAt < ACCOUNT.slowFor
       const next = [
         { key: pair, count: ofPair.count + 1, lastAt: now, expiresAt: now + PAIR.memory },
-        {
-          key: network,
-          count: ofNetwork.count + 1,
-          lastAt: now,
-          expiresAt: ofNetwork.count === 0 ? now + NETWORK.memory : ofNetwork.expiresAt
-        },
-        { key: account, count: ofAccount.count + 1, lastAt: now, expiresAt: now + ACCOUNT.memory }
+        { key: account, count: ofAccount.count + 1, lastAt: now, expiresAt: now + ACCOUNT.memory },
+        ...(ofKnown.count > 0 ? [{ ...ofKnown, count: ofKnown.count + 1 }] : [])
       ]
       const delay = slow ? growing(ACCOUNT.firstDelay, ACCOUNT.longestDelay, ofAccount.count - ACCOUNT.free) : 0
       return { next, result: { wait: 0, delay, locked: !isKnown && ofAccount.count >= ACCOUNT.limit } }
     })
 
-  /** Takes back what `begin` counted: one try, or after a right one every failure but those of the network. */
-  const settle = ({ pair, network, account, known }: Keys, right: boolean, now: Millis) =>
-    store.guesses.count([pair, network, account, known], (tries) => {
-      const less = (key: string, by: number): Tries => {
+  /** Takes back what `begin` counted: all that the account failed from here when it was right, one try when it was none. */
+  const settle = ({ pair, account, known }: Keys, how: 'right' | 'none', now: Millis) =>
+    store.guesses.count([pair, account, known], (tries) => {
+      const less = (key: string): Tries => {
         const found = read(tries, key, now)
-        return { ...found, count: Math.max(0, found.count - by) }
+        return { ...found, count: how === 'right' ? 0 : Math.max(0, found.count - 1) }
       }
-      const all = right ? Number.POSITIVE_INFINITY : 1
+      const ofKnown =
+        how === 'right' ? { key: known, count: 1, lastAt: now, expiresAt: now + KNOWN.memory } : less(known)
       // What was no try must not make the next one wait.
-      const next = [{ ...less(pair, all), lastAt: 0 }, less(account, all), less(network, 1)]
-      if (right) next.push({ key: known, count: 1, lastAt: now, expiresAt: now + KNOWN.memory })
-      return { next, result: undefined }
+      return { next: [{ ...less(pair), lastAt: 0 }, less(account), ofKnown], result: undefined }
+    })
+
+  const countNetwork = ({ network }: Keys, now: Millis) =>
+    store.guesses.count([network], (tries) => {
+      const { count, expiresAt } = read(tries, network, now)
+      const end = count === 0 ? now + NETWORK.memory : expiresAt
+      return { next: [{ key: network, count: count + 1, lastAt: now, expiresAt: end }], result: undefined }
     })
 
   return {
     /**
      * Makes one try to guess an account's secret, if it may be made now.
-     * @param account the canonical name, also of an account that does not exist
+     * @param account what names it for good: an id, or the canonical name where there is no such account
      * @param guess   gives null when the secret was wrong; what it throws was no try
      * @returns what `guess` gave; null also for an account that is locked, whatever the secret was
      * @throws DomainError throttled, with the seconds after which it may be tried again
@@ -145,16 +154,19 @@ export function createGuesses({ store, clock, throttle }: { store: Store; clock:
       if (!throttle) return guess()
       const keys = keysOf(account, address)
       return inTurn(keys.pair, async () => {
+        const refused = await refusal(keys, clock.now())
+        if (refused > 0) throw throttled(refused)
         const { wait, delay, locked } = await begin(keys, clock.now())
         if (wait > 0) throw throttled(wait)
         if (delay > 0) await clock.sleep(delay)
-        let right: boolean | null = null
+        let how: 'right' | 'wrong' | 'none' = 'none'
         try {
           const result = await guess()
-          right = result !== null && !locked
-          return right ? result : null
+          how = result === null || locked ? 'wrong' : 'right'
+          return how === 'right' ? result : null
         } finally {
-          if (right !== false) await settle(keys, right === true, clock.now())
+          if (how === 'wrong') await countNetwork(keys, clock.now())
+          else await settle(keys, how, clock.now())
           // If it fails, the next one does it.
           if (++settled % PRUNE_EVERY === 0) await store.guesses.prune(clock.now()).catch(() => {})
         }

@@ -17,7 +17,8 @@ const ROWS = [
   'qwertyuiopasdfghjklzxcvbnm',
   'qwertzuiopasdfghjklyxcvbnm',
   'azertyuiopqsdfghjklmwxcvbn',
-  '1qaz2wsx3edc4rfv5tgb6yhn7ujm'
+  '1qaz2wsx3edc4rfv5tgb6yhn7ujm',
+  '1q2w3e4r5t6y7u8i9o0p'
 ]
 
 /** So few characters, repeated, are too common whatever they are; and so few beside digits are no run. */
@@ -41,6 +42,33 @@ async function isCommon(text: string): Promise<boolean> {
   )
 }
 
+/** The common words that a run of letters and digits is made of, if it is one or two and at most four digits or a row of them. */
+async function commonWordsOf(run: string): Promise<string[] | null> {
+  const list = await (common ??= loadCommon())
+  const [, stem = '', digits = ''] = /^(.*?)(\d*)$/su.exec(run) ?? []
+  const few = digits.length <= FEW || (await isCommon(digits))
+  for (const word of few && stem !== '' ? [run, stem] : [run]) {
+    if (list.has(word)) return [word]
+    for (let end = 3; end <= word.length - 3; end++)
+      if (list.has(word.slice(0, end)) && list.has(word.slice(end))) return [word.slice(0, end), word.slice(end)]
+  }
+  return stem === '' && few ? [] : null
+}
+
+/** Whether it is one or two common words, however often, with whatever between them. */
+async function isCommonWords(text: string): Promise<boolean> {
+  const words = new Set<string>()
+  for (const run of text.split(/[^\p{L}\p{M}\p{N}]+/u).filter(Boolean)) {
+    const found = await commonWordsOf(run)
+    if (found === null) return false
+    for (const word of found) words.add(word)
+  }
+  return words.size === 1 || words.size === 2
+}
+
+/** How little is as good as nothing beside a name. */
+const REST = 4
+
 /** Whether hardly anything is left of the text without the names and their parts. */
 function isOwn(text: string, names: string[]): boolean {
   const known = names
@@ -49,7 +77,7 @@ function isOwn(text: string, names: string[]): boolean {
     .filter((name) => [...name].length >= 3)
     .sort((a, b) => b.length - a.length)
   const rest = known.reduce((left, name) => left.replaceAll(name, ' '), text)
-  return rest !== text && (rest.match(/[^\p{N}\p{P}\s$+<=>^`|~]/gu) ?? []).length <= 3
+  return rest !== text && [...rest.replace(/[\s!-/:-@[-`{-~]+/gu, '')].length <= REST
 }
 
 /**
@@ -72,8 +100,8 @@ export async function weakness(
   const lower = normal.toLowerCase()
   if (isOwn(lower, names)) return "The password is made of the user's own name"
   const words = lower.replace(/^\P{L}+|\P{L}+$/gu, '')
-  const decorated = words.length * 3 >= lower.length
-  if ((await isCommon(lower)) || (decorated && (await isCommon(words))))
-    return 'The password is among the most common ones'
+  const core = words.length * 3 >= lower.length * 2 ? words : lower
+  if (new Set(lower).size <= FEW || (await isCommon(lower)) || (await isCommon(core)) || (await isCommonWords(lower)))
+    return 'The password is too common'
   return null
 }

@@ -205,6 +205,8 @@ export interface Store {
     delete(name: string): Promise<boolean>
   }
   guesses: {
+    /** What is known of each key, without keeping anybody from it. */
+    read(keys: string[]): Promise<Map<string, Tries>>
     /**
      * Counts: `decide` gets what is known of each key and says what is to be known instead (what it leaves out stays, a
      * count of 0 is forgotten). Nobody else counts on these keys meanwhile. `decide` must not wait for anything.

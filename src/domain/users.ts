@@ -7,7 +7,7 @@ import { normalPassword, weakness } from './passwords.ts'
 import type { Clock, Hasher, NewUser, Page, Store, UserFilter } from './ports.ts'
 import { parseUsername, usernameKey } from './usernames.ts'
 
-const EMAIL = /^[^\s@\p{Cc}]+@[^\s@\p{Cc}]+$/u
+const EMAIL = /^[^\s@\p{Cc}\p{Cf}]+@[^\s@\p{Cc}\p{Cf}]+$/u
 const LINE = /^[^\p{Cc}]{1,200}$/u
 
 /** What a user has beside password and roles. */
@@ -46,7 +46,7 @@ function checked({ username, email, fullName }: Partial<Profile>) {
     throw new DomainError('invalid', 'A full name has 1 to 200 characters, none of them a control character')
   return {
     ...(name === undefined ? {} : { username: name.username, usernameKey: name.key }),
-    ...(email === undefined ? {} : { email, emailKey: email?.normalize('NFC').toLowerCase() ?? null }),
+    ...(email === undefined ? {} : { email, emailKey: email?.normalize('NFKC').toLowerCase() ?? null }),
     ...(fullName === undefined ? {} : { fullName })
   }
 }
@@ -64,7 +64,8 @@ export function createUsers(deps: {
 
   /** A new password of this user as it is hashed. @throws DomainError invalid, with the reason */
   async function checkNew(password: string, { username, email, fullName }: Profile): Promise<string> {
-    const names = ['latchkey', username, email, fullName].flatMap((name) => name ?? [])
+    // Who gives the mail is no name of the user.
+    const names = ['latchkey', username, email?.split('@')[0], fullName].flatMap((name) => name ?? [])
     const reason = await weakness(password, { minLength: passwordMinLength, names })
     const normal = normalPassword(password)
     if (reason !== null || normal === null) throw new DomainError('invalid', reason ?? 'The password is not a text')
@@ -107,17 +108,15 @@ export function createUsers(deps: {
     async create(input: UserInput, actor: Actor): Promise<User> {
       const user = await prepare(input)
       await store.users.create(user, actor)
-      // Of guesses at the name before it was somebody's.
-      await guesses.forgive(user.usernameKey)
       return found(await store.users.get(user.id))
     },
 
     /** @throws DomainError not_found */
     get: async (id: string): Promise<User> => found(await store.users.get(id)),
 
-    /** By any spelling of the name. @throws DomainError not_found */
-    find: async (username: string): Promise<User> =>
-      found((await store.users.credentials(usernameKey(username)))?.user ?? null),
+    /** By any spelling of the name, or by the id. @throws DomainError not_found */
+    find: async (name: string): Promise<User> =>
+      found((await store.users.credentials(usernameKey(name)))?.user ?? (await store.users.get(name))),
 
     /**
      * One page in order of age.
@@ -144,7 +143,7 @@ export function createUsers(deps: {
         ...(roles === undefined ? {} : { roles: unique(roles) })
       }
       const user = found(await store.users.change(id, changes, actor, clock.now()))
-      if (disabled === false) await guesses.forgive(usernameKey(user.username))
+      if (disabled === false) await guesses.forgive(id)
       return user
     },
 
@@ -164,13 +163,14 @@ export function createUsers(deps: {
       address: string | null
     ): Promise<void> {
       const user = found(await store.users.get(id))
-      const key = usernameKey(user.username)
       const wrong = () => new DomainError('invalid', 'The current password is wrong')
       const normal = await checkNew(next, user)
       const old = normalPassword(current)
       if (old === null) throw wrong()
-      const verified = await guesses.attempt(key, address, async () => verify(await store.users.credentials(key), old))
-      if (verified === null || verified.user.id !== id) throw wrong()
+      const credentials = await store.users.credentials(usernameKey(user.username))
+      if (credentials?.user.id !== id) throw wrong()
+      const verified = await guesses.attempt(id, address, () => verify(credentials, old))
+      if (verified === null) throw wrong()
       const hash = await hasher.hash(normal)
       if (!(await store.users.setPassword(id, { hash, from: verified.authVersion, keep: sid }, clock.now())))
         throw wrong()
@@ -181,7 +181,7 @@ export function createUsers(deps: {
       const user = found(await store.users.get(id))
       const hash = await hashNew(password, user)
       if (!(await store.users.setPassword(id, { hash, from: null, keep: null }, clock.now()))) found(null)
-      await guesses.forgive(usernameKey(user.username))
+      await guesses.forgive(id)
     },
 
     /**
@@ -193,9 +193,8 @@ export function createUsers(deps: {
       const normal = normalPassword(password)
       if (normal === null) throw new OAuthError('invalid_request', 'A password has at most 1024 bytes')
       const key = usernameKey(username)
-      const credentials = await guesses.attempt(key, address, async () =>
-        verify(await store.users.credentials(key), normal)
-      )
+      const found = await store.users.credentials(key)
+      const credentials = await guesses.attempt(found?.user.id ?? key, address, () => verify(found, normal))
       if (credentials !== null && hasher.outdated(credentials.passwordHash)) {
         try {
           await store.users.replaceHash(credentials.user.id, credentials.passwordHash, await hasher.hash(normal))

@@ -92,7 +92,7 @@ export function openStore(url: string): Store {
     migrate,
     ...bootstrap(db),
     users: users(db),
-    roles: roles(db),
+    roles: roles(db, sqlite === null),
     guesses: guesses(db, sqlite === null),
     clients: clients(db),
     scopes: scopes(db),

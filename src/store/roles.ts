@@ -26,7 +26,8 @@ export async function insertRole(trx: Kysely<Tables>, { name, description, scope
   await setScopes(trx, name, scopes)
 }
 
-export function roles(db: Kysely<Tables>): Store['roles'] {
+/** @param locksRows whether a statement must say that it locks the rows it rests on */
+export function roles(db: Kysely<Tables>, locksRows: boolean): Store['roles'] {
   const select = (trx: Kysely<Tables>) =>
     trx
       .selectFrom('roles')
@@ -75,6 +76,8 @@ export function roles(db: Kysely<Tables>): Store['roles'] {
 
     delete: (name) =>
       db.transaction().execute(async (trx) => {
+        // Whoever is being given the role just now is waited for.
+        if (locksRows) await trx.selectFrom('roles').select('name').where('name', '=', name).forUpdate().execute()
         await trx.deleteFrom('user_roles').where('role', '=', name).execute()
         const { numDeletedRows } = await trx.deleteFrom('roles').where('name', '=', name).executeTakeFirstOrThrow()
         return numDeletedRows === 1n

@@ -1,15 +1,15 @@
 import { existsSync } from 'node:fs'
 import { PassThrough } from 'node:stream'
 import t, { type Test } from 'tap'
-import { build, createDatabase, environment, onEachDatabase, PASSWORD } from '../helper.ts'
+import { build, createDatabase, type Database, environment, onEachDatabase, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
 import { command, keyboard } from './command.ts'
 
 const OTHER = 'another horse battery staple'
 
 /** A database with admin and alice, and commands on it. */
-async function terminal(t: Test) {
-  const env = environment(await createDatabase(t, 'sqlite', 'ready'))
+async function terminal(t: Test, database: Database = 'sqlite') {
+  const env = environment(await createDatabase(t, database, 'ready'))
   const user = (args: string[], stdin?: Parameters<typeof command>[2]) => command(env, ['user', ...args], stdin)
   return { env, user }
 }
@@ -117,7 +117,7 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
   const before = await user(['list', '--json'])
   for (const [args, password, line] of [
     [['add', 'bob'], 'short', 'A password has at least 15 characters'],
-    [['add', 'bob'], 'passwordpassword', 'The password is among the most common ones'],
+    [['add', 'bob'], 'passwordpassword', 'The password is too common'],
     [['add', 'bob'], 'x'.repeat(100_000), 'A password has at most 1024 bytes'],
     [['add', 'Alice'], PASSWORD, 'The username is taken'],
     [['add', 'bob', '--role', 'nothing'], PASSWORD, 'There is no role "nothing"'],
@@ -238,3 +238,18 @@ t.test('wrong settings and a database out of reach are one line', async (t) => {
     refused('The database is not available (connect ECONNREFUSED 127.0.0.1:1)\n')
   )
 })
+
+onEachDatabase(
+  t,
+  'a user is renamed, also one whose name of old is none any more and who is found by the id',
+  async (t, database) => {
+    const { env, user } = await terminal(t, database)
+    await sql({ env }, "update users set username = 'my alice', username_key = 'my alice' where username = 'alice'")
+    t.equal((await user(['show', 'my alice'])).stderr, 'There is no such user\n')
+    const { id } = JSON.parse((await user(['list', '--search', 'my', '--json'])).stdout)[0]
+    t.equal((await user(['rename', id, 'Alice'])).stdout, `user Alice is the new name of ${id}\n`)
+    t.equal((await user(['rename', 'ALICE', 'alicia'])).stdout, 'user alicia is the new name of ALICE\n')
+    t.strictSame(await user(['rename', 'alicia', 'admin']), { code: 1, stdout: '', stderr: 'The username is taken\n' })
+    t.equal(JSON.parse((await user(['show', 'alicia', '--json'])).stdout).id, id)
+  }
+)

@@ -9,7 +9,7 @@ const seed = Number(process.env.LATCHKEY_SEED ?? 1_024_015)
 t.comment(`seed ${seed}, ${ROUNDS} rounds: repeat it with LATCHKEY_SEED=${seed} LATCHKEY_ROUNDS=${ROUNDS}`)
 
 const ABOUT = { minLength: 15, names: ['alice', 'Alice.Liddell@example.com', 'Alice Pleasance Liddell', 'latchkey'] }
-const COMMON = 'The password is among the most common ones'
+const COMMON = 'The password is too common'
 const OWN = "The password is made of the user's own name"
 const LONG = 'A password has at most 1024 bytes'
 const BROKEN = 'A password holds only whole characters and no NUL'
@@ -65,8 +65,19 @@ const table: [password: string, answer: string | null][] = [
   ['abcdefghijklmnq', null],
   // The user's own name.
   ['alice alice alice', OWN],
-  ['ALICE-1865-07-04-', OWN],
-  ['xyz alice 1865 !', OWN],
+  ['ALICE-1865-07-04-', COMMON],
+  ['xyz alice 1865 !', null],
+  ['password password', COMMON],
+  ['Passw0rd-Passw0rd', COMMON],
+  ['letmein letmein letmein', COMMON],
+  ['adminpassword123', COMMON],
+  ['passwordqwerty123', COMMON],
+  ['aaaaaaaaaaaaaab', COMMON],
+  ['1q2w3e4r5t6y7u8i9o0p', COMMON],
+  ['trustno1trustno1!', COMMON],
+  ['73920-48811-dragonfly', null],
+  ['8472918422101937 alice', null],
+  ['dragon monkey sunshine', null],
   ['alice 1865 wxyz', null],
   ['Alice.Liddell@example.com', OWN],
   ['liddell, pleasance', OWN],
@@ -130,9 +141,9 @@ t.test('names count from three characters on, the longest first', async (t) => {
     t.equal(await weakness('73951846207395184', { minLength: 15, names }), null)
     t.equal(await weakness('ab 7 k 39 51 846-20', { minLength: 15, names }), null)
   }
-  t.equal(await weakness('li-7395184620-wei', { minLength: 15, names: ['wei.li'] }), OWN)
+  t.equal(await weakness('wei.li7395wei.li', { minLength: 15, names: ['wei.li'] }), OWN)
   t.equal(await weakness('bertolt-bertolt-bertolt', { minLength: 15, names: ['bert', 'Bertolt'] }), OWN)
-  t.equal(await weakness('ab.7 7395184620', { minLength: 15, names: ['ab.7'] }), OWN)
+  t.equal(await weakness('ab.7ab.7ab.7x39ab.7', { minLength: 15, names: ['ab.7'] }), OWN)
 })
 
 t.test('every sentence is plain ASCII', async (t) => {

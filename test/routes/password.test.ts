@@ -240,9 +240,9 @@ t.test('PW4 a password of up to 1024 bytes counts in full, a longer one is refus
 })
 
 t.test('PW4 the bytes of a password are counted in the form that is hashed', async (t) => {
-  const password = `${'é'.repeat(511)}xy`.normalize('NFC')
+  const password = `${'é'.repeat(510)}wxyz`.normalize('NFC')
   await createUser('accents', password)
-  t.equal(Buffer.byteLength(password.normalize('NFD')), 1535)
+  t.equal(Buffer.byteLength(password.normalize('NFD')), 1534)
   t.equal((await login(app, 'accents', password.normalize('NFD'))).statusCode, 200)
 })
 
