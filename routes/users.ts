@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { type Static, Type } from '@sinclair/typebox'
+import { Type } from '@sinclair/typebox'
 import {
   IdParams,
   json,
@@ -16,20 +16,10 @@ import {
 
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   const { auth, requireUser, requireScope, requireRole } = fastify
+  const { view } = auth.users
   for (const schema of [UserView, UserPage, UserChanges, UserEdit, UserCreation, PasswordChange])
     fastify.addSchema(schema)
 
-  type User = Awaited<ReturnType<typeof auth.users.get>>
-  const view = (user: User): Static<typeof UserView> => ({
-    id: user.id,
-    username: user.username,
-    email: user.email,
-    full_name: user.fullName,
-    disabled: user.disabledAt !== null,
-    roles: user.roles,
-    created_at: new Date(user.createdAt).toISOString(),
-    updated_at: new Date(user.updatedAt).toISOString()
-  })
   const named = <T extends { full_name?: string | null }>({ full_name: fullName, ...rest }: T) => ({
     ...rest,
     ...(fullName === undefined ? {} : { fullName })

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
 import type { User } from '../domain/model.ts'
+import { view } from '../domain/users.ts'
 import {
   confirm,
   everyPage,
@@ -11,18 +12,6 @@ import {
   table,
   withAuth
 } from './terminal.ts'
-
-/** A user as the API shows one. */
-const view = (user: User) => ({
-  id: user.id,
-  username: user.username,
-  email: user.email,
-  full_name: user.fullName,
-  disabled: user.disabledAt !== null,
-  roles: user.roles,
-  created_at: new Date(user.createdAt).toISOString(),
-  updated_at: new Date(user.updatedAt).toISOString()
-})
 
 const HEAD = ['USERNAME', 'EMAIL', 'FULL NAME', 'ROLES', 'STATE']
 const row = ({ username, email, fullName, roles, disabledAt }: User) => [

@@ -30,6 +30,18 @@ const found = (user: User | null): User => {
   return user
 }
 
+/** A user in the names of the wire, for the API and the terminal. */
+export const view = (user: User) => ({
+  id: user.id,
+  username: user.username,
+  email: user.email,
+  full_name: user.fullName,
+  disabled: user.disabledAt !== null,
+  roles: user.roles,
+  created_at: new Date(user.createdAt).toISOString(),
+  updated_at: new Date(user.updatedAt).toISOString()
+})
+
 const unique = (names: string[]): string[] => [...new Set(names)]
 
 /** What is given of a profile as it is stored. @throws DomainError invalid */
@@ -100,6 +112,7 @@ export function createUsers(deps: {
   return {
     passwordMinLength,
     prepare,
+    view,
 
     /**
      * @throws DomainError conflict when the username or the e-mail is taken, invalid when something is not allowed,
