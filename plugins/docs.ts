@@ -72,13 +72,6 @@ export default fp<DocsOptions>(
     if (!pages) return
     await fastify.register(async (scope: FastifyInstance) => {
       scope.decorate('guardOfScope', scope.publicAccess)
-      scope.addHook('onSend', async (_request, reply) => {
-        reply.headers({
-          'x-content-type-options': 'nosniff',
-          'referrer-policy': 'no-referrer',
-          'x-frame-options': 'DENY'
-        })
-      })
       await scope.register(fastifySwaggerUi, {
         routePrefix: '/docs',
         indexPrefix: path,

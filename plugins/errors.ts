@@ -166,6 +166,8 @@ function answer(reply: FastifyReply, failure: Failure, shape: 'oauth' | undefine
 /** For what Fastify refuses before a route is known. Its messages repeat the URL, so only the code is logged. */
 export function frameworkErrors(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   request.log.info({ code: error.code }, 'refused before routing')
+  // No hook runs for these.
+  reply.headers({ 'x-content-type-options': 'nosniff', 'content-security-policy': "default-src 'none'" })
   answer(reply, failureOf(error), undefined)
 }
 

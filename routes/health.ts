@@ -27,10 +27,12 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     '/health/ready',
     {
       preHandler: fastify.publicAccess,
+      config: { readiness: true },
       schema: {
         operationId: 'getReady',
         summary: 'Whether it can serve: database and keys',
-        description: 'Anyone may call it. 503 when the database cannot be reached or no key signs.',
+        description:
+          'Anyone may call it. 503 when the database cannot be reached, no key signs, or the service is stopping.',
         tags: ['health'],
         response
       }

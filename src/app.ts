@@ -5,10 +5,12 @@ import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import auth from '../plugins/auth.ts'
 import cors from '../plugins/cors.ts'
 import docs from '../plugins/docs.ts'
+import drain from '../plugins/drain.ts'
 import errors, { clientErrorHandler, frameworkErrors } from '../plugins/errors.ts'
 import formbody from '../plugins/formbody.ts'
 import guard from '../plugins/guard.ts'
 import hashing from '../plugins/hashing.ts'
+import helmet from '../plugins/helmet.ts'
 import input from '../plugins/input.ts'
 import jwt from '../plugins/jwt.ts'
 import store from '../plugins/store.ts'
@@ -33,6 +35,13 @@ const systemClock: Clock = { now: Date.now, sleep: (span) => sleep(span) }
 
 /** What is logged of a request: its query may hold what nobody should read. */
 const withoutQuery = ({ id, method, url }: FastifyRequest) => ({ id, method, path: url.split('?', 1)[0] })
+
+/** For clients that are slow or want too much: milliseconds until a request must have arrived, and requests of one connection. */
+const LIMITS = {
+  requestTimeout: 8000,
+  maxRequestsPerSocket: 1000,
+  http: { headersTimeout: 8000, connectionsCheckingInterval: 1000, maxHeaderSize: 16_384 }
+}
 
 /** How long others may keep the JWKS; a key is published at least that long before it signs. */
 const JWKS_MAX_AGE = 300
@@ -65,6 +74,7 @@ export async function buildApp(
   const app = fastify({
     logger: logger !== false && { level: config.logLevel, serializers: { req: withoutQuery }, ...logger },
     bodyLimit: 16_384,
+    ...LIMITS,
     routerOptions: { ignoreTrailingSlash: true },
     trustProxy: config.trustedProxies.length > 0 ? config.trustedProxies : false,
     return503OnClosing: false,
@@ -90,6 +100,8 @@ export async function buildApp(
   await app.register(guard)
   await app.register(input)
   await app.register(cors, { origins: config.corsOrigins })
+  await app.register(helmet, { issuer })
+  await app.register(drain)
   await app.register(errors)
   await app.register(docs, { version, path: new URL(issuer).pathname.replace(/\/$/, ''), pages })
 

@@ -5,6 +5,10 @@ import { bootstrap } from './bootstrap.ts'
 import { type Config, loadConfig } from './config.ts'
 import { SetupError } from './domain/errors.ts'
 import { adminPasswordFile, findAdminPassword, removeAdminPassword } from './files.ts'
+import { openLog } from './log.ts'
+
+/** After that long the process ends, whatever is still under way. */
+const STOP_MS = 9000
 
 const cannotListen = (cause: Error) => {
   throw new SetupError(`${cause.message} (LATCHKEY_HOST, LATCHKEY_PORT)`, { cause })
@@ -53,15 +57,16 @@ function greeting(config: Config, password: string | null, hasAdmin: boolean, to
 /** Starts the service: the first start where it is due, then listening. SIGTERM and SIGINT finish what is under way. */
 export async function serve(env: Record<string, string | undefined>): Promise<void> {
   const config = await resolvePort(env)
-  const app = await buildApp(config)
+  const app = await buildApp(config, { logger: { stream: openLog() } })
   try {
     if (config.databaseUrl.startsWith('sqlite:'))
       await bootstrap(app, config, { mayBeginAnew: config.sealingKey === undefined })
     await app.auth.assertReady()
     const { admin: hasAdmin } = await app.store.bootstrapped()
     await app.listen({ host: config.host, port: config.port }).catch(cannotListen)
-    closeWithGrace({ logger: app.log }, async ({ err }) => {
+    closeWithGrace({ logger: app.log, delay: STOP_MS }, async ({ err }) => {
       if (err) app.log.error({ err }, 'stopping')
+      else await app.drain()
       await app.close()
     })
 

@@ -1,0 +1,32 @@
+import { fstatSync, writeSync } from 'node:fs'
+import { Socket } from 'node:net'
+
+/** What waits for a reader who is slow; beyond it lines are dropped. */
+const KEPT_BYTES = 1_048_576
+
+/**
+ * Standard output as the service's log. Whatever becomes of it (a full disk, a reader who is gone or reads no more), writing
+ * a line neither throws nor waits: the line is lost and the service goes on. Once it takes lines again, it gets them.
+ */
+export function openLog(fd = 1): { write(line: string): void } {
+  const status = fstatSync(fd)
+  if (status.isFIFO() || status.isSocket()) {
+    // A write to a pipe that is full would stop the event loop; a socket of Node.js waits beside it.
+    const stream = new Socket({ fd, readable: false, writable: true }).unref()
+    stream.on('error', () => {})
+    return {
+      write(line) {
+        if (!stream.destroyed && stream.writableLength < KEPT_BYTES) stream.write(line)
+      }
+    }
+  }
+  return {
+    write(line) {
+      try {
+        writeSync(fd, line)
+      } catch {
+        // The disk is full.
+      }
+    }
+  }
+}
