@@ -1,0 +1,56 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { createDatabase, environment, PASSWORD } from '../helper.ts'
+import { freePort, login, me, serve } from './process.ts'
+
+const ROUNDS = Math.max(1, Math.round(Number(process.env.LATCHKEY_ROUNDS ?? 10) / 5))
+
+t.test('F1 F3 kill -9 while users are added and people log in loses nothing that was acknowledged', async (t) => {
+  const port = String(await freePort())
+  const env = { ...environment(await createDatabase(t, 'sqlite', 'ready')), LATCHKEY_PORT: port }
+  const users: string[] = []
+  const tokens: string[] = []
+  const lost: string[] = []
+  let slowest = 0
+
+  for (let round = 0; round < ROUNDS; round++) {
+    const started = performance.now()
+    const server = await serve(t, env)
+    const ready = performance.now() - started
+    slowest = Math.max(slowest, ready)
+
+    for (const token of tokens.splice(0))
+      if ((await me(server.origin, token)).status !== 200) lost.push(`a token of round ${round}`)
+    const admin = await login(server.origin, 'admin', PASSWORD, 'users:read users:write')
+    const headers = { authorization: `Bearer ${admin}`, 'content-type': 'application/json' }
+    for (const username of users.splice(0)) {
+      const response = await fetch(`${server.origin}/users?search=${username}`, { headers })
+      const found = (await response.json()) as { items?: object[] }
+      if (found.items?.length !== 1) lost.push(username)
+      await login(server.origin, username, PASSWORD).catch(() => lost.push(`the password of ${username}`))
+    }
+
+    let working = true
+    const until = async (work: (index: number) => Promise<void>) => {
+      for (let index = 0; working; index++) await work(index).catch(() => {})
+    }
+    const add = async (index: number, worker: number) => {
+      const username = `user-${round}-${worker}-${index}-`
+      const body = JSON.stringify({ username, password: PASSWORD })
+      const { status } = await fetch(`${server.origin}/users`, { method: 'POST', headers, body })
+      if (status === 201) users.push(username)
+    }
+    const all = Promise.all([
+      until((index) => add(index, 1)),
+      until((index) => add(index, 2)),
+      until(async () => void tokens.push(await login(server.origin, 'alice', PASSWORD)))
+    ])
+    await sleep(50 + Math.random() * 400)
+    server.process.kill('SIGKILL')
+    await server.exited
+    working = false
+    await all
+  }
+  t.strictSame(lost, [], `${ROUNDS} rounds, the slowest start took ${Math.round(slowest)} ms`)
+  t.ok(users.length + tokens.length > 0, 'something was acknowledged in the last round')
+})
