@@ -45,12 +45,12 @@ t.test('F1 F3 kill -9 while users are added and people log in loses nothing that
       until((index) => add(index, 2)),
       until(async () => void tokens.push(await login(server.origin, 'alice', PASSWORD)))
     ])
-    await sleep(50 + Math.random() * 400)
+    while (users.length + tokens.length === 0) await sleep(5)
+    await sleep(Math.random() * 400)
     server.process.kill('SIGKILL')
     await server.exited
     working = false
     await all
   }
   t.strictSame(lost, [], `${ROUNDS} rounds, the slowest start took ${Math.round(slowest)} ms`)
-  t.ok(users.length + tokens.length > 0, 'something was acknowledged in the last round')
 })
