@@ -1,7 +1,9 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign as signBytes } from 'node:crypto'
+import type { InjectOptions } from 'fastify'
 import type { Test } from 'tap'
 import { createSealer } from '../src/domain/sealing.ts'
-import type { TestApp } from './helper.ts'
+import { documented } from './documented.ts'
+import { NOBODY, type TestApp } from './helper.ts'
 
 type Members = Record<string, unknown>
 /** A segment's content: an object is written as JSON, a text or bytes are taken as they are. */
@@ -57,8 +59,19 @@ export async function createForge({ app, env }: TestApp, good: string): Promise<
   }
 }
 
-/** Paths that an administrator's token opens: one's own user, and all of them. */
-export const GUARDED = ['/users/me', '/users'] as const
+/** Paths that a good token of an administrator with the scopes `profile users:read` may read. */
+export const READABLE = ['/users/me', '/users'] as const
+
+/** Every operation that asks for a token, with a place that is there for whoever may see it. */
+export const guarded = (): { method: 'GET'; url: string }[] =>
+  Object.entries(documented().document.paths).flatMap(([path, operations]) =>
+    Object.entries(operations)
+      .filter(([, { security }]) => security?.length)
+      .map(([method]) => ({
+        method: method.toUpperCase() as 'GET',
+        url: path.replace('{id}', NOBODY).replace('{name}', 'user')
+      }))
+  )
 
 /** One answer, with everything in it that a caller can rely on. */
 export interface Answer {
@@ -105,14 +118,26 @@ export const answer = (response: Awaited<ReturnType<TestApp['inject']>>): Answer
   body: response.body === '' ? '' : JSON.parse(response.body)
 })
 
-/** Each of the paths answers so to a token. */
-export async function answers(t: Test, { get }: TestApp, token: string, expected: Answer): Promise<void> {
-  for (const path of GUARDED) t.strictSame(answer(await get(path, token)), expected, path)
+/** Every guarded operation answers so to a request. @param query begins with a question mark */
+export async function everywhere(
+  t: Test,
+  { inject }: TestApp,
+  { query = '', ...request }: { headers?: Record<string, string | string[]>; query?: string; payload?: string },
+  expected: Answer
+): Promise<void> {
+  const given: Record<string, Answer> = {}
+  for (const { method, url } of guarded())
+    given[`${method} ${url}`] = answer(await inject({ method, url: url + query, ...request } as InjectOptions))
+  t.strictSame(given, Object.fromEntries(Object.keys(given).map((operation) => [operation, expected])))
 }
 
-/** The token is good at each of the paths. */
+/** Every guarded operation answers so to a token. */
+export const answers = (t: Test, world: TestApp, token: string, expected: Answer): Promise<void> =>
+  everywhere(t, world, { headers: { authorization: `Bearer ${token}` } }, expected)
+
+/** The token is good where it can be read. */
 export async function accepted(t: Test, { get }: TestApp, token: string): Promise<void> {
-  for (const path of GUARDED) t.equal((await get(path, token)).statusCode, 200, path)
+  for (const path of READABLE) t.equal((await get(path, token)).statusCode, 200, path)
 }
 
 /** The process serves on. */

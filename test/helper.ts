@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto'
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { createPrivateKey, randomBytes } from 'node:crypto'
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
@@ -9,12 +9,16 @@ import { buildApp, type Overrides } from '../src/app.ts'
 import { bootstrap } from '../src/bootstrap.ts'
 import { loadConfig } from '../src/config.ts'
 import type { Clock } from '../src/domain/ports.ts'
+import { createSealer } from '../src/domain/sealing.ts'
+import { assertDocumented, DOCUMENT } from './documented.ts'
+import { plant, plantForAll, search } from './secrets.ts'
 
 export const databases = ['sqlite', 'postgres'] as const
 export type Database = (typeof databases)[number]
 
 export const PASSWORD = 'correct horse battery staple'
 export const ISSUER = 'http://localhost:3000'
+const SEALING_KEY = Buffer.from('the tests seal with these bytes.')
 /** Of no user. */
 export const NOBODY = '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10'
 const ALICE = { username: 'alice', password: PASSWORD, roles: ['user'] }
@@ -43,10 +47,26 @@ function given(name: 'TEST_POSTGRES' | 'TEST_READY'): string {
 }
 
 async function admin(sql: string): Promise<void> {
-  const client = new pg.Client({ connectionString: `${given('TEST_POSTGRES')}/postgres` })
+  await query(`${given('TEST_POSTGRES')}/postgres`, sql)
+}
+
+async function query(connectionString: string, sql: string): Promise<Record<string, string>[]> {
+  const client = new pg.Client({ connectionString })
   await client.connect()
-  await client.query(sql)
+  const { rows } = await client.query(sql)
   await client.end()
+  return rows
+}
+
+/** Everything in a database, as text. */
+async function dump(url: string): Promise<string> {
+  if (url.startsWith('sqlite:')) {
+    const files = ['', '-wal'].map((suffix) => url.slice('sqlite:'.length) + suffix).filter((file) => existsSync(file))
+    return files.map((file) => readFileSync(file, 'latin1')).join('')
+  }
+  const tables = await query(url, `select quote_ident(tablename) as name from pg_tables where schemaname = 'public'`)
+  const rows = await Promise.all(tables.map(({ name }) => query(url, `select x::text as row from ${name} x`)))
+  return rows.flatMap((each) => each.map(({ row }) => row)).join('\n')
 }
 
 /** A new database that is gone with the test: empty, or a copy of what `makeReady` made. */
@@ -60,12 +80,16 @@ export async function createDatabase(
   if (database === 'sqlite') {
     const file = join(dataDir, 'latchkey.db')
     if (from === 'ready') copyFileSync(join(given('TEST_READY'), 'latchkey.db'), file)
-    return { url: `sqlite:${file}`, dataDir }
+    const url = `sqlite:${file}`
+    t.teardown(async () => search('databases', t.name, await dump(url)))
+    return { url, dataDir }
   }
   const name = `test_${randomBytes(8).toString('hex')}`
   await admin(`create database ${name} ${from === 'ready' ? 'template ready' : ''}`)
   t.teardown(() => admin(`drop database ${name} with (force)`))
-  return { url: `${given('TEST_POSTGRES')}/${name}`, dataDir }
+  const url = `${given('TEST_POSTGRES')}/${name}`
+  t.teardown(async () => search('databases', t.name, await dump(url)))
+  return { url, dataDir }
 }
 
 /** Makes the databases that most tests begin with, once: set up, with the users `admin` and `alice` (role `user`). */
@@ -77,8 +101,15 @@ export async function makeReady(): Promise<void> {
     const app = await buildApp(config, { clock: new TestClock(), logger: false })
     await bootstrap(app, config, { mayBeginAnew: true })
     await app.auth.users.create(ALICE, null)
+    writeFileSync(join(dataDir, DOCUMENT), JSON.stringify(app.swagger()))
+    const sealer = createSealer(() => SEALING_KEY)
+    for (const { kid, sealedPrivateKey } of await app.store.keys.list()) {
+      const pem = sealer.open(sealedPrivateKey, `signing_keys/${kid}/private_key`)
+      plantForAll([...pem.split('\n').slice(1, -2), createPrivateKey(pem).export({ format: 'jwk' }).d as string])
+    }
     await app.close()
   }
+  plantForAll([PASSWORD, SEALING_KEY.toString('base64'), new URL(given('TEST_POSTGRES')).href.split('@')[0] as string])
 }
 
 /** Variables for a server on that database, with the cheapest hashes that are allowed. */
@@ -86,7 +117,7 @@ export function environment({ url, dataDir }: { url: string; dataDir: string }):
   return {
     LATCHKEY_DATABASE_URL: url,
     LATCHKEY_DATA_DIR: dataDir,
-    LATCHKEY_SEALING_KEY: Buffer.alloc(32, 7).toString('base64'),
+    LATCHKEY_SEALING_KEY: SEALING_KEY.toString('base64'),
     LATCHKEY_ADMIN_PASSWORD: PASSWORD,
     LATCHKEY_THROTTLE: 'off',
     LATCHKEY_ARGON2_MEMORY: '7168',
@@ -115,6 +146,49 @@ export interface TestApp {
   createUser: (username: string, roles?: string[]) => Promise<string>
 }
 
+const LEVELS: Record<string, number> = { trace: 10, debug: 20, info: 30, warn: 40, error: 50 }
+
+/** The log of an app at its most talkative, searched for secrets; the lines that the test asked for go where it wants them. */
+function watchedLog(t: Test, wanted: Overrides['logger'] = { level: 'error', stream: process.stderr }) {
+  const { level = 'info', stream } = wanted || {}
+  const least = LEVELS[level] as number
+  return {
+    level: 'trace',
+    stream: {
+      write(line: string) {
+        search('log lines', t.name, line)
+        if (wanted !== false && JSON.parse(line).level >= least) stream?.write(line)
+      }
+    }
+  }
+}
+
+/** The fields of a request in which secrets are. */
+function secretsOf({ payload, headers }: InjectOptions): unknown[] {
+  const form = typeof payload === 'string' ? Object.fromEntries(new URLSearchParams(payload)) : payload
+  const { password, client_secret, current_password, new_password } = (form ?? {}) as Record<string, unknown>
+  return [password, client_secret, current_password, new_password, headers?.cookie]
+}
+
+/** Every answer is one that the document describes, and holds no secret but the token that was asked for. */
+function watchAnswers(t: Test, app: FastifyInstance, usual: boolean): void {
+  const inject = app.inject.bind(app) as (options: InjectOptions) => Promise<LightMyRequestResponse>
+  const watched = async (options: InjectOptions): Promise<LightMyRequestResponse> => {
+    plant(...secretsOf(options))
+    const response = await inject(options)
+    const { statusCode, headers, body } = response
+    const { method = 'GET', url = '/' } = options
+    let token = ''
+    if (statusCode === 200 && method === 'POST' && String(url).startsWith('/token'))
+      token = response.json().access_token
+    search('answers', `${t.name}: ${method} ${url}`, JSON.stringify(headers) + body.replace(token, ''))
+    plant(token.split('.')[2])
+    if (usual) assertDocumented(method, String(url), response)
+    return response
+  }
+  app.inject = watched as FastifyInstance['inject']
+}
+
 /** The real program on a database of its own, with the users `admin` and `alice` (role `user`), both with `PASSWORD`. */
 export async function build(
   t: Test,
@@ -129,7 +203,8 @@ export async function build(
   const env = { ...environment(at ?? (await createDatabase(t, database, usual ? 'ready' : 'empty'))), ...extra }
   const config = loadConfig(env)
   const clock = new TestClock()
-  const app = await buildApp(config, { clock, logger: { level: 'error', stream: process.stderr }, ...overrides })
+  const app = await buildApp(config, { clock, ...overrides, logger: watchedLog(t, overrides.logger) })
+  watchAnswers(t, app, Object.keys(extra).length === 0)
   t.teardown(() => app.close())
   const { seeded } = await bootstrap(app, config, { mayBeginAnew: true })
 

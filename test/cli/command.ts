@@ -1,5 +1,6 @@
 import { PassThrough, Readable } from 'node:stream'
 import { run } from '../../src/cli.ts'
+import { search } from '../secrets.ts'
 
 export interface Outcome {
   code: number
@@ -17,7 +18,9 @@ export async function command(
   const input = stdin instanceof Readable ? stdin : Readable.from([Buffer.from(stdin)])
   const code = await run(args, { stdin: input, stdout, stderr, env: () => env })
   const text = (stream: PassThrough) => String(stream.read() ?? '')
-  return { code, stdout: text(stdout), stderr: text(stderr) }
+  const outcome = { code, stdout: text(stdout), stderr: text(stderr) }
+  search('outputs', args.join(' '), outcome.stdout + outcome.stderr)
+  return outcome
 }
 
 /** The standard input of a terminal on which somebody types. */

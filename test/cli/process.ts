@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import type { Test } from 'tap'
 import { createDatabase } from '../helper.ts'
+import { plant, search } from '../secrets.ts'
 
 export interface Exit {
   code: number | null
@@ -33,8 +34,12 @@ export function launch(args: string[], env: Record<string, string>, input = '') 
   const output = { stdout: '', stderr: '' }
   child.stdout.on('data', (chunk) => (output.stdout += chunk))
   child.stderr.on('data', (chunk) => (output.stderr += chunk))
+  plant(env.LATCHKEY_SEALING_KEY, env.LATCHKEY_ADMIN_PASSWORD)
   const exited = new Promise<Exit>((resolve) =>
-    child.on('close', (code, signal) => resolve({ code, signal, ...output }))
+    child.on('close', (code, signal) => {
+      search('outputs', args.join(' '), output.stdout + output.stderr)
+      resolve({ code, signal, ...output })
+    })
   )
   return { child, output, exited }
 }

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { accepted, answer, answers, createForge, type Forge, forbidden, GUARDED, INVALID_TOKEN } from '../forge.ts'
+import { accepted, answer, answers, createForge, type Forge, forbidden, INVALID_TOKEN, READABLE } from '../forge.ts'
 import { build, type Database, onEachDatabase, type TestApp } from '../helper.ts'
 import { sql } from '../sql.ts'
 
@@ -171,7 +171,7 @@ onEachDatabase(t, 'a token is worth what the state of this instant says', async 
   t.test('CA7 a client’s own token is of a client that exists, and never a user’s', async (t) => {
     const { token, claims } = await stranger()
     const own = { sid: undefined }
-    for (const path of GUARDED)
+    for (const path of READABLE)
       t.strictSame(answer(await get(path, token({}, { ...own, sub: 'docs' }))), forbidden(), path)
     const forgeries: Record<string, unknown>[] = [
       { ...own, sub: 'nobody', client_id: 'nobody' },
@@ -243,7 +243,7 @@ onEachDatabase(t, 'a token is worth what the state of this instant says', async 
       ['users:read  profile', null, null]
     ]
     for (const [scope, ...lacks] of reaches) {
-      for (const [index, path] of GUARDED.entries()) {
+      for (const [index, path] of READABLE.entries()) {
         const lack = lacks[index]
         const response = await get(path, token({}, { scope }))
         if (lack == null) t.equal(response.statusCode, 200, `${path} with "${scope}"`)

@@ -1,12 +1,12 @@
 import { deepStrictEqual, equal, ok } from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { alive, answer, createForge, GUARDED, INVALID_TOKEN } from '../forge.ts'
+import { alive, answer, createForge, guarded, INVALID_TOKEN } from '../forge.ts'
 import { build, onEachDatabase } from '../helper.ts'
 
-const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 300)
+const ROUNDS = 40 * Number(process.env.LATCHKEY_ROUNDS ?? 10)
 const seed = Number(process.env.LATCHKEY_SEED ?? Math.floor(Math.random() * 2 ** 31))
-t.comment(`seed ${seed}, ${ROUNDS} rounds: repeat it with LATCHKEY_SEED=${seed} LATCHKEY_ROUNDS=${ROUNDS}`)
+t.comment(`seed ${seed}, ${ROUNDS} rounds: repeat it with LATCHKEY_SEED=${seed} LATCHKEY_ROUNDS=${ROUNDS / 40}`)
 
 type Mutation = (token: string) => string
 
@@ -110,13 +110,13 @@ t.test('JW1 to JW12: no token that differs from a good one in anything is accept
   await fc.assert(
     fc.asyncProperty(
       fc.array(mutation, { minLength: 1, maxLength: 3 }),
-      fc.constantFrom(...GUARDED),
-      async (mutations, path) => {
+      fc.constantFrom(...guarded()),
+      async (mutations, operation) => {
         const token = mutations.reduce((text, mutate) => mutate(text), good)
         if (token !== good) mutated++
         fc.pre(!token.startsWith(' ')) // Spaces before the token are no part of it.
-        const response = await world.get(path, token)
-        if (token === good) equal(response.statusCode, 200)
+        const response = await world.inject({ ...operation, headers: { authorization: `Bearer ${token}` } })
+        if (token === good) ok(![401, 500].includes(response.statusCode))
         else deepStrictEqual(answer(response), INVALID_TOKEN, JSON.stringify(token))
       }
     ),

@@ -94,13 +94,14 @@ async function open(
   const { hasher } = app.app
   let verified = 0
   const { verify } = hasher
-  const plain = (hash: string | null) => (hash?.startsWith('plain ') ? hash.slice('plain '.length) : PASSWORD)
+  const quick = (password: string) => `quick ${[...password].reverse().join('')}`
   Object.assign(hasher, {
     verify: async (hash: string | null, password: string) => {
       verified++
-      return hashes === 'real' ? verify(hash, password) : hash !== null && plain(hash) === password
+      if (hashes === 'real') return verify(hash, password)
+      return hash?.startsWith('quick ') ? hash === quick(password) : hash !== null && password === PASSWORD
     },
-    ...(hashes === 'real' ? {} : { hash: async (password: string) => `plain ${password}`, outdated: () => false })
+    ...(hashes === 'real' ? {} : { hash: async (password: string) => quick(password), outdated: () => false })
   })
   return { ...app, clock: rest.clock ?? app.clock, verified: () => verified }
 }

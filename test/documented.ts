@@ -1,0 +1,80 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import type { LightMyRequestResponse } from 'fastify'
+
+interface Media {
+  schema: { $ref?: string }
+  example?: unknown
+}
+export interface Operation {
+  operationId?: string
+  summary?: string
+  description?: string
+  security?: object[]
+  requestBody?: { content: Record<string, Media> }
+  responses: Record<string, { headers?: Record<string, object>; content?: Record<string, Media> }>
+}
+export interface Document {
+  paths: Record<string, Record<string, Operation>>
+  components: { schemas: Record<string, { examples?: unknown[] }> }
+}
+
+export const DOCUMENT = 'openapi.json'
+
+let loaded: ReturnType<typeof load> | undefined
+
+function load() {
+  const document = JSON.parse(readFileSync(join(process.env.TEST_READY as string, DOCUMENT), 'utf8')) as Document
+  const ajv = new Ajv2020({ strict: false, validateFormats: false })
+  ajv.addSchema(document, 'document')
+  const paths = Object.entries(document.paths).map(([path, operations]) => {
+    const pattern = path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')
+    return { pattern: new RegExp(`^${pattern}/?$`), exact: !path.includes('{'), operations }
+  })
+  const validators = new Map<object, ValidateFunction>()
+  const validator = (schema: { $ref?: string }): ValidateFunction => {
+    const { $ref: reference } = schema
+    const validate = validators.get(schema) ?? ajv.compile(reference ? { $ref: `document${reference}` } : schema)
+    validators.set(schema, validate)
+    return validate
+  }
+  return { document, validator, paths: paths.toSorted((a, b) => Number(b.exact) - Number(a.exact)) }
+}
+
+/** The document as it is with the usual settings, and a validator for each schema that stands in it. */
+export function documented(): ReturnType<typeof load> {
+  loaded ??= load()
+  return loaded
+}
+
+const path = (url: string): string => {
+  try {
+    return decodeURI(url.replace(/^https?:\/\/[^/]*/, '').split('?', 1)[0] as string)
+  } catch {
+    return url
+  }
+}
+
+/** @throws Error when the answer is none that openapi.yaml describes for its operation: status, type, headers and body. */
+export function assertDocumented(method: string, url: string, response: LightMyRequestResponse): void {
+  const { paths, validator } = documented()
+  const found = paths.find(({ pattern }) => pattern.test(path(url)))
+  const operation = found?.operations[method.toLowerCase()]
+  if (operation === undefined) return
+  const { statusCode, headers, body } = response
+  const name = `${method} ${url.slice(0, 100)}: ${statusCode}`
+  const described = operation.responses[statusCode]
+  if (described === undefined) throw new Error(`${name} is not in the document: ${body.slice(0, 200)}`)
+  for (const header of Object.keys(described.headers ?? {}))
+    if (headers[header.toLowerCase()] === undefined) throw new Error(`${name} lacks the header ${header}`)
+  const [type = ''] = String(headers['content-type'] ?? '').split(';')
+  if (described.content === undefined) {
+    if (body !== '') throw new Error(`${name} has a body`)
+    return
+  }
+  const media = described.content[type]
+  if (media === undefined) throw new Error(`${name} is of the type ${type}`)
+  const validate = validator(media.schema)
+  if (!validate(JSON.parse(body))) throw new Error(`${name}: ${JSON.stringify(validate.errors)}: ${body}`)
+}
