@@ -35,7 +35,8 @@ export default fp(
       await sleep(LAST_REQUESTS)
     })
     fastify.addHook('onRequest', async ({ routeOptions }) => {
-      if (draining && routeOptions.config.readiness) throw new DomainError('unavailable', 'The service is stopping')
+      if (draining && routeOptions.config.readiness)
+        throw new DomainError('unavailable', 'The service is stopping', { retryAfter: 10 })
     })
     fastify.addHook('onSend', async (_request, reply) => {
       if (closing) reply.header('connection', 'close')

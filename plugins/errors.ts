@@ -241,6 +241,10 @@ const EXAMPLES: Record<number, [code: string, detail: string]> = {
   503: ['temporarily_unavailable', 'The database is not available']
 }
 
+const CHALLENGE = { 'WWW-Authenticate': { type: 'string', description: 'What is asked for (RFC 9110 §11.6.1)' } }
+const RETRY = { 'Retry-After': { type: 'integer', description: 'Seconds' } }
+const HEADERS: Record<number, object> = { 401: CHALLENGE, 403: CHALLENGE, 429: RETRY, 503: RETRY }
+
 /** Response schemas for refusals. */
 function errorResponses(statuses: number[], shape: 'oauth' | undefined): Record<number, object> {
   const responses = statuses.map((status) => {
@@ -249,7 +253,8 @@ function errorResponses(statuses: number[], shape: 'oauth' | undefined): Record<
       shape === 'oauth'
         ? { 'application/json': { schema: { $ref: OAUTH_ERROR.$id }, example: { error, error_description: detail } } }
         : { 'application/problem+json': { schema: { $ref: PROBLEM.$id }, example: problem({ status, detail }) } }
-    return [status, { description: STATUS_CODES[status], content }]
+    const headers = HEADERS[status]
+    return [status, { description: STATUS_CODES[status], content, ...(headers === undefined ? {} : { headers }) }]
   })
   return Object.fromEntries(responses)
 }

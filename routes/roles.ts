@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import {
+  created,
   json,
   NameParams,
   PageQuery,
@@ -48,7 +49,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         tags: ['roles'],
         body: Type.Ref(RoleCreation),
         response: {
-          201: json('The new role', RoleView),
+          201: created('The new role', RoleView),
           409: problem(409, 'Conflict', 'A role of this name is there already')
         }
       }

@@ -223,8 +223,14 @@ export const pageOf = ({ limit = 50, cursor }: { limit?: number; cursor?: string
   limit
 })
 
-/** 200 or 201 with a body of that schema. */
+/** 200 with a body of that schema. */
 export const json = (description: string, schema: TSchema) => ({
   description,
   content: { 'application/json': { schema: Type.Ref(schema) } }
+})
+
+/** 201 with what was made. */
+export const created = (description: string, schema: TSchema) => ({
+  ...json(description, schema),
+  headers: { Location: { type: 'string', description: 'Where it is from now on' } }
 })

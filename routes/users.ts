@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import {
+  created,
   IdParams,
   json,
   PasswordChange,
@@ -117,7 +118,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         summary: 'Add a user',
         tags: ['users'],
         body: Type.Ref(UserCreation),
-        response: { 201: json('The new user', UserView), 409: taken }
+        response: { 201: created('The new user', UserView), 409: taken }
       }
     },
     async (request, reply) => {
