@@ -163,11 +163,17 @@ function answer(reply: FastifyReply, failure: Failure, shape: 'oauth' | undefine
   return reply.type('application/problem+json').send(problem(failure))
 }
 
+/** For answers that no hook sees. */
+const BARE = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'",
+  'x-content-type-options': 'nosniff'
+}
+
 /** For what Fastify refuses before a route is known. Its messages repeat the URL, so only the code is logged. */
 export function frameworkErrors(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   request.log.info({ code: error.code }, 'refused before routing')
-  // No hook runs for these.
-  reply.headers({ 'x-content-type-options': 'nosniff', 'content-security-policy': "default-src 'none'" })
+  reply.headers(BARE)
   answer(reply, failureOf(error), undefined)
 }
 
@@ -177,9 +183,14 @@ export function clientErrorHandler(this: FastifyInstance, error: Error & { code?
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   const status = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[error.code ?? ''] ?? 400
   const body = JSON.stringify(problem({ status, detail: FASTIFY_DETAIL[status] ?? '' }))
-  socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
-  )
+  const headers = {
+    ...BARE,
+    'content-type': 'application/problem+json; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
+    connection: 'close'
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
 }
 
 /** Gives every refusal its answer, and every route the documents of the refusals that it can give. */

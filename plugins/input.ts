@@ -12,6 +12,9 @@ declare module 'fastify' {
 
 const malformed = () => new DomainError('invalid', 'The request is malformed')
 
+/** How many requests of one connection are under way at most, for clients that do not wait for their answers. */
+const PIPELINED = 100
+
 /** Whether every text in it, names of members too, is Unicode without NUL, so that every database can keep it. */
 function isStorable(input: unknown): boolean {
   const open = [input]
@@ -53,6 +56,28 @@ export default fp(
         return isFormEncoded(path) ? decodeURIComponent(path) : path
       }
     })
+    // Node.js would answer 417 without a word; RFC 9110 §10.1.1 allows to ignore what is not known.
+    fastify.server.on('checkExpectation', (request, response) => fastify.server.emit('request', request, response))
+    fastify.addHook('onRequest', async ({ raw: { rawHeaders, httpVersion } }, reply) => {
+      const hosts = rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === 'host').length
+      // RFC 9112 §3.2
+      if (hosts === 1 || (hosts === 0 && httpVersion === '1.0')) return
+      reply.header('connection', 'close')
+      throw malformed()
+    })
+
+    const underWay = new WeakMap<object, number>()
+    fastify.addHook('onRequest', async ({ raw: { socket } }, reply) => {
+      const requests = (underWay.get(socket) ?? 0) + 1
+      underWay.set(socket, requests)
+      if (requests <= PIPELINED) return
+      reply.header('connection', 'close')
+      throw new DomainError('invalid', `More than ${PIPELINED} requests at once on one connection`)
+    })
+    fastify.addHook('onResponse', async ({ raw: { socket } }) => {
+      underWay.set(socket, (underWay.get(socket) ?? 1) - 1)
+    })
+
     // After the guards, which run in onRequest: whoever may not call learns nothing about the rest of the request.
     fastify.addHook('preParsing', async ({ url, headers }) => {
       if (headers['content-encoding'] !== undefined) throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()

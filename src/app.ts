@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
@@ -34,13 +35,13 @@ export { version }
 const systemClock: Clock = { now: Date.now, sleep: (span) => sleep(span) }
 
 /** What is logged of a request: its query may hold what nobody should read. */
-const withoutQuery = ({ id, method, url }: FastifyRequest) => ({ id, method, path: url.split('?', 1)[0] })
+const withoutQuery = ({ method, url }: FastifyRequest) => ({ method, path: url.split('?', 1)[0] })
 
 /** For clients that are slow or want too much: milliseconds until a request must have arrived, and requests of one connection. */
 const LIMITS = {
   requestTimeout: 8000,
   maxRequestsPerSocket: 1000,
-  http: { headersTimeout: 8000, connectionsCheckingInterval: 1000, maxHeaderSize: 16_384 }
+  http: { headersTimeout: 8000, connectionsCheckingInterval: 1000, maxHeaderSize: 16_384, requireHostHeader: false }
 }
 
 /** How long others may keep the JWKS; a key is published at least that long before it signs. */
@@ -73,6 +74,7 @@ export async function buildApp(
   } = config
   const app = fastify({
     logger: logger !== false && { level: config.logLevel, serializers: { req: withoutQuery }, ...logger },
+    genReqId: () => randomUUID(),
     bodyLimit: 16_384,
     ...LIMITS,
     routerOptions: { ignoreTrailingSlash: true },

@@ -1,6 +1,11 @@
 import { fstatSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 
+/** What some terminals obey and JSON does not escape: DEL, the C1 controls, line ends of Unicode. */
+const CONTROLS = /[\u007f-\u009f\u2028\u2029]/g
+const escaped = (line: string) =>
+  line.replace(CONTROLS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+
 /** What waits for a reader who is slow; beyond it lines are dropped. */
 const KEPT_BYTES = 1_048_576
 
@@ -16,14 +21,14 @@ export function openLog(fd = 1): { write(line: string): void } {
     stream.on('error', () => {})
     return {
       write(line) {
-        if (!stream.destroyed && stream.writableLength < KEPT_BYTES) stream.write(line)
+        if (!stream.destroyed && stream.writableLength < KEPT_BYTES) stream.write(escaped(line))
       }
     }
   }
   return {
     write(line) {
       try {
-        writeSync(fd, line)
+        writeSync(fd, escaped(line))
       } catch {
         // The disk is full.
       }

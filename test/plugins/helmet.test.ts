@@ -28,11 +28,21 @@ t.test('BR2 every answer says that it is data: never a page, in no frame, of no 
   }
 })
 
-t.test('BR2 so does the answer to what is refused before it is routed', async (t) => {
-  const { inject } = await build(t)
-  const { statusCode, headers } = await inject({ method: 'GET', url: '/%zz' })
-  t.equal(statusCode, 400)
-  t.match(headers, { 'x-content-type-options': 'nosniff', 'content-security-policy': "default-src 'none'" })
+t.test('BR2 so does the answer to what is refused before it is routed, and by the HTTP parser', async (t) => {
+  const { app } = await build(t)
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+  for (const [path, status] of [
+    ['/%zz', 400],
+    [`/${'x'.repeat(20_000)}`, 431]
+  ] as const) {
+    const response = await fetch(origin + path)
+    t.equal(response.status, status)
+    t.match(Object.fromEntries(response.headers), {
+      'cache-control': 'no-store',
+      'content-security-policy': "default-src 'none'",
+      'x-content-type-options': 'nosniff'
+    })
+  }
 })
 
 t.test('BR2 what other origins read by CORS says so', async (t) => {

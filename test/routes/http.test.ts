@@ -649,17 +649,31 @@ t.test('what is no HTTP gets a problem document and the end of the connection: 4
     'GET / HTTP/1.1\r\nHost: x\r\nX-A: a\0b\r\n\r\n',
     'GET / HTTP/1.1\r\nHost: x\r\nX A: b\r\n\r\n',
     'GET / \0 HTTP/1.1\r\nHost: x\r\n\r\n',
+    'GET / HTTP/1.1\r\n\r\n',
+    'GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n',
+    'GET / HTTP/1.0\r\nHost: x\r\nhost: y\r\n\r\n',
     'POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: ten\r\n\r\n',
     'POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n'
   ]) {
     const { status, type, body, closed } = await raw(t, app.app, Buffer.from(bytes, 'latin1'))
     t.strictSame(
       { status, type, body, closed },
-      { status: 400, type: 'application/problem+json', body: problem(400, MALFORMED), closed: true },
+      { status: 400, type: PROBLEM, body: problem(400, MALFORMED), closed: true },
       JSON.stringify(bytes)
     )
   }
   await aliveAfter(t, app)
+})
+
+t.test('an expectation that nobody knows is ignored (RFC 9110 §10.1.1), and HTTP/1.0 needs no Host', async (t) => {
+  const app = await common()
+  for (const bytes of [
+    'GET /health/live HTTP/1.1\r\nHost: x\r\nExpect: the-unexpected\r\n\r\n',
+    'GET /health/live HTTP/1.0\r\n\r\n'
+  ]) {
+    const { status, body } = await raw(t, app.app, bytes)
+    t.strictSame([status, body], [200, { status: 'ok' }], bytes)
+  }
 })
 
 t.test('HT8 a message of two lengths is refused and the connection closed: 400', async (t) => {
@@ -702,7 +716,7 @@ t.test('headers that are too large are a problem document and the end of the con
       { status, type, body, closed },
       {
         status: 431,
-        type: 'application/problem+json',
+        type: PROBLEM,
         body: problem(431, 'The headers are too large'),
         closed: true
       },
@@ -826,7 +840,7 @@ t.test('HT10 a failure of ours tells nothing to the caller and all to the log: 5
     t.match(line, {
       level: 50,
       msg: 'request failed',
-      reqId: String,
+      reqId: /^[0-9a-f-]{36}$/,
       err: { message: secret, stack: /http\.test\.ts/ }
     })
   }

@@ -652,7 +652,7 @@ t.test('JW12 a header that Node’s parser cannot hold is 431', async (t) => {
   const address = await app.listen({ host: '127.0.0.1', port: 0 })
   const response = await fetch(`${address}/users/me`, { headers: { authorization: `Bearer ${'A'.repeat(20_000)}` } })
   t.equal(response.status, 431)
-  t.equal(response.headers.get('content-type'), 'application/problem+json')
+  t.equal(response.headers.get('content-type'), 'application/problem+json; charset=utf-8')
   t.strictSame(await response.json(), {
     type: 'about:blank',
     title: 'Request Header Fields Too Large',

@@ -1,0 +1,68 @@
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { openLog } from '../src/log.ts'
+import { build, PASSWORD } from './helper.ts'
+
+/** The log of a server that was sent these bytes, each on a connection of its own. */
+async function logOf(requests: string[]): Promise<string> {
+  const directory = mkdtempSync(join(tmpdir(), 'latchkey-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  const fd = openSync(join(directory, 'log'), 'a')
+  const { app } = await build(t, { logger: { level: 'trace', stream: openLog(fd) } })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as { port: number }
+  for (const bytes of requests) {
+    const socket = connect(port, '127.0.0.1')
+    socket.on('error', () => {})
+    socket.end(Buffer.from(bytes, 'latin1'))
+    await new Promise((resolve) => socket.resume().on('close', resolve))
+  }
+  await app.close()
+  closeSync(fd)
+  return readFileSync(join(directory, 'log'), 'utf8')
+}
+
+const HOSTILE = '\x7f\x80\x85\x9b31m\x9d0;title\x9c\xff'
+
+t.test(
+  'BR6 every line of the log is one JSON object of printable characters, with the id of its request',
+  async (t) => {
+    const log = await logOf([
+      `GET /${HOSTILE} HTTP/1.1\r\nHost: x\r\nUser-Agent: ${HOSTILE}\r\n\r\n`,
+      `GET /%0d%0a%1b[31m HTTP/1.1\r\nHost: x\r\n\r\n`,
+      `GET /%zz${HOSTILE} HTTP/1.1\r\nHost: x\r\n\r\n`,
+      `${HOSTILE}\r\n\r\n`
+    ])
+    t.notMatch(log, /[^\P{Cc}\n]|[\u2028\u2029]/u)
+    const lines = log.trimEnd().split('\n')
+    t.ok(lines.length > 5)
+    for (const line of lines) {
+      const { level, time, msg, req, reqId } = JSON.parse(line)
+      t.match({ level, time, msg }, { level: Number, time: Number, msg: String }, line)
+      if (req !== undefined) t.match(reqId, /^[0-9a-f]{8}-[0-9a-f-]{27}$/, line)
+    }
+  }
+)
+
+t.test('BR6 neither queries, headers, bodies nor credentials are in the log, whatever they break', async (t) => {
+  const form = `grant_type=password&username=alice&password=${PASSWORD.replaceAll(' ', '+')}`
+  const type = 'Content-Type: application/x-www-form-urlencoded'
+  const basic = Buffer.from(`docs:planted-secret`).toString('base64')
+  const log = await logOf([
+    `GET /?password=planted-secret HTTP/1.1\r\nHost: x\r\n\r\n`,
+    `GET /users/me?access_token=planted-secret HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer planted-secret\r\n\r\n`,
+    `GET /%zz?password=planted-secret HTTP/1.1\r\nHost: x\r\n\r\n`,
+    `POST /token?password=planted-secret HTTP/1.1\r\nHost: x\r\n${type}\r\nContent-Length: ${form.length}\r\n\r\n${form}`,
+    `POST /token HTTP/1.1\r\nHost: x\r\n${type}\r\nContent-Length: ${form.length}\r\n\r\n${form}`,
+    `POST /token HTTP/1.1\r\nHost: x\r\n${type}\r\nContent-Length: 99\r\n\r\npassword=planted-secret`,
+    `POST /token HTTP/1.1\r\nHost: x\r\nAuthorization: Basic ${basic}\r\n${type}\r\nContent-Length: ${form.length}\r\n\r\n${form}`,
+    `POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/planted-secret\r\nContent-Length: 1\r\n\r\nx`,
+    `POST /token HTTP/1.1\r\nHost: x\r\nCookie: planted-secret\r\nplanted-secret\r\n\r\n`,
+    `PLANTED-SECRET / HTTP/1.1\r\nHost: x\r\n\r\n`
+  ])
+  t.match(log, /"path":"\/token"/)
+  t.notMatch(log, new RegExp(`planted-secret|${PASSWORD.split(' ')[1]}|${basic}|eyJ`, 'i'))
+})
