@@ -1,15 +1,16 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUIDv7 } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Kysely, sql } from 'kysely'
 import t, { type Test } from 'tap'
 import { DomainError, SetupError } from '../../src/domain/errors.ts'
 import type { NewUser, Store } from '../../src/domain/ports.ts'
 import { openStore } from '../../src/store/index.ts'
+import { openSqlite } from '../../src/store/sqlite.ts'
 import { createDatabase } from '../helper.ts'
+import { lock } from './lock.ts'
 
 const UNAVAILABLE = { constructor: DomainError, code: 'unavailable', retryAfter: 1 }
 
@@ -35,22 +36,6 @@ function newUser(more: Partial<NewUser> = {}): NewUser {
   const name = `user${++names}`
   const user = { id: randomUUIDv7(), username: name, usernameKey: name, passwordHash: 'hash', now: 1 }
   return { ...user, email: null, emailKey: null, fullName: null, roles: [], ...more }
-}
-
-/** Another process that holds the lock of the database until it is told to let go, or dies. */
-async function lock(t: Test, file: string): Promise<{ release: () => void; process: ChildProcess }> {
-  const script = `
-    import { DatabaseSync } from 'node:sqlite'
-    const database = new DatabaseSync(process.argv[1], { timeout: 5000 })
-    database.exec('begin immediate')
-    process.stdout.write('locked')
-    process.stdin.on('end', () => database.exec('commit')).resume()`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script, file], {
-    stdio: ['pipe', 'pipe', 'inherit']
-  })
-  t.teardown(() => child.kill('SIGKILL'))
-  await once(child.stdout, 'data')
-  return { release: () => child.stdin.end(), process: child }
 }
 
 /** The longest time for which the event loop did nothing else. */
@@ -89,11 +74,12 @@ t.test('KS3 the database is readable by its owner only, whatever the umask', asy
   }
 })
 
-t.test('the database has a write-ahead log', async (t) => {
+t.test('F5 the connection that writes has a write-ahead log and waits for the disk at each commit', async (t) => {
   const { file } = await migrated(t)
-  const raw = new DatabaseSync(file, { readOnly: true })
-  t.teardown(() => raw.close())
-  t.equal(raw.prepare('pragma journal_mode').get()?.journal_mode, 'wal')
+  const db = new Kysely({ dialect: openSqlite(file).dialect })
+  t.teardown(() => db.destroy())
+  t.match((await sql`pragma journal_mode`.execute(db)).rows, [{ journal_mode: 'wal' }])
+  t.match((await sql`pragma synchronous`.execute(db)).rows, [{ synchronous: 2 }], 'full')
 })
 
 t.test('F9 a missing file is said and not made; after migrate the same store works', async (t) => {
