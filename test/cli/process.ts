@@ -22,10 +22,16 @@ export interface Running {
   exited: Promise<Exit>
 }
 
-/** Starts a command; it does not outlive the test. @param input all of its standard input */
-export function launch(args: string[], env: Record<string, string>, input = '') {
+/**
+ * Starts a command; it does not outlive the test.
+ * @param input all of its standard input
+ * @param setup what the shell does before that becomes the command: `ulimit -f 400`
+ */
+export function launch(args: string[], env: Record<string, string>, input = '', setup = ':') {
   const { PATH, NODE_COMPILE_CACHE } = process.env
-  const child = spawn(process.execPath, ['src/cli.ts', ...args], { env: { PATH, NODE_COMPILE_CACHE, ...env } })
+  const child = spawn('sh', ['-c', `${setup} && exec "$0" "$@"`, process.execPath, 'src/cli.ts', ...args], {
+    env: { PATH, NODE_COMPILE_CACHE, ...env }
+  })
   const kill = () => child.kill('SIGKILL')
   process.once('exit', kill)
   child.once('close', () => process.off('exit', kill))
@@ -57,10 +63,15 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-/** Starts a server and waits until it has greeted; killed with the test. */
-export async function serve(t: Test, env: Record<string, string>): Promise<Running> {
+/** Starts a server and waits until it has greeted; killed with the test. @param setup as of `launch` */
+export async function serve(t: Test, env: Record<string, string>, setup?: string): Promise<Running> {
   const port = env.LATCHKEY_PORT || String(await freePort())
-  const { child, output, exited } = launch(['serve'], { LATCHKEY_LOG_LEVEL: 'warn', ...env, LATCHKEY_PORT: port })
+  const { child, output, exited } = launch(
+    ['serve'],
+    { LATCHKEY_LOG_LEVEL: 'warn', ...env, LATCHKEY_PORT: port },
+    '',
+    setup
+  )
   t.teardown(async () => {
     child.kill('SIGKILL')
     await exited

@@ -1,0 +1,158 @@
+import { once } from 'node:events'
+import { readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { createDatabase, environment, PASSWORD } from '../helper.ts'
+import { lock } from '../store/lock.ts'
+import { login, me, run, serve } from './process.ts'
+
+const LOCKED_MS = Number(process.env.LATCHKEY_ROUNDS ?? 10) > 10 ? 10_000 : 3000
+/** Five times what is meant to hold on a machine that does nothing else. */
+const P99_MS = 250
+
+const UNAVAILABLE = 'The database is not available'
+
+async function settings(t: Test) {
+  const database = await createDatabase(t, 'sqlite', 'ready')
+  return { ...database, file: join(database.dataDir, 'latchkey.db'), env: environment(database) }
+}
+
+async function tryLogin(origin: string) {
+  const body = new URLSearchParams({ grant_type: 'password', username: 'alice', password: PASSWORD })
+  const response = await fetch(`${origin}/token`, { method: 'POST', body })
+  return { status: response.status, retryAfter: response.headers.get('retry-after'), body: await response.json() }
+}
+
+async function addUser(origin: string, token: string, username: string) {
+  const response = await fetch(`${origin}/users`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ username, password: PASSWORD })
+  })
+  return { status: response.status, retryAfter: response.headers.get('retry-after'), body: await response.json() }
+}
+
+const refusedLogin = {
+  status: 503,
+  retryAfter: '1',
+  body: { error: 'temporarily_unavailable', error_description: UNAVAILABLE }
+}
+const refusedUser = {
+  status: 503,
+  retryAfter: '1',
+  body: { type: 'about:blank', title: 'Service Unavailable', status: 503, detail: UNAVAILABLE }
+}
+
+t.test('F6 on a full disk writes are unavailable and reads go on, until there is room again', async (t) => {
+  const { file, env } = await settings(t)
+  // No file grows beyond the database as it is now, so the write-ahead log is soon full. SIGXFSZ, which Node.js ignores,
+  // would end a process that tap has a part in.
+  const { origin } = await serve(t, env, `unset NODE_OPTIONS && ulimit -f ${Math.ceil(statSync(file).size / 512)}`)
+  const token = await login(origin, 'admin', PASSWORD, 'profile users:write')
+  let acknowledged = 1
+  const fill = async () => {
+    for (;;) {
+      const answer = await tryLogin(origin)
+      if (answer.status !== 200) return answer
+      acknowledged++
+    }
+  }
+  for (const round of [1, 2, 3]) {
+    t.strictSame(await fill(), refusedLogin)
+    t.strictSame(await addUser(origin, token, `user${round}`), refusedUser)
+    t.equal((await me(origin, token)).status, 200)
+    t.equal((await fetch(`${origin}/.well-known/jwks.json`)).status, 200)
+
+    const database = new DatabaseSync(file)
+    t.equal(database.prepare('select count(*) as count from sessions').get()?.count, acknowledged)
+    t.equal(database.prepare('pragma wal_checkpoint(truncate)').get()?.busy, 0, 'makes room')
+    database.close()
+    t.equal((await tryLogin(origin)).status, 200)
+    t.equal((await addUser(origin, token, `user${round}`)).status, 201)
+    acknowledged++
+  }
+})
+
+t.test(
+  'F8 while another process has the lock, reads stay fast and logins are unavailable after two seconds',
+  async (t) => {
+    const { file, env } = await settings(t)
+    const { origin } = await serve(t, env)
+    const token = await login(origin, 'alice', PASSWORD)
+    const holder = await lock(t, file)
+    const end = performance.now() + LOCKED_MS
+    const timed = async <T>(request: Promise<T>): Promise<T & { took: number }> => {
+      const start = performance.now()
+      return { ...(await request), took: performance.now() - start }
+    }
+    const reads: number[] = []
+    const statuses = new Set<number>()
+    const read = async (request: () => Promise<{ status: number }>) => {
+      while (performance.now() < end) {
+        const { status, took } = await timed(request())
+        statuses.add(status)
+        reads.push(took)
+        await sleep(2)
+      }
+    }
+    const live = async () => {
+      const response = await fetch(`${origin}/health/live`)
+      await response.arrayBuffer()
+      return { status: response.status }
+    }
+    const [logins] = await Promise.all([
+      Promise.all([timed(tryLogin(origin)), sleep(500).then(() => timed(tryLogin(origin)))]),
+      read(() => me(origin, token)),
+      read(() => me(origin, token)),
+      read(live)
+    ])
+    holder.release()
+    await once(holder.process, 'exit')
+    for (const { took, ...answer } of logins) {
+      t.strictSame(answer, refusedLogin)
+      t.ok(took > 1500 && took < 10_000, `a login took ${Math.round(took)} ms`)
+    }
+    reads.sort((a, b) => a - b)
+    const p99 = reads[Math.floor(reads.length * 0.99)] as number
+    t.comment(`${reads.length} reads, p99 ${p99.toFixed(1)} ms, longest ${reads.at(-1)?.toFixed(1)} ms`)
+    t.strictSame([...statuses], [200])
+    t.ok(p99 < P99_MS, `p99 of the reads: ${p99.toFixed(1)} ms`)
+    t.equal((await tryLogin(origin)).status, 200)
+  }
+)
+
+t.test('F9 serve refuses a database that is not its own, in one line, and leaves every file as it was', async (t) => {
+  const change = (sql: string) => (file: string) => {
+    const database = new DatabaseSync(file)
+    database.exec(sql)
+    database.close()
+  }
+  const cases: Record<string, (file: string) => void> = {
+    missing: (file) => rmSync(file),
+    emptied: (file) => truncateSync(file),
+    'overwritten with garbage': (file) => writeFileSync(file, 'no database '.repeat(20_000)),
+    'of something else': (file) => {
+      rmSync(file)
+      change('pragma journal_mode = wal; create table notes (text)')(file)
+    },
+    newer: change('update schema_version set version = 99, compatible_from = 99'),
+    'sealed with another key': (file) =>
+      writeFileSync(join(file, '..', 'sealing-key'), Buffer.alloc(32, 8).toString('base64'))
+  }
+  for (const [what, prepare] of Object.entries(cases)) {
+    const { dataDir, file, env } = await settings(t)
+    const { LATCHKEY_SEALING_KEY: key = '', ...others } = env
+    writeFileSync(join(dataDir, 'sealing-key'), key)
+    prepare(file)
+    const files = () => readdirSync(dataDir).map((name) => [name, readFileSync(join(dataDir, name), 'base64')])
+    const before = files()
+    const { code, stdout, stderr } = await run(['serve'], { ...others, LATCHKEY_PORT: '0', LATCHKEY_LOG_LEVEL: 'warn' })
+    t.equal(code, 1, what)
+    t.match(stderr, /^[^\n]+\n$/, what)
+    t.notMatch(stderr, / at /, what)
+    t.notMatch(stdout, /"level":[56]0/, what)
+    t.ok(JSON.stringify(files()) === JSON.stringify(before), `${what}: the files are as they were`)
+  }
+})
