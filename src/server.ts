@@ -65,8 +65,11 @@ export async function serve(env: Record<string, string | undefined>): Promise<vo
     const { admin: hasAdmin } = await app.store.bootstrapped()
     await app.listen({ host: config.host, port: config.port }).catch(cannotListen)
     closeWithGrace({ logger: app.log, delay: STOP_MS }, async ({ err }) => {
-      if (err) app.log.error({ err }, 'stopping')
-      else await app.drain()
+      if (err) {
+        app.log.fatal({ err }, 'failed')
+        process.exit(1)
+      }
+      await app.drain()
       await app.close()
     })
 

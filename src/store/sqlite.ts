@@ -18,6 +18,8 @@ const MEMORY = ':memory:'
 const BUSY_WAIT_MS = 2000
 const STATEMENTS_KEPT = 500
 const SQLITE_BUSY = 5
+/** SQLITE_IOERR_FSYNC and SQLITE_IOERR_DIR_FSYNC. */
+const FSYNC_FAILED = [1034, 1290]
 
 const isBusy = (error: unknown): boolean => {
   const { errcode } = error as { errcode?: number }
@@ -47,7 +49,24 @@ class Connection {
     this.database = new DatabaseSync(file, { readOnly, timeout: 0, enableForeignKeyConstraints: true })
   }
 
+  /**
+   * Runs one statement. After an fsync that failed nobody knows what is on the disk, and the next one can succeed all the
+   * same: so the error is thrown once more, before anything else runs, where it ends the process.
+   */
   run<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> {
+    try {
+      return this.#execute(sql, parameters)
+    } catch (error) {
+      if (FSYNC_FAILED.includes((error as { errcode?: number }).errcode ?? 0)) {
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+      throw error
+    }
+  }
+
+  #execute<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> {
     let statement = this.#statements.get(sql)
     if (statement === undefined) {
       if (this.#statements.size >= STATEMENTS_KEPT) this.#statements.clear()

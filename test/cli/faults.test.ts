@@ -6,11 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createDatabase, environment, PASSWORD } from '../helper.ts'
 import { lock } from '../store/lock.ts'
-import { login, me, run, serve } from './process.ts'
+import { login, me, type Running, run, serve } from './process.ts'
 
 const LOCKED_MS = Number(process.env.LATCHKEY_ROUNDS ?? 10) > 10 ? 10_000 : 3000
 /** Five times what is meant to hold on a machine that does nothing else. */
 const P99_MS = 250
+const END_MS = 10_000
 
 const UNAVAILABLE = 'The database is not available'
 
@@ -156,3 +157,56 @@ t.test('F9 serve refuses a database that is not its own, in one line, and leaves
     t.ok(JSON.stringify(files()) === JSON.stringify(before), `${what}: the files are as they were`)
   }
 })
+
+/** How the process ends after SIGCONT. */
+async function fail(server: Running) {
+  const start = performance.now()
+  server.process.kill('SIGCONT')
+  const exit = await Promise.race([server.exited, sleep(END_MS + 2000, {}, { ref: false })])
+  return { ...exit, took: performance.now() - start }
+}
+
+const inject = (failure: string) => ({ TEST_FAILURE: failure, NODE_OPTIONS: '--import ./test/cli/inject.ts' })
+const fatal = (stdout = '') => stdout.match(/^\{"level":60,.*$/gm) ?? []
+
+t.test('F10 an fsync that fails ends the process, and nothing is acknowledged any more', async (t) => {
+  const { file, env } = await settings(t)
+  const server = await serve(t, { ...env, ...inject('fsync') })
+  t.equal((await tryLogin(server.origin)).status, 200)
+  const end = fail(server)
+  while (!server.output().stderr.includes('injected')) await sleep(5)
+  const answers = await Promise.allSettled(Array.from({ length: 16 }, () => tryLogin(server.origin)))
+  t.strictSame([...new Set(answers.map((answer) => answer.status))], ['rejected'], 'the connections are gone')
+  const { code, stdout, took } = await end
+  t.equal(code, 1)
+  t.ok(took < END_MS, `it took ${Math.round(took)} ms`)
+  t.equal(fatal(stdout).length, 1)
+  t.match(fatal(stdout)[0], /disk I\/O error/)
+  const database = new DatabaseSync(file)
+  t.equal(database.prepare('select count(*) as count from sessions').get()?.count, 1)
+  database.close()
+})
+
+for (const [what, failure] of [
+  ['an exception that nobody catches', 'exception'],
+  ['a rejection that nobody handles', 'rejection'],
+  ['a heap that is full', 'memory']
+] as const) {
+  t.test(`F30 ${what} ends the process, whatever has become of the log`, async (t) => {
+    for (const log of ['read', 'a pipe whose reader is gone', 'a full disk']) {
+      const env = { ...(await settings(t)).env, ...inject(failure) }
+      if (failure === 'memory') env.NODE_OPTIONS += ' --max-old-space-size=64'
+      const server = await serve(t, env, log === 'a full disk' ? 'exec >/dev/full' : ':')
+      if (log === 'a pipe whose reader is gone') server.process.stdout?.destroy()
+      t.equal((await me(server.origin, await login(server.origin, 'alice', PASSWORD))).status, 200)
+      const { code, signal, stdout, took } = await fail(server)
+      if (failure === 'memory') t.ok(code !== undefined && code !== 0, `${log}: ${code ?? signal}`)
+      else t.equal(code, 1, log)
+      t.ok(took < END_MS, `${log}: it took ${Math.round(took)} ms`)
+      if (failure !== 'memory' && log === 'read') {
+        t.equal(fatal(stdout).length, 1)
+        t.match(fatal(stdout)[0], what)
+      }
+    }
+  })
+}

@@ -1,0 +1,24 @@
+import { StatementSync } from 'node:sqlite'
+
+const failures: Record<string, () => unknown> = {
+  fsync() {
+    const { run } = StatementSync.prototype
+    StatementSync.prototype.run = () => {
+      StatementSync.prototype.run = run
+      throw Object.assign(new Error('disk I/O error'), { code: 'ERR_SQLITE_ERROR', errcode: 1034 })
+    }
+  },
+  exception() {
+    throw new Error('an exception that nobody catches')
+  },
+  rejection: () => Promise.reject(new Error('a rejection that nobody handles')),
+  memory() {
+    for (const kept: number[][] = []; ; ) kept.push(new Array(100_000).fill(kept.length))
+  }
+}
+
+/** For `--import`: says so at SIGCONT, and then makes fail what `TEST_FAILURE` names; of fsync the next one. */
+process.on('SIGCONT', () => {
+  process.stderr.write('injected\n')
+  failures[process.env.TEST_FAILURE as string]?.()
+})
