@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { load } from '../test/cli/load.ts'
-import { freePort, launch, login, me, run } from '../test/cli/process.ts'
+import { freePort, greeted, launch, login, me, run } from '../test/cli/process.ts'
 
 /**
  * Users added by processes of the command line, one after the other, beside a server on the same SQLite file that answers
@@ -26,10 +26,7 @@ const print = (what: string, value: string) => process.stdout.write(`${what.padE
 
 const server = launch(['serve'], { ...env, NODE_OPTIONS: '--import ./bench/event-loop-delay.ts' })
 try {
-  const greeted = new Promise<void>((resolve) =>
-    server.child.stderr.on('data', () => server.output.stderr.endsWith('\n\n') && resolve())
-  )
-  await Promise.race([greeted, server.exited.then(({ stderr }) => Promise.reject(new Error(stderr)))])
+  await greeted(server)
   await me(origin, await login(origin, 'admin', PASSWORD))
 
   server.child.kill('SIGCONT')

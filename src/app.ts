@@ -41,7 +41,7 @@ const withoutQuery = ({ method, url }: FastifyRequest) => ({ method, path: url.s
 const LIMITS = {
   requestTimeout: 8000,
   maxRequestsPerSocket: 1000,
-  http: { headersTimeout: 8000, connectionsCheckingInterval: 1000, maxHeaderSize: 16_384, requireHostHeader: false }
+  http: { headersTimeout: 8000, connectionsCheckingInterval: 500, maxHeaderSize: 16_384, requireHostHeader: false }
 }
 
 /** How long others may keep the JWKS; a key is published at least that long before it signs. */

@@ -37,7 +37,7 @@ export interface Forge {
 }
 
 /** Everything that a thief of the signing key could do, from a good token. */
-export async function createForge({ app, env }: TestApp, good: string): Promise<Forge> {
+export async function createForge({ app, env }: Pick<TestApp, 'app' | 'env'>, good: string): Promise<Forge> {
   const key = await app.store.keys.signing()
   if (key === null) throw new Error('there is no signing key')
   const sealer = createSealer(() => Buffer.from(env.LATCHKEY_SEALING_KEY as string, 'base64'))

@@ -6,6 +6,7 @@ import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createDatabase, environment, PASSWORD } from '../helper.ts'
+import { BEGINNINGS, drip } from './drip.ts'
 import { freePort, login, me, serve } from './process.ts'
 
 const ROUNDS = Math.max(1, Math.round(Number(process.env.LATCHKEY_ROUNDS ?? 10) / 10))
@@ -116,23 +117,8 @@ t.test(
     const count = 10 * ROUNDS > 100 ? 300 : 20
     const server = await serve(t, await settings(t))
     const { port } = new URL(server.origin)
-    const start = performance.now()
-    const beginnings = [
-      '',
-      'GET /users/me HTTP/1.1\r\nHost: x\r\nX-Drip: ',
-      'POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10000\r\n\r\n'
-    ]
-    const closed = beginnings.flatMap((beginning) =>
-      Array.from({ length: count }, async () => {
-        const socket = connect(Number(port), '127.0.0.1')
-        socket.on('error', () => {})
-        socket.resume()
-        socket.write(beginning)
-        const drip = setInterval(() => beginning !== '' && socket.write('x'), 500)
-        await once(socket, 'close')
-        clearInterval(drip)
-        return performance.now() - start
-      })
+    const closed = Object.values(BEGINNINGS).flatMap((beginning) =>
+      Array.from({ length: count }, () => drip(Number(port), beginning))
     )
     const token = await login(server.origin, 'alice', PASSWORD)
     t.equal((await me(server.origin, token)).status, 200)

@@ -50,6 +50,14 @@ export function launch(args: string[], env: Record<string, string>, input = '', 
   return { child, output, exited }
 }
 
+/** Waits until a server has greeted. @throws Error with what it wrote instead */
+export async function greeted({ child, output, exited }: ReturnType<typeof launch>): Promise<void> {
+  const done = new Promise<void>((resolve) => {
+    child.stderr.on('data', () => output.stderr.endsWith('\n\n') && resolve())
+  })
+  await Promise.race([done, exited.then(({ stderr }) => Promise.reject(new Error(stderr)))])
+}
+
 /** Runs a command to its end. */
 export const run = (args: string[], env: Record<string, string> = {}, input = ''): Promise<Exit> =>
   launch(args, env, input).exited
@@ -76,10 +84,7 @@ export async function serve(t: Test, env: Record<string, string>, setup?: string
     child.kill('SIGKILL')
     await exited
   })
-  const greeted = new Promise<void>((resolve) => {
-    child.stderr.on('data', () => output.stderr.endsWith('\n\n') && resolve())
-  })
-  await Promise.race([greeted, exited.then(({ stderr }) => Promise.reject(new Error(stderr)))])
+  await greeted({ child, output, exited })
   return { process: child, origin: `http://localhost:${port}`, output: () => ({ ...output }), exited }
 }
 
