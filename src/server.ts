@@ -1,14 +1,11 @@
 import { createServer } from 'node:net'
-import closeWithGrace from 'close-with-grace'
 import { buildApp, version } from './app.ts'
 import { bootstrap } from './bootstrap.ts'
 import { type Config, loadConfig } from './config.ts'
 import { SetupError } from './domain/errors.ts'
 import { adminPasswordFile, findAdminPassword, removeAdminPassword } from './files.ts'
 import { openLog } from './log.ts'
-
-/** After that long the process ends, whatever is still under way. */
-const STOP_MS = 9000
+import { endWell } from './stop.ts'
 
 const cannotListen = (cause: Error) => {
   throw new SetupError(`${cause.message} (LATCHKEY_HOST, LATCHKEY_PORT)`, { cause })
@@ -58,20 +55,21 @@ function greeting(config: Config, password: string | null, hasAdmin: boolean, to
 export async function serve(env: Record<string, string | undefined>): Promise<void> {
   const config = await resolvePort(env)
   const app = await buildApp(config, { logger: { stream: openLog() } })
+  endWell(
+    async () => {
+      // Before it listens nothing is under way that a kill could harm.
+      if (!app.server.listening) return
+      await app.drain()
+      await app.close()
+    },
+    (err) => app.log.fatal({ err }, 'failed')
+  )
   try {
     if (config.databaseUrl.startsWith('sqlite:'))
       await bootstrap(app, config, { mayBeginAnew: config.sealingKey === undefined })
     await app.auth.assertReady()
     const { admin: hasAdmin } = await app.store.bootstrapped()
     await app.listen({ host: config.host, port: config.port }).catch(cannotListen)
-    closeWithGrace({ logger: app.log, delay: STOP_MS }, async ({ err }) => {
-      if (err) {
-        app.log.fatal({ err }, 'failed')
-        process.exit(1)
-      }
-      await app.drain()
-      await app.close()
-    })
 
     const toTerminal = process.stderr.isTTY === true
     const kept = findAdminPassword(config)

@@ -1,17 +1,17 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { openSync } from 'node:fs'
+import { existsSync, openSync } from 'node:fs'
 import { Agent, get as httpGet } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createDatabase, environment, PASSWORD } from '../helper.ts'
 import { BEGINNINGS, drip } from './drip.ts'
-import { freePort, login, me, serve } from './process.ts'
+import { freePort, launch, login, me, serve } from './process.ts'
 
 const ROUNDS = Math.max(1, Math.round(Number(process.env.LATCHKEY_ROUNDS ?? 10) / 10))
 
-async function settings(t: Test) {
+async function settings(t: Test): Promise<Record<string, string>> {
   return { ...environment(await createDatabase(t, 'sqlite', 'ready')), LATCHKEY_LOG_LEVEL: 'info' }
 }
 
@@ -75,10 +75,34 @@ t.test('a second signal ends the process at once', async (t) => {
   const server = await serve(t, await settings(t))
   const start = performance.now()
   server.process.kill('SIGTERM')
-  await sleep(50)
+  await sleep(600)
   server.process.kill('SIGTERM')
   t.equal((await server.exited).code, 1)
-  t.ok(performance.now() - start < 900, 'before the time to drain is over')
+  t.ok(performance.now() - start < 1400, 'before the time to drain is over')
+})
+
+t.test(
+  'F19 one Ctrl-C on "npm start", which sends two signals, is one stop: exit code 0, everything in the database',
+  async (t) => {
+    for (let round = 0; round < 3 * ROUNDS; round++) {
+      const env = await settings(t)
+      const server = await serve(t, env)
+      await login(server.origin, 'alice', PASSWORD)
+      server.process.kill('SIGINT')
+      await sleep(Math.random() * 20)
+      server.process.kill('SIGINT')
+      t.equal((await server.exited).code, 0)
+      t.notOk(existsSync(`${env.LATCHKEY_DATABASE_URL?.slice('sqlite:'.length)}-wal`))
+    }
+  }
+)
+
+t.test('a signal while it starts ends the process', async (t) => {
+  const { child, exited } = launch(['serve'], { ...(await settings(t)), LATCHKEY_PORT: '0' })
+  await sleep(300)
+  child.kill('SIGTERM')
+  const { code, signal } = await exited
+  t.ok(code === 0 || signal === 'SIGTERM', `${code} ${signal}`)
 })
 
 t.test('F7 a log that nobody takes does not stop the service, nor its end', async (t) => {
