@@ -26,5 +26,5 @@ export default fp<{ issuer: string }>(
       xFrameOptions: { action: 'deny' }
     })
   },
-  { name: 'helmet', dependencies: ['cors'] }
+  { name: 'helmet' }
 )

@@ -13,7 +13,7 @@ declare module 'fastify' {
 const malformed = () => new DomainError('invalid', 'The request is malformed')
 
 /** How many requests of one connection are under way at most, for clients that do not wait for their answers. */
-const PIPELINED = 100
+const PIPELINED = 16
 
 /** Whether every text in it, names of members too, is Unicode without NUL, so that every database can keep it. */
 function isStorable(input: unknown): boolean {

@@ -37,9 +37,13 @@ const systemClock: Clock = { now: Date.now, sleep: (span) => sleep(span) }
 /** What is logged of a request: its query may hold what nobody should read. */
 const withoutQuery = ({ method, url }: FastifyRequest) => ({ method, path: url.split('?', 1)[0] })
 
-/** For clients that are slow or want too much: milliseconds until a request must have arrived, and requests of one connection. */
+/**
+ * For clients that are slow or want too much: milliseconds until a request must have arrived, requests of one connection. An
+ * answer that nobody reads is given up between one and two times `connectionTimeout`.
+ */
 const LIMITS = {
   requestTimeout: 8000,
+  connectionTimeout: 8000,
   maxRequestsPerSocket: 1000,
   http: { headersTimeout: 8000, connectionsCheckingInterval: 500, maxHeaderSize: 16_384, requireHostHeader: false }
 }
@@ -101,8 +105,8 @@ export async function buildApp(
   })
   await app.register(guard)
   await app.register(input)
-  await app.register(cors, { origins: config.corsOrigins })
   await app.register(helmet, { issuer })
+  await app.register(cors, { origins: config.corsOrigins })
   await app.register(drain)
   await app.register(errors)
   await app.register(docs, { version, path: new URL(issuer).pathname.replace(/\/$/, ''), pages })

@@ -1,5 +1,6 @@
-import { fstatSync, writeSync } from 'node:fs'
+import { constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
+import { isatty } from 'node:tty'
 
 /** What some terminals obey and JSON does not escape: DEL, the C1 controls, line ends of Unicode. */
 const CONTROLS = /[\u007f-\u009f\u2028\u2029]/g
@@ -9,9 +10,18 @@ const escaped = (line: string) =>
 /** What waits for a reader who is slow; beyond it lines are dropped. */
 const KEPT_BYTES = 1_048_576
 
+/** The terminal, opened once more so that a write to one that was stopped (Ctrl-S) fails and does not wait. */
+function unblocked(fd: number): number {
+  try {
+    return isatty(fd) ? openSync('/dev/tty', constants.O_WRONLY | constants.O_NONBLOCK) : fd
+  } catch {
+    return fd
+  }
+}
+
 /**
- * Standard output as the service's log. Whatever becomes of it (a full disk, a reader who is gone or reads no more), writing
- * a line neither throws nor waits: the line is lost and the service goes on. Once it takes lines again, it gets them.
+ * Standard output as the service's log. Whatever becomes of it (a full disk, a terminal that was stopped, a reader who is
+ * gone or reads no more), writing a line neither throws nor waits: the line is lost and the service goes on.
  */
 export function openLog(fd = 1): { write(line: string): void } {
   const status = fstatSync(fd)
@@ -25,12 +35,15 @@ export function openLog(fd = 1): { write(line: string): void } {
       }
     }
   }
+  const file = unblocked(fd)
+  let torn = ''
   return {
     write(line) {
       try {
-        writeSync(fd, escaped(line))
+        const bytes = Buffer.from(torn + escaped(line))
+        torn = writeSync(file, bytes) < bytes.length ? '\n' : ''
       } catch {
-        // The disk is full.
+        // The disk is full, or the terminal takes nothing.
       }
     }
   }

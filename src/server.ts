@@ -1,3 +1,4 @@
+import { lookup } from 'node:dns/promises'
 import { createServer } from 'node:net'
 import { buildApp, version } from './app.ts'
 import { bootstrap } from './bootstrap.ts'
@@ -7,7 +8,7 @@ import { adminPasswordFile, findAdminPassword, removeAdminPassword } from './fil
 import { openLog } from './log.ts'
 import { endWell } from './stop.ts'
 
-const cannotListen = (cause: Error) => {
+const cannotListen = (cause: Error): never => {
   throw new SetupError(`${cause.message} (LATCHKEY_HOST, LATCHKEY_PORT)`, { cause })
 }
 
@@ -69,7 +70,9 @@ export async function serve(env: Record<string, string | undefined>): Promise<vo
       await bootstrap(app, config, { mayBeginAnew: config.sealingKey === undefined })
     await app.auth.assertReady()
     const { admin: hasAdmin } = await app.store.bootstrapped()
-    await app.listen({ host: config.host, port: config.port }).catch(cannotListen)
+    // One address: for a name with several, Fastify would start more servers, which not all of the limits reach.
+    const { address } = await lookup(config.host).catch(cannotListen)
+    await app.listen({ host: address, port: config.port }).catch(cannotListen)
 
     const toTerminal = process.stderr.isTTY === true
     const kept = findAdminPassword(config)

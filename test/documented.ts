@@ -13,7 +13,10 @@ export interface Operation {
   description?: string
   security?: object[]
   requestBody?: { content: Record<string, Media> }
-  responses: Record<string, { headers?: Record<string, object>; content?: Record<string, Media> }>
+  responses: Record<
+    string,
+    { headers?: Record<string, { schema: { type?: string } }>; content?: Record<string, Media> }
+  >
 }
 export interface Document {
   paths: Record<string, Record<string, Operation>>
@@ -26,14 +29,16 @@ let loaded: ReturnType<typeof load> | undefined
 
 function load() {
   const document = JSON.parse(readFileSync(join(process.env.TEST_READY as string, DOCUMENT), 'utf8')) as Document
-  const ajv = new Ajv2020({ strict: false, validateFormats: false })
+  const ajv = new Ajv2020({ strict: false })
+  ajv.addFormat('uuid', /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+  ajv.addFormat('date-time', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
   ajv.addSchema(document, 'document')
   const paths = Object.entries(document.paths).map(([path, operations]) => {
     const pattern = path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')
     return { pattern: new RegExp(`^${pattern}/?$`), exact: !path.includes('{'), operations }
   })
   const validators = new Map<object, ValidateFunction>()
-  const validator = (schema: { $ref?: string }): ValidateFunction => {
+  const validator = (schema: { $ref?: string; type?: string }): ValidateFunction => {
     const { $ref: reference } = schema
     const validate = validators.get(schema) ?? ajv.compile(reference ? { $ref: `document${reference}` } : schema)
     validators.set(schema, validate)
@@ -66,8 +71,11 @@ export function assertDocumented(method: string, url: string, response: LightMyR
   const name = `${method} ${url.slice(0, 100)}: ${statusCode}`
   const described = operation.responses[statusCode]
   if (described === undefined) throw new Error(`${name} is not in the document: ${body.slice(0, 200)}`)
-  for (const header of Object.keys(described.headers ?? {}))
-    if (headers[header.toLowerCase()] === undefined) throw new Error(`${name} lacks the header ${header}`)
+  for (const [header, { schema }] of Object.entries(described.headers ?? {})) {
+    const value = headers[header.toLowerCase()]
+    if (!validator(schema)(schema.type === 'integer' ? Number(value) : value))
+      throw new Error(`${name} has not the header ${header} of its document: ${value}`)
+  }
   const [type = ''] = String(headers['content-type'] ?? '').split(';')
   if (described.content === undefined) {
     if (body !== '') throw new Error(`${name} has a body`)

@@ -167,7 +167,9 @@ function watchedLog(t: Test, wanted: Overrides['logger'] = { level: 'error', str
 function secretsOf({ payload, headers }: InjectOptions): unknown[] {
   const form = typeof payload === 'string' ? Object.fromEntries(new URLSearchParams(payload)) : payload
   const { password, client_secret, current_password, new_password } = (form ?? {}) as Record<string, unknown>
-  return [password, client_secret, current_password, new_password, headers?.cookie]
+  const [, credentials] =
+    /^(?:Basic |Bearer [\w-]+\.[\w-]+\.)([\w+/=-]{40,})$/.exec(String(headers?.authorization)) ?? []
+  return [password, client_secret, current_password, new_password, headers?.cookie, credentials]
 }
 
 /** Every answer is one that the document describes, and holds no secret but the token that was asked for. */
@@ -181,7 +183,11 @@ function watchAnswers(t: Test, app: FastifyInstance, usual: boolean): void {
     let token = ''
     if (statusCode === 200 && method === 'POST' && String(url).startsWith('/token'))
       token = response.json().access_token
-    search('answers', `${t.name}: ${method} ${url}`, JSON.stringify(headers) + body.replace(token, ''))
+    search(
+      'answers',
+      `${t.name}: ${method} ${String(url).split('?')[0]}`,
+      JSON.stringify(headers) + body.replace(token, '')
+    )
     plant(token.split('.')[2])
     if (usual) assertDocumented(method, String(url), response)
     return response

@@ -77,6 +77,8 @@ try {
   const { searched, found } = report()
   for (const what of found) process.stdout.write(`\na secret is where it does not belong: ${what}`)
   if (found.length > 0) code = 1
+  const whole = args.every((arg) => arg.startsWith('-'))
+  if (whole && Object.values(searched).includes(0)) throw new Error('nothing was searched for secrets')
   const places = Object.entries(searched).map(([place, times]) => `${times} ${place}`)
   process.stdout.write(`\nsearched ${places.join(', ')}: ${found.length} secrets found\n`)
   process.stdout.write(

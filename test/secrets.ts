@@ -24,8 +24,11 @@ function forms(secret: string): string[] {
     secret,
     encodeURIComponent(secret),
     new URLSearchParams({ secret }).toString().slice('secret='.length),
-    ...[bytes, ...hashes].flatMap((each) => [each.toString('base64').replace(/=+$/, ''), each.toString('base64url')]),
-    ...hashes.map((hash) => hash.toString('hex'))
+    JSON.stringify(secret).slice(1, -1),
+    bytes.toJSON().data.join(),
+    ...[bytes, ...hashes].flatMap((each) =>
+      (['base64', 'base64url', 'hex'] as const).map((encoding) => each.toString(encoding).replace(/=+$/, ''))
+    )
   ]
 }
 
@@ -45,13 +48,17 @@ export function plantForAll(secrets: string[]): void {
   appendFileSync(join(directory(), PLANTED), secrets.map((secret) => `${JSON.stringify(secret)}\n`).join(''))
 }
 
+/** Whether anything that was planted is in a text. */
+export function holdsSecret(text: string): boolean {
+  for (let at = 0; at + SHORTEST <= text.length; at++)
+    for (const secret of planted.get(text.slice(at, at + SHORTEST)) ?? []) if (text.startsWith(secret, at)) return true
+  return false
+}
+
 /** Looks for everything that was planted. @param what where a secret was found, for whoever has to mend it */
 export function search(place: Place, what: string, text: string): void {
   searched[place]++
-  for (let at = 0; at + SHORTEST <= text.length; at++) {
-    for (const secret of planted.get(text.slice(at, at + SHORTEST)) ?? [])
-      if (text.startsWith(secret, at)) found.add(`${place}: ${what}`)
-  }
+  if (holdsSecret(text)) found.add(`${place}: ${what}`)
 }
 
 const lines = (file: string): string[] =>

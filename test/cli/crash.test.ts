@@ -13,7 +13,8 @@ t.test('F1 F3 kill -9 while users are added and people log in loses nothing that
   const lost: string[] = []
   let slowest = 0
 
-  for (let round = 0; round < ROUNDS; round++) {
+  // One round more, for what the last one acknowledged.
+  for (let round = 0; round <= ROUNDS; round++) {
     const started = performance.now()
     const server = await serve(t, env)
     const ready = performance.now() - started
@@ -30,6 +31,7 @@ t.test('F1 F3 kill -9 while users are added and people log in loses nothing that
       await login(server.origin, username, PASSWORD).catch(() => lost.push(`the password of ${username}`))
     }
 
+    if (round === ROUNDS) break
     let working = true
     const until = async (work: (index: number) => Promise<void>) => {
       for (let index = 0; working; index++) await work(index).catch(() => {})
@@ -52,5 +54,6 @@ t.test('F1 F3 kill -9 while users are added and people log in loses nothing that
     working = false
     await all
   }
+  t.ok(slowest < 10_000, 'ready within two seconds, or five times that on a busy machine')
   t.strictSame(lost, [], `${ROUNDS} rounds, the slowest start took ${Math.round(slowest)} ms`)
 })

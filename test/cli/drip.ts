@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** How slow clients begin: not at all, with headers that never end, with a body that never ends. */
 export const BEGINNINGS = {
@@ -19,4 +20,21 @@ export async function drip(port: number, beginning: string): Promise<number> {
   await once(socket, 'close')
   clearInterval(drops)
   return performance.now() - start
+}
+
+/** Asks for a lot and reads none of it for so many milliseconds. @returns how many bytes came when it was read after all */
+export async function readLate(port: number, late: number): Promise<number> {
+  const socket = connect(port, '127.0.0.1')
+  let bytes = 0
+  socket.on('error', () => {})
+  socket.pause()
+  socket.write('GET /docs/static/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(16))
+  await sleep(late)
+  socket.on('data', (chunk) => {
+    bytes += chunk.length
+  })
+  socket.resume()
+  await Promise.race([once(socket, 'close'), sleep(2000)])
+  socket.destroy()
+  return bytes
 }

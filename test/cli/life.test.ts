@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createDatabase, environment, PASSWORD } from '../helper.ts'
-import { BEGINNINGS, drip } from './drip.ts'
+import { BEGINNINGS, drip, readLate } from './drip.ts'
 import { freePort, launch, login, me, serve } from './process.ts'
 
 const ROUNDS = Math.max(1, Math.round(Number(process.env.LATCHKEY_ROUNDS ?? 10) / 10))
@@ -46,7 +46,15 @@ t.test(
       }
       const clients = Promise.all(Array.from({ length: 8 }, () => client('/users/me')))
       const logins = (async () => {
-        while (!stopping) await login(server.origin, 'alice', PASSWORD)
+        for (;;) {
+          try {
+            await login(server.origin, 'alice', PASSWORD)
+          } catch (error) {
+            const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException
+            if (code === 'ECONNREFUSED' && stopping) return
+            throw error
+          }
+        }
       })()
       await sleep(300)
       stopping = true
@@ -136,7 +144,7 @@ t.test('F7 a log that nobody takes does not stop the service, nor its end', asyn
 })
 
 t.test(
-  'HT7 headers and bodies that drip in are cut off within ten seconds, and others are served meanwhile',
+  'HT7 headers and bodies that drip in, and answers that nobody reads, are cut off; others are served',
   async (t) => {
     const count = 10 * ROUNDS > 100 ? 300 : 20
     const server = await serve(t, await settings(t))
@@ -144,10 +152,12 @@ t.test(
     const closed = Object.values(BEGINNINGS).flatMap((beginning) =>
       Array.from({ length: count }, () => drip(Number(port), beginning))
     )
+    const bytes = readLate(Number(port), 17_500)
     const token = await login(server.origin, 'alice', PASSWORD)
     t.equal((await me(server.origin, token)).status, 200)
     const times = await Promise.all(closed)
     t.ok(Math.max(...times) < 10_000 + 500, `the last one after ${Math.round(Math.max(...times))} ms`)
+    t.ok((await bytes) < 16 * 1_400_000, `${await bytes} bytes were sent to one who did not read`)
     t.equal((await me(server.origin, token)).status, 200)
   }
 )
@@ -164,7 +174,7 @@ t.test('HT9 a connection is closed after a thousand requests', async (t) => {
 })
 
 t.test(
-  'HT9 of a thousand requests sent at once on one connection a hundred are served, the rest is refused',
+  'HT9 of a thousand requests sent at once on one connection sixteen are served, the rest is refused',
   async (t) => {
     const server = await serve(t, await settings(t))
     const socket = connect(Number(new URL(server.origin).port), '127.0.0.1')
@@ -173,7 +183,7 @@ t.test(
     socket.on('data', (chunk) => (text += chunk))
     socket.write('GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1000))
     await once(socket, 'close')
-    t.strictSame(text.match(/(?<=HTTP\/1\.1 )\d+/g), [...Array(100).fill('200'), '400'])
+    t.strictSame(text.match(/(?<=HTTP\/1\.1 )\d+/g), [...Array(16).fill('200'), '400'])
     t.match(text, /connection: close/i)
     t.equal((await fetch(`${server.origin}/health/live`)).status, 200)
   }

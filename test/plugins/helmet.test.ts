@@ -39,10 +39,21 @@ t.test('BR2 so does the answer to what is refused before it is routed, and by th
     t.equal(response.status, status)
     t.match(Object.fromEntries(response.headers), {
       'cache-control': 'no-store',
-      'content-security-policy': "default-src 'none'",
-      'x-content-type-options': 'nosniff'
+      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+      'referrer-policy': 'no-referrer',
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+      connection: 'close'
     })
   }
+})
+
+t.test('BR2 so does the answer to a preflight', async (t) => {
+  const { inject } = await build(t, { env: { LATCHKEY_CORS_ORIGINS: 'https://app.example.com' } })
+  const headers = { origin: 'https://app.example.com', 'access-control-request-method': 'POST' }
+  const response = await inject({ method: 'OPTIONS', url: '/token', headers })
+  t.equal(response.statusCode, 204)
+  t.match(response.headers, { ...DATA, 'cross-origin-resource-policy': String })
 })
 
 t.test('BR2 what other origins read by CORS says so', async (t) => {

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { calculateJwkThumbprint, createRemoteJWKSet, decodeProtectedHeader, type JWK, jwtVerify } from 'jose'
 import * as openid from 'openid-client'
 import t from 'tap'
+import { freePort } from '../cli/process.ts'
 import { build, createDatabase, ISSUER, onEachDatabase, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
 
@@ -232,15 +232,6 @@ t.test('KS3 a dump of the database holds no password, no token and no private ke
   }
   t.ok((dump + log).includes('$argon2id$'), 'the dump is one')
 })
-
-/** A port that was free a moment ago: the issuer must be known before the app is built. */
-async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
-  const { port } = probe.address() as AddressInfo
-  await new Promise((resolve) => probe.close(resolve))
-  return port
-}
 
 for (const alg of ['ES256', 'EdDSA', 'RS256']) {
   t.test(`openid-client logs in by the metadata, and jose verifies the ${alg} token by the JWKS`, async (t) => {
