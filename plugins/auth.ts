@@ -14,6 +14,7 @@ export interface AuthOptions {
   issuer: string
   accessTokenTtl: number
   signingAlg: SigningAlg
+  refreshLeeway: number
   passwordMinLength: number
   throttle: boolean
   docs: boolean

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import fastifySwagger from '@fastify/swagger'
 import fastifySwaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
@@ -15,8 +16,9 @@ export interface DocsOptions {
 const DESCRIPTION = `Self-hosted OAuth2 login for your services.
 
 Press **Authorize**, give a user name and a password, tick the scopes that you want, leave the client fields blank and
-press **Authorize** below them (scroll down). Then open an operation and press **Execute**. A token lives for minutes: when a
-call is refused with 401, log out and in again.
+press **Authorize** below them (scroll down). Then open an operation and press **Execute**. You stay logged in, in every tab
+and when you reload, until you log out or have been away for an hour, and for twelve hours at most. Over plain HTTP on any
+host but localhost the login is for its tab only, and with client fields filled in it ends with its token.
 
 A login by password is for these pages and other first-party programs only (RFC 9700 §2.4). For everything else the way is
 the authorization code flow with PKCE, which this version does not have yet.`
@@ -45,6 +47,7 @@ export default fp<DocsOptions>(
         tags: [
           { name: 'oauth', description: 'Tokens' },
           { name: 'users', description: 'People' },
+          { name: 'sessions', description: 'Logins that last' },
           { name: 'roles', description: 'What people may do' },
           { name: 'discovery', description: 'What other programs read' },
           { name: 'health', description: 'What an operator watches' }
@@ -76,7 +79,15 @@ export default fp<DocsOptions>(
         routePrefix: '/docs',
         indexPrefix: path,
         staticCSP: CSP,
-        theme: { title: 'Latchkey' },
+        theme: {
+          title: 'Latchkey',
+          js: [
+            {
+              filename: 'docs-session.js',
+              content: readFileSync(new URL('./docs-session.js', import.meta.url), 'utf8')
+            }
+          ]
+        },
         uiConfig: {
           layout: 'BaseLayout',
           deepLinking: true,

@@ -36,7 +36,8 @@ function basicCredentials(header: string): ClientCredentials | null {
   const ids = readings(text.slice(0, colon))
   if (colon === -1 || ids.some((id) => id.includes('\0'))) throw refused()
   if (text === ':') return null
-  return { ids, secret: text.slice(colon + 1), method: 'client_secret_basic' }
+  const secret = text.slice(colon + 1)
+  return { ids, secrets: secret === '' ? [] : readings(secret), method: secret === '' ? 'none' : 'client_secret_basic' }
 }
 
 /** The credentials of a request, by one method only (RFC 6749 §2.3); null when it names no client. */
@@ -48,13 +49,15 @@ function clientCredentials({ headers, body }: FastifyRequest): ClientCredentials
       throw new OAuthError('invalid_request', 'The client authenticates by more than one method')
     if (id !== undefined && !basic.ids.includes(id))
       throw new OAuthError('invalid_request', 'The client_id is not the one of the Authorization header')
-    return basic.secret === '' ? { ...basic, method: 'none' } : basic
+    return basic
   }
   if (id === undefined) {
     if (secret !== undefined) throw refused()
     return null
   }
-  return { ids: [id], secret: secret ?? '', method: secret === undefined ? 'none' : 'client_secret_post' }
+  return secret === undefined
+    ? { ids: [id], secrets: [], method: 'none' }
+    : { ids: [id], secrets: [secret], method: 'client_secret_post' }
 }
 
 /** The guards of this service: tokens are judged by the domain at every request. */

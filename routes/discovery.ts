@@ -5,11 +5,15 @@ const Metadata = Type.Object(
   {
     issuer: Type.String(),
     token_endpoint: Type.String(),
+    revocation_endpoint: Type.String(),
+    introspection_endpoint: Type.String(),
     jwks_uri: Type.String(),
     scopes_supported: Type.Array(Type.String()),
     response_types_supported: Type.Array(Type.String()),
     grant_types_supported: Type.Array(Type.String()),
     token_endpoint_auth_methods_supported: Type.Array(Type.String()),
+    revocation_endpoint_auth_methods_supported: Type.Array(Type.String()),
+    introspection_endpoint_auth_methods_supported: Type.Array(Type.String()),
     service_documentation: Type.Optional(Type.String())
   },
   {
@@ -19,11 +23,15 @@ const Metadata = Type.Object(
       {
         issuer: 'https://id.example.com',
         token_endpoint: 'https://id.example.com/token',
+        revocation_endpoint: 'https://id.example.com/revoke',
+        introspection_endpoint: 'https://id.example.com/introspect',
         jwks_uri: 'https://id.example.com/.well-known/jwks.json',
         scopes_supported: ['profile', 'users:read'],
         response_types_supported: [],
-        grant_types_supported: ['password'],
-        token_endpoint_auth_methods_supported: ['none'],
+        grant_types_supported: ['password', 'refresh_token'],
+        token_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
+        revocation_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
+        introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
         service_documentation: 'https://id.example.com/docs'
       }
     ]
@@ -73,6 +81,7 @@ export interface DiscoveryOptions {
 const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { name, version, docs, jwksMaxAge }) => {
   const { auth } = fastify
   const { issuer } = auth
+  const WITH_SECRET = ['client_secret_basic', 'client_secret_post']
   const WELL_KNOWN = '/.well-known/oauth-authorization-server'
   const { origin, pathname } = new URL(issuer)
   const path = pathname.replace(/\/$/, '')
@@ -121,12 +130,16 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { na
     handler: async () => ({
       issuer,
       token_endpoint: links.token,
+      revocation_endpoint: `${issuer}/revoke`,
+      introspection_endpoint: `${issuer}/introspect`,
       jwks_uri: links.jwks,
       scopes_supported: (await auth.scopes.list({ after: null, limit: 1000 })).items.map((scope) => scope.name),
       // Required by RFC 8414 §2 also of a server that has no authorization endpoint.
       response_types_supported: [],
       grant_types_supported: await auth.clients.grantTypes(),
-      token_endpoint_auth_methods_supported: ['none'],
+      token_endpoint_auth_methods_supported: ['none', ...WITH_SECRET],
+      revocation_endpoint_auth_methods_supported: ['none', ...WITH_SECRET],
+      introspection_endpoint_auth_methods_supported: WITH_SECRET,
       ...(docs ? { service_documentation: links.docs } : {})
     })
   }

@@ -7,7 +7,10 @@ const TokenResponse = Type.Object(
     access_token: Type.String({ description: 'A JWT after RFC 9068' }),
     token_type: Type.Literal('Bearer'),
     expires_in: Type.Integer({ description: 'Seconds' }),
-    scope: Type.String({ description: 'What was granted, separated by spaces' })
+    scope: Type.String({ description: 'What was granted, separated by spaces' }),
+    refresh_token: Type.Optional(
+      Type.String({ description: 'Renews the session, once: the answer to that holds its successor' })
+    )
   },
   {
     $id: 'TokenResponse',
@@ -17,7 +20,58 @@ const TokenResponse = Type.Object(
         access_token: 'eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIs…',
         token_type: 'Bearer',
         expires_in: 300,
-        scope: 'profile'
+        scope: 'profile',
+        refresh_token: 'lkr_Zm9vYmFyYmF6…'
+      }
+    ]
+  }
+)
+
+const TokenReference = Type.Object(
+  {
+    token: Type.String({ description: 'An access token or a refresh token' }),
+    token_type_hint: Type.Optional(Type.String({ description: 'Not needed: tokens tell' })),
+    client_id: Type.Optional(Type.String({ description: 'The client' })),
+    client_secret: Type.Optional(Type.String({ description: 'Only for clients that have one' }))
+  },
+  { $id: 'TokenReference', description: 'RFC 7009 §2.1, RFC 7662 §2.1', examples: [{ token: 'lkr_Zm9vYmFyYmF6…' }] }
+)
+
+const Introspection = Type.Object(
+  {
+    active: Type.Boolean({ description: 'Whether it is good; nothing else is told if it is not' }),
+    scope: Type.Optional(Type.String({ description: 'What it is good for now' })),
+    client_id: Type.Optional(Type.String()),
+    username: Type.Optional(Type.String()),
+    token_type: Type.Optional(Type.String({ description: '`Bearer`; only of an access token' })),
+    exp: Type.Optional(Type.Integer({ description: 'Seconds since the epoch' })),
+    iat: Type.Optional(Type.Integer({ description: 'Seconds since the epoch' })),
+    sub: Type.Optional(Type.String()),
+    aud: Type.Optional(Type.String()),
+    iss: Type.Optional(Type.String()),
+    jti: Type.Optional(Type.String()),
+    sid: Type.Optional(Type.String({ description: 'The session' })),
+    roles: Type.Optional(Type.Array(Type.String(), { description: 'The roles that the user has now' }))
+  },
+  {
+    $id: 'Introspection',
+    description: 'RFC 7662 §2.2',
+    examples: [
+      { active: false },
+      {
+        active: true,
+        scope: 'profile',
+        client_id: 'docs',
+        username: 'alice',
+        token_type: 'Bearer',
+        exp: 1795424700,
+        iat: 1795424400,
+        sub: '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10',
+        aud: 'https://id.example.com',
+        iss: 'https://id.example.com',
+        jti: 'Xb2mB2v1Jw8yYgq3o9cN4g',
+        sid: '0199d0a4-8f20-7c11-8a4e-1b6f0d2c9e55',
+        roles: ['user']
       }
     ]
   }
@@ -26,7 +80,7 @@ const TokenResponse = Type.Object(
 /** The endpoints of RFC 6749; in a scope that takes forms only. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   const { auth } = fastify
-  fastify.addSchema(TokenResponse)
+  for (const schema of [TokenResponse, TokenReference, Introspection]) fastify.addSchema(schema)
 
   const text = (description: string) => Type.Optional(Type.String({ description }))
   const own = auth.grants.flatMap((grant) =>
@@ -71,7 +125,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     },
     async (request, reply) => {
       const { client, method } = request.clientAuth
-      const { accessToken, expiresIn, scopes } = await auth.exchange({
+      const { accessToken, expiresIn, scopes, refreshToken } = await auth.exchange({
         client,
         clientAuth: method,
         params: request.body,
@@ -82,8 +136,60 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         access_token: accessToken,
         token_type: 'Bearer' as const,
         expires_in: expiresIn,
-        scope: scopes.join(' ')
+        scope: scopes.join(' '),
+        ...(refreshToken === null ? {} : { refresh_token: refreshToken })
       }
+    }
+  )
+
+  fastify.post(
+    '/revoke',
+    {
+      preHandler: fastify.authenticateClient,
+      config: { errors: 'oauth', cors: true },
+      schema: {
+        operationId: 'revokeToken',
+        summary: 'Take a token back',
+        description:
+          'The client that the token belongs to may call it. RFC 7009. A refresh token ends its session with all of its tokens, an access token ends alone; a token that is unknown or good no more is taken as revoked.',
+        tags: ['oauth'],
+        consumes: ['application/x-www-form-urlencoded'],
+        querystring: NoQuery,
+        body: Type.Ref(TokenReference),
+        response: { 200: { description: 'The token is good no more', type: 'null' } }
+      }
+    },
+    async (request, reply) => {
+      await auth.revoke(request.clientAuth.client ?? (await auth.clients.docs()), request.body.token)
+      return reply.header('cache-control', 'no-store').send()
+    }
+  )
+
+  fastify.post(
+    '/introspect',
+    {
+      preHandler: fastify.authenticateClient,
+      config: { errors: 'oauth' },
+      schema: {
+        operationId: 'introspectToken',
+        summary: 'Ask whether a token is good',
+        description:
+          'A client with a secret and the scope `tokens:introspect` may call it. RFC 7662. The answer is as things are at this instant.',
+        tags: ['oauth'],
+        consumes: ['application/x-www-form-urlencoded'],
+        querystring: NoQuery,
+        body: Type.Ref(TokenReference),
+        response: {
+          200: {
+            description: 'What it is good for, or that it is not',
+            content: { 'application/json': { schema: Type.Ref(Introspection) } }
+          }
+        }
+      }
+    },
+    async (request, reply) => {
+      reply.header('cache-control', 'no-store')
+      return (await auth.introspect(request.clientAuth.client, request.body.token)) ?? { active: false }
     }
   )
 }

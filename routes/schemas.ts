@@ -179,6 +179,54 @@ export const ScopePage = Type.Object(
   }
 )
 
+const SESSION = {
+  id: '0199d0a4-8f20-7c11-8a4e-1b6f0d2c9e55',
+  client_id: 'docs',
+  scope: 'profile',
+  amr: ['pwd'],
+  address: '192.0.2.7',
+  user_agent: 'Mozilla/5.0',
+  current: true,
+  authenticated_at: '2026-11-22T09:00:00.000Z',
+  created_at: '2026-11-22T09:00:00.000Z',
+  last_used_at: '2026-11-22T09:05:00.000Z',
+  expires_at: '2026-11-22T10:05:00.000Z'
+}
+
+export const SessionView = Type.Object(
+  {
+    id: Type.String({ format: 'uuid', description: 'The `sid` of its tokens' }),
+    client_id: Type.String({ description: 'Where the user logged in' }),
+    scope: Type.String({ description: 'What was granted, separated by spaces' }),
+    amr: Type.Array(Type.String(), { description: 'How the user was authenticated (RFC 8176)' }),
+    address: Type.Union([Type.String(), Type.Null()], { description: 'From where the user logged in' }),
+    user_agent: Type.Union([Type.String(), Type.Null()], { description: 'By what' }),
+    current: Type.Boolean({ description: 'Whether it is the session of this very request' }),
+    authenticated_at: Type.String({ format: 'date-time' }),
+    created_at: Type.String({ format: 'date-time' }),
+    last_used_at: Type.String({ format: 'date-time', description: 'When it was last renewed' }),
+    expires_at: Type.String({ format: 'date-time', description: 'When it ends unless it is renewed' })
+  },
+  { $id: 'Session', description: 'One login of a user at one client', examples: [SESSION] }
+)
+
+export const SessionPage = Type.Object(
+  {
+    items: Type.Array(Type.Ref(SessionView)),
+    next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
+  },
+  {
+    $id: 'SessionPage',
+    description: 'Some sessions, oldest first',
+    examples: [{ items: [SESSION], next_cursor: null }]
+  }
+)
+
+export const SessionsQuery = Type.Object(
+  { except: Type.Optional(Type.Literal('current', { description: 'Leaves the session of this very request' })) },
+  { additionalProperties: false }
+)
+
 const cursor = (pattern: string) =>
   Type.Optional(Type.String({ pattern, description: '`next_cursor` of the page before' }))
 const page = {
@@ -204,6 +252,9 @@ export const UserQuery = Type.Object(
 )
 
 export const IdParams = Type.Object({ id: Type.String({ maxLength: 255, description: '`id` of the user' }) })
+const session = Type.String({ maxLength: 255, description: '`id` of the session' })
+export const OwnSessionParams = Type.Object({ session })
+export const SessionParams = Type.Object({ ...IdParams.properties, session })
 export const NameParams = Type.Object({ name: Type.String({ maxLength: 255, description: '`name` of the role' }) })
 
 /** For routes that take nothing in the query. */

@@ -15,10 +15,12 @@ import helmet from '../plugins/helmet.ts'
 import input from '../plugins/input.ts'
 import jwt from '../plugins/jwt.ts'
 import store from '../plugins/store.ts'
+import sweep from '../plugins/sweep.ts'
 import discovery from '../routes/discovery.ts'
 import health from '../routes/health.ts'
 import oauth from '../routes/oauth.ts'
 import roles from '../routes/roles.ts'
+import sessions from '../routes/sessions.ts'
 import users from '../routes/users.ts'
 import { compilersFactory } from './compilers.ts'
 import type { Config } from './config.ts'
@@ -73,6 +75,7 @@ export async function buildApp(
     argon2Lanes,
     accessTokenTtl,
     signingAlg,
+    refreshLeeway,
     passwordMinLength,
     throttle
   } = config
@@ -97,6 +100,7 @@ export async function buildApp(
     issuer,
     accessTokenTtl,
     signingAlg,
+    refreshLeeway,
     passwordMinLength,
     throttle,
     docs: pages,
@@ -108,6 +112,7 @@ export async function buildApp(
   await app.register(helmet, { issuer })
   await app.register(cors, { origins: config.corsOrigins })
   await app.register(drain)
+  await app.register(sweep)
   await app.register(errors)
   await app.register(docs, { version, path: new URL(issuer).pathname.replace(/\/$/, ''), pages })
 
@@ -117,6 +122,7 @@ export async function buildApp(
     await forms.register(oauth)
   })
   await app.register(users)
+  await app.register(sessions)
   await app.register(roles)
   await app.register(health)
   await app.ready()

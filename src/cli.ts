@@ -2,7 +2,9 @@
 import { Command, CommanderError } from 'commander'
 import { buildApp, version } from './app.ts'
 import { bootstrap } from './bootstrap.ts'
+import { addClientCommands } from './commands/clients.ts'
 import { addRoleCommands } from './commands/roles.ts'
+import { addSessionCommands } from './commands/sessions.ts'
 import { Refusal, type Terminal } from './commands/terminal.ts'
 import { addUserCommands } from './commands/users.ts'
 import { loadConfig, readEnvironment, settingsTable, sizeThreadPool } from './config.ts'
@@ -72,6 +74,8 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
 
   addUserCommands(program, terminal)
   addRoleCommands(program, terminal)
+  addSessionCommands(program, terminal)
+  addClientCommands(program, terminal)
 
   try {
     await program.parseAsync(args, { from: 'user' })

@@ -95,6 +95,13 @@ const Settings = Type.Object({
     unit: 's',
     description: 'Lifetime of an access token'
   }),
+  refreshLeeway: Type.Integer({
+    minimum: 0,
+    maximum: 60,
+    default: 10,
+    unit: 's',
+    description: 'How long a refresh token that was just used gets the same successor again, for answers that were lost'
+  }),
   signingAlg: Type.Union([Type.Literal('ES256'), Type.Literal('EdDSA'), Type.Literal('RS256')], {
     default: 'ES256',
     description: 'Signature algorithm of new keys'
@@ -147,7 +154,7 @@ const Settings = Type.Object({
   }),
   corsOrigins: Type.Array(Type.String({ format: 'origin' }), {
     default: [],
-    description: 'Origins of browser apps that may call `/token`, the JWKS and the metadata',
+    description: 'Origins of browser apps that may call `/token`, `/revoke`, the JWKS and the metadata',
     allowed: 'origins (https://app.example.com), separated by commas'
   }),
   docs: Type.Boolean({

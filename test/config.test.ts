@@ -25,6 +25,7 @@ const DEFAULTS = {
   databaseUrl: 'sqlite:data/latchkey.db',
   sealingKeyFile: 'data/sealing-key',
   accessTokenTtl: 300,
+  refreshLeeway: 10,
   signingAlg: 'ES256',
   argon2Memory: 19_456,
   argon2Passes: 2,
@@ -59,6 +60,7 @@ t.test('every variable is taken', async (t) => {
       LATCHKEY_DATABASE_URL: 'sqlite:/srv/latchkey.db',
       LATCHKEY_SEALING_KEY_FILE: '/run/secrets/key',
       LATCHKEY_ACCESS_TOKEN_TTL: '60',
+      LATCHKEY_REFRESH_LEEWAY: '0',
       LATCHKEY_SIGNING_ALG: 'EdDSA',
       LATCHKEY_ARGON2_MEMORY: '65536',
       LATCHKEY_ARGON2_PASSES: '3',
@@ -80,6 +82,7 @@ t.test('every variable is taken', async (t) => {
       databaseUrl: 'sqlite:/srv/latchkey.db',
       sealingKeyFile: '/run/secrets/key',
       accessTokenTtl: 60,
+      refreshLeeway: 0,
       signingAlg: 'EdDSA',
       argon2Memory: 65_536,
       argon2Passes: 3,
@@ -197,6 +200,11 @@ const SETTINGS: Record<string, { allowed: string[]; refused: string[]; says: str
     allowed: ['1', '300', '3600'],
     refused: ['0', '3601', '-1', '5m', '1.5'],
     says: 'an integer from 1 to 3600 s'
+  },
+  LATCHKEY_REFRESH_LEEWAY: {
+    allowed: ['0', '60'],
+    refused: ['-1', '61', '10s'],
+    says: 'an integer from 0 to 60 s'
   },
   LATCHKEY_SIGNING_ALG: {
     allowed: ['ES256', 'EdDSA', 'RS256'],

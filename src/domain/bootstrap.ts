@@ -1,16 +1,23 @@
 import { DOCS_CLIENT } from './clients.ts'
 import { SetupError } from './errors.ts'
-import type { Users } from './index.ts'
+import type { RefreshTokens, Users } from './index.ts'
 import type { Keys } from './keys.ts'
 import { ADMIN_ROLE } from './model.ts'
 import type { Clock, Schema, Sealer, Store } from './ports.ts'
-import { BUILT_IN_ROLES, BUILT_IN_SCOPES, OWN_RESOURCE } from './scopes.ts'
+import { BUILT_IN_ROLES, BUILT_IN_SCOPES, CLIENT_SCOPES, OWN_RESOURCE } from './scopes.ts'
 
 const CANARY = { name: 'canary', context: 'sealed_values/canary', text: 'latchkey' }
 
 /** The first start, and what every start asks before it serves. */
-export function createBootstrap(deps: { store: Store; users: Users; keys: Keys; sealer: Sealer; clock: Clock }) {
-  const { store, users, keys, sealer, clock } = deps
+export function createBootstrap(deps: {
+  store: Store
+  users: Users
+  keys: Keys
+  refreshTokens: RefreshTokens
+  sealer: Sealer
+  clock: Clock
+}) {
+  const { store, users, keys, refreshTokens, sealer, clock } = deps
 
   /** @throws SetupError when the sealing key is not the one that this database was sealed with */
   async function checkSealingKey(): Promise<void> {
@@ -39,7 +46,11 @@ export function createBootstrap(deps: { store: Store; users: Users; keys: Keys; 
       admin: () => { username: string; password: string } | null
     ): Promise<{ seeded: boolean; adminCreated: boolean }> {
       const done = await store.bootstrapped()
-      if (done.seeded) await checkSealingKey()
+      if (done.seeded) {
+        await checkSealingKey()
+        // One that was set up by a version without refresh tokens has none.
+        await refreshTokens.ensureKey()
+      }
       const given = done.admin ? null : admin()
       if (done.seeded && given === null) return { seeded: false, adminCreated: false }
 
@@ -47,13 +58,15 @@ export function createBootstrap(deps: { store: Store; users: Users; keys: Keys; 
       const seed = {
         now: clock.now(),
         resources: [{ id: OWN_RESOURCE, name: 'Latchkey' }],
-        scopes: BUILT_IN_SCOPES,
+        scopes: [...BUILT_IN_SCOPES, ...CLIENT_SCOPES],
         roles: BUILT_IN_ROLES,
         clients: [DOCS_CLIENT],
         keys: [await keys.generate('signing'), await keys.generate('next')],
         sealed: [{ name: CANARY.name, value: sealer.seal(CANARY.text, CANARY.context) }]
       }
-      return store.bootstrap(seed, newAdmin)
+      const outcome = await store.bootstrap(seed, newAdmin)
+      await refreshTokens.ensureKey()
+      return outcome
     },
 
     /**
@@ -70,6 +83,7 @@ export function createBootstrap(deps: { store: Store; users: Users; keys: Keys; 
         throw new SetupError('the first start was not finished: run "latchkey migrate"')
       await checkSealingKey()
       await keys.signing()
+      await refreshTokens.assertKey()
     }
   }
 }

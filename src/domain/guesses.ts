@@ -20,7 +20,6 @@ const ACCOUNT = { free: 10, firstDelay: 250, longestDelay: 2000, slowFor: 15 * M
 const KNOWN = { limit: 100, memory: 90 * DAY }
 /** How many tries of one account from one network may wait for their turn here. */
 const QUEUE = 64
-const PRUNE_EVERY = 100
 
 /** /24 of IPv4 (also when mapped into IPv6), /48 of IPv6: what one household or office may have. Some proxies write the port too. */
 export function networkOf(address: string | null): string {
@@ -51,7 +50,6 @@ const throttled = (wait: Millis): DomainError =>
  */
 export function createGuesses({ store, clock, throttle }: { store: Store; clock: Clock; throttle: boolean }) {
   const turns = new Map<string, { last: Promise<void>; waiting: number }>()
-  let settled = 0
 
   /** Parallel tries of one account from one network take turns, so that a burst of right ones is not taken for guessing. */
   async function inTurn<T>(key: string, run: () => Promise<T>): Promise<T> {
@@ -167,8 +165,6 @@ export function createGuesses({ store, clock, throttle }: { store: Store; clock:
         } finally {
           if (how === 'wrong') await countNetwork(keys, clock.now())
           else await settle(keys, how, clock.now())
-          // If it fails, the next one does it.
-          if (++settled % PRUNE_EVERY === 0) await store.guesses.prune(clock.now()).catch(() => {})
         }
       })
     },

@@ -5,9 +5,12 @@ import { createGuesses } from './guesses.ts'
 import { createKeys } from './keys.ts'
 import type { Seconds, SigningAlg } from './model.ts'
 import type { Clock, Hasher, Sealer, Signer, Store } from './ports.ts'
+import { createRefreshTokens } from './refresh-tokens.ts'
+import { createRevocation } from './revocation.ts'
 import { createRoles } from './roles.ts'
 import { createScopes } from './scopes.ts'
 import { createSessions } from './sessions.ts'
+import { createSweeper } from './sweeper.ts'
 import { createTokens } from './tokens.ts'
 import { createUsers } from './users.ts'
 
@@ -17,6 +20,7 @@ export type Clients = ReturnType<typeof createClients>
 export type Scopes = ReturnType<typeof createScopes>
 export type Sessions = ReturnType<typeof createSessions>
 export type Tokens = ReturnType<typeof createTokens>
+export type RefreshTokens = ReturnType<typeof createRefreshTokens>
 
 /** Every rule of the service, put together from its ports. */
 export function createAuth(deps: {
@@ -28,6 +32,7 @@ export function createAuth(deps: {
   issuer: string
   accessTokenTtl: Seconds
   signingAlg: SigningAlg
+  refreshLeeway: Seconds
   /** Code points that a new password has at least. */
   passwordMinLength: number
   /** Whether guesses are limited. */
@@ -39,14 +44,29 @@ export function createAuth(deps: {
   const guesses = createGuesses(deps)
   const users = createUsers({ ...deps, guesses })
   const roles = createRoles(deps)
-  const clients = createClients(deps)
+  const clients = createClients({ ...deps, types: grants.map(({ type }) => type) })
   const scopes = createScopes(deps)
-  const sessions = createSessions(deps)
+  const refreshTokens = createRefreshTokens(deps)
+  const sessions = createSessions({ ...deps, refreshTokens })
   const keys = createKeys({ ...deps, alg: deps.signingAlg })
   const tokens = createTokens({ ...deps, keys, clients, ttl: deps.accessTokenTtl })
-  const exchange = createExchange({ ...deps, users, clients, scopes, sessions, tokens })
-  const firstStart = createBootstrap({ ...deps, users, keys })
-  return { issuer, users, roles, clients, scopes, keys, tokens, grants, exchange, ...firstStart }
+  const exchange = createExchange({ ...deps, users, clients, scopes, sessions, tokens, refreshTokens })
+  const firstStart = createBootstrap({ ...deps, users, keys, refreshTokens })
+  return {
+    issuer,
+    users,
+    roles,
+    clients,
+    scopes,
+    sessions,
+    keys,
+    tokens,
+    grants,
+    exchange,
+    ...createRevocation({ ...deps, users, clients, tokens, refreshTokens }),
+    ...createSweeper(deps),
+    ...firstStart
+  }
 }
 
 export type Auth = ReturnType<typeof createAuth>

@@ -32,9 +32,13 @@ export interface Credentials {
   authVersion: number
 }
 
+/** A confidential client has a secret; a public one cannot keep any (RFC 6749 §2.1). */
+export type ClientKind = 'confidential' | 'public'
+
 export interface Client {
   id: string
   name: string
+  kind: ClientKind
   grantTypes: string[]
   /** What its tokens may hold at most. */
   scopes: string[]
@@ -74,9 +78,42 @@ export interface Session {
   idleExpiresAt: Millis
   /** Not alive after this instant in any case. */
   expiresAt: Millis
+  /** When it was last renewed; at the login, if never. */
+  lastUsedAt: Millis
   /** The address and user agent of the login. */
   address: string | null
   userAgent: string | null
+  /** Random; a part of what its refresh tokens are made from. Null for a session that cannot be renewed. */
+  salt: string | null
+}
+
+export interface StoredSession extends Session {
+  /** How often it was renewed. */
+  counter: number
+  endedAt: Millis | null
+}
+
+/** What became of a refresh token that was presented; see `Store.sessions.rotate`. */
+export type Rotation = 'rotated' | 'retried' | 'reused' | 'unknown'
+
+/** The key that refresh tokens are made with. */
+export interface RefreshKey {
+  /** 8 random bytes, base64url. */
+  id: string
+  /** 32 random bytes, base64url, sealed. */
+  sealedKey: string
+  createdAt: Millis
+}
+
+/** What ends: this session, token or key; for the others every token from before the entry. */
+export type RevocationKind = 'session' | 'token' | 'key' | 'user' | 'client' | 'role'
+
+/** An entry of the revocation log. */
+export interface Revocation {
+  /** Dense, in the order of commits. */
+  seq: number
+  kind: RevocationKind
+  id: string
 }
 
 /** `next` is published and does not sign yet; `verifying` signs no more. */

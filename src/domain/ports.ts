@@ -6,11 +6,15 @@ import type {
   KeyState,
   Millis,
   PublicKey,
+  RefreshKey,
+  Revocation,
   Role,
+  Rotation,
   Scope,
   Session,
   SigningAlg,
   StoredKey,
+  StoredSession,
   User
 } from './model.ts'
 
@@ -108,6 +112,14 @@ export interface Tries {
   expiresAt: Millis
 }
 
+/** As it is stored; the secret itself is shown once and kept nowhere. */
+export interface ClientSecret {
+  /** UUIDv7. */
+  id: string
+  /** SHA-256, base64url. */
+  hash: string
+}
+
 /** What comes after `after` in the order of the list; from its beginning with null. */
 export interface Page {
   after: string | null
@@ -125,6 +137,8 @@ export interface Schema {
 export interface LiveState {
   keyState: KeyState | null
   session: (Pick<Session, 'userId' | 'clientId' | 'idleExpiresAt' | 'expiresAt'> & { endedAt: Millis | null }) | null
+  /** Whether the token itself was revoked. */
+  revoked: boolean
   user: { disabledAt: Millis | null; roles: string[]; scopes: string[] } | null
   client: { disabledAt: Millis | null; scopes: string[] } | null
 }
@@ -170,7 +184,7 @@ export interface Store {
      */
     change(id: string, changes: UserChanges, actor: Actor, now: Millis): Promise<User | null>
     /** With sessions and everything else of the user. False when there is no such user. */
-    delete(id: string): Promise<boolean>
+    delete(id: string, now: Millis): Promise<boolean>
     /**
      * A new password: ends the user's sessions but `keep`, and the logins that are under way.
      * @param from what the credentials had when the old password was checked; null when it was not asked for
@@ -202,7 +216,7 @@ export interface Store {
       now: Millis
     ): Promise<Role | null>
     /** Also takes it from everyone who has it. False when there is no such role. */
-    delete(name: string): Promise<boolean>
+    delete(name: string, now: Millis): Promise<boolean>
   }
   guesses: {
     /** What is known of each key, without keeping anybody from it. */
@@ -212,12 +226,18 @@ export interface Store {
      * count of 0 is forgotten). Nobody else counts on these keys meanwhile. `decide` must not wait for anything.
      */
     count<T>(keys: string[], decide: (tries: Map<string, Tries>) => { next: Tries[]; result: T }): Promise<T>
-    /** Forgets some of what has expired. */
-    prune(now: Millis): Promise<void>
   }
   clients: {
     /** Whatever its state is; null when there is no such client. */
     get(id: string): Promise<Client | null>
+    /** By id: those after the given one, at most `limit`. */
+    list(page: Page): Promise<Client[]>
+    /** @throws DomainError conflict when the id is taken, invalid when a scope does not exist */
+    create(client: Client, secret: ClientSecret | null, now: Millis): Promise<void>
+    /** SHA-256, base64url, of each secret that is good. */
+    secretHashes(id: string): Promise<string[]>
+    /** Disabling ends the client's sessions. False when there is no such client. */
+    setDisabled(id: string, disabled: boolean, now: Millis): Promise<boolean>
   }
   scopes: {
     /** Those of the names that are registered. */
@@ -232,6 +252,32 @@ export interface Store {
      * finds the session and ends it.
      */
     open(session: Session, authVersion: number): Promise<boolean>
+    /** Whatever its state is; null when there is no such session. */
+    get(id: string): Promise<StoredSession | null>
+    /** The living ones of a user, by id, which is by age: those after the given one, at most `limit`. */
+    list(userId: string, page: Page, now: Millis): Promise<Session[]>
+    /**
+     * Renews a session, in one conditional write (RFC 9700 §4.14.2). Of concurrent calls with the current counter exactly
+     * one is `rotated`; inside the leeway the others, and repeats of the one before, are `retried` with the same
+     * successor; an older counter is `reused` and has ended the session. `unknown`, which changes nothing, is what
+     * another client asks for, and what has ended.
+     * @param counter what the presented token carries
+     * @param leeway  milliseconds, 0 for none
+     */
+    rotate(id: string, client: Client, counter: number, leeway: Millis, now: Millis): Promise<Rotation>
+    /** Ends the living sessions, and those that expired within the last minute, for which all that is given is true; how many those were. */
+    end(
+      which: { id?: string; userId?: string; clientId?: string; except?: string | null },
+      now: Millis
+    ): Promise<number>
+  }
+  refreshKeys: {
+    /** The one that new refresh tokens are made with; null before the first start. */
+    current(): Promise<RefreshKey | null>
+    /** Null for one that verifies no more. */
+    find(id: string): Promise<RefreshKey | null>
+    /** Makes it the current one unless there is one. */
+    create(key: RefreshKey): Promise<void>
   }
   keys: {
     /** Those that are not retired. */
@@ -249,9 +295,19 @@ export interface Store {
   revocations: {
     /** The sequence number of the last committed entry of the revocation log; 0 when it is empty. */
     seq(): Promise<number>
+    /** The entries after that sequence number, at most `limit`, without a gap. */
+    since(seq: number, limit: number): Promise<Revocation[]>
+    /** Ends one access token. */
+    revokeToken(jti: string, now: Millis): Promise<void>
+  }
+  expiry: {
+    /** Whether the caller is the one who sweeps until `until`: of concurrent calls one is, and nobody before that instant. */
+    lead(now: Millis, until: Millis): Promise<boolean>
+    /** Removes some of what has expired, of every table; how many rows those were. */
+    prune(now: Millis): Promise<number>
   }
   /** All that must hold for a token, in one statement, as committed at this instant. */
-  state(ref: { kid: string; sid: string | null; sub: string; clientId: string }): Promise<LiveState>
+  state(ref: { kid: string; jti: string; sid: string | null; sub: string; clientId: string }): Promise<LiveState>
   /** Ends the connections. Nothing can be asked afterwards. */
   close(): Promise<void>
 }

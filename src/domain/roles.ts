@@ -54,7 +54,7 @@ export function createRoles({ store, clock }: { store: Store; clock: Clock }) {
     /** Also takes it from everyone who has it. @throws DomainError not_found, conflict for the role admin */
     async delete(name: string): Promise<void> {
       if (name === ADMIN_ROLE) throw new DomainError('conflict', 'The role admin cannot be deleted')
-      if (!(await store.roles.delete(name))) found(null)
+      if (!(await store.roles.delete(name, clock.now()))) found(null)
     }
   }
 }

@@ -6,13 +6,18 @@ import type { Page, Store } from './ports.ts'
 /** The resource that Latchkey's own API is; its identifier on the wire (`aud`, `resource`) is the issuer. */
 export const OWN_RESOURCE = 'latchkey'
 
-/** The scopes of Latchkey's own API. */
+/** The scopes of people at Latchkey's own API. */
 export const BUILT_IN_SCOPES: Scope[] = [
   { name: 'profile', description: 'See and change your own profile', resourceId: OWN_RESOURCE },
   { name: 'users:read', description: 'See every user', resourceId: OWN_RESOURCE },
   { name: 'users:write', description: 'Create, change and delete users', resourceId: OWN_RESOURCE },
   { name: 'roles:read', description: 'See every role and scope', resourceId: OWN_RESOURCE },
   { name: 'roles:write', description: 'Create, change and delete roles', resourceId: OWN_RESOURCE }
+]
+
+/** Those that only clients have, for themselves. */
+export const CLIENT_SCOPES: Scope[] = [
+  { name: 'tokens:introspect', description: 'Ask whether tokens are good', resourceId: OWN_RESOURCE }
 ]
 
 /** The roles of a first start. */
@@ -57,15 +62,15 @@ export function createScopes({ store, issuer }: { store: Store; issuer: string }
     /**
      * Granted = requested ∩ the grant's ∩ client ∩ the user's roles ∩ resource. What is registered but not allowed is
      * left out; what is not registered is refused.
-     * @param request  `scope` and `resource` as sent; without `scope` the client's default is meant (RFC 6749 §3.3)
+     * @param request  `scope` and `resource` as sent; without `scope` that is meant which the grant says (RFC 6749 §3.3)
      * @param limits   `user` is null for a client's own token
      * @throws OAuthError invalid_scope, invalid_target (RFC 8707 §2)
      */
     async narrow(
-      request: { scope: string | undefined; resources: string[] },
+      request: { scope: string | undefined; otherwise: string[]; resources: string[] },
       limits: { grant: string[]; client: Client; user: string[] | null }
     ): Promise<{ scopes: string[]; aud: string }> {
-      const requested = request.scope === undefined ? limits.client.defaultScopes : parseScope(request.scope)
+      const requested = request.scope === undefined ? request.otherwise : parseScope(request.scope)
       const registered = await store.scopes.find(requested)
       if (registered.length < requested.length)
         throw new OAuthError('invalid_scope', 'A requested scope is not registered')

@@ -127,6 +127,12 @@ export function createUsers(deps: {
     /** @throws DomainError not_found */
     get: async (id: string): Promise<User> => found(await store.users.get(id)),
 
+    /** Null for one who is not there or may not log in. */
+    async enabled(id: string): Promise<User | null> {
+      const user = await store.users.get(id)
+      return user?.disabledAt === null ? user : null
+    },
+
     /** By any spelling of the name, or by the id. @throws DomainError not_found */
     find: async (name: string): Promise<User> =>
       found((await store.users.credentials(usernameKey(name)))?.user ?? (await store.users.get(name))),
@@ -162,7 +168,7 @@ export function createUsers(deps: {
 
     /** With everything that is theirs. @throws DomainError not_found, conflict when no admin would be left */
     async delete(id: string): Promise<void> {
-      if (!(await store.users.delete(id))) found(null)
+      if (!(await store.users.delete(id, clock.now()))) found(null)
     },
 
     /**

@@ -1,6 +1,10 @@
 import { DomainError, SetupError } from '../domain/errors.ts'
 
 const SQLITE = { busy: 5, readonly: 8, ioerr: 10, corrupt: 11, full: 13, cantopen: 14, notadb: 26 }
+/** PostgreSQL has undone one of those who waited for each other; each method is one transaction, so it is simply done again. */
+const DEADLOCK = '40P01'
+const DEADLOCK_TRIES = 3
+
 const SQLITE_UNIQUE = [1555, 2067]
 
 /** Classes of SQLSTATE that say that the server cannot serve now: connection, resources, shutdown, timeout, read-only. */
@@ -13,7 +17,8 @@ const UNAVAILABLE_MESSAGE = /timeout|Connection terminated|not queryable|connect
 const TAKEN: [RegExp, string][] = [
   [/users[._]username_key/, 'The username is taken'],
   [/users[._]email_key/, 'The e-mail is taken'],
-  [/roles[._](name|pkey)/, 'A role of this name is there already']
+  [/roles[._](name|pkey)/, 'A role of this name is there already'],
+  [/clients[._](id|pkey)/, 'A client with this id is there already']
 ]
 
 function translate(error: unknown): unknown {
@@ -57,10 +62,12 @@ export function translateErrors<T extends object>(store: T): T {
       return [
         name,
         async (...args: unknown[]) => {
-          try {
-            return await value(...args)
-          } catch (error) {
-            throw translate(error)
+          for (let tries = 1; ; tries++) {
+            try {
+              return await value(...args)
+            } catch (error) {
+              if (tries === DEADLOCK_TRIES || (error as { code?: string }).code !== DEADLOCK) throw translate(error)
+            }
           }
         }
       ]

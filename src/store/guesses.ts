@@ -3,8 +3,6 @@ import { DomainError } from '../domain/errors.ts'
 import type { Store, Tries } from '../domain/ports.ts'
 import type { Tables } from './schema.ts'
 
-const PRUNED_AT_ONCE = 1000
-
 const toTries = (row: Tables['guesses']): Tries => ({
   key: row.key,
   count: row.count,
@@ -45,8 +43,7 @@ function createLanes() {
   }
 }
 
-/** @param locksRows whether rows must be locked one by one */
-export function guesses(db: Kysely<Tables>, locksRows: boolean): Store['guesses'] {
+export function guesses(db: Kysely<Tables>): Store['guesses'] {
   const inLane = createLanes()
 
   const count: Store['guesses']['count'] = (keys, decide) =>
@@ -80,16 +77,6 @@ export function guesses(db: Kysely<Tables>, locksRows: boolean): Store['guesses'
       return new Map(rows.map((row) => [row.key, toTries(row)]))
     },
 
-    count: (keys, decide) => inLane(() => count(keys, decide)),
-
-    async prune(now) {
-      const expired = db
-        .selectFrom('guesses')
-        .select('key')
-        .where('expires_at', '<=', now)
-        .limit(PRUNED_AT_ONCE)
-        .$if(locksRows, (query) => query.forUpdate().skipLocked())
-      await db.deleteFrom('guesses').where('key', 'in', expired).execute()
-    }
+    count: (keys, decide) => inLane(() => count(keys, decide))
   }
 }

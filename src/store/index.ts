@@ -5,11 +5,15 @@ import type { Store } from '../domain/ports.ts'
 import { bootstrap } from './bootstrap.ts'
 import { clients } from './clients.ts'
 import { translateErrors } from './errors.ts'
+import { expiry } from './expiry.ts'
 import { guesses } from './guesses.ts'
 import { keys } from './keys.ts'
 import * as frontDoor from './migrations/0001-front-door.ts'
 import * as people from './migrations/0002-people.ts'
+import * as sessionsThatLast from './migrations/0003-sessions.ts'
 import { openPostgres } from './postgres.ts'
+import { refreshKeys } from './refresh-keys.ts'
+import { revocations } from './revocations.ts'
 import { roles } from './roles.ts'
 import type { Tables } from './schema.ts'
 import { scopes } from './scopes.ts'
@@ -18,7 +22,7 @@ import { openSqlite } from './sqlite.ts'
 import { state } from './state.ts'
 import { users } from './users.ts'
 
-const migrations = [frontDoor, people]
+const migrations = [frontDoor, people, sessionsThatLast]
 const VERSION = migrations.length
 
 const provider = {
@@ -91,29 +95,22 @@ export function openStore(url: string): Store {
     schema,
     migrate,
     ...bootstrap(db),
-    users: users(db),
+    users: users(db, sqlite === null),
     roles: roles(db, sqlite === null),
-    guesses: guesses(db, sqlite === null),
-    clients: clients(db),
+    guesses: guesses(db),
+    clients: clients(db, sqlite === null),
     scopes: scopes(db),
     sessions: sessions(db, sqlite === null),
     keys: keys(db),
+    refreshKeys: refreshKeys(db),
+    expiry: expiry(db, sqlite === null),
     sealed: {
       async get(name) {
         const row = await db.selectFrom('sealed_values').select('value').where('name', '=', name).executeTakeFirst()
         return row?.value ?? null
       }
     },
-    revocations: {
-      async seq() {
-        const { seq } = await db
-          .selectFrom('counters')
-          .select('seq')
-          .where('name', '=', 'revocations')
-          .executeTakeFirstOrThrow()
-        return seq
-      }
-    },
+    revocations: revocations(db),
     state: state(db),
     close: () => db.destroy()
   })

@@ -2,6 +2,7 @@ import { type Kysely, sql } from 'kysely'
 import type { Role } from '../domain/model.ts'
 import type { Store } from '../domain/ports.ts'
 import { assertMayGrant } from './admins.ts'
+import { log } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { words } from './users.ts'
 
@@ -70,16 +71,18 @@ export function roles(db: Kysely<Tables>, locksRows: boolean): Store['roles'] {
           const added = scopes.filter((scope) => !before.includes(scope))
           await assertMayGrant(trx, actor, 'scopes', added)
           await setScopes(trx, name, scopes)
+          if (before.some((scope) => !scopes.includes(scope))) await log(trx, [{ kind: 'role', id: name }], now)
         }
         return get(trx, name)
       }),
 
-    delete: (name) =>
+    delete: (name, now) =>
       db.transaction().execute(async (trx) => {
         // Whoever is being given the role just now is waited for.
         if (locksRows) await trx.selectFrom('roles').select('name').where('name', '=', name).forUpdate().execute()
         await trx.deleteFrom('user_roles').where('role', '=', name).execute()
         const { numDeletedRows } = await trx.deleteFrom('roles').where('name', '=', name).executeTakeFirstOrThrow()
+        if (numDeletedRows === 1n) await log(trx, [{ kind: 'role', id: name }], now)
         return numDeletedRows === 1n
       })
   }

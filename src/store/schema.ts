@@ -1,4 +1,4 @@
-import type { KeyState, SigningAlg } from '../domain/model.ts'
+import type { ClientKind, KeyState, RevocationKind, SigningAlg } from '../domain/model.ts'
 
 /** The tables. Instants are epoch milliseconds in columns ending `_at`; lists of names are joined by a space. */
 export interface Tables {
@@ -34,7 +34,9 @@ export interface Tables {
     disabled_at: number | null
     created_at: number
     updated_at: number
+    kind: ClientKind
   }
+  client_secrets: { id: string; client_id: string; secret_hash: string; created_at: number }
   client_scopes: { client_id: string; scope: string; is_default: number }
   sessions: {
     id: string
@@ -49,7 +51,16 @@ export interface Tables {
     ended_at: number | null
     address: string | null
     user_agent: string | null
+    counter: number
+    salt: string | null
+    rotated_at: number | null
   }
+  /** `current` signs; the others still verify. */
+  refresh_keys: { id: string; sealed_key: string; state: 'current' | 'verifying'; created_at: number }
+  /** The revocation log. */
+  revocations: { seq: number; kind: RevocationKind; id: string; expires_at: number }
+  /** Who does what only one instance does at a time, until when. */
+  leases: { name: string; until_at: number }
   /** What is counted against guessing, by kind and (hashed) account or network. */
   guesses: { key: string; count: number; last_at: number; expires_at: number }
   signing_keys: {

@@ -11,6 +11,7 @@ interface StateRow {
   idle_expires_at: number
   expires_at: number
   ended_at: number | null
+  revoked: number | null
   user_id: string | null
   user_disabled_at: number | null
   roles: string | null
@@ -22,9 +23,10 @@ interface StateRow {
 
 /** By primary keys only, in one statement: what it answers was true at one instant. */
 export function state(db: Kysely<Tables>): Store['state'] {
-  return async ({ kid, sid, sub, clientId }) => {
+  return async ({ kid, jti, sid, sub, clientId }) => {
     const { rows } = await sql<StateRow>`select k.state as key_state,
         s.user_id as session_user, s.client_id as session_client, s.idle_expires_at, s.expires_at, s.ended_at,
+        (select 1 from revocations where kind = 'token' and id = ${jti}) as revoked,
         u.id as user_id, u.disabled_at as user_disabled_at,
         (select string_agg(role, ' ' order by role) from user_roles where user_id = u.id) as roles,
         (select string_agg(scope, ' ') from user_roles r join role_scopes rs on rs.role = r.role where r.user_id = u.id) as role_scopes,
@@ -48,6 +50,7 @@ export function state(db: Kysely<Tables>): Store['state'] {
               expiresAt: row.expires_at,
               endedAt: row.ended_at
             },
+      revoked: row.revoked !== null,
       user:
         row.user_id === null
           ? null

@@ -2,7 +2,9 @@ import { type Kysely, sql } from 'kysely'
 import type { User } from '../domain/model.ts'
 import type { NewUser, Store, UserChanges } from '../domain/ports.ts'
 import { assertMayGrant, keepingAnAdmin } from './admins.ts'
+import { log } from './revocations.ts'
 import type { Tables } from './schema.ts'
+import { endSessions } from './sessions.ts'
 
 export const words = (text: string | null): string[] => (text === null || text === '' ? [] : text.split(' '))
 
@@ -58,35 +60,31 @@ const columns = ({ username, usernameKey, email, emailKey, fullName }: UserChang
 
 /**
  * Ends the user's sessions but one, and the logins that are under way, in the caller's transaction.
- * @param which `from`: only if the user has this `auth_version`, else nothing happens and it is false
+ * @param which `from`: only if the user has this `auth_version`, else nothing happens
+ * @returns the sessions that ended; null when nothing happened
  */
 async function endLogins(
   trx: Kysely<Tables>,
   id: string,
   { keep, from }: { keep: string | null; from: number | null },
-  now: number
-): Promise<boolean> {
+  now: number,
+  locksRows: boolean
+): Promise<string[] | null> {
   const { numUpdatedRows } = await trx
     .updateTable('users')
     .set(({ eb }) => ({ auth_version: eb('auth_version', '+', 1), updated_at: now }))
     .where('id', '=', id)
     .$if(from !== null, (query) => query.where('auth_version', '=', from as number))
     .executeTakeFirstOrThrow()
-  if (numUpdatedRows === 0n) return false
-  await trx
-    .updateTable('sessions')
-    .set({ ended_at: now })
-    .where('user_id', '=', id)
-    .where('ended_at', 'is', null)
-    .$if(keep !== null, (query) => query.where('id', '!=', keep as string))
-    .execute()
-  return true
+  if (numUpdatedRows === 0n) return null
+  return endSessions(trx, { userId: id, except: keep }, now, locksRows)
 }
 
 const simply = <T>(db: Kysely<Tables>, run: (trx: Kysely<Tables>) => Promise<T>): Promise<T> =>
   db.transaction().execute(run)
 
-export function users(db: Kysely<Tables>): Store['users'] {
+/** @param locksRows whether a statement must say that it locks the rows it rests on */
+export function users(db: Kysely<Tables>, locksRows: boolean): Store['users'] {
   const selectFrom = (trx: Kysely<Tables>) => trx.selectFrom('users').select(COLUMNS).select(ROLES.as('roles'))
   const select = selectFrom(db)
 
@@ -150,34 +148,41 @@ export function users(db: Kysely<Tables>): Store['users'] {
           .set({ ...columns(profile), updated_at: now })
           .where('id', '=', id)
           .execute()
-        if (roles !== undefined) {
-          await assertMayGrant(
-            trx,
-            actor,
-            'roles',
-            roles.filter((role) => !before.roles.includes(role))
-          )
-          await trx.deleteFrom('user_roles').where('user_id', '=', id).execute()
-          for (const role of roles) await trx.insertInto('user_roles').values({ user_id: id, role }).execute()
-        }
+        const lost = roles === undefined ? [] : before.roles.filter((role) => !roles.includes(role))
+        const added = roles === undefined ? [] : roles.filter((role) => !before.roles.includes(role))
+        await assertMayGrant(trx, actor, 'roles', added)
+        if (lost.length > 0)
+          await trx.deleteFrom('user_roles').where('user_id', '=', id).where('role', 'in', lost).execute()
+        for (const role of added) await trx.insertInto('user_roles').values({ user_id: id, role }).execute()
         if (disabled === false) await trx.updateTable('users').set({ disabled_at: null }).where('id', '=', id).execute()
-        if (disabled === true && before.disabledAt === null) {
+        const ends = disabled === true && before.disabledAt === null
+        if (ends) {
           await trx.updateTable('users').set({ disabled_at: now }).where('id', '=', id).execute()
-          await endLogins(trx, id, { keep: null, from: null }, now)
+          await endLogins(trx, id, { keep: null, from: null }, now, locksRows)
         }
+        if (ends || lost.length > 0) await log(trx, [{ kind: 'user', id }], now)
         return get(trx, id)
       }),
 
-    delete: (id) =>
+    delete: (id, now) =>
       keepingAnAdmin(db, async (trx) => {
-        const { numDeletedRows } = await trx.deleteFrom('users').where('id', '=', id).executeTakeFirstOrThrow()
-        return numDeletedRows === 1n
+        // The sessions first, in the order in which everyone ends them.
+        if ((await endLogins(trx, id, { keep: null, from: null }, now, locksRows)) === null) return false
+        await trx.deleteFrom('users').where('id', '=', id).execute()
+        await log(trx, [{ kind: 'user', id }], now)
+        return true
       }),
 
     setPassword: (id, { hash, from, keep }, now) =>
       db.transaction().execute(async (trx) => {
-        if (!(await endLogins(trx, id, { keep, from }, now))) return false
+        const sessions = await endLogins(trx, id, { keep, from }, now, locksRows)
+        if (sessions === null) return false
         await trx.updateTable('credentials').set({ password_hash: hash }).where('user_id', '=', id).execute()
+        await log(
+          trx,
+          sessions.map((session) => ({ kind: 'session', id: session })),
+          now
+        )
         return true
       }),
 

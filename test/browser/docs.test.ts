@@ -1,62 +1,13 @@
-import { mkdirSync } from 'node:fs'
-import type { Locator, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { build, PASSWORD } from '../helper.ts'
 import { launch } from './browser.ts'
+import { execute, fillIn, NARROW, open, picture, WIDE } from './docs.ts'
 
 const browser = launch(t)
-
-const WIDE = { width: 1280, height: 1000 }
-const NARROW = { width: 390, height: 844 }
-
-/** Chromium's own line for an answer that the test expects. */
-const EXPECTED = /^Failed to load resource: the server responded with a status of 4\d\d/
 
 async function serve(t: Test): Promise<string> {
   const { app } = await build(t)
   return app.listen({ host: '127.0.0.1', port: 0 })
-}
-
-/** A page that fails the test when it asks another server for anything, or says anything unexpected on the console. */
-async function open(t: Test, origin: string, path: string, viewport = WIDE): Promise<Page> {
-  const page = await (await browser).newPage({ viewport })
-  t.teardown(() => page.close())
-  page.on('request', (request) => {
-    const url = request.url()
-    if (!url.startsWith('data:')) t.equal(new URL(url).origin, origin, 'no request leaves the server')
-  })
-  page.on('console', (message) => t.match(message.text(), EXPECTED, 'nothing unexpected on the console'))
-  page.on('pageerror', (error) => t.fail(error))
-  await page.goto(origin + path)
-  await page.locator('.btn.authorize').waitFor()
-  return page
-}
-
-async function picture(page: Page, name: string): Promise<void> {
-  const directory = process.env.TEST_PICTURES
-  if (directory === undefined) return
-  mkdirSync(directory, { recursive: true })
-  await page.screenshot({ path: `${directory}/${name}.png` })
-}
-
-async function fillIn(page: Page, username: string, password: string, scopes: string[]): Promise<Locator> {
-  const dialog = page.locator('.auth-container')
-  await dialog.getByLabel('username').fill(username)
-  await dialog.getByLabel('password').fill(password)
-  for (const scope of scopes) await dialog.locator(`label[for^="${scope}-"]`).first().click()
-  await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
-  return dialog
-}
-
-/** The status that an operation answers when it is tried in the page. */
-async function execute(page: Page, operation: string): Promise<string> {
-  const block = page.locator(`[id$="-${operation}"]`)
-  if ((await block.locator('.execute').count()) === 0) await block.locator('.opblock-summary-control').click()
-  const answered = page.waitForResponse((response) => /\/users/.test(response.url()))
-  await block.locator('.execute').click()
-  await answered
-  await block.locator('.live-responses-table .response-col_status').first().waitFor()
-  return (await block.locator('.live-responses-table tbody .response-col_status').first().innerText()).trim()
 }
 
 for (const [path, viewport] of [
@@ -64,7 +15,7 @@ for (const [path, viewport] of [
   ['/docs/', NARROW]
 ] as const) {
   t.test(`a person logs in at ${path} and calls a protected route (${viewport.width} wide)`, async (t) => {
-    const page = await open(t, await serve(t), path, viewport)
+    const page = await open(t, await browser, await serve(t), path, viewport)
     await picture(page, `docs-${viewport.width}`)
     t.equal(await execute(page, 'getMe'), '401')
 
@@ -96,7 +47,7 @@ for (const [path, viewport] of [
 }
 
 t.test('an admin sees every user from /docs, with both scopes ticked', async (t) => {
-  const page = await open(t, await serve(t), '/docs')
+  const page = await open(t, await browser, await serve(t), '/docs')
   await page.locator('.btn.authorize').click()
   const dialog = await fillIn(page, 'admin', PASSWORD, ['profile', 'users:read'])
   await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()

@@ -26,6 +26,15 @@ t.test('BR1 a listed origin may call the token endpoint, also when it is refused
   t.equal(refused.headers.vary, 'Origin')
 })
 
+t.test('BR1 a listed origin may log in, and out', async (t) => {
+  const { inject } = await build(t, { env })
+  for (const url of ['/token', '/revoke']) {
+    const headers = { origin: ORIGIN, 'access-control-request-method': 'POST' }
+    const { statusCode, headers: given } = await inject({ method: 'OPTIONS', url, headers })
+    t.strictSame([statusCode, corsOf(given)['access-control-allow-origin']], [204, ORIGIN], url)
+  }
+})
+
 t.test('BR1 the JWKS and the metadata may be read by a listed origin', async (t) => {
   const { inject } = await build(t, { env })
   for (const url of ['/.well-known/jwks.json', '/.well-known/oauth-authorization-server', '/.well-known/jwks.json/']) {
@@ -42,6 +51,7 @@ t.test('BR1 another origin, another path and no origin get no CORS header', asyn
     ['OPTIONS', '/token', { ...asked, origin: `${ORIGIN}.evil.example` }, 405],
     ['OPTIONS', '/token', { ...asked, origin: 'null' }, 405],
     ['OPTIONS', '/users', { ...asked, origin: ORIGIN }, 405],
+    ['OPTIONS', '/introspect', { ...asked, origin: ORIGIN }, 405],
     ['GET', '/users/me', { origin: ORIGIN }, 401],
     ['GET', '/.well-known/jwks.json', {}, 200]
   ] as const) {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { build, PASSWORD } from '../helper.ts'
+import { build, NOBODY, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 const world = await build(t)
@@ -25,6 +25,14 @@ const TABLE: Record<
   'GET /users/{id}': [401, 401, 403, 403, 403, 200],
   'PATCH /users/{id}': [401, 401, 403, 403, 403, 200],
   'DELETE /users/{id}': [401, 401, 403, 403, 403, 204],
+  'POST /revoke': [200, 401, 401, 401, 401, 401],
+  'POST /introspect': [401, 401, 401, 401, 401, 401],
+  'GET /users/me/sessions': [401, 401, 200, 200, 403, 200],
+  'DELETE /users/me/sessions': [401, 401, 204, 204, 403, 204],
+  'DELETE /users/me/sessions/{session}': [401, 401, 404, 404, 403, 404],
+  'GET /users/{id}/sessions': [401, 401, 403, 403, 403, 200],
+  'DELETE /users/{id}/sessions': [401, 401, 403, 403, 403, 204],
+  'DELETE /users/{id}/sessions/{session}': [401, 401, 403, 403, 403, 404],
   'GET /roles': [401, 401, 403, 403, 403, 200],
   'POST /roles': [401, 401, 403, 403, 403, 201],
   'GET /roles/{name}': [401, 401, 403, 403, 403, 200],
@@ -44,6 +52,12 @@ const BODIES: Record<string, () => object> = {
   'PATCH /roles/{name}': () => ({ description: 'Something' })
 }
 
+const FORMS: Record<string, Record<string, string>> = {
+  '/token': { grant_type: 'password', username: 'alice', password: PASSWORD },
+  '/revoke': { token: 'unknown' },
+  '/introspect': { token: 'unknown' }
+}
+
 await createUser('root', ['admin'])
 await app.auth.roles.create({ name: 'some', description: '', scopes: ALL.split(' ') }, null)
 await createUser('roleless', ['some'])
@@ -57,7 +71,7 @@ const CALLERS = [
 ]
 await sql(
   world,
-  `insert into clients select 'other', name, grant_types, session_idle_ttl, session_absolute_ttl, disabled_at, created_at, updated_at from clients`
+  `insert into clients select 'other', name, grant_types, session_idle_ttl, session_absolute_ttl, disabled_at, created_at, updated_at, kind from clients`
 )
 const scopeless = `Bearer ${await login('admin', ALL)}`
 
@@ -79,21 +93,21 @@ for (const [operation, expected] of Object.entries(TABLE)) {
       if (path.includes('{name}')) await app.auth.roles.create({ name, description: '', scopes: [] }, null)
       const token = caller === 'scopeless' ? scopeless : caller
       if (caller === 'scopeless') await sql(world, "update client_scopes set client_id = 'other'")
-      const url = path.replace('{id}', id).replace('{name}', name)
-      const form = new URLSearchParams({ grant_type: 'password', username: 'alice', password: PASSWORD }).toString()
+      const at = path.replace('{id}', id).replace('{name}', name).replace('{session}', NOBODY)
+      const url = operation === 'DELETE /users/me/sessions' ? `${at}?except=current` : at
       const { statusCode, headers } = await inject({
         method,
         url,
         headers: {
           ...(token === undefined ? {} : { authorization: token }),
-          ...(path === '/token' ? { 'content-type': 'application/x-www-form-urlencoded' } : {})
+          ...(FORMS[path] ? { 'content-type': 'application/x-www-form-urlencoded' } : {})
         },
-        ...(path === '/token' ? { payload: form } : {}),
+        ...(FORMS[path] ? { payload: new URLSearchParams(FORMS[path]).toString() } : {}),
         ...(BODIES[operation] === undefined ? {} : { payload: BODIES[operation]() })
       })
       if (caller === 'scopeless') await sql(world, "update client_scopes set client_id = 'docs'")
       statuses.push(statusCode)
-      if (path !== '/token' && [401, 403].includes(statusCode))
+      if (!FORMS[path] && [401, 403].includes(statusCode))
         t.match(headers['www-authenticate'], /^Bearer realm="latchkey"/)
     }
     t.strictSame(statuses, expected)

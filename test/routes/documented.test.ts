@@ -37,7 +37,24 @@ const BODIES: Record<string, { good?: object; conflict?: { path?: string; body?:
   'DELETE /roles/{name}': { conflict: { path: 'admin' } }
 }
 
+const { secret } = await app.auth.clients.create({
+  id: 'api',
+  name: 'API',
+  kind: 'confidential',
+  grantTypes: [],
+  scopes: ['tokens:introspect']
+})
+
 let made = 0
+const issued = async () => (await world.token(form())).json()
+/** A session of the one whose sessions the path has. */
+async function sessionOf(path: string, userId: string | undefined): Promise<string> {
+  if (!path.includes('{session}')) return ''
+  const username = userId === undefined ? 'admin' : (await app.auth.users.get(userId)).username
+  await login(username)
+  const { items } = await app.auth.sessions.list(userId ?? adminId, { after: null, limit: 100 })
+  return items.at(-1)?.id as string
+}
 /** A request to an operation that succeeds. */
 async function request(name: string, at?: string): Promise<InjectOptions & { url: string; headers: object }> {
   const [method, path = ''] = name.split(' ') as ['GET', string]
@@ -47,9 +64,15 @@ async function request(name: string, at?: string): Promise<InjectOptions & { url
     place = `made${++made}`
     await app.auth.roles.create({ name: place, description: '', scopes: [] }, null)
   }
-  const url = path.replace(/\{\w+\}/, place ?? '')
+  const session = at ?? (await sessionOf(path, place))
+  const url = path.replace('{session}', session).replace(/\{\w+\}/, place ?? '')
   const good = BODIES[name]?.good
+  // The token that the tests go on with.
+  if (name === 'DELETE /users/me/sessions') return { method, url: `${url}?except=current`, headers: ADMIN }
   if (path === '/token') return { method, url, headers: FORM, payload: form() }
+  if (path === '/revoke') return { method, url, headers: FORM, payload: `token=${(await issued()).refresh_token}` }
+  if (path === '/introspect')
+    return { method, url, headers: FORM, payload: `token=x&client_id=api&client_secret=${secret}` }
   return { method, url, headers: ADMIN, ...(good === undefined ? {} : { payload: good }) }
 }
 
@@ -78,18 +101,23 @@ const PRODUCE: Record<string, (name: string) => Promise<{ statusCode: number }>>
   },
   async 400(name) {
     const { url, ...rest } = await request(name)
-    return app.inject({ ...rest, url: `${url}?x=%zz` })
+    return app.inject({ ...rest, url: `${url}${url.includes('?') ? '&' : '?'}x=%zz` })
   },
   async 401(name) {
-    const { headers, ...rest } = await request(name)
-    return app.inject({ ...rest, headers: name === 'POST /token' ? { ...FORM, authorization: 'Basic eDp5' } : {} })
+    const { headers, payload, ...rest } = await request(name)
+    const isForm = typeof payload === 'string'
+    return app.inject({
+      ...rest,
+      ...(isForm ? { payload: payload.split('&client_id')[0] as string } : {}),
+      headers: isForm ? { ...FORM, authorization: 'Basic eDp5' } : {}
+    })
   },
   async 403(name) {
     const token = await login('admin', name.includes('/users') ? 'roles:read' : 'profile')
     return app.inject({ ...(await request(name)), headers: { authorization: `Bearer ${token}` } })
   },
   async 404(name) {
-    return app.inject(await request(name, name.includes('{id}') ? NOBODY : 'nothing'))
+    return app.inject(await request(name, name.includes('{name}') ? 'nothing' : NOBODY))
   },
   async 409(name) {
     const { path, body } = BODIES[name]?.conflict ?? {}

@@ -570,7 +570,7 @@ t.test('a wrong method is refused on every route, with those that are right: 405
   const paths = app.swagger().paths as Record<string, Record<string, unknown>>
   const routes: Record<string, string[]> = { '/openapi.json': ['GET'], '/docs': ['GET'] }
   for (const [path, operations] of Object.entries(paths))
-    routes[path.replace('{id}', NOBODY).replace('{name}', 'user')] = Object.keys(operations).map((name) =>
+    routes[path.replace(/\{(id|session)\}/g, NOBODY).replace('{name}', 'user')] = Object.keys(operations).map((name) =>
       name.toUpperCase()
     )
   t.match(routes, {
@@ -587,7 +587,9 @@ t.test('a wrong method is refused on every route, with those that are right: 405
       for (const variant of [url, `${url}?x=1`, ...(url === '/' ? [] : [`${url}/`])]) {
         const response = await inject({ method: method as 'GET', url: variant })
         const refused = 'The method is not allowed here'
-        const expected = url === '/token' ? asOAuthError(405, 'invalid_request', refused) : asProblem(405, refused)
+        const expected = ['/token', '/revoke', '/introspect'].includes(url)
+          ? asOAuthError(405, 'invalid_request', refused)
+          : asProblem(405, refused)
         const { body, ...rest } = expected
         t.strictSame(
           { ...refusal(response), allow: response.headers.allow },

@@ -46,7 +46,7 @@ onEachDatabase(
           const how = (['disabled', 'demoted', 'deleted'] as const)[Math.floor(Math.random() * 3)] ?? 'disabled'
           if (how === 'disabled') await users.change(id, { disabled: true }, ids[(index + 1) % 3] ?? null, NOW)
           else if (how === 'demoted') await users.change(id, { roles: ['user'] }, null, NOW)
-          else await users.delete(id)
+          else await users.delete(id, NOW)
           done[how]++
         })
       )
@@ -56,7 +56,7 @@ onEachDatabase(
       if (left.length !== 1 || refused.join() !== 'conflict') t.strictSame([left.length, refused], [1, ['conflict']])
 
       await app.store.users.change(first.id, { disabled: false }, null, NOW)
-      for (const id of ids) await app.store.users.delete(id)
+      for (const id of ids) await app.store.users.delete(id, NOW)
     }
     t.equal(done.refused, ROUNDS, JSON.stringify(done))
     t.equal(done.disabled + done.demoted + done.deleted, 2 * ROUNDS)

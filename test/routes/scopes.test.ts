@@ -26,7 +26,8 @@ function refused(t: Test, response: Response, why: keyof typeof REFUSALS, what: 
 
 /** The answer, the token and the session say the same. */
 async function granted(t: Test, app: TestApp, response: Response, scope: string, what: string, aud = ISSUER) {
-  const { access_token, ...rest } = response.json()
+  const { access_token, refresh_token, ...rest } = response.json()
+  t.match(refresh_token, /^lkr_[\w-]{80}$/)
   t.strictSame([response.statusCode, rest], [200, { token_type: 'Bearer', expires_in: 300, scope }], what)
   const claims = decodeJwt(access_token)
   t.strictSame([claims.scope, claims.aud], [scope, aud], what)

@@ -473,9 +473,9 @@ onEachDatabase(t, 'BF5 what is kept is bounded, and nobody can read in it who wa
 
   for (let i = 0; i < 95; i++) await guess(app, anew(), { username: `user${i}` })
   t.ok((await rowsOf(app)).length > 200)
-  app.clock.advance(90 * DAY)
-  for (let i = 0; i < 100; i++) await guess(app, HOME, right)
-  t.strictSame(await rowsOf(app), ['known'], 'what has expired goes away')
+  app.clock.advance(90 * DAY + 60)
+  await app.app.auth.sweep()
+  t.strictSame(await rowsOf(app), [], 'what has expired goes away')
 })
 
 t.test('one network may fail 100 times in 15 minutes, whoever is meant', async (t) => {

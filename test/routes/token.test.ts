@@ -33,7 +33,8 @@ const { token, inject, get } = shared.sqlite
 
 t.test('TE1 a login gets a token in the form of RFC 6749 section 5.1', async (t) => {
   const response = await token(LOGIN)
-  const { access_token, ...rest } = response.json()
+  const { access_token, refresh_token, ...rest } = response.json()
+  t.match(refresh_token, /^lkr_[\w-]{80}$/)
   t.strictSame([response.statusCode, rest], [200, { token_type: 'Bearer', expires_in: 300, scope: 'profile' }])
   const { 'content-type': type, 'cache-control': cache, pragma } = response.headers
   t.strictSame([type, cache, pragma], ['application/json; charset=utf-8', 'no-store', 'no-cache'])
@@ -155,7 +156,7 @@ t.test('TE5 an unknown parameter is ignored', async (t) => {
   const extras = ['audience=x', 'x', '=x', '=', '&&', 'x=1=2', '__proto__=x', 'constructor=x&hasOwnProperty=y']
   for (const extra of extras) {
     const response = await token(`${LOGIN_FORM}&${extra}`)
-    const { access_token: _, ...rest } = response.json()
+    const { access_token: _, refresh_token: __, ...rest } = response.json()
     t.strictSame(
       [response.statusCode, rest],
       [200, { token_type: 'Bearer', expires_in: 300, scope: 'profile' }],

@@ -14,6 +14,7 @@ const NOW = Date.UTC(2026, 0, 1, 12)
 const CLIENT: Client = {
   id: 'app',
   name: 'An app',
+  kind: 'public',
   grantTypes: ['password', 'refresh_token'],
   scopes: ['profile', 'things:read'],
   defaultScopes: ['profile'],
@@ -103,10 +104,12 @@ const newSession = (userId: string, more: Partial<Session> = {}): Session => ({
   amr: ['pwd', 'otp'],
   authAt: NOW - 1,
   createdAt: NOW,
+  lastUsedAt: NOW,
   idleExpiresAt: NOW + 3_600_000,
   expiresAt: NOW + 86_400_000,
   address: '203.0.113.7',
   userAgent: 'test/1',
+  salt: 'c2FsdA',
   ...more
 })
 
@@ -531,10 +534,14 @@ export function conformance(t: Test, open: Open): void {
         expires_at: NOW + 86_400_000,
         ended_at: null,
         address: '203.0.113.7',
-        user_agent: 'test/1'
+        user_agent: 'test/1',
+        counter: 0,
+        salt: 'c2FsdA',
+        rotated_at: null
       }
     ])
-    const bare = newSession(opened.alice.id, { address: null, userAgent: null })
+    t.strictSame(await opened.store.sessions.get(session.id), { ...session, counter: 0, endedAt: null })
+    const bare = newSession(opened.alice.id, { address: null, userAgent: null, salt: null })
     t.equal(await opened.store.sessions.open(bare, 1), true, 'a user may have many, and nothing need be known of it')
     t.equal((await sessionsIn(opened, opened.alice.id)).length, 2)
     await t.rejects(opened.store.sessions.open(session, 1), refusedAs('conflict'))
@@ -589,6 +596,506 @@ export function conformance(t: Test, open: Open): void {
     })
   }
 
+  const LEEWAY = 10_000
+  /** A session of a new user. */
+  async function withSession(more: Partial<Session> = {}) {
+    const opened = await shared()
+    const session = newSession(opened.alice.id, more)
+    await opened.store.sessions.open(session, 1)
+    const rotate = (counter: number, now: number, leeway = LEEWAY, client = CLIENT) =>
+      opened.store.sessions.rotate(session.id, client, counter, leeway, now)
+    const row = () => opened.store.sessions.get(session.id)
+    return { ...opened, session, rotate, row }
+  }
+  /** The entries of the log after a number. */
+  const logged = async (store: Store, after: number) =>
+    (await store.revocations.since(after, 1000)).map(({ kind, id }) => ({ kind, id }))
+
+  t.test('rotate with the current counter renews the session', async (t) => {
+    const { store, session, rotate, row } = await withSession()
+    const before = await store.revocations.seq()
+    t.equal(await rotate(0, NOW + 5), 'rotated')
+    t.strictSame(await row(), {
+      ...session,
+      counter: 1,
+      endedAt: null,
+      lastUsedAt: NOW + 5,
+      idleExpiresAt: NOW + 5 + 3_600_000
+    })
+    t.equal(await rotate(1, NOW + 6, 0), 'rotated', 'without a leeway too')
+    t.equal((await row())?.counter, 2)
+    t.strictSame(await logged(store, before), [])
+  })
+
+  t.test('rotate with the counter before is retried inside the leeway, and changes nothing', async (t) => {
+    const { store, rotate, row } = await withSession()
+    const before = await store.revocations.seq()
+    await rotate(0, NOW)
+    const renewed = await row()
+    for (const now of [NOW, NOW - 1, NOW + LEEWAY - 1]) t.equal(await rotate(0, now), 'retried')
+    t.strictSame(await row(), renewed)
+    t.equal(await rotate(1, NOW + LEEWAY - 1), 'rotated')
+    t.equal(await rotate(1, NOW + 2 * LEEWAY - 2), 'retried', 'the leeway begins with each renewal')
+    t.equal((await row())?.counter, 2)
+    t.strictSame(await logged(store, before), [])
+  })
+
+  for (const [what, { renewals, counter, after, leeway }] of Object.entries({
+    'the counter before, after the leeway': { renewals: 1, counter: 0, after: LEEWAY, leeway: LEEWAY },
+    'the counter before, without a leeway': { renewals: 1, counter: 0, after: 0, leeway: 0 },
+    'the counter before, without a leeway, by a clock that is behind': {
+      renewals: 1,
+      counter: 0,
+      after: -5,
+      leeway: 0
+    },
+    'an older counter, inside the leeway': { renewals: 2, counter: 0, after: 0, leeway: LEEWAY },
+    'a counter from a hundred renewals ago': { renewals: 100, counter: 0, after: 1, leeway: LEEWAY }
+  })) {
+    t.test(`rotate with ${what} is reused: that session has ended, and no other`, async (t) => {
+      const { store, alice, session, rotate, row } = await withSession()
+      const other = newSession(alice.id)
+      await store.sessions.open(other, 1)
+      for (let index = 0; index < renewals; index++) await rotate(index, NOW)
+      const renewed = await row()
+      const [before, now] = [await store.revocations.seq(), NOW + after]
+      t.equal(await rotate(counter, now, leeway), 'reused')
+      t.strictSame(await row(), { ...renewed, endedAt: now, idleExpiresAt: now })
+      t.strictSame(await logged(store, before), [{ kind: 'session', id: session.id }])
+      t.strictSame(await store.sessions.get(other.id), { ...other, counter: 0, endedAt: null })
+
+      t.equal(await rotate(counter, now, leeway), 'unknown', 'it ends once')
+      t.equal(await rotate(renewals, now, leeway), 'unknown', 'and is renewed no more')
+      t.equal((await logged(store, before)).length, 1)
+    })
+  }
+
+  t.test('rotate is unknown, and changes nothing, for what must not renew', async (t) => {
+    const { store, session, rotate, row } = await withSession({ expiresAt: NOW + 4_000_000 })
+    const before = await store.revocations.seq()
+    await rotate(0, NOW)
+    await rotate(1, NOW)
+    const there = await row()
+    const off = { ...CLIENT, id: 'off' }
+    for (const counter of [0, 1, 2, 3]) t.equal(await rotate(counter, NOW, LEEWAY, off), 'unknown', 'another client')
+    for (const counter of [3, 4, 2 ** 31 - 1]) t.equal(await rotate(counter, NOW), 'unknown', 'a counter ahead')
+    for (const counter of [0, 1, 2]) t.equal(await rotate(counter, NOW + 3_600_000), 'unknown', 'idle for too long')
+    t.equal(await store.sessions.rotate(randomUUIDv7(), CLIENT, 0, LEEWAY, NOW), 'unknown', 'no session')
+    t.strictSame(await row(), there)
+
+    t.equal(await rotate(2, NOW + 3_599_999), 'rotated')
+    t.equal((await row())?.idleExpiresAt, NOW + 4_000_000, 'idle time ends with the absolute one')
+    t.equal(await rotate(3, NOW + 4_000_000), 'unknown', 'the absolute time is over')
+    t.equal(await rotate(3, NOW + 3_999_999), 'rotated')
+    await store.sessions.end({ id: session.id }, NOW)
+    const ended = await row()
+    const after = await store.revocations.seq()
+    for (const counter of [0, 3, 4, 5]) t.equal(await rotate(counter, NOW), 'unknown', 'ended')
+    t.strictSame(await row(), ended)
+    t.strictSame(await logged(store, before), [{ kind: 'session', id: session.id }])
+    t.equal(await store.revocations.seq(), after)
+  })
+
+  t.test('of eight renewals at once one is rotated and the others retried, or one of them reused', async (t) => {
+    const opened = await shared()
+    const stores = others(opened, 4)
+    for (let round = 0; round < ROUNDS; round++) {
+      const leeway = round % 2 === 0 ? LEEWAY : 0
+      const session = newSession(opened.alice.id)
+      await opened.store.sessions.open(session, 1)
+      const counts: Record<string, number> = {}
+      const renewals = Array.from({ length: 8 }, (_, index) =>
+        (stores[index % 4] as Store).sessions.rotate(session.id, CLIENT, 0, leeway, NOW)
+      )
+      for (const rotation of await Promise.all(renewals)) counts[rotation] = (counts[rotation] ?? 0) + 1
+      const expected = leeway === 0 ? { rotated: 1, reused: 1, unknown: 6 } : { rotated: 1, retried: 7 }
+      const { counter, endedAt } = (await opened.store.sessions.get(session.id)) ?? {}
+      const end = leeway === 0 ? NOW : null
+      if (
+        JSON.stringify([Object.entries(counts).sort(), counter, endedAt]) !==
+        JSON.stringify([Object.entries(expected).sort(), 1, end])
+      )
+        t.strictSame([counts, counter, endedAt], [expected, 1, end], `round ${round}`)
+    }
+  })
+
+  t.test('the living sessions of a user are listed by id, page by page', async (t) => {
+    const { store, alice } = await shared()
+    const { alice: bob } = await shared()
+    const ids = Array.from({ length: 6 }, () => randomUUIDv7()).toSorted() as [string, ...string[]]
+    const sessions = ids.map((id, index) => newSession(alice.id, { id, idleExpiresAt: NOW + 1000 * (index + 1) }))
+    for (const session of [...sessions.toReversed(), newSession(bob.id)]) await store.sessions.open(session, 1)
+    const list = async (after: string | null, limit: number, now = NOW) =>
+      (await store.sessions.list(alice.id, { after, limit }, now)).map(({ id }) => id)
+    t.strictSame(await list(null, 10), ids)
+    t.strictSame(await list(null, 2), ids.slice(0, 2))
+    t.strictSame(await list(ids[1] as string, 2), ids.slice(2, 4))
+    t.strictSame(await list(ids[5] as string, 2), [])
+    t.strictSame(await list(null, 10, NOW + 1999), ids.slice(1), 'what was idle for too long is not there')
+    t.strictSame(await list(null, 10, NOW + 2000), ids.slice(2))
+    await store.sessions.end({ id: ids[3] as string }, NOW)
+    t.strictSame(await list(null, 10), ids.toSpliced(3, 1))
+    t.strictSame(await store.sessions.list(alice.id, { after: null, limit: 1 }, NOW), [
+      { ...sessions[0], counter: 0, endedAt: null }
+    ])
+    t.strictSame(await store.sessions.list(randomUUIDv7(), { after: null, limit: 10 }, NOW), [])
+  })
+
+  t.test('end ends the living sessions for which all is true, tells how many, and logs each', async (t) => {
+    const { store, alice } = await seeded(t)
+    const bob = newUser('bob')
+    await store.users.create(bob, null)
+    await store.clients.create({ ...CLIENT, id: 'other' }, null, NOW)
+    const owners: [string, string][] = [
+      [alice.id, 'app'],
+      [alice.id, 'app'],
+      [alice.id, 'app'],
+      [alice.id, 'other'],
+      [bob.id, 'app'],
+      [bob.id, 'other'],
+      [bob.id, 'other']
+    ]
+    const sessions = owners.map(([userId, clientId]) => newSession(userId, { clientId }))
+    const idle = newSession(alice.id, { idleExpiresAt: NOW - 60_000 })
+    for (const session of [...sessions, idle]) await store.sessions.open(session, 1)
+    const ids = sessions.map(({ id }) => id)
+    const now = NOW + 1
+    const alive = new Set(ids)
+    const steps: [Parameters<Store['sessions']['end']>[0], number[]][] = [
+      [{ id: ids[0] as string, userId: bob.id }, []],
+      [{ id: randomUUIDv7() }, []],
+      [{ id: idle.id }, []],
+      [{ id: ids[0] as string, clientId: 'other' }, []],
+      [{ id: ids[0] as string, userId: alice.id }, [0]],
+      [{ id: ids[0] as string }, []],
+      [{ userId: alice.id, except: ids[1] as string }, [2, 3]],
+      [{ userId: alice.id, except: null }, [1]],
+      [{ userId: alice.id }, []],
+      [{ clientId: 'other', except: ids[5] as string }, [6]],
+      [{ clientId: 'other' }, [5]],
+      [{ userId: bob.id }, [4]]
+    ]
+    for (const [which, gone] of steps) {
+      const before = await store.revocations.seq()
+      t.equal(await store.sessions.end(which, now), gone.length, JSON.stringify(which))
+      const entries = gone.map((index) => ({ kind: 'session', id: ids[index] as string }))
+      t.strictSame(
+        await logged(store, before),
+        entries.toSorted((a, b) => (a.id < b.id ? -1 : 1))
+      )
+      for (const { id } of entries) alive.delete(id)
+      for (const session of sessions) {
+        const { id } = session
+        const expected = alive.has(id)
+          ? { ...session, counter: 0, endedAt: null }
+          : { ...session, counter: 0, endedAt: now, idleExpiresAt: now }
+        t.strictSame(await store.sessions.get(id), expected)
+      }
+    }
+    t.strictSame(await store.sessions.get(idle.id), { ...idle, counter: 0, endedAt: null })
+  })
+
+  t.test('sessions that many end and renew at once end once, and nobody waits in a circle', async (t) => {
+    const opened = await shared()
+    const stores = others(opened, 4) as [Store, Store, Store, Store]
+    for (let round = 0; round < ROUNDS; round++) {
+      const user = newUser(unique('user'))
+      await opened.store.users.create(user, null)
+      const client = { ...CLIENT, id: unique('client') }
+      await opened.store.clients.create(client, null, NOW)
+      const sessions = Array.from({ length: 8 }, () => newSession(user.id, { clientId: client.id }))
+      // Not in the order of their ids.
+      for (const session of sessions.toSorted(() => Math.random() - 0.5)) await opened.store.sessions.open(session, 1)
+      const before = await opened.store.revocations.seq()
+      const calls = [
+        stores[0].sessions.end({ userId: user.id }, NOW),
+        round % 2 === 0
+          ? stores[1].users.setPassword(user.id, { hash: 'x', from: null, keep: null }, NOW)
+          : stores[1].users.delete(user.id, NOW),
+        stores[2].sessions.end({ clientId: client.id }, NOW),
+        stores[3].clients.setDisabled(client.id, true, NOW),
+        ...sessions.map(({ id }, index) =>
+          (stores[index % 4] as Store).sessions.rotate(id, client, index % 2 === 0 ? 0 : 1, 0, NOW)
+        )
+      ]
+      const counts = await outcomes(calls)
+      if (counts.done !== calls.length) t.strictSame(counts, { done: calls.length }, `round ${round}`)
+      const left = await opened.store.sessions.list(user.id, { after: null, limit: 10 }, NOW)
+      const ended = (await logged(opened.store, before)).filter(({ kind }) => kind === 'session').map(({ id }) => id)
+      if (left.length > 0 || new Set(ended).size !== ended.length) t.fail(`round ${round}: ${left.length}, ${ended}`)
+    }
+  })
+
+  t.test('the log tells its entries after a number, without a gap, at most as many as asked', async (t) => {
+    const { store, another } = await seeded(t)
+    for (const jti of ['a', 'b', 'c', 'd']) await another().revocations.revokeToken(jti, NOW)
+    const entries = ['a', 'b', 'c', 'd'].map((id, index) => ({ seq: index + 1, kind: 'token', id }))
+    t.strictSame(await store.revocations.since(0, 100), entries)
+    t.strictSame(await store.revocations.since(0, 3), entries.slice(0, 3))
+    t.strictSame(await store.revocations.since(2, 100), entries.slice(2))
+    t.strictSame(await store.revocations.since(4, 100), [])
+    t.equal(await store.revocations.seq(), 4)
+  })
+
+  t.test('a token is revoked once, however often, by however many', async (t) => {
+    const opened = await shared()
+    const stores = others(opened, 4)
+    const jti = unique('jti')
+    const ref = { kid: 'signing', sid: null, sub: 'app', clientId: 'app' }
+    const revoked = async (id: string) => (await opened.store.state({ ...ref, jti: id })).revoked
+    t.equal(await revoked(jti), false)
+    const before = await opened.store.revocations.seq()
+    await opened.store.revocations.revokeToken(jti, NOW)
+    await opened.store.revocations.revokeToken(jti, NOW + 1)
+    t.strictSame([await revoked(jti), await revoked(`${jti}x`)], [true, false])
+    t.strictSame(await logged(opened.store, before), [{ kind: 'token', id: jti }])
+
+    const start = await opened.store.revocations.seq()
+    const expected: string[] = []
+    for (let round = 0; round < ROUNDS; round++) {
+      const id = unique('jti')
+      expected.push(id)
+      const counts = await outcomes(stores.map((store) => store.revocations.revokeToken(id, NOW)))
+      const { done = 0, conflict = 0 } = counts
+      if (done < 1 || done + conflict !== 4) t.strictSame(counts, { done: 4 })
+      if (!(await revoked(id))) t.fail(`round ${round}: not revoked`)
+    }
+    const entries = await opened.store.revocations.since(start, 10_000)
+    t.strictSame(
+      entries,
+      expected.map((id, index) => ({ seq: start + 1 + index, kind: 'token', id })),
+      'what lost left no gap'
+    )
+  })
+
+  t.test('there is one current refresh key, and it is found by its id', async (t) => {
+    const { store, another } = await seeded(t)
+    const keys = ['a', 'b', 'c', 'd'].map((id) => ({ id, sealedKey: `sealed ${id}`, createdAt: NOW }))
+    t.equal(await store.refreshKeys.current(), null)
+    t.equal(await store.refreshKeys.find('a'), null)
+    t.strictSame(await outcomes(keys.map((key) => another().refreshKeys.create(key))), { done: 4 })
+    const current = await store.refreshKeys.current()
+    t.strictSame(
+      keys.filter(({ id }) => id === current?.id),
+      [current]
+    )
+    for (const key of keys) t.strictSame(await store.refreshKeys.find(key.id), key.id === current?.id ? key : null)
+    await store.refreshKeys.create({ id: 'e', sealedKey: 'sealed e', createdAt: NOW })
+    t.strictSame(await store.refreshKeys.current(), current)
+  })
+
+  t.test('a client comes back as created, with the hashes of its secrets apart', async (t) => {
+    const { store } = await shared()
+    const machine: Client = {
+      ...CLIENT,
+      id: unique('machine'),
+      name: 'A machine',
+      kind: 'confidential',
+      grantTypes: []
+    }
+    const page: Client = { ...CLIENT, id: unique('page'), scopes: ['profile'], defaultScopes: [] }
+    await store.clients.create(machine, { id: randomUUIDv7(), hash: 'hash of a secret' }, NOW)
+    await store.clients.create(page, null, NOW)
+    t.strictSame(await store.clients.get(machine.id), machine)
+    t.strictSame(await store.clients.get(page.id), page)
+    t.strictSame(await store.clients.secretHashes(machine.id), ['hash of a secret'])
+    t.strictSame(await store.clients.secretHashes(page.id), [])
+    t.strictSame(await store.clients.secretHashes('unknown'), [])
+  })
+
+  t.test('a client whose id is taken, or with an unknown scope, is refused whole', async (t) => {
+    const { store } = await shared()
+    const client: Client = { ...CLIENT, id: unique('client'), kind: 'confidential' }
+    await store.clients.create(client, null, NOW)
+    const again = store.clients.create({ ...client, name: 'x' }, { id: randomUUIDv7(), hash: 'x' }, NOW)
+    await t.rejects(again, refusedAs('conflict'))
+    t.strictSame(await store.clients.get(client.id), client)
+    t.strictSame(await store.clients.secretHashes(client.id), [])
+    const broken = { ...CLIENT, id: unique('client'), scopes: ['profile', 'none'] }
+    await t.rejects(store.clients.create(broken, { id: randomUUIDv7(), hash: 'x' }, NOW), refusedAs('invalid'))
+    t.equal(await store.clients.get(broken.id), null)
+  })
+
+  t.test('clients are listed by id, page by page', async (t) => {
+    const { store } = await seeded(t)
+    const list = async (after: string | null, limit: number) =>
+      (await store.clients.list({ after, limit })).map(({ id }) => id)
+    t.strictSame(await list(null, 10), ['app', 'bare', 'off'])
+    t.strictSame(await list(null, 2), ['app', 'bare'])
+    t.strictSame(await list('bare', 2), ['off'])
+    t.strictSame(await list('off', 2), [])
+    t.strictSame(await store.clients.list({ after: null, limit: 1 }), [CLIENT])
+  })
+
+  t.test('a client that is disabled loses its sessions, and gets none back when it is enabled', async (t) => {
+    const { store, alice } = await shared()
+    const client: Client = { ...CLIENT, id: unique('client') }
+    await store.clients.create(client, null, NOW)
+    const [own, other] = [newSession(alice.id, { clientId: client.id }), newSession(alice.id)]
+    for (const session of [own, other]) await store.sessions.open(session, 1)
+    const before = await store.revocations.seq()
+    t.equal(await store.clients.setDisabled(client.id, true, NOW + 7), true)
+    t.strictSame(await store.clients.get(client.id), { ...client, disabledAt: NOW + 7 })
+    t.equal(await store.sessions.open(newSession(alice.id, { clientId: client.id }), 1), false)
+    t.strictSame(await logged(store, before), [{ kind: 'client', id: client.id }])
+    t.equal(await store.clients.setDisabled(client.id, true, NOW + 8), true, 'it is so already')
+    t.strictSame(await store.clients.get(client.id), { ...client, disabledAt: NOW + 7 })
+    t.equal(await store.clients.setDisabled(client.id, false, NOW + 9), true)
+    t.strictSame(await store.clients.get(client.id), client)
+    t.strictSame(await store.sessions.get(own.id), { ...own, counter: 0, endedAt: NOW + 7, idleExpiresAt: NOW + 7 })
+    t.strictSame(await store.sessions.get(other.id), { ...other, counter: 0, endedAt: null })
+    t.equal((await logged(store, before)).length, 1, 'nothing more was taken away')
+    t.equal(await store.clients.setDisabled('unknown', true, NOW), false)
+  })
+
+  t.test('what takes something from a user is logged, and nothing else is', async (t) => {
+    const opened = await shared()
+    const { store, alice } = opened
+    const sessions = [newSession(alice.id), newSession(alice.id), newSession(alice.id)] as const
+    const idle = newSession(alice.id, { idleExpiresAt: NOW - 120_000 })
+    for (const session of [...sessions, idle]) await store.sessions.open(session, 1)
+    const [first, second, third] = sessions.map(({ id }) => id).toSorted() as [string, string, string]
+    const user = { kind: 'user', id: alice.id }
+    const change = (changes: Parameters<Store['users']['change']>[1]) => () =>
+      store.users.change(alice.id, changes, null, NOW)
+    const setPassword = (from: number | null, keep: string | null) => () =>
+      store.users.setPassword(alice.id, { hash: 'new', from, keep }, NOW)
+    const steps: [string, () => Promise<unknown>, object[]][] = [
+      ['a new name', change({ fullName: 'x' }), []],
+      ['one more role', change({ roles: ['nobody', 'reader', 'user'] }), []],
+      ['the same roles', change({ roles: ['nobody', 'reader', 'user'] }), []],
+      ['enabling one who is', change({ disabled: false }), []],
+      ['one role less, another more', change({ roles: ['admin', 'reader', 'user'] }), [user]],
+      ['a password when there was another', setPassword(99, null), []],
+      [
+        'a password that keeps a session',
+        setPassword(1, second),
+        [first, third].map((id) => ({ kind: 'session', id }))
+      ],
+      ['a password that ends none', setPassword(2, second), []],
+      ['another password', setPassword(null, null), [{ kind: 'session', id: second }]],
+      ['disabling', change({ disabled: true, roles: ['user'] }), [user]],
+      ['disabling one who is', change({ disabled: true }), []],
+      ['enabling', change({ disabled: false }), []],
+      ['a deletion', () => store.users.delete(alice.id, NOW), [user]],
+      ['a deletion of nobody', () => store.users.delete(alice.id, NOW), []]
+    ]
+    // The one who stays admin.
+    await store.users.create(newUser(unique('admin'), { roles: ['admin'] }), null)
+    for (const [what, run, expected] of steps) {
+      const before = await store.revocations.seq()
+      await run()
+      const byId = (a: { id?: string }, b: { id?: string }) => ((a.id as string) < (b.id as string) ? -1 : 1)
+      t.strictSame((await logged(store, before)).toSorted(byId), expected, what)
+    }
+  })
+
+  t.test('what takes something from a role is logged, and nothing else is', async (t) => {
+    const { store } = await shared()
+    const name = unique('role')
+    const role = { kind: 'role', id: name }
+    const change = (changes: { description?: string; scopes?: string[] }) => () =>
+      store.roles.change(name, changes, null, NOW)
+    const steps: [string, () => Promise<unknown>, object[]][] = [
+      ['a new role', () => store.roles.create({ name, description: '', scopes: ['profile'] }, null, NOW), []],
+      ['another description', change({ description: 'x' }), []],
+      ['one more scope', change({ scopes: ['profile', 'things:read'] }), []],
+      ['the same scopes', change({ scopes: ['things:read', 'profile'] }), []],
+      ['one scope less, another more', change({ scopes: ['profile', 'users:read'] }), [role]],
+      ['no scopes', change({ scopes: [] }), [role]],
+      ['still none', change({ scopes: [] }), []],
+      ['a deletion', () => store.roles.delete(name, NOW), [role]],
+      ['a deletion of nothing', () => store.roles.delete(name, NOW), []]
+    ]
+    for (const [what, run, expected] of steps) {
+      const before = await store.revocations.seq()
+      await run()
+      t.strictSame(await logged(store, before), expected, what)
+    }
+  })
+
+  t.test('what is refused or rolled back leaves nothing in the log', async (t) => {
+    const { store } = await seeded(t)
+    const admin = newUser('admin', { roles: ['admin'] })
+    await store.users.create(admin, null)
+    const before = await store.revocations.seq()
+    await t.rejects(store.users.change(admin.id, { disabled: true }, null, NOW), refusedAs('conflict'))
+    await t.rejects(store.users.change(admin.id, { roles: [] }, null, NOW), refusedAs('conflict'))
+    await t.rejects(store.users.delete(admin.id, NOW), refusedAs('conflict'))
+    t.strictSame(await logged(store, before), [])
+    t.equal(await store.revocations.seq(), before)
+  })
+
+  t.test('of eight who would sweep at once one does, and nobody before its time is over', async (t) => {
+    const opened = await seeded(t)
+    const stores = others(opened, 4)
+    for (let round = 0; round < ROUNDS; round++) {
+      const now = NOW + round * 60_000
+      const calls = Array.from({ length: 8 }, (_, index) => (stores[index % 4] as Store).expiry.lead(now, now + 60_000))
+      const leaders = (await Promise.all(calls)).filter(Boolean).length
+      if (leaders !== 1) t.equal(leaders, 1, `round ${round}`)
+      if (await opened.store.expiry.lead(now + 59_999, now + 119_999)) t.fail(`round ${round}: a second one`)
+    }
+  })
+
+  t.test('prune removes what expired a minute ago, a few hundred rows at once, and nothing that lives', async (t) => {
+    const opened = await seeded(t)
+    const { store, sql, alice } = opened
+    const user = newUser('bob')
+    await store.users.create(user, null)
+    const kept = [
+      newSession(alice.id, { idleExpiresAt: NOW + 1 }),
+      newSession(alice.id),
+      newSession(alice.id, { idleExpiresAt: NOW + 60_000 })
+    ]
+    for (const session of kept) await store.sessions.open(session, 1)
+    const ended = newSession(alice.id)
+    await store.sessions.open(ended, 1)
+    await store.sessions.end({ id: ended.id }, NOW + 1)
+    const old = Array.from(
+      { length: 1200 },
+      (_, index) => `('s${index}', ${NOW - (index % 3)}, '${alice.id}', 'app', '', '', ${NOW}, ${NOW}, ${NOW + 1})`
+    )
+    await sql(
+      `insert into sessions (id, idle_expires_at, user_id, client_id, scopes, amr, auth_at, created_at, expires_at) values ${old.join()}`
+    )
+    await sql(`insert into revocations values (5000, 'token', 'old', ${NOW})`)
+    await sql(`insert into revocations values (5001, 'token', 'new', ${NOW + 1})`)
+    await sql(
+      `insert into guesses (key, count, last_at, expires_at) values ('old', 1, 0, ${NOW})`,
+      `insert into guesses (key, count, last_at, expires_at) values ('new', 1, 0, ${NOW + 1})`
+    )
+    const at = NOW + 60_000
+    t.equal(await store.expiry.prune(at - 3), 0, 'not before the minute is over')
+    let removed = 0
+    for (let count = 1; count > 0; removed += count) {
+      count = await store.expiry.prune(at)
+      t.ok(count <= 502, `${count} rows at once`)
+    }
+    t.equal(removed, 1202)
+    for (const session of kept)
+      t.strictSame(await store.sessions.get(session.id), { ...session, counter: 0, endedAt: null })
+    t.type(await store.sessions.get(ended.id), 'object', 'what ended is kept for a minute too')
+    t.strictSame(await sql('select key from guesses'), [{ key: 'new' }])
+    t.strictSame(await sql("select id from revocations where id in ('old', 'new')"), [{ id: 'new' }])
+    t.equal(await store.expiry.prune(at + 1), 4, 'a session, one that ended, an entry and a guess')
+    t.equal(await store.sessions.get(ended.id), null)
+    t.strictSame(await logged(store, 0), [{ kind: 'session', id: ended.id }], 'entries are kept for longer')
+  })
+
+  t.test('instances that prune at once remove everything once', async (t) => {
+    const opened = await seeded(t)
+    const stores = others(opened, 4)
+    const rows = Array.from({ length: 100 }, () => newSession(opened.alice.id, { idleExpiresAt: NOW }))
+    for (const session of rows) await opened.store.sessions.open(session, 1)
+    const counts = await Promise.all(stores.map((store) => store.expiry.prune(NOW + 60_000)))
+    t.equal(
+      counts.reduce((sum, count) => sum + count, 0),
+      100
+    )
+    t.strictSame(await sessionsIn(opened, opened.alice.id), [])
+  })
+
   t.test('keys: the published, the one that signs, and any by its id', async (t) => {
     const { store } = await shared()
     t.strictSame(await store.keys.list(), [KEYS.verifying, KEYS.signing, KEYS.next])
@@ -630,8 +1137,8 @@ export function conformance(t: Test, open: Open): void {
 
   t.test('the state of what does not exist is null', async (t) => {
     const { store, alice } = await shared()
-    const unknown = { kid: 'none', sid: randomUUIDv7(), sub: randomUUIDv7(), clientId: 'none' }
-    const nothing = { keyState: null, session: null, user: null, client: null }
+    const unknown = { kid: 'none', jti: 'none', sid: randomUUIDv7(), sub: randomUUIDv7(), clientId: 'none' }
+    const nothing = { keyState: null, session: null, revoked: false, user: null, client: null }
     t.strictSame(await store.state(unknown), nothing)
     t.strictSame(await store.state({ ...unknown, sid: null }), nothing)
     t.strictSame(await store.state({ ...unknown, kid: 'next' }), { ...nothing, keyState: 'next' })
@@ -647,7 +1154,7 @@ export function conformance(t: Test, open: Open): void {
     const { store, sql, alice } = opened
     const session = newSession(alice.id)
     await store.sessions.open(session, 1)
-    const ref = { kid: 'signing', sid: session.id, sub: alice.id, clientId: 'app' }
+    const ref = { kid: 'signing', jti: 'a', sid: session.id, sub: alice.id, clientId: 'app' }
     const seen = async () => {
       const { user, client, ...rest } = await store.state(ref)
       return {
@@ -665,6 +1172,7 @@ export function conformance(t: Test, open: Open): void {
         expiresAt: NOW + 86_400_000,
         endedAt: null
       },
+      revoked: false,
       user: { disabledAt: null, roles: ['reader', 'user'], scopes: ['profile', 'things:read'] },
       client: { disabledAt: null, scopes: ['profile', 'things:read'] }
     }
@@ -761,7 +1269,7 @@ export function conformance(t: Test, open: Open): void {
         result: null
       }))
       calls.push(call)
-      if (round % 5 === 0) calls.push((stores[round % 2] as Store).guesses.prune(NOW))
+      if (round % 5 === 0) calls.push((stores[round % 2] as Store).expiry.prune(NOW))
       if (round % 10 === 9) await Promise.all(calls.slice(-12))
     }
     t.strictSame(await outcomes(calls), { done: calls.length })
@@ -779,7 +1287,7 @@ export function conformance(t: Test, open: Open): void {
       rows.map(({ key }) => key),
       () => ({ next: rows, result: null })
     )
-    await opened.store.guesses.prune(NOW)
+    await opened.store.expiry.prune(NOW + 60_000)
     t.strictSame(
       (await known(opened, prefix)).map(({ key }) => key),
       [`${prefix} b`]

@@ -116,7 +116,7 @@ t.test('F11 a server that is not there is unavailable within one and a half seco
     timed(store.migrate()),
     timed(store.users.get('x')),
     timed(store.users.create(newUser(), null)),
-    timed(store.state({ kid: 'x', sid: null, sub: 'x', clientId: 'x' }))
+    timed(store.state({ kid: 'x', jti: 'x', sid: null, sub: 'x', clientId: 'x' }))
   ])
   for (const { outcome, took } of calls) {
     t.equal(outcome, 'unavailable')

@@ -1,17 +1,19 @@
 import { OAuthError } from '../errors.ts'
-import type { Users } from '../index.ts'
-import type { Client, Millis, Origin } from '../model.ts'
+import type { RefreshTokens, Users } from '../index.ts'
+import type { Client, Millis, Origin, Session } from '../model.ts'
 
 /** The parameters of a token request: each once, never empty; only `resource` can repeat (RFC 8707 §2). */
 export type TokenParams = Record<string, string | string[] | undefined> & { resource?: string[] }
 
 export interface Granted {
   /** Who the token speaks for; null for the client itself. */
-  subject: { userId: string; roles: string[]; authVersion: number } | null
+  subject: { userId: string; roles: string[] } | null
   /** What the grant allows at most. */
   scopes: string[]
-  /** The login that a session is opened for; null for none. */
-  session: { authAt: Millis; amr: string[] } | null
+  /** What is meant by a request that names no scope. */
+  requested: string[]
+  /** The login that a session is opened for, or the session that is renewed; null for none. */
+  session: { authAt: Millis; amr: string[]; authVersion: number } | { session: Session; counter: number } | null
 }
 
 /** One value of `grant_type`. It says only what is its own: client, scopes, session and token are seen to by `exchange`. */
@@ -28,7 +30,7 @@ export interface Grant {
   authorize(
     params: TokenParams,
     client: Client,
-    context: { users: Users; origin: Origin; now: Millis }
+    context: { users: Users; refreshTokens: RefreshTokens; origin: Origin; now: Millis }
   ): Promise<Granted>
 }
 

@@ -1,13 +1,15 @@
-import { type ClientAuthMethod, DOCS_CLIENT } from '../clients.ts'
+import type { ClientAuthMethod } from '../clients.ts'
 import { OAuthError } from '../errors.ts'
-import type { Clients, Scopes, Sessions, Tokens, Users } from '../index.ts'
+import type { Clients, RefreshTokens, Scopes, Sessions, Tokens, Users } from '../index.ts'
 import type { Client, Origin, Seconds } from '../model.ts'
 import type { Clock, Store } from '../ports.ts'
+import type { Renewable } from '../sessions.ts'
 import { type Grant, required, type TokenParams } from './grant.ts'
 import { password } from './password.ts'
+import { refreshToken } from './refresh-token.ts'
 
 /** Every value of `grant_type`; form fields, metadata and documents follow from this list. */
-export const grants: Grant[] = [password]
+export const grants: Grant[] = [password, refreshToken]
 
 export interface TokenRequest {
   /** The client that was authenticated; null when the request named none. */
@@ -22,6 +24,8 @@ export interface IssuedToken {
   accessToken: string
   expiresIn: Seconds
   scopes: string[]
+  /** What renews the session; null when nothing does. */
+  refreshToken: string | null
 }
 
 /** Puts together what every token request goes through. */
@@ -32,9 +36,10 @@ export function createExchange(deps: {
   scopes: Scopes
   sessions: Sessions
   tokens: Tokens
+  refreshTokens: RefreshTokens
   clock: Clock
 }) {
-  const { store, users, clients, scopes, sessions, tokens, clock } = deps
+  const { store, users, clients, scopes, sessions, tokens, refreshTokens, clock } = deps
 
   /** The steps that every token request goes through, RFC 6749 §4 and §5. @throws OAuthError */
   return async function exchange({ client: named, params, origin }: TokenRequest): Promise<IssuedToken> {
@@ -42,8 +47,9 @@ export function createExchange(deps: {
     const grant = grants.find((candidate) => candidate.type === type)
     if (grant === undefined) throw new OAuthError('unsupported_grant_type', 'The grant type is not supported')
 
-    const client = named ?? (grant.docsWithoutClient ? await clients.get(DOCS_CLIENT.id) : null)
-    if (client === null) throw new OAuthError('invalid_client', 'Client authentication failed')
+    if (named === null && !grant.docsWithoutClient)
+      throw new OAuthError('invalid_client', 'Client authentication failed')
+    const client = named ?? (await clients.docs())
     if (!client.grantTypes.includes(grant.type))
       throw new OAuthError('unauthorized_client', 'The client may not use this grant type')
 
@@ -51,18 +57,22 @@ export function createExchange(deps: {
     const {
       subject,
       scopes: allowed,
+      requested,
       session: login
-    } = await grant.authorize(params, client, { users, origin, now: clock.now() })
+    } = await grant.authorize(params, client, { users, refreshTokens, origin, now: clock.now() })
 
     const user = subject && (await store.users.scopes(subject.userId))
     if (subject !== null && user === null) throw new OAuthError('invalid_grant', 'Incorrect username or password')
 
     const { scopes: granted, aud } = await scopes.narrow(
-      { scope: params.scope as string | undefined, resources: params.resource ?? [] },
+      { scope: params.scope as string | undefined, otherwise: requested, resources: params.resource ?? [] },
       { grant: allowed, client, user }
     )
 
-    const session = subject && login && (await sessions.open({ ...subject, ...login, scopes: granted }, client, origin))
+    let session: Renewable | null = null
+    if (login !== null && 'counter' in login) session = await sessions.renewal(login, client)
+    else if (login !== null && subject !== null)
+      session = await sessions.opening({ userId: subject.userId, ...login, scopes: granted }, client, origin)
 
     const token = await tokens.issue({
       sub: subject?.userId ?? client.id,
@@ -70,9 +80,10 @@ export function createExchange(deps: {
       aud,
       scopes: granted,
       roles: subject?.roles ?? [],
-      sid: session?.id ?? null,
+      sid: session?.sid ?? null,
       rev
     })
-    return { ...token, scopes: granted }
+    await session?.commit()
+    return { ...token, scopes: granted, refreshToken: session?.refreshToken ?? null }
   }
 }

@@ -12,9 +12,10 @@ export const password: Grant = {
     const found = await users.authenticate(username, secret, origin.address)
     if (found === null) throw new OAuthError('invalid_grant', 'Incorrect username or password')
     return {
-      subject: { userId: found.user.id, roles: found.user.roles, authVersion: found.authVersion },
+      subject: { userId: found.user.id, roles: found.user.roles },
       scopes: client.scopes,
-      session: { authAt: now, amr: ['pwd'] }
+      requested: client.defaultScopes,
+      session: { authAt: now, amr: ['pwd'], authVersion: found.authVersion }
     }
   }
 }

@@ -1,0 +1,46 @@
+import type { Command } from 'commander'
+import { everyPage, type Json, print, Refusal, type Terminal, table, withAuth } from './terminal.ts'
+
+const HEAD = ['ID', 'CLIENT', 'SCOPES', 'ADDRESS', 'CREATED', 'LAST USED', 'EXPIRES']
+
+/** `latchkey session …` */
+export function addSessionCommands(program: Command, terminal: Terminal): void {
+  const group = program.command('session').description('logins that last').helpCommand(false)
+  const command = (usage: string, description: string) =>
+    group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
+
+  command('list <username>', 'list the sessions of a user by age').action(async (username: string, { json }: Json) => {
+    const sessions = await withAuth(terminal, async (auth) => {
+      const { id } = await auth.users.find(username)
+      const found = await everyPage((page) => auth.sessions.list(id, page))
+      return found.map((session) => auth.sessions.view(session))
+    })
+    const rows = sessions.map((session) => [
+      session.id,
+      session.client_id,
+      session.scope,
+      session.address ?? '',
+      session.created_at,
+      session.last_used_at,
+      session.expires_at
+    ])
+    print(terminal, json, sessions, table([HEAD, ...rows]))
+  })
+
+  command('revoke <username> [session]', 'end a session of a user: its tokens are good no more')
+    .option('--all', 'end all of them')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  latchkey session revoke alice 0199d0a4-8f20-7c11-8a4e-1b6f0d2c9e55\n  latchkey session revoke alice --all'
+    )
+    .action(async (username: string, session: string | undefined, { json, all }: Json & { all?: true }) => {
+      if ((session === undefined) === (all === undefined)) throw new Refusal('name one session, or say --all', 2)
+      const ended = await withAuth(terminal, async ({ users, sessions }) => {
+        const { id } = await users.find(username)
+        if (session === undefined) return sessions.endAll(id)
+        await sessions.end(id, session)
+        return 1
+      })
+      print(terminal, json, { ended }, `${ended} ${ended === 1 ? 'session has' : 'sessions have'} ended`)
+    })
+}

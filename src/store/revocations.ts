@@ -1,0 +1,71 @@
+import type { Kysely } from 'kysely'
+import type { Millis, RevocationKind } from '../domain/model.ts'
+import type { Store } from '../domain/ports.ts'
+import type { Tables } from './schema.ts'
+
+/** For as long as any access token can live (`LATCHKEY_ACCESS_TOKEN_TTL` at its most), and a minute. */
+const KEPT_MS = 3_660_000
+const ROWS_AT_ONCE = 500
+
+/**
+ * Writes entries into the revocation log, as the last statements of the caller's transaction: whoever holds the counter's
+ * row keeps all others from it, so numbers are dense and in the order of commits.
+ */
+export async function log(
+  trx: Kysely<Tables>,
+  entries: { kind: RevocationKind; id: string }[],
+  now: Millis
+): Promise<void> {
+  if (entries.length === 0) return
+  const { seq } = await trx
+    .updateTable('counters')
+    .set(({ eb }) => ({ seq: eb('seq', '+', entries.length) }))
+    .where('name', '=', 'revocations')
+    .returning('seq')
+    .executeTakeFirstOrThrow()
+  const rows = entries.map((entry, index) => ({
+    ...entry,
+    seq: seq - entries.length + 1 + index,
+    expires_at: now + KEPT_MS
+  }))
+  for (let at = 0; at < rows.length; at += ROWS_AT_ONCE)
+    await trx
+      .insertInto('revocations')
+      .values(rows.slice(at, at + ROWS_AT_ONCE))
+      .execute()
+}
+
+export function revocations(db: Kysely<Tables>): Store['revocations'] {
+  return {
+    async seq() {
+      const { seq } = await db
+        .selectFrom('counters')
+        .select('seq')
+        .where('name', '=', 'revocations')
+        .executeTakeFirstOrThrow()
+      return seq
+    },
+
+    async since(seq, limit) {
+      const rows = await db
+        .selectFrom('revocations')
+        .select(['seq', 'kind', 'id'])
+        .where('seq', '>', seq)
+        .orderBy('seq')
+        .limit(limit)
+        .execute()
+      return rows.map((row) => ({ ...row }))
+    },
+
+    revokeToken: (jti, now) =>
+      db.transaction().execute(async (trx) => {
+        const known = await trx
+          .selectFrom('revocations')
+          .select('seq')
+          .where('kind', '=', 'token')
+          .where('id', '=', jti)
+          .executeTakeFirst()
+        if (known === undefined) await log(trx, [{ kind: 'token', id: jti }], now)
+      })
+  }
+}

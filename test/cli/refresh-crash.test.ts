@@ -1,0 +1,117 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { createDatabase, type Database, environment, PASSWORD } from '../helper.ts'
+import { freePort, me, serve } from './process.ts'
+
+const SCALE = Number(process.env.LATCHKEY_ROUNDS ?? 25)
+const ROUNDS: Record<Database, number> = { sqlite: Math.ceil(SCALE * 0.4), postgres: Math.ceil(SCALE * 0.1) }
+const CLIENTS = 6
+
+interface Tokens {
+  access_token: string
+  refresh_token: string
+}
+
+/** Null when there was no answer. */
+async function post(origin: string, form: Record<string, string>): Promise<{ status: number; body: Tokens } | null> {
+  try {
+    const response = await fetch(`${origin}/token`, { method: 'POST', body: new URLSearchParams(form) })
+    return { status: response.status, body: (await response.json()) as Tokens }
+  } catch {
+    return null
+  }
+}
+
+const refresh = (origin: string, refresh_token: string) => post(origin, { grant_type: 'refresh_token', refresh_token })
+
+async function enter(origin: string): Promise<Tokens[]> {
+  const answer = await post(origin, { grant_type: 'password', username: 'alice', password: PASSWORD })
+  if (answer?.status !== 200) throw new Error(`a login: ${JSON.stringify(answer)}`)
+  return [answer.body]
+}
+
+for (const database of ['sqlite', 'postgres'] as const) {
+  const rounds = ROUNDS[database]
+  t.test(
+    `F1 RF6 kill -9 under refreshes loses no renewal that was acknowledged and no session, and leaves no token valid twice (${database})`,
+    async (t) => {
+      const env = {
+        ...environment(await createDatabase(t, database, 'ready')),
+        LATCHKEY_PORT: String(await freePort()),
+        // A busy machine may take long to start it again.
+        LATCHKEY_REFRESH_LEEWAY: '60'
+      }
+      const problems: string[] = []
+      const seen = { renewals: 0, unanswered: 0, replays: 0 }
+      /** Of each token that was renewed, what with. */
+      const successors = new Map<string, string>()
+      /** What each client was given, in order. */
+      let clients: Tokens[][] = []
+
+      /** Presents the newest token of a client, as two tabs do that know nothing of each other. */
+      async function renew(origin: string, given: Tokens[], tabs: number): Promise<boolean> {
+        const { refresh_token: token } = given.at(-1) as Tokens
+        const answers = await Promise.all(Array.from({ length: tabs }, () => refresh(origin, token)))
+        for (const answer of answers) {
+          if (answer === null) seen.unanswered++
+          else if (answer.status !== 200) problems.push(`${answer.status} ${JSON.stringify(answer.body)}`)
+          else {
+            const { refresh_token: successor } = answer.body
+            if ((successors.get(token) ?? successor) !== successor) problems.push('a token has two successors')
+            if (!successors.has(token)) {
+              given.push(answer.body)
+              seen.renewals++
+            }
+            successors.set(token, successor)
+          }
+        }
+        return successors.has(token)
+      }
+
+      for (let round = 0; round <= rounds; round++) {
+        const server = await serve(t, env)
+        const { origin } = server
+        if (round === 0) clients = await Promise.all(Array.from({ length: CLIENTS }, () => enter(origin)))
+
+        // Whoever lost an answer asks again with the token of before; the others go on.
+        for (const given of clients) {
+          if ((await me(origin, given.at(-1)?.access_token as string)).status !== 200)
+            problems.push('a session is lost')
+          if (!(await renew(origin, given, 2))) problems.push('a client cannot go on')
+        }
+        // An older token would be good again if a renewal had been forgotten: one session dies for the proof.
+        const given = clients[round % CLIENTS] as Tokens[]
+        const old = given.at(-3)
+        if (old !== undefined) {
+          seen.replays++
+          const { refresh_token, access_token } = given.at(-1) as Tokens
+          const statuses = [
+            (await refresh(origin, old.refresh_token))?.status,
+            (await refresh(origin, refresh_token))?.status,
+            (await me(origin, access_token)).status
+          ]
+          if (statuses.join() !== '400,400,401') problems.push(`a replay: ${statuses}`)
+          clients[round % CLIENTS] = await enter(origin)
+        }
+        if (round === rounds) break
+
+        const renewals = seen.renewals
+        let working = true
+        const all = Promise.all(
+          clients.map(async (each, index) => {
+            while (working) await renew(origin, each, 1 + (index % 2))
+          })
+        )
+        while (seen.renewals === renewals) await sleep(1)
+        await sleep(Math.random() * 200)
+        server.process.kill('SIGKILL')
+        await server.exited
+        working = false
+        await all
+      }
+      t.strictSame(problems, [], JSON.stringify({ rounds, ...seen }))
+      t.ok(seen.unanswered >= rounds, 'answers were lost in every round, or more')
+      t.ok(seen.replays > 0)
+    }
+  )
+}
