@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ClientAuthMethod, ClientCredentials } from '../src/domain/clients.ts'
-import { OAuthError } from '../src/domain/errors.ts'
+import { clientRefused, OAuthError } from '../src/domain/errors.ts'
 import type { Client } from '../src/domain/model.ts'
 import { BUILT_IN_SCOPES } from '../src/domain/scopes.ts'
 import guard, { type Guard, selfGuarded } from '../src/guard/index.ts'
@@ -16,8 +16,6 @@ declare module 'fastify' {
     clientAuth: { client: Client | null; method: ClientAuthMethod }
   }
 }
-
-const refused = () => new OAuthError('invalid_client', 'Client authentication failed')
 
 /** Every way to read one half of Basic credentials: form-encoded as RFC 6749 §2.3.1 says, and as it stands. */
 function readings(half: string): string[] {
@@ -34,7 +32,7 @@ function basicCredentials(header: string): ClientCredentials | null {
   const text = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString('utf8')
   const colon = text.indexOf(':')
   const ids = readings(text.slice(0, colon))
-  if (colon === -1 || ids.some((id) => id.includes('\0'))) throw refused()
+  if (colon === -1 || ids.some((id) => id.includes('\0'))) throw clientRefused()
   if (text === ':') return null
   const secret = text.slice(colon + 1)
   return { ids, secrets: secret === '' ? [] : readings(secret), method: secret === '' ? 'none' : 'client_secret_basic' }
@@ -52,7 +50,7 @@ function clientCredentials({ headers, body }: FastifyRequest): ClientCredentials
     return basic
   }
   if (id === undefined) {
-    if (secret !== undefined) throw refused()
+    if (secret !== undefined) throw clientRefused()
     return null
   }
   return secret === undefined

@@ -61,12 +61,11 @@ export function createBootstrap(deps: {
         scopes: [...BUILT_IN_SCOPES, ...CLIENT_SCOPES],
         roles: BUILT_IN_ROLES,
         clients: [DOCS_CLIENT],
+        refreshKey: refreshTokens.generateKey(),
         keys: [await keys.generate('signing'), await keys.generate('next')],
         sealed: [{ name: CANARY.name, value: sealer.seal(CANARY.text, CANARY.context) }]
       }
-      const outcome = await store.bootstrap(seed, newAdmin)
-      await refreshTokens.ensureKey()
-      return outcome
+      return store.bootstrap(seed, newAdmin)
     },
 
     /**

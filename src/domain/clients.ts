@@ -1,5 +1,5 @@
 import { createHash, randomBytes, randomUUIDv7 } from 'node:crypto'
-import { DomainError, OAuthError } from './errors.ts'
+import { clientRefused, DomainError } from './errors.ts'
 import type { Client, ClientKind, Seconds } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { Clock, Page, Store } from './ports.ts'
@@ -61,8 +61,6 @@ export const view = (client: Client) => ({
   disabled: client.disabledAt !== null
 })
 
-const refused = () => new OAuthError('invalid_client', 'Client authentication failed')
-
 /** 256 random bits need no slow hash. */
 const hashed = (secret: string): string => createHash('sha256').update(secret).digest('base64url')
 
@@ -100,7 +98,7 @@ export function createClients(deps: {
     /** The client that is meant by a request of /docs, which names none. @throws OAuthError invalid_client when it is switched off */
     async docs(): Promise<Client> {
       const client = await get(DOCS_CLIENT.id)
-      if (client === null) throw refused()
+      if (client === null) throw clientRefused()
       return client
     },
 
@@ -119,7 +117,7 @@ export function createClients(deps: {
         if (client?.kind === 'public' && secrets.length === 0) return client
         if (client?.kind === 'confidential' && presented.some((hash) => hashes.includes(hash))) return client
       }
-      throw refused()
+      throw clientRefused()
     },
 
     /** One page by id, whatever their state is. */

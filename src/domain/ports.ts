@@ -72,6 +72,7 @@ export interface Seed {
   roles: Role[]
   clients: Client[]
   keys: StoredKey[]
+  refreshKey: RefreshKey
   sealed: { name: string; value: string }[]
 }
 

@@ -36,13 +36,19 @@ export function createRefreshTokens({ store, sealer, clock }: { store: Store; se
     return key
   }
 
+  /** A new key, ready to be stored. */
+  function generateKey(): RefreshKey {
+    const id = randomBytes(KEY_ID).toString('base64url')
+    const sealedKey = sealer.seal(randomBytes(32).toString('base64url'), context(id))
+    return { id, sealedKey, createdAt: clock.now() }
+  }
+
   return {
+    generateKey,
+
     /** Makes the key if there is none. May be called by many at once. */
     async ensureKey(): Promise<void> {
-      if ((await store.refreshKeys.current()) !== null) return
-      const id = randomBytes(KEY_ID).toString('base64url')
-      const sealedKey = sealer.seal(randomBytes(32).toString('base64url'), context(id))
-      await store.refreshKeys.create({ id, sealedKey, createdAt: clock.now() })
+      if ((await store.refreshKeys.current()) === null) await store.refreshKeys.create(generateKey())
     },
 
     /** @throws SetupError when there is no key, or it cannot be unsealed */

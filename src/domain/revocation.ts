@@ -1,4 +1,4 @@
-import { DomainError, OAuthError } from './errors.ts'
+import { clientRefused, DomainError, OAuthError } from './errors.ts'
 import type { Clients, RefreshTokens, Tokens, Users } from './index.ts'
 import type { Client } from './model.ts'
 import type { Clock, Store } from './ports.ts'
@@ -47,10 +47,10 @@ export function createRevocation(deps: {
     const found = await refreshTokens.read(token)
     if (found === null) return null
     const { session, counter } = found
+    if (session.counter !== counter || session.endedAt !== null || clock.now() >= session.idleExpiresAt) return null
     const user = await users.enabled(session.userId)
     const client = await clients.get(session.clientId)
     const scopes = intersect(session.scopes, client?.scopes ?? [], (user && (await store.users.scopes(user.id))) ?? [])
-    if (session.counter !== counter || session.endedAt !== null || clock.now() >= session.idleExpiresAt) return null
     if (user === null || !client?.grantTypes.includes(REFRESH_GRANT) || scopes.length === 0) return null
     return {
       active: true,
@@ -118,7 +118,7 @@ export function createRevocation(deps: {
      * @throws OAuthError invalid_client for a client without a secret, unauthorized_client without the scope
      */
     async introspect(client: Client | null, token: string): Promise<ActiveToken | null> {
-      if (client?.kind !== 'confidential') throw new OAuthError('invalid_client', 'Client authentication failed')
+      if (client?.kind !== 'confidential') throw clientRefused()
       if (!client.scopes.includes(INTROSPECT))
         throw new OAuthError('unauthorized_client', 'The client may not ask about tokens')
       return (await activeRefreshToken(token)) ?? (await activeAccessToken(token))

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUIDv7 } from 'node:crypto'
 import { DomainError, OAuthError } from './errors.ts'
 import type { RefreshTokens } from './index.ts'
-import type { Client, Millis, Origin, Seconds, Session } from './model.ts'
+import type { Client, Millis, Origin, Seconds, Session, StoredSession } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { Clock, Page, Store } from './ports.ts'
 
@@ -41,8 +41,9 @@ export function createSessions(deps: {
   refreshTokens: RefreshTokens
   /** How long a refresh token that was just used gets the same successor again; 0 for never. */
   refreshLeeway: Seconds
+  accessTokenTtl: Seconds
 }) {
-  const { store, clock, refreshTokens, refreshLeeway } = deps
+  const { store, clock, refreshTokens, refreshLeeway, accessTokenTtl } = deps
 
   return {
     view,
@@ -59,6 +60,8 @@ export function createSessions(deps: {
       const { authVersion, ...rest } = login
       const now = clock.now()
       const expiresAt = now + client.sessionAbsoluteTtl * 1000
+      const renewable = client.grantTypes.includes(REFRESH_GRANT)
+      const idleTtl = renewable ? client.sessionIdleTtl : accessTokenTtl
       const salt = randomBytes(16).toString('base64url')
       const session = {
         ...rest,
@@ -67,11 +70,10 @@ export function createSessions(deps: {
         clientId: client.id,
         createdAt: now,
         lastUsedAt: now,
-        idleExpiresAt: Math.min(now + client.sessionIdleTtl * 1000, expiresAt),
+        idleExpiresAt: Math.min(now + idleTtl * 1000, expiresAt),
         expiresAt,
         salt
       }
-      const renewable = client.grantTypes.includes(REFRESH_GRANT)
       return {
         sid: session.id,
         refreshToken: renewable ? await refreshTokens.make(session, 0) : null,
@@ -84,20 +86,27 @@ export function createSessions(deps: {
 
     /**
      * A session that is renewed by a token of it (RFC 6749 §6, RFC 9700 §4.14.2). A token that was used before ends the
-     * session, unless that was just now.
+     * session, unless that was just now; it does so at once, whatever else is wrong with the request.
+     * @param session as it was when the token was read
      * @throws OAuthError invalid_grant for a session that cannot be renewed
      */
-    async renewal({ session, counter }: { session: Session; counter: number }, client: Client): Promise<Renewable> {
+    async renewal(
+      { session, counter }: { session: StoredSession; counter: number },
+      client: Client
+    ): Promise<Renewable> {
       const { id, salt } = session
       const refused = () => new OAuthError('invalid_grant', 'The refresh token is not valid')
       if (salt === null) throw refused()
+      async function rotate() {
+        const rotation = await store.sessions.rotate(id, client, counter, refreshLeeway * 1000, clock.now())
+        if (rotation === 'reused' || rotation === 'unknown') throw refused()
+      }
+      const used = counter < session.counter
+      if (used) await rotate()
       return {
         sid: id,
         refreshToken: await refreshTokens.make({ id, salt }, counter + 1),
-        async commit() {
-          const rotation = await store.sessions.rotate(id, client, counter, refreshLeeway * 1000, clock.now())
-          if (rotation === 'reused' || rotation === 'unknown') throw refused()
-        }
+        commit: used ? async () => {} : rotate
       }
     },
 

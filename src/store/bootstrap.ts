@@ -3,6 +3,7 @@ import type { Seed, Store } from '../domain/ports.ts'
 import { hasAdmin, lock } from './admins.ts'
 import { insertClient } from './clients.ts'
 import { insertKey } from './keys.ts'
+import { insertRefreshKey } from './refresh-keys.ts'
 import { insertRole } from './roles.ts'
 import type { Tables } from './schema.ts'
 import { insertUser } from './users.ts'
@@ -20,6 +21,7 @@ async function insertSeed(db: Kysely<Tables>, seed: Seed): Promise<void> {
   for (const role of seed.roles) await insertRole(db, role, now)
   for (const client of seed.clients) await insertClient(db, client, now)
   for (const key of seed.keys) await insertKey(db, key)
+  await insertRefreshKey(db, seed.refreshKey)
   for (const value of seed.sealed) await db.insertInto('sealed_values').values(value).execute()
 }
 

@@ -6,17 +6,20 @@ import type { Tables } from './schema.ts'
 const toKey = (row: Selectable<Tables['refresh_keys']> | undefined): RefreshKey | null =>
   row === undefined ? null : { id: row.id, sealedKey: row.sealed_key, createdAt: row.created_at }
 
+/** Makes it the current one unless there is one; in the caller's transaction. */
+export async function insertRefreshKey(db: Kysely<Tables>, { id, sealedKey, createdAt }: RefreshKey): Promise<void> {
+  await db
+    .insertInto('refresh_keys')
+    .values({ id, sealed_key: sealedKey, state: 'current', created_at: createdAt })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute()
+}
+
 export function refreshKeys(db: Kysely<Tables>): Store['refreshKeys'] {
   const select = db.selectFrom('refresh_keys').selectAll()
   return {
     current: async () => toKey(await select.where('state', '=', 'current').executeTakeFirst()),
     find: async (id) => toKey(await select.where('id', '=', id).executeTakeFirst()),
-    async create({ id, sealedKey, createdAt }) {
-      await db
-        .insertInto('refresh_keys')
-        .values({ id, sealed_key: sealedKey, state: 'current', created_at: createdAt })
-        .onConflict((conflict) => conflict.doNothing())
-        .execute()
-    }
+    create: (key) => insertRefreshKey(db, key)
   }
 }

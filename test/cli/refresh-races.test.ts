@@ -3,7 +3,7 @@ import { createDatabase, environment, ISSUER, PASSWORD } from '../helper.ts'
 import { me, serve } from './process.ts'
 
 /** How many races of each kind. */
-const ROUNDS = 2 * Number(process.env.LATCHKEY_ROUNDS ?? 5)
+const ROUNDS = 2 * Number(process.env.LATCHKEY_ROUNDS ?? 25)
 const AT_ONCE = 100
 
 interface Tokens {

@@ -93,6 +93,18 @@ onEachDatabase(
   }
 )
 
+onEachDatabase(t, 'RF2 SC1 a replay is noticed whatever scope it asks for', async (t, database) => {
+  const { enter, refresh, renewed, me, clock } = await open(t, database)
+  const first = await enter()
+  const { access_token } = await renewed(first.refresh_token)
+  const again = await refresh(first.refresh_token, { scope: 'nothing:known' })
+  t.strictSame([again.statusCode, again.json().error], [400, 'invalid_scope'], 'a repetition inside the leeway is none')
+  t.equal(await me(access_token), 200)
+  clock.advance(LEEWAY)
+  t.strictSame(outcome(await refresh(first.refresh_token, { scope: 'nothing:known' })), REFUSED)
+  t.equal(await me(access_token), 401)
+})
+
 onEachDatabase(
   t,
   'RF6 whoever lost the answer gets the same successor inside the leeway, to the millisecond',
@@ -234,7 +246,7 @@ onEachDatabase(t, 'PW9 a new password ends the other sessions, and this one goes
 })
 
 t.test('CA5 CA6 a client refreshes by its own authentication, if it may', async (t) => {
-  const { app, enter, refresh, renewed } = await open(t)
+  const { app, enter, refresh, renewed, get } = await open(t)
   const client = { kind: 'confidential' as const, scopes: ['profile'], defaultScopes: ['profile'] }
   const { secret } = await app.auth.clients.create({
     ...client,
@@ -257,7 +269,11 @@ t.test('CA5 CA6 a client refreshes by its own authentication, if it may', async 
   await renewed(token, web)
 
   const once = { client_id: 'once', client_secret: only as string }
-  t.notOk('refresh_token' in (await enter('profile', once)), 'a client without the grant gets no refresh token')
+  const short = await enter('profile', once)
+  t.notOk('refresh_token' in short, 'a client without the grant gets no refresh token')
+  const { items } = (await get('/users/me/sessions', short.access_token)).json()
+  const { authenticated_at, expires_at } = items.find((session: { client_id: string }) => session.client_id === 'once')
+  t.equal(Date.parse(expires_at) - Date.parse(authenticated_at), 300_000, 'its session ends with its token')
   t.strictSame(outcome(await refresh(token, once)), [
     400,
     { error: 'unauthorized_client', error_description: 'The client may not use this grant type' }

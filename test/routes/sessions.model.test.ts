@@ -147,7 +147,6 @@ async function renew(world: World, app: TestApp, session: ModelSession, counter:
   // What has ended is swept away at some time; then nothing is known of its scopes.
   if (!model.alive(session)) return refused(error === 'invalid_scope' ? error : 'invalid_grant', 'dead')
   if (!model.enabled) return refused('invalid_grant', 'disabled')
-  if (scopes.length === 0) return refused('invalid_scope', 'invalid_scope')
 
   const isCurrent = counter === refreshTokens.length - 1
   const isRetry = counter === refreshTokens.length - 2 && model.now - session.rotatedAt < LEEWAY
@@ -155,6 +154,7 @@ async function renew(world: World, app: TestApp, session: ModelSession, counter:
     model.end([session])
     return refused('invalid_grant', 'reused')
   }
+  if (scopes.length === 0) return refused('invalid_scope', 'invalid_scope')
   equal(response.statusCode, 200, response.body)
   deepStrictEqual(answer.scope.split(' ').sort(), scopes)
   equal(sidOf(answer.access_token), session.id)

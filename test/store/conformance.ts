@@ -62,6 +62,7 @@ const SEED: Seed = {
     { ...CLIENT, id: 'bare', scopes: [], defaultScopes: [], grantTypes: [] }
   ],
   keys: [KEYS.signing, KEYS.next, KEYS.verifying, KEYS.retired],
+  refreshKey: { id: 'first', sealedKey: 'sealed first', createdAt: NOW },
   sealed: [{ name: 'canary', value: 'sealed canary' }]
 }
 
@@ -230,6 +231,7 @@ export function conformance(t: Test, open: Open): void {
     t.strictSame(await store.bootstrap(SEED, admin), { seeded: true, adminCreated: true })
     t.strictSame(await another().bootstrapped(), { seeded: true, admin: true })
     t.strictSame(await store.users.list({ after: null, limit: 10 }, {}), [asUser(admin)])
+    t.strictSame(await another().refreshKeys.current(), SEED.refreshKey)
 
     const other = { ...SEED, sealed: [{ name: 'other', value: 'other' }] }
     t.strictSame(await another().bootstrap(other, newUser('second', { roles: ['admin'] })), {
@@ -869,7 +871,7 @@ export function conformance(t: Test, open: Open): void {
   })
 
   t.test('there is one current refresh key, and it is found by its id', async (t) => {
-    const { store, another } = await seeded(t)
+    const { store, another } = await migrated(t)
     const keys = ['a', 'b', 'c', 'd'].map((id) => ({ id, sealedKey: `sealed ${id}`, createdAt: NOW }))
     t.equal(await store.refreshKeys.current(), null)
     t.equal(await store.refreshKeys.find('a'), null)

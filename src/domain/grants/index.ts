@@ -1,5 +1,5 @@
 import type { ClientAuthMethod } from '../clients.ts'
-import { OAuthError } from '../errors.ts'
+import { clientRefused, OAuthError } from '../errors.ts'
 import type { Clients, RefreshTokens, Scopes, Sessions, Tokens, Users } from '../index.ts'
 import type { Client, Origin, Seconds } from '../model.ts'
 import type { Clock, Store } from '../ports.ts'
@@ -47,8 +47,7 @@ export function createExchange(deps: {
     const grant = grants.find((candidate) => candidate.type === type)
     if (grant === undefined) throw new OAuthError('unsupported_grant_type', 'The grant type is not supported')
 
-    if (named === null && !grant.docsWithoutClient)
-      throw new OAuthError('invalid_client', 'Client authentication failed')
+    if (named === null && !grant.docsWithoutClient) throw clientRefused()
     const client = named ?? (await clients.docs())
     if (!client.grantTypes.includes(grant.type))
       throw new OAuthError('unauthorized_client', 'The client may not use this grant type')
@@ -61,6 +60,8 @@ export function createExchange(deps: {
       session: login
     } = await grant.authorize(params, client, { users, refreshTokens, origin, now: clock.now() })
 
+    const renewal = login !== null && 'counter' in login ? await sessions.renewal(login, client) : null
+
     const user = subject && (await store.users.scopes(subject.userId))
     if (subject !== null && user === null) throw new OAuthError('invalid_grant', 'Incorrect username or password')
 
@@ -69,9 +70,8 @@ export function createExchange(deps: {
       { grant: allowed, client, user }
     )
 
-    let session: Renewable | null = null
-    if (login !== null && 'counter' in login) session = await sessions.renewal(login, client)
-    else if (login !== null && subject !== null)
+    let session: Renewable | null = renewal
+    if (login !== null && 'authVersion' in login && subject !== null)
       session = await sessions.opening({ userId: subject.userId, ...login, scopes: granted }, client, origin)
 
     const token = await tokens.issue({
