@@ -33,7 +33,7 @@ let now = Date.now()
 const app = await buildApp(config, { logger: false, clock: { now: () => now, sleep: async () => {} } })
 await bootstrap(app, config, { mayBeginAnew: true })
 const { id: userId } = await app.auth.users.find('admin')
-const client = await app.auth.clients.find('docs')
+const clientAuth = await app.auth.clients.docs()
 const print = (what: string, value: string) => process.stdout.write(`${what.padEnd(40)} ${value}\n`)
 
 async function size(): Promise<number> {
@@ -84,7 +84,7 @@ async function sweep(): Promise<number> {
 /** The median of refreshes of one session, in milliseconds. */
 async function refresh(): Promise<number> {
   const exchange = (params: Record<string, string>) =>
-    app.auth.exchange({ client, clientAuth: 'none', params, origin: { address: null, userAgent: null } })
+    app.auth.exchange({ clientAuth, params, origin: { address: null, userAgent: null } })
   let token = (await exchange({ grant_type: 'password', username: 'admin', password: PASSWORD })).refreshToken
   const times: number[] = []
   for (let index = 0; index < REFRESHES; index++) {

@@ -3,7 +3,7 @@ import fastifySwagger from '@fastify/swagger'
 import fastifySwaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { BUILT_IN_SCOPES } from '../src/domain/scopes.ts'
+import { BUILT_IN_SCOPES, CLIENT_SCOPES } from '../src/domain/scopes.ts'
 
 export interface DocsOptions {
   version: string
@@ -49,6 +49,7 @@ export default fp<DocsOptions>(
           { name: 'users', description: 'People' },
           { name: 'sessions', description: 'Logins that last' },
           { name: 'roles', description: 'What people may do' },
+          { name: 'clients', description: 'Programs, and the services that tokens are for' },
           { name: 'discovery', description: 'What other programs read' },
           { name: 'health', description: 'What an operator watches' }
         ],
@@ -61,6 +62,17 @@ export default fp<DocsOptions>(
                 password: {
                   tokenUrl: `${path}/token`,
                   scopes: Object.fromEntries(BUILT_IN_SCOPES.map(({ name, description }) => [name, description]))
+                }
+              }
+            },
+            clientCredentials: {
+              type: 'oauth2',
+              description:
+                'A program in its own name, by its id and secret; without a scope it gets its default scopes',
+              flows: {
+                clientCredentials: {
+                  tokenUrl: `${path}/token`,
+                  scopes: Object.fromEntries(CLIENT_SCOPES.map(({ name, description }) => [name, description]))
                 }
               }
             }

@@ -1,26 +1,29 @@
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { ClientAuthMethod, ClientCredentials } from '../src/domain/clients.ts'
+import type { AuthenticatedClient, ClientCredentials } from '../src/domain/clients.ts'
 import { clientRefused, OAuthError } from '../src/domain/errors.ts'
-import type { Client } from '../src/domain/model.ts'
 import { BUILT_IN_SCOPES } from '../src/domain/scopes.ts'
 import guard, { type Guard, selfGuarded } from '../src/guard/index.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The client must be known by `client_id` or HTTP Basic, or not named at all; for routes that take a form. */
+    /** The client must authenticate by one of the methods, or not be named at all; for routes that take a form. */
     authenticateClient: Guard
   }
   interface FastifyRequest {
-    /** Set by `authenticateClient`; `client` is null when the request names none. */
-    clientAuth: { client: Client | null; method: ClientAuthMethod }
+    /** Set by `authenticateClient`; null when the request names no client. */
+    clientAuth: AuthenticatedClient | null
   }
 }
 
-/** Every way to read one half of Basic credentials: form-encoded as RFC 6749 §2.3.1 says, and as it stands. */
-function readings(half: string): string[] {
+/** RFC 7523 §2.2. */
+const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+
+/** One half of Basic credentials in every way to read it: form-encoded as RFC 6749 §2.3.1 says, and as it stands. */
+function readings(half: string): [string, ...string[]] {
   try {
-    return [...new Set([decodeURIComponent(half.replaceAll('+', ' ')), half])]
+    const decoded = decodeURIComponent(half.replaceAll('+', ' '))
+    return decoded === half ? [half] : [decoded, half]
   } catch {
     return [half]
   }
@@ -34,45 +37,53 @@ function basicCredentials(header: string): ClientCredentials | null {
   const ids = readings(text.slice(0, colon))
   if (colon === -1 || ids.some((id) => id.includes('\0'))) throw clientRefused()
   if (text === ':') return null
-  const secret = text.slice(colon + 1)
-  return { ids, secrets: secret === '' ? [] : readings(secret), method: secret === '' ? 'none' : 'client_secret_basic' }
+  // No secret holds a character that is encoded.
+  const [secret] = readings(text.slice(colon + 1))
+  return secret === '' ? { method: 'none', ids, secret: null } : { method: 'client_secret_basic', ids, secret }
 }
 
 /** The credentials of a request, by one method only (RFC 6749 §2.3); null when it names no client. */
 function clientCredentials({ headers, body }: FastifyRequest): ClientCredentials | null {
-  const { client_id: id, client_secret: secret } = (body ?? {}) as Record<string, string | undefined>
+  const form = (body ?? {}) as Record<string, string | undefined>
+  const { client_id: id, client_secret: secret, client_assertion: assertion, client_assertion_type: type } = form
   const basic = headers.authorization === undefined ? null : basicCredentials(headers.authorization)
+  const methods = [basic, secret, assertion ?? type].filter((each) => each !== null && each !== undefined)
+  if (methods.length > 1) throw new OAuthError('invalid_request', 'The client authenticates by more than one method')
   if (basic !== null) {
-    if (secret !== undefined)
-      throw new OAuthError('invalid_request', 'The client authenticates by more than one method')
-    if (id !== undefined && !basic.ids.includes(id))
+    if (id !== undefined && basic.method !== 'private_key_jwt' && !basic.ids.includes(id))
       throw new OAuthError('invalid_request', 'The client_id is not the one of the Authorization header')
     return basic
+  }
+  if (assertion !== undefined || type !== undefined) {
+    if (assertion === undefined || type === undefined)
+      throw new OAuthError('invalid_request', 'client_assertion and client_assertion_type come together')
+    if (type !== JWT_BEARER) throw clientRefused()
+    return { method: 'private_key_jwt', assertion, id: id ?? null }
   }
   if (id === undefined) {
     if (secret !== undefined) throw clientRefused()
     return null
   }
   return secret === undefined
-    ? { ids: [id], secrets: [], method: 'none' }
-    : { ids: [id], secrets: [secret], method: 'client_secret_post' }
+    ? { method: 'none', ids: [id], secret: null }
+    : { method: 'client_secret_post', ids: [id], secret }
 }
 
 /** The guards of this service: tokens are judged by the domain at every request. */
 export default fp(
   async (fastify) => {
     const { auth } = fastify
-    await fastify.register(guard, { verify: auth.tokens.verify, flows: ['password'] })
+    await fastify.register(guard, {
+      verify: auth.tokens.verify,
+      flows: { user: ['password'], client: ['clientCredentials'] }
+    })
 
-    fastify.decorateRequest('clientAuth', null as unknown as FastifyRequest['clientAuth'])
+    fastify.decorateRequest('clientAuth', null)
     fastify.decorate(
       'authenticateClient',
       selfGuarded(async (request) => {
         const credentials = clientCredentials(request)
-        request.clientAuth = {
-          client: credentials && (await auth.clients.authenticate(credentials)),
-          method: credentials?.method ?? 'none'
-        }
+        request.clientAuth = credentials && (await auth.clients.authenticate(credentials))
       })
     )
     const scopes = BUILT_IN_SCOPES.map((scope) => scope.name)

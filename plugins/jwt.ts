@@ -4,7 +4,13 @@ import { promisify } from 'node:util'
 import fastifyJwt from '@fastify/jwt'
 import { createSigner } from 'fast-jwt'
 import fp from 'fastify-plugin'
-import type { PublicKey, SigningAlg } from '../src/domain/model.ts'
+import {
+  ASSERTION_ALGS,
+  type AssertionAlg,
+  type ClientKey,
+  type PublicKey,
+  type SigningAlg
+} from '../src/domain/model.ts'
 import type { Signer } from '../src/domain/ports.ts'
 
 declare module 'fastify' {
@@ -27,7 +33,7 @@ const generate: Record<SigningAlg, () => Promise<{ publicKey: KeyObject; private
 }
 
 /** Whether a key is of the kind and strength that the algorithm asks for (RFC 7518 §3.3, §3.4; RFC 8037 §3.1). */
-function isFor(alg: SigningAlg, { asymmetricKeyType: type, asymmetricKeyDetails: details }: KeyObject): boolean {
+function isFor(alg: AssertionAlg, { asymmetricKeyType: type, asymmetricKeyDetails: details }: KeyObject): boolean {
   if (alg === 'ES256') return type === 'ec' && details?.namedCurve === 'prime256v1'
   if (alg === 'EdDSA') return type === 'ed25519'
   return type === 'rsa' && (details?.modulusLength ?? 0) >= 2048
@@ -67,6 +73,39 @@ function parse(token: string): { alg: string; kid: string; claims: Record<string
   if (typ !== TYP || typeof alg !== 'string' || typeof kid !== 'string' || !/^[\w-]{43}$/.test(kid)) return null
   const claims = strictObject(payload)
   return claims === null || Object.keys(others).length > 0 ? null : { alg, kid, claims }
+}
+
+/** What a JWK holds beside its public members (RFC 7518 §6), so that nobody registers a private key or a shared secret. */
+const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
+const ALG_OF: Record<string, AssertionAlg> = { EC: 'ES256', OKP: 'EdDSA', RSA: 'RS256' }
+
+/** Any JSON object in a segment; other people's serializers write spaces. */
+function looseObject(segment: string): Record<string, unknown> | null {
+  const bytes = Buffer.from(segment, 'base64url')
+  if (bytes.toString('base64url') !== segment || !isUtf8(bytes)) return null
+  try {
+    const value = JSON.parse(bytes.toString('utf8'))
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+function clientKey(jwk: Record<string, unknown>): ClientKey | null {
+  const { kty, kid, use, key_ops: operations } = jwk
+  const alg = jwk.alg ?? ALG_OF[String(kty)]
+  const isAlg = (name: unknown): name is AssertionAlg => ASSERTION_ALGS.some((each) => each === name)
+  if (!isAlg(alg) || PRIVATE_MEMBERS.some((name) => name in jwk)) return null
+  if (use !== undefined && use !== 'sig') return null
+  if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) return null
+  if (kid !== undefined && !(typeof kid === 'string' && /^[\x20-\x7e]{1,255}$/.test(kid))) return null
+  try {
+    const key = createPublicKey({ key: jwk as Record<string, string>, format: 'jwk' })
+    if (!isFor(alg, key)) return null
+    return { ...(key.export({ format: 'jwk' }) as { kty: string }), alg, ...(kid === undefined ? {} : { kid }) }
+  } catch {
+    return null
+  }
 }
 
 /** Signs and verifies access tokens. Which key signs and which still verifies is the domain's to say. */
@@ -137,6 +176,30 @@ export default fp(
           return null
         }
         return remember(token, { kid: parsed.kid, claims: parsed.claims })
+      },
+
+      clientKey,
+
+      async verifyAssertion(token, keysOf) {
+        const [first = '', second = '', signature = '', ...more] = token.split('.')
+        if (token.length > MAX_TOKEN_LENGTH || more.length > 0 || signature === '') return null
+        const [header, claims] = [looseObject(first), looseObject(second)]
+        // RFC 7515 §4.1.11: what one must understand and does not.
+        if (header === null || claims === null || 'crit' in header || 'b64' in header) return null
+        const keys = await keysOf(claims)
+        const candidates = keys.filter(
+          ({ alg, kid }) => alg === header.alg && (header.kid === undefined || kid === undefined || kid === header.kid)
+        )
+        const isSignedWith = ({ alg, ...jwk }: ClientKey): boolean => {
+          try {
+            const key = createPublicKey({ key: jwk, format: 'jwk' }).export({ type: 'spki', format: 'pem' }) as string
+            fastify.jwt.verify(token, { key, algorithms: [alg], ignoreExpiration: true, ignoreNotBefore: true })
+            return true
+          } catch {
+            return false
+          }
+        }
+        return candidates.some(isSignedWith) ? claims : null
       }
     })
   },

@@ -12,8 +12,11 @@ const Metadata = Type.Object(
     response_types_supported: Type.Array(Type.String()),
     grant_types_supported: Type.Array(Type.String()),
     token_endpoint_auth_methods_supported: Type.Array(Type.String()),
+    token_endpoint_auth_signing_alg_values_supported: Type.Array(Type.String()),
     revocation_endpoint_auth_methods_supported: Type.Array(Type.String()),
+    revocation_endpoint_auth_signing_alg_values_supported: Type.Array(Type.String()),
     introspection_endpoint_auth_methods_supported: Type.Array(Type.String()),
+    introspection_endpoint_auth_signing_alg_values_supported: Type.Array(Type.String()),
     service_documentation: Type.Optional(Type.String())
   },
   {
@@ -28,10 +31,18 @@ const Metadata = Type.Object(
         jwks_uri: 'https://id.example.com/.well-known/jwks.json',
         scopes_supported: ['profile', 'users:read'],
         response_types_supported: [],
-        grant_types_supported: ['password', 'refresh_token'],
-        token_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
-        revocation_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post'],
-        introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+        grant_types_supported: ['client_credentials', 'password', 'refresh_token'],
+        token_endpoint_auth_methods_supported: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+        token_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
+        revocation_endpoint_auth_methods_supported: [
+          'none',
+          'client_secret_basic',
+          'client_secret_post',
+          'private_key_jwt'
+        ],
+        revocation_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
+        introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+        introspection_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
         service_documentation: 'https://id.example.com/docs'
       }
     ]
@@ -81,7 +92,8 @@ export interface DiscoveryOptions {
 const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { name, version, docs, jwksMaxAge }) => {
   const { auth } = fastify
   const { issuer } = auth
-  const WITH_SECRET = ['client_secret_basic', 'client_secret_post']
+  const CONFIDENTIAL = ['client_secret_basic', 'client_secret_post', 'private_key_jwt']
+  const algs = auth.clients.assertionAlgs
   const WELL_KNOWN = '/.well-known/oauth-authorization-server'
   const { origin, pathname } = new URL(issuer)
   const path = pathname.replace(/\/$/, '')
@@ -136,10 +148,13 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { na
       scopes_supported: (await auth.scopes.list({ after: null, limit: 1000 })).items.map((scope) => scope.name),
       // Required by RFC 8414 §2 also of a server that has no authorization endpoint.
       response_types_supported: [],
-      grant_types_supported: await auth.clients.grantTypes(),
-      token_endpoint_auth_methods_supported: ['none', ...WITH_SECRET],
-      revocation_endpoint_auth_methods_supported: ['none', ...WITH_SECRET],
-      introspection_endpoint_auth_methods_supported: WITH_SECRET,
+      grant_types_supported: auth.grants.map(({ type }) => type),
+      token_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
+      token_endpoint_auth_signing_alg_values_supported: algs,
+      revocation_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
+      revocation_endpoint_auth_signing_alg_values_supported: algs,
+      introspection_endpoint_auth_methods_supported: CONFIDENTIAL,
+      introspection_endpoint_auth_signing_alg_values_supported: algs,
       ...(docs ? { service_documentation: links.docs } : {})
     })
   }

@@ -27,12 +27,22 @@ const TokenResponse = Type.Object(
   }
 )
 
+const assertion = {
+  client_assertion_type: Type.Optional(
+    Type.String({ description: '`urn:ietf:params:oauth:client-assertion-type:jwt-bearer` (RFC 7523 §2.2)' })
+  ),
+  client_assertion: Type.Optional(
+    Type.String({ description: 'A JWT that the client has signed; only for clients with keys' })
+  )
+}
+
 const TokenReference = Type.Object(
   {
     token: Type.String({ description: 'An access token or a refresh token' }),
     token_type_hint: Type.Optional(Type.String({ description: 'Not needed: tokens tell' })),
     client_id: Type.Optional(Type.String({ description: 'The client' })),
-    client_secret: Type.Optional(Type.String({ description: 'Only for clients that have one' }))
+    client_secret: Type.Optional(Type.String({ description: 'Only for clients that have one' })),
+    ...assertion
   },
   { $id: 'TokenReference', description: 'RFC 7009 §2.1, RFC 7662 §2.1', examples: [{ token: 'lkr_Zm9vYmFyYmF6…' }] }
 )
@@ -93,6 +103,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       scope: text('Scopes, separated by spaces; without it the client’s default'),
       client_id: text('The client; without one the login is that of /docs'),
       client_secret: text('Only for clients that have one'),
+      ...assertion,
       resource: Type.Optional(
         Type.Array(Type.String(), { description: 'The service that the token is for (RFC 8707)' })
       )
@@ -124,10 +135,8 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       }
     },
     async (request, reply) => {
-      const { client, method } = request.clientAuth
       const { accessToken, expiresIn, scopes, refreshToken } = await auth.exchange({
-        client,
-        clientAuth: method,
+        clientAuth: request.clientAuth,
         params: request.body,
         origin: { address: request.ip, userAgent: request.headers['user-agent']?.slice(0, 256) ?? null }
       })
@@ -160,7 +169,8 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       }
     },
     async (request, reply) => {
-      await auth.revoke(request.clientAuth.client ?? (await auth.clients.docs()), request.body.token)
+      const { client } = request.clientAuth ?? (await auth.clients.docs())
+      await auth.revoke(client, request.body.token)
       return reply.header('cache-control', 'no-store').send()
     }
   )
@@ -189,7 +199,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     },
     async (request, reply) => {
       reply.header('cache-control', 'no-store')
-      return (await auth.introspect(request.clientAuth.client, request.body.token)) ?? { active: false }
+      return (await auth.introspect(request.clientAuth?.client ?? null, request.body.token)) ?? { active: false }
     }
   )
 }

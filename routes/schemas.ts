@@ -179,6 +179,279 @@ export const ScopePage = Type.Object(
   }
 )
 
+const SCOPE_NAME = Type.String({ minLength: 1, maxLength: 255 })
+const RESOURCE = {
+  id: 'orders',
+  resource: 'https://orders.example.com',
+  name: 'Orders',
+  scopes: [{ name: 'orders:read', description: 'See orders' }],
+  introspection_clients: ['orders-api']
+}
+const ResourceName = Type.String({ minLength: 1, maxLength: 200, pattern: LINE, description: 'What people call it' })
+const ResourceScopes = Type.Array(
+  Type.Object(
+    { name: SCOPE_NAME, description: Type.Optional({ ...Description, default: '' }) },
+    { additionalProperties: false }
+  ),
+  { maxItems: 100, description: 'What its tokens may hold; the role `admin` gets them too' }
+)
+const IntrospectionClients = Type.Array(Type.String({ minLength: 1, maxLength: 255 }), {
+  maxItems: 100,
+  uniqueItems: true,
+  description: 'Clients that may ask about its tokens'
+})
+
+export const ResourceView = Type.Object(
+  {
+    id: Type.String(),
+    resource: Type.String({ description: 'The `aud` of its tokens, and what requests name (RFC 8707)' }),
+    name: Type.String(),
+    scopes: Type.Array(Type.Object({ name: Type.String(), description: Type.String() })),
+    introspection_clients: Type.Array(Type.String())
+  },
+  { $id: 'Resource', description: 'A service that tokens are for', examples: [RESOURCE] }
+)
+
+export const ResourcePage = Type.Object(
+  {
+    items: Type.Array(Type.Ref(ResourceView)),
+    next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
+  },
+  { $id: 'ResourcePage', description: 'Some resources, by id', examples: [{ items: [RESOURCE], next_cursor: null }] }
+)
+
+export const ResourceCreation = Type.Object(
+  {
+    id: Type.String({
+      pattern: '^[a-z][a-z0-9_.-]{0,63}$',
+      description: 'What it is called in paths and by clients; not changed later'
+    }),
+    resource: Type.String({ maxLength: 255, description: 'An absolute URI without fragment; not changed later' }),
+    name: ResourceName,
+    scopes: Type.Optional({ ...ResourceScopes, default: [] }),
+    introspection_clients: Type.Optional({ ...IntrospectionClients, default: [] })
+  },
+  { $id: 'ResourceCreation', additionalProperties: false, description: 'A new resource', examples: [RESOURCE] }
+)
+
+export const ResourceChanges = Type.Object(
+  {
+    name: Type.Optional(ResourceName),
+    scopes: Type.Optional(ResourceScopes),
+    introspection_clients: Type.Optional(IntrospectionClients)
+  },
+  {
+    $id: 'ResourceChanges',
+    additionalProperties: false,
+    description: 'What is left out stays as it is; lists replace all that the resource has',
+    examples: [{ name: 'Orders' }]
+  }
+)
+
+const CLIENT = {
+  client_id: 'worker',
+  client_name: 'Orders worker',
+  grant_types: ['client_credentials'],
+  scope: 'orders:read orders:write',
+  default_scope: 'orders:read',
+  resources: ['orders'],
+  redirect_uris: [],
+  token_endpoint_auth_method: 'client_secret_basic',
+  first_party: false,
+  access_token_ttl: 600,
+  session_idle_ttl: 1_209_600,
+  session_absolute_ttl: 7_776_000,
+  disabled: false,
+  client_id_issued_at: 1_795_424_400,
+  updated_at: '2026-11-22T09:00:00.000Z'
+}
+const SECRET = {
+  id: '0199d0a4-9a31-7d02-b5c1-7e2f9b3a4c10',
+  created_at: '2026-11-22T09:00:00.000Z',
+  client_secret_expires_at: 0,
+  last_used_at: '2026-11-22T10:00:00.000Z'
+}
+const Words = (description: string) =>
+  Type.String({ maxLength: 4096, description: `${description}, separated by spaces` })
+const Ttl = (most: number, description: string) =>
+  Type.Integer({ minimum: 1, maximum: most, description: `${description}, in seconds` })
+const clientFields = {
+  client_name: Type.String({ minLength: 1, maxLength: 200, pattern: LINE, description: 'What people call it' }),
+  grant_types: Type.Array(Type.String(), {
+    maxItems: 20,
+    uniqueItems: true,
+    description: 'Values of `grant_type` that it may use'
+  }),
+  scope: Words('Scopes that its tokens may hold, or that it may use itself'),
+  default_scope: Words('Of these, what a request means that names none'),
+  resources: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), {
+    maxItems: 100,
+    uniqueItems: true,
+    description:
+      'Ids of the resources that its tokens may be for, the default first; empty for every one that its scopes belong to'
+  }),
+  redirect_uris: Type.Array(Type.String({ maxLength: 2000 }), {
+    maxItems: 100,
+    uniqueItems: true,
+    description: 'Where the code flow may lead back to'
+  }),
+  first_party: Type.Boolean({ description: 'Whether it is your own, and may see passwords' }),
+  access_token_ttl: Type.Union([Ttl(3600, 'Lifetime of its access tokens'), Type.Null()], {
+    description: 'Lifetime of its access tokens, in seconds; null for that of the settings'
+  }),
+  session_idle_ttl: Ttl(31_536_000, 'How long its sessions may be idle'),
+  session_absolute_ttl: Ttl(31_536_000, 'How long its sessions may last')
+}
+const Keys = Type.Object(
+  {
+    keys: Type.Array(Type.Object({ kty: Type.String() }, { additionalProperties: true }), { minItems: 1, maxItems: 10 })
+  },
+  {
+    description: 'The public keys that its assertions are signed with (RFC 7517 §5, RFC 7523)',
+    additionalProperties: true
+  }
+)
+const AUTH_METHOD = 'How it authenticates; with either way to send a secret the other is good too'
+const ClientIdField = Type.String({ description: 'What it names itself by' })
+
+export const ClientSecretView = Type.Object(
+  {
+    id: Type.String({ format: 'uuid' }),
+    created_at: Type.String({ format: 'date-time' }),
+    client_secret_expires_at: Type.Integer({ description: 'Seconds since the epoch; 0 for never' }),
+    last_used_at: Type.Union([Type.String({ format: 'date-time' }), Type.Null()], {
+      description: 'To the hour; null for never'
+    })
+  },
+  { $id: 'ClientSecret', description: 'A secret, without itself', examples: [SECRET] }
+)
+
+export const ClientView = Type.Object(
+  {
+    client_id: ClientIdField,
+    client_name: Type.String(),
+    grant_types: Type.Array(Type.String()),
+    scope: Type.String(),
+    default_scope: Type.String(),
+    resources: Type.Array(Type.String()),
+    redirect_uris: Type.Array(Type.String()),
+    token_endpoint_auth_method: Type.String({ description: AUTH_METHOD }),
+    jwks: Type.Optional(Type.Object({ keys: Type.Array(Type.Record(Type.String(), Type.String())) })),
+    first_party: Type.Boolean(),
+    access_token_ttl: Type.Union([Type.Integer(), Type.Null()]),
+    session_idle_ttl: Type.Integer(),
+    session_absolute_ttl: Type.Integer(),
+    disabled: Type.Boolean(),
+    client_id_issued_at: Type.Integer({ description: 'Seconds since the epoch' }),
+    updated_at: Type.String({ format: 'date-time' })
+  },
+  {
+    $id: 'Client',
+    description: 'A program that asks for tokens, or about them; the names of RFC 7591 where it has one',
+    examples: [CLIENT]
+  }
+)
+
+export const ClientDetails = Type.Object(
+  {
+    ...ClientView.properties,
+    secrets: Type.Array(Type.Ref(ClientSecretView), { description: 'Those that are not over, oldest first' })
+  },
+  {
+    $id: 'ClientDetails',
+    description: 'A client, with its secrets but for themselves',
+    examples: [{ ...CLIENT, secrets: [SECRET] }]
+  }
+)
+
+export const ClientPage = Type.Object(
+  {
+    items: Type.Array(Type.Ref(ClientView)),
+    next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
+  },
+  { $id: 'ClientPage', description: 'Some clients, by id', examples: [{ items: [CLIENT], next_cursor: null }] }
+)
+
+export const ClientCreation = Type.Object(
+  {
+    ...Type.Partial(Type.Object(clientFields)).properties,
+    client_name: clientFields.client_name,
+    client_id: Type.Optional(
+      Type.String({
+        pattern: '^[\\x21-\\x7e]{1,255}$',
+        description: 'What it names itself by: no UUID and no user’s name; a generated one without it'
+      })
+    ),
+    token_endpoint_auth_method: Type.Optional(
+      Type.Union(
+        (['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const).map((method) =>
+          Type.Literal(method)
+        ),
+        { default: 'client_secret_basic', description: `${AUTH_METHOD}; \`none\` for a public client (RFC 7591 §2)` }
+      )
+    ),
+    jwks: Type.Optional(Keys)
+  },
+  {
+    $id: 'ClientCreation',
+    additionalProperties: false,
+    description: 'A new client',
+    examples: [
+      { client_name: 'Orders worker', client_id: 'worker', grant_types: ['client_credentials'], scope: 'profile' }
+    ]
+  }
+)
+
+const LKS = 'lks_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
+export const ClientRegistration = Type.Object(
+  {
+    ...ClientView.properties,
+    client_secret: Type.Optional(
+      Type.String({ description: 'Shown this once; not of a public client or one with keys' })
+    ),
+    client_secret_expires_at: Type.Optional(Type.Integer({ description: '0: never' }))
+  },
+  {
+    $id: 'ClientRegistration',
+    description: 'The new client, RFC 7591 §3.2.1',
+    examples: [{ ...CLIENT, client_secret: LKS, client_secret_expires_at: 0 }]
+  }
+)
+
+export const ClientEdit = Type.Object(
+  {
+    ...Type.Partial(Type.Object(clientFields)).properties,
+    jwks: Type.Optional(Type.Union([Keys, Type.Null()], { description: 'null takes its keys away' })),
+    disabled: Type.Optional(Type.Boolean({ description: 'true ends its sessions and tokens and keeps it out' }))
+  },
+  {
+    $id: 'ClientEdit',
+    additionalProperties: false,
+    description: 'What is left out stays as it is; lists replace all that the client has',
+    examples: [{ disabled: true }]
+  }
+)
+
+export const SecretCreation = Type.Object(
+  {
+    expires_in: Type.Optional(Ttl(315_360_000, 'When it ends; without it it has no end')),
+    others_expire_in: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 315_360_000, description: 'When the others end, at the latest, in seconds' })
+    )
+  },
+  {
+    $id: 'SecretCreation',
+    additionalProperties: false,
+    description: 'One more secret',
+    examples: [{ others_expire_in: 86_400 }]
+  }
+)
+
+export const NewSecret = Type.Object(
+  { ...ClientSecretView.properties, client_secret: Type.String({ description: 'Shown this once' }) },
+  { $id: 'NewSecret', description: 'The new secret', examples: [{ ...SECRET, last_used_at: null, client_secret: LKS }] }
+)
+
 const SESSION = {
   id: '0199d0a4-8f20-7c11-8a4e-1b6f0d2c9e55',
   client_id: 'docs',
@@ -255,6 +528,14 @@ export const IdParams = Type.Object({ id: Type.String({ maxLength: 255, descript
 const session = Type.String({ maxLength: 255, description: '`id` of the session' })
 export const OwnSessionParams = Type.Object({ session })
 export const SessionParams = Type.Object({ ...IdParams.properties, session })
+export const ClientParams = Type.Object({
+  id: Type.String({ maxLength: 255, description: '`client_id` of the client' })
+})
+export const SecretParams = Type.Object({
+  ...ClientParams.properties,
+  secret: Type.String({ maxLength: 255, description: '`id` of the secret' })
+})
+export const ResourceParams = Type.Object({ id: Type.String({ maxLength: 255, description: '`id` of the resource' }) })
 export const NameParams = Type.Object({ name: Type.String({ maxLength: 255, description: '`name` of the role' }) })
 
 /** For routes that take nothing in the query. */

@@ -16,9 +16,11 @@ import input from '../plugins/input.ts'
 import jwt from '../plugins/jwt.ts'
 import store from '../plugins/store.ts'
 import sweep from '../plugins/sweep.ts'
+import clients from '../routes/clients.ts'
 import discovery from '../routes/discovery.ts'
 import health from '../routes/health.ts'
 import oauth from '../routes/oauth.ts'
+import resources from '../routes/resources.ts'
 import roles from '../routes/roles.ts'
 import sessions from '../routes/sessions.ts'
 import users from '../routes/users.ts'
@@ -84,7 +86,8 @@ export async function buildApp(
     genReqId: () => randomUUID(),
     bodyLimit: 16_384,
     ...LIMITS,
-    routerOptions: { ignoreTrailingSlash: true },
+    // A client's id may be 255 characters long, each of them encoded.
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 800 },
     trustProxy: config.trustedProxies.length > 0 ? config.trustedProxies : false,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
@@ -124,6 +127,8 @@ export async function buildApp(
   await app.register(users)
   await app.register(sessions)
   await app.register(roles)
+  await app.register(clients)
+  await app.register(resources)
   await app.register(health)
   await app.ready()
   return app as unknown as FastifyInstance

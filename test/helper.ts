@@ -180,11 +180,12 @@ function watchAnswers(t: Test, app: FastifyInstance, usual: boolean): void {
     const response = await inject(options)
     const { statusCode, headers, body } = response
     const { method = 'GET', url = '/' } = options
-    const given = statusCode === 200 && method === 'POST' && String(url).startsWith('/token') ? response.json() : {}
-    const { access_token: token = '', refresh_token: refreshToken = '' } = given
-    const text = JSON.stringify(headers) + body.replace(token, '').replace(refreshToken, '')
+    const gives = [200, 201].includes(statusCode) && method === 'POST' && /^\/(token|clients)/.test(String(url))
+    const given = gives ? response.json() : {}
+    const { access_token: token = '', refresh_token: refreshToken = '', client_secret: secret = '' } = given
+    const text = JSON.stringify(headers) + body.replace(token, '').replace(refreshToken, '').replace(secret, '')
     search('answers', `${t.name}: ${method} ${String(url).split('?')[0]}`, text)
-    plant(token.split('.')[2], refreshToken)
+    plant(token.split('.')[2], refreshToken, secret)
     if (usual) assertDocumented(method, String(url), response)
     return response
   }

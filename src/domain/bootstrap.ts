@@ -1,4 +1,4 @@
-import { DOCS_CLIENT } from './clients.ts'
+import { docsClient } from './clients.ts'
 import { SetupError } from './errors.ts'
 import type { RefreshTokens, Users } from './index.ts'
 import type { Keys } from './keys.ts'
@@ -57,10 +57,10 @@ export function createBootstrap(deps: {
       const newAdmin = given && (await users.prepare({ ...given, roles: [ADMIN_ROLE] }))
       const seed = {
         now: clock.now(),
-        resources: [{ id: OWN_RESOURCE, name: 'Latchkey' }],
+        resources: [{ id: OWN_RESOURCE, identifier: null, name: 'Latchkey' }],
         scopes: [...BUILT_IN_SCOPES, ...CLIENT_SCOPES],
         roles: BUILT_IN_ROLES,
-        clients: [DOCS_CLIENT],
+        clients: [docsClient(clock.now())],
         refreshKey: refreshTokens.generateKey(),
         keys: [await keys.generate('signing'), await keys.generate('next')],
         sealed: [{ name: CANARY.name, value: sealer.seal(CANARY.text, CANARY.context) }]

@@ -1,81 +1,172 @@
-import { createHash, randomBytes, randomUUIDv7 } from 'node:crypto'
-import { clientRefused, DomainError } from './errors.ts'
-import type { Client, ClientKind, Seconds } from './model.ts'
+import { createHash, randomBytes, randomUUIDv7, timingSafeEqual } from 'node:crypto'
+import { clientRefused, DomainError, OAuthError } from './errors.ts'
+import {
+  type Actor,
+  ASSERTION_ALGS,
+  CLIENT_ONLY_SCOPES,
+  type Client,
+  type ClientKey,
+  type ClientSecret,
+  type Millis,
+  type Seconds
+} from './model.ts'
 import { type Paged, paged } from './pages.ts'
-import type { Clock, Page, Store } from './ports.ts'
+import type { ClientChanges, Clock, Page, Signer, Store } from './ports.ts'
 import { BUILT_IN_SCOPES } from './scopes.ts'
 import { REFRESH_GRANT } from './sessions.ts'
 
-/** How long a session may be idle, and how long it may last. */
-const SESSION_IDLE_TTL: Seconds = 14 * 86_400
-const SESSION_ABSOLUTE_TTL: Seconds = 90 * 86_400
+const DAY: Seconds = 86_400
+/** How long a session may be idle, and how long it may last, where the client says nothing else. */
+const SESSION_IDLE_TTL: Seconds = 14 * DAY
+const SESSION_ABSOLUTE_TTL: Seconds = 90 * DAY
+/** No access token and no session of any client lives longer. */
+const LONGEST_ACCESS_TOKEN: Seconds = 3600
+const LONGEST_SESSION: Seconds = 365 * DAY
 
-/** RFC 6749 §A.1, without what nobody can type. */
-const CLIENT_ID = /^[\x20-\x7e]{1,255}$/
+/** RFC 6749 §A.1, without what nobody can type or a path does not keep. */
+const CLIENT_ID = /^(?!\.{1,2}$)[\x21-\x7e]{1,255}$/
 const LINE = /^[^\p{Cc}]{1,200}$/u
 /** Users have such ids, and a client's own token has its id for `sub`. */
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+const MOST_LISTED = 100
+const MOST_SECRETS = 10
+const MOST_KEYS = 10
+
+/** How far ahead an assertion may end, and how far clocks may differ (RFC 7523 §3). */
+const ASSERTION_TTL: Seconds = 300
+const SKEW: Seconds = 5
+/** How exactly the last use of a secret is known. */
+const USE_NOTED_EVERY: Millis = 3_600_000
 
 /** The built-in public client of /docs. */
-export const DOCS_CLIENT: Client = {
-  id: 'docs',
+export const DOCS_CLIENT = 'docs'
+export const docsClient = (now: Millis): Client => ({
+  id: DOCS_CLIENT,
   name: 'Interactive documentation',
   kind: 'public',
+  firstParty: true,
   grantTypes: ['password', REFRESH_GRANT],
   scopes: BUILT_IN_SCOPES.map((scope) => scope.name),
   defaultScopes: ['profile'],
+  resources: [],
+  redirectUris: [],
+  jwks: null,
+  accessTokenTtl: null,
   sessionIdleTtl: 3600,
   sessionAbsoluteTtl: 12 * 3600,
-  disabledAt: null
-}
+  disabledAt: null,
+  createdAt: now,
+  updatedAt: now
+})
 
-/** RFC 6749 §2.3.1. `none` is a public client that only names itself (RFC 7591 §2). */
-export type ClientAuthMethod = 'none' | 'client_secret_basic' | 'client_secret_post'
+/** RFC 6749 §2.3.1, RFC 7523 §2.2. `none` is a public client that only names itself (RFC 7591 §2). */
+export type ClientAuthMethod = 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt'
 
-export interface ClientCredentials {
-  /** Every way in which the id can be read: Basic credentials come form-encoded or raw. */
-  ids: string[]
-  /** Likewise; none for a client that only names itself. */
-  secrets: string[]
+export type ClientCredentials =
+  | {
+      method: 'none' | 'client_secret_basic' | 'client_secret_post'
+      /** Every way in which the id can be read: Basic credentials come form-encoded or raw. */
+      ids: string[]
+      /** Null for a client that only names itself. */
+      secret: string | null
+    }
+  | {
+      method: 'private_key_jwt'
+      assertion: string
+      /** The `client_id` that came beside it, if one did. */
+      id: string | null
+    }
+
+export interface AuthenticatedClient {
+  client: Client
   method: ClientAuthMethod
+  /** How far the revocation log had come when the client was read. */
+  rev: number
 }
 
-export interface NewClient {
-  /** Generated, if none is given. */
-  id?: string
-  name: string
-  kind: ClientKind
-  grantTypes: string[]
-  scopes: string[]
-  /** Of `scopes`: what is granted when a request names none. */
-  defaultScopes?: string[]
+/** What a client is registered with; `id` is generated, if none is given. */
+export type NewClient = Pick<Client, 'name'> &
+  Partial<Omit<Client, 'kind' | 'jwks' | 'disabledAt' | 'createdAt' | 'updatedAt'>> & {
+    /** `none` for a public one; `private_key_jwt` with `jwks` for one without a secret. `client_secret_basic`, if none is given. */
+    method?: ClientAuthMethod | undefined
+    /** A JWK Set. */
+    jwks?: unknown
+  }
+
+/** What is given changes. */
+export type ClientEdit = Omit<ClientChanges, 'jwks'> & { jwks?: unknown }
+
+const seconds = (at: Millis): Seconds => Math.floor(at / 1000)
+
+/** A secret, without itself, in the names of the wire. */
+export const secretView = ({ id, createdAt, expiresAt, lastUsedAt }: ClientSecret) => ({
+  id,
+  created_at: new Date(createdAt).toISOString(),
+  client_secret_expires_at: expiresAt === null ? 0 : seconds(expiresAt),
+  last_used_at: lastUsedAt === null ? null : new Date(lastUsedAt).toISOString()
+})
+
+function methodOf({ kind, jwks }: Pick<Client, 'kind' | 'jwks'>): ClientAuthMethod {
+  if (kind === 'public') return 'none'
+  return jwks === null ? 'client_secret_basic' : 'private_key_jwt'
 }
 
-/** A client in the names of RFC 7591 §2. */
+/** A client in the names of RFC 7591 §2, where it has one. */
 export const view = (client: Client) => ({
   client_id: client.id,
   client_name: client.name,
   grant_types: client.grantTypes,
   scope: client.scopes.join(' '),
-  token_endpoint_auth_method: client.kind === 'public' ? 'none' : 'client_secret_basic',
-  disabled: client.disabledAt !== null
+  default_scope: client.defaultScopes.join(' '),
+  resources: client.resources,
+  redirect_uris: client.redirectUris,
+  token_endpoint_auth_method: methodOf(client),
+  ...(client.jwks === null ? {} : { jwks: { keys: client.jwks } }),
+  first_party: client.firstParty,
+  access_token_ttl: client.accessTokenTtl,
+  session_idle_ttl: client.sessionIdleTtl,
+  session_absolute_ttl: client.sessionAbsoluteTtl,
+  disabled: client.disabledAt !== null,
+  client_id_issued_at: seconds(client.createdAt),
+  updated_at: new Date(client.updatedAt).toISOString()
 })
 
 /** 256 random bits need no slow hash. */
-const hashed = (secret: string): string => createHash('sha256').update(secret).digest('base64url')
+const hashed = (text: string): string => createHash('sha256').update(text).digest('base64url')
+/** Of no secret; as long as all others. */
+const NO_HASH = Buffer.alloc(43, '-')
+/** By so much of its hash a secret is picked out, to be compared as a whole. */
+const SELECTOR_LENGTH = 8
+
+const invalid = (message: string) => new DomainError('invalid', message)
+const found = (client: Client | null): Client => {
+  if (client === null) throw new DomainError('not_found', 'There is no such client')
+  return client
+}
+
+/** RFC 8252 §7, RFC 9700 §4.1.1: https, http on this machine only, or an app's own scheme, which has a dot. */
+function isRedirectUri(text: string): boolean {
+  if (!/^[\x21-\x7e]{1,2000}$/.test(text) || !URL.canParse(text) || text.includes('#')) return false
+  const { protocol, hostname, username, password } = new URL(text)
+  if (username !== '' || password !== '') return false
+  if (protocol === 'http:') return ['127.0.0.1', '[::1]', 'localhost'].includes(hostname)
+  return protocol === 'https:' || protocol.includes('.')
+}
 
 /** Programs that ask for tokens, or about them. */
 export function createClients(deps: {
   store: Store
+  signer: Signer
   clock: Clock
+  issuer: string
   /** Whether the client of /docs may be used at all. */
   docs: boolean
-  /** Every value of `grant_type`. */
-  types: string[]
+  /** Every value of `grant_type`, and which clients can have it. */
+  grants: { type: string; only: (client: Client) => boolean }[]
 }) {
-  const { store, clock, docs, types } = deps
+  const { store, signer, clock, issuer, docs, grants } = deps
   /** Whether a setting leaves it on. */
-  const enabled = (id: string) => docs || id !== DOCS_CLIENT.id
+  const enabled = (id: string) => docs || id !== DOCS_CLIENT
 
   /** Null when it is unknown, disabled, or switched off by a setting. */
   async function get(id: string): Promise<Client | null> {
@@ -83,86 +174,267 @@ export function createClients(deps: {
     return client?.disabledAt === null ? client : null
   }
 
+  /** What those of the ids are authenticated against that may come in. */
+  async function lookUp(ids: string[]) {
+    const known = await store.clients.credentials(ids, clock.now())
+    return known.filter(({ client }) => client.disabledAt === null && enabled(client.id))
+  }
+
+  /** To the hour, and not at the price of the request: where nothing can be written, nothing is. */
+  async function noteUse({ id, lastUsedAt }: ClientSecret): Promise<void> {
+    const now = clock.now()
+    if (lastUsedAt !== null && now - lastUsedAt < USE_NOTED_EVERY) return
+    try {
+      await store.clients.secretUsed(id, now)
+    } catch (error) {
+      if (!(error instanceof DomainError && error.code === 'unavailable')) throw error
+    }
+  }
+
+  /** One query and one comparison, whether the client is known or not and however many secrets it has. */
+  async function bySecret(ids: string[], secret: string | null, method: ClientAuthMethod) {
+    const candidates = await lookUp(ids)
+    const named = candidates.find(({ client }) => client.kind === 'public')
+    if (secret === null && named !== undefined) return { ...named, method }
+    const hash = hashed(secret ?? '')
+    const match = candidates
+      .flatMap(({ secrets, ...each }) => secrets.map((kept) => ({ ...each, kept })))
+      .find(({ kept }) => kept.hash.startsWith(hash.slice(0, SELECTOR_LENGTH)))
+    const same = timingSafeEqual(Buffer.from(hash), match === undefined ? NO_HASH : Buffer.from(match.kept.hash))
+    if (match === undefined || !same) throw clientRefused()
+    await noteUse(match.kept)
+    return { client: match.client, rev: match.rev, method }
+  }
+
+  /** RFC 7523 §3; stricter where RFC 7523bis is: `aud` is the issuer and nothing else. */
+  async function byAssertion(assertion: string, id: string | null) {
+    let candidate: { client: Client; rev: number } | undefined
+    const claims = await signer.verifyAssertion(assertion, async ({ sub }) => {
+      if (typeof sub !== 'string' || !CLIENT_ID.test(sub)) return []
+      candidate = (await lookUp([sub]))[0]
+      return candidate?.client.jwks ?? []
+    })
+    if (claims === null || candidate === undefined) throw clientRefused()
+    const { client, rev } = candidate
+    if (id !== null && id !== client.id)
+      throw new OAuthError('invalid_request', 'The client_id is not the one of the client_assertion')
+
+    const { iss, sub, aud, exp, iat = 0, nbf = 0, jti } = claims
+    const now = clock.now() / 1000
+    const inTime =
+      typeof exp === 'number' &&
+      Number.isFinite(exp) &&
+      now < exp &&
+      exp <= now + ASSERTION_TTL + SKEW &&
+      [iat, nbf].every((at) => typeof at === 'number' && at <= now + SKEW)
+    const named = iss === client.id && sub === client.id && aud === issuer
+    if (!named || !inTime || typeof jti !== 'string' || jti === '' || jti.length > 255) throw clientRefused()
+    if (!(await store.clients.useAssertion(client.id, hashed(jti), exp * 1000))) throw clientRefused()
+    return { client, rev, method: 'private_key_jwt' as const }
+  }
+
+  /** The public keys of a JWK Set (RFC 7517 §5). @throws DomainError invalid */
+  function keysOf(jwks: unknown): ClientKey[] {
+    const { keys } = (typeof jwks === 'object' && jwks !== null ? jwks : {}) as { keys?: unknown }
+    if (!Array.isArray(keys) || keys.length === 0 || keys.length > MOST_KEYS)
+      throw invalid(`A JWK Set has a list "keys" of 1 to ${MOST_KEYS} keys`)
+    return keys.map((jwk) => {
+      const key = typeof jwk === 'object' && jwk !== null ? signer.clientKey(jwk) : null
+      if (key === null)
+        throw invalid('A key is a public JWK for ES256 (P-256), EdDSA (Ed25519), or RS256 or PS256 (RSA, 2048 bits)')
+      return key
+    })
+  }
+
+  /** The client as it would be. @throws DomainError invalid */
+  function checked(client: Client): Client {
+    const { name, kind, grantTypes, redirectUris, resources, accessTokenTtl, sessionIdleTtl, sessionAbsoluteTtl } =
+      client
+    if (!LINE.test(name)) throw invalid('A name has 1 to 200 characters, none of them a control character')
+    for (const type of grantTypes) {
+      const grant = grants.find((each) => each.type === type)
+      const all = grants.map((each) => each.type).join(', ')
+      if (grant === undefined) throw invalid(`There is no grant ${JSON.stringify(type)}: ${all}`)
+      if (!grant.only(client))
+        throw invalid(
+          type === 'password'
+            ? 'The password grant is for first-party clients only'
+            : `The grant ${type} is for confidential clients only`
+        )
+    }
+    if (kind === 'public' && client.jwks !== null) throw invalid('A public client has no keys')
+    const confidential = CLIENT_ONLY_SCOPES.find((scope) => kind === 'public' && client.scopes.includes(scope))
+    if (confidential !== undefined) throw invalid(`The scope ${confidential} is for confidential clients only`)
+    const lists = [client.scopes, resources, redirectUris]
+    if (lists.some((list) => list.length > MOST_LISTED))
+      throw invalid(`A client has at most ${MOST_LISTED} scopes, resources and redirect URIs`)
+    if (!redirectUris.every(isRedirectUri))
+      throw invalid(
+        'A redirect URI is an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
+      )
+    const within = (ttl: Seconds, most: Seconds) => Number.isInteger(ttl) && ttl >= 1 && ttl <= most
+    if (accessTokenTtl !== null && !within(accessTokenTtl, LONGEST_ACCESS_TOKEN))
+      throw invalid(`An access token lives for 1 to ${LONGEST_ACCESS_TOKEN} seconds`)
+    if (!within(sessionIdleTtl, LONGEST_SESSION) || !within(sessionAbsoluteTtl, LONGEST_SESSION))
+      throw invalid(`A session lives for 1 to ${LONGEST_SESSION} seconds`)
+    const unique = (list: string[]) => [...new Set(list)]
+    return {
+      ...client,
+      grantTypes: unique(grantTypes),
+      scopes: unique(client.scopes),
+      defaultScopes: unique(client.defaultScopes).filter((scope) => client.scopes.includes(scope)),
+      resources: unique(resources),
+      redirectUris: unique(redirectUris)
+    }
+  }
+
+  function newSecret(now: Millis, expiresAt: Millis | null): { secret: string; stored: ClientSecret } {
+    const secret = `lks_${randomBytes(32).toString('base64url')}`
+    return {
+      secret,
+      stored: { id: randomUUIDv7(), hash: hashed(secret), createdAt: now, expiresAt, lastUsedAt: null }
+    }
+  }
+
+  function assertOwn(id: string): void {
+    if (id === DOCS_CLIENT)
+      throw new DomainError('conflict', 'The client of /docs stays as it is; LATCHKEY_DOCS=false switches it off')
+  }
+
   return {
     enabled,
     get,
     view,
+    secretView,
+    /** What assertions may be signed with. */
+    assertionAlgs: [...ASSERTION_ALGS],
 
     /** Whatever its state is. @throws DomainError not_found */
-    async find(id: string): Promise<Client> {
-      const client = await store.clients.get(id)
-      if (client === null) throw new DomainError('not_found', 'There is no such client')
-      return client
-    },
+    find: async (id: string): Promise<Client> => found(await store.clients.get(id)),
 
     /** The client that is meant by a request of /docs, which names none. @throws OAuthError invalid_client when it is switched off */
-    async docs(): Promise<Client> {
-      const client = await get(DOCS_CLIENT.id)
-      if (client === null) throw clientRefused()
-      return client
+    async docs(): Promise<AuthenticatedClient> {
+      const [known] = await lookUp([DOCS_CLIENT])
+      if (known === undefined) throw clientRefused()
+      return { client: known.client, rev: known.rev, method: 'none' }
     },
 
-    /** The grants that some client may use now. */
-    async grantTypes(): Promise<string[]> {
-      const clients = await store.clients.list({ after: null, limit: 1000 })
-      const usable = clients.filter(({ id, disabledAt }) => enabled(id) && disabledAt === null)
-      return [...new Set(usable.flatMap((client) => client.grantTypes))].sort()
-    },
-
-    /** @throws OAuthError invalid_client, the same for an unknown client and a wrong secret */
-    async authenticate({ ids, secrets }: ClientCredentials): Promise<Client> {
-      const presented = secrets.map(hashed)
-      for (const id of ids) {
-        const [client, hashes] = await Promise.all([get(id), store.clients.secretHashes(id)])
-        if (client?.kind === 'public' && secrets.length === 0) return client
-        if (client?.kind === 'confidential' && presented.some((hash) => hashes.includes(hash))) return client
-      }
-      throw clientRefused()
-    },
+    /**
+     * Who the client is, for every endpoint that asks (RFC 6749 §2.3, RFC 7523 §2.2).
+     * @throws OAuthError invalid_client, the same for an unknown client and a wrong secret; invalid_request when an
+     *   assertion is not that of the client that is named beside it
+     */
+    authenticate: (credentials: ClientCredentials): Promise<AuthenticatedClient> =>
+      credentials.method === 'private_key_jwt'
+        ? byAssertion(credentials.assertion, credentials.id)
+        : bySecret(credentials.ids, credentials.secret, credentials.method),
 
     /** One page by id, whatever their state is. */
     list: (page: Page): Promise<Paged<Client>> => paged(page, (client) => client.id, store.clients.list),
 
     /**
      * Registers a client.
-     * @returns the secret of a confidential client, which is kept nowhere; null for a public one
-     * @throws DomainError conflict when the id is taken, invalid when a scope does not exist
+     * @returns the secret of a confidential client that has no keys, which is kept nowhere; else null
+     * @throws DomainError conflict when the id is taken, also by a username; forbidden when the actor lacks a scope of it;
+     *   invalid
      */
-    async create(input: NewClient): Promise<{ client: Client; secret: string | null }> {
-      const { id = randomUUIDv7(), name, kind, grantTypes, scopes, defaultScopes = [] } = input
-      if (!CLIENT_ID.test(id) || (input.id !== undefined && UUID.test(id)))
-        throw new DomainError('invalid', 'A client id has 1 to 255 printable ASCII characters and is no UUID')
-      if (!LINE.test(name))
-        throw new DomainError('invalid', 'A name has 1 to 200 characters, none of them a control character')
-      const unknown = grantTypes.find((type) => !types.includes(type))
-      if (unknown !== undefined)
-        throw new DomainError('invalid', `There is no grant ${JSON.stringify(unknown)}: ${types.join(', ')}`)
-      const client: Client = {
-        id,
-        name,
-        kind,
-        grantTypes,
-        scopes: [...new Set(scopes)],
-        defaultScopes: defaultScopes.filter((scope) => scopes.includes(scope)),
+    async create(
+      { jwks, method = 'client_secret_basic', ...input }: NewClient,
+      actor: Actor = null
+    ): Promise<{ client: Client; secret: string | null }> {
+      const { id = randomBytes(16).toString('hex') } = input
+      if (!CLIENT_ID.test(id) || UUID.test(id))
+        throw invalid('A client id has 1 to 255 printable ASCII characters, no space, and is no UUID')
+      const now = clock.now()
+      const keys = jwks === undefined ? null : keysOf(jwks)
+      if ((method === 'private_key_jwt') !== (keys !== null))
+        throw invalid('A client with the method private_key_jwt has jwks, and no other has')
+      const client = checked({
+        grantTypes: [],
+        scopes: [],
+        defaultScopes: [],
+        resources: [],
+        redirectUris: [],
+        firstParty: false,
+        accessTokenTtl: null,
         sessionIdleTtl: SESSION_IDLE_TTL,
         sessionAbsoluteTtl: SESSION_ABSOLUTE_TTL,
-        disabledAt: null
-      }
-      const secret = kind === 'public' ? null : `lks_${randomBytes(32).toString('base64url')}`
-      await store.clients.create(
-        client,
-        secret === null ? null : { id: randomUUIDv7(), hash: hashed(secret) },
-        clock.now()
-      )
-      return { client, secret }
+        ...input,
+        id,
+        kind: method === 'none' ? 'public' : 'confidential',
+        jwks: keys,
+        disabledAt: null,
+        createdAt: now,
+        updatedAt: now
+      })
+      const secret = method === 'none' || keys !== null ? null : newSecret(now, null)
+      await store.clients.create(client, secret?.stored ?? null, actor)
+      return { client: found(await store.clients.get(id)), secret: secret?.secret ?? null }
     },
 
-    /** Disabling ends the client's sessions; enabling revives none. @throws DomainError not_found, conflict for the client of /docs */
-    async setDisabled(id: string, disabled: boolean): Promise<void> {
-      if (id === DOCS_CLIENT.id)
-        throw new DomainError('conflict', 'The client of /docs is switched off by LATCHKEY_DOCS=false')
-      if (!(await store.clients.setDisabled(id, disabled, clock.now())))
-        throw new DomainError('not_found', 'There is no such client')
+    /**
+     * Changes what is given; lists are then all that the client has. What takes something away ends the tokens of before,
+     * disabling the sessions too; enabling revives none.
+     * @throws DomainError not_found, forbidden when the actor lacks a scope of it, conflict for the client of /docs, invalid
+     */
+    async change(id: string, { jwks, ...edit }: ClientEdit, actor: Actor): Promise<Client> {
+      assertOwn(id)
+      const changes: ClientChanges = {
+        ...edit,
+        ...(jwks === undefined ? {} : { jwks: jwks === null ? null : keysOf(jwks) })
+      }
+      const { disabled, ...rest } = changes
+      const after = checked({ ...found(await store.clients.get(id)), ...rest })
+      const given = Object.keys(rest) as (keyof typeof rest)[]
+      const valid = Object.fromEntries(given.map((name) => [name, after[name]])) as ClientChanges
+      const lists = rest.scopes === undefined ? {} : { defaultScopes: after.defaultScopes }
+      return found(
+        await store.clients.change(
+          id,
+          { ...valid, ...lists, ...(disabled === undefined ? {} : { disabled }) },
+          actor,
+          clock.now()
+        )
+      )
+    },
+
+    /** With its sessions; its tokens are good no more. @throws DomainError not_found, conflict for the client of /docs */
+    async delete(id: string): Promise<void> {
+      assertOwn(id)
+      if (!(await store.clients.delete(id, clock.now()))) found(null)
+    },
+
+    /** All that are not over, oldest first. @throws DomainError not_found */
+    async secrets(id: string): Promise<ClientSecret[]> {
+      found(await store.clients.get(id))
+      return store.clients.secrets(id, clock.now())
+    },
+
+    /**
+     * One more secret, beside those that are there.
+     * @param spans `expiresIn` of this one, `othersExpireIn` of those that would last longer, for a change without a gap
+     * @throws DomainError not_found, forbidden when the actor lacks a scope of the client, conflict when it has too many or
+     *   is a public one, invalid
+     */
+    async addSecret(
+      id: string,
+      { expiresIn, othersExpireIn }: { expiresIn?: Seconds | undefined; othersExpireIn?: Seconds | undefined },
+      actor: Actor = null
+    ): Promise<{ secret: string; stored: ClientSecret }> {
+      if (found(await store.clients.get(id)).kind === 'public')
+        throw new DomainError('conflict', 'A public client cannot keep a secret')
+      const now = clock.now()
+      const after = (span: Seconds | undefined) => (span === undefined ? null : now + span * 1000)
+      const made = newSecret(now, after(expiresIn))
+      const options = { othersEndAt: after(othersExpireIn), most: MOST_SECRETS }
+      if (!(await store.clients.addSecret(id, made.stored, options, actor))) found(null)
+      return made
+    },
+
+    /** It is refused from the next request on; tokens that it got live on. @throws DomainError not_found */
+    async deleteSecret(id: string, secretId: string): Promise<void> {
+      if (!(await store.clients.deleteSecret(id, secretId)))
+        throw new DomainError('not_found', 'The client has no such secret')
     }
   }
 }

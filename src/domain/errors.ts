@@ -22,7 +22,7 @@ export class OAuthError extends Error {
   }
 }
 
-/** RFC 6749 §5.2; the same for an unknown client, a wrong secret and none. */
+/** RFC 6749 §5.2: the same for an unknown client, a wrong secret and none. */
 export const clientRefused = (): OAuthError => new OAuthError('invalid_client', 'Client authentication failed')
 
 export type DomainErrorCode = 'invalid' | 'forbidden' | 'not_found' | 'conflict' | 'throttled' | 'unavailable'

@@ -6,6 +6,7 @@ import { createKeys } from './keys.ts'
 import type { Seconds, SigningAlg } from './model.ts'
 import type { Clock, Hasher, Sealer, Signer, Store } from './ports.ts'
 import { createRefreshTokens } from './refresh-tokens.ts'
+import { createResources } from './resources.ts'
 import { createRevocation } from './revocation.ts'
 import { createRoles } from './roles.ts'
 import { createScopes } from './scopes.ts'
@@ -44,8 +45,9 @@ export function createAuth(deps: {
   const guesses = createGuesses(deps)
   const users = createUsers({ ...deps, guesses })
   const roles = createRoles(deps)
-  const clients = createClients({ ...deps, types: grants.map(({ type }) => type) })
+  const clients = createClients({ ...deps, grants })
   const scopes = createScopes(deps)
+  const resources = createResources(deps)
   const refreshTokens = createRefreshTokens(deps)
   const sessions = createSessions({ ...deps, refreshTokens })
   const keys = createKeys({ ...deps, alg: deps.signingAlg })
@@ -58,6 +60,7 @@ export function createAuth(deps: {
     roles,
     clients,
     scopes,
+    resources,
     sessions,
     keys,
     tokens,

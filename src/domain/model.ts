@@ -6,6 +6,9 @@ export type Seconds = number
 /** The built-in role without which nobody could administer. */
 export const ADMIN_ROLE = 'admin'
 
+/** Scopes that only clients hold, for themselves; whoever may register clients may give them. */
+export const CLIENT_ONLY_SCOPES = ['tokens:introspect']
+
 export type SigningAlg = 'ES256' | 'EdDSA' | 'RS256'
 
 /** Who does something: a user’s id, or null for the operator at the terminal, who may grant everything. */
@@ -39,14 +42,56 @@ export interface Client {
   id: string
   name: string
   kind: ClientKind
+  /** The operator's own: only such a one may see passwords. */
+  firstParty: boolean
   grantTypes: string[]
   /** What its tokens may hold at most. */
   scopes: string[]
   /** What is granted when the request names no scope. */
   defaultScopes: string[]
+  /** Ids of the resources that its tokens may be for, the default first; none for every one that its scopes belong to. */
+  resources: string[]
+  redirectUris: string[]
+  /** The keys that its assertions are signed with (RFC 7523); null for none. */
+  jwks: ClientKey[] | null
+  /** Null for that of the settings. */
+  accessTokenTtl: Seconds | null
   sessionIdleTtl: Seconds
   sessionAbsoluteTtl: Seconds
   disabledAt: Millis | null
+  createdAt: Millis
+  updatedAt: Millis
+}
+
+/** A public key of a client, RFC 7517 §4. */
+export type ClientKey = { kty: string; alg: AssertionAlg; kid?: string } & Record<string, string>
+
+/** What assertions of clients may be signed with. */
+export const ASSERTION_ALGS = ['ES256', 'EdDSA', 'RS256', 'PS256'] as const
+export type AssertionAlg = (typeof ASSERTION_ALGS)[number]
+
+/** A secret of a client as it is stored; the secret itself is shown once and kept nowhere. */
+export interface ClientSecret {
+  /** UUIDv7. */
+  id: string
+  /** SHA-256, base64url. */
+  hash: string
+  createdAt: Millis
+  /** Not good from this instant on; null for one without an end. */
+  expiresAt: Millis | null
+  /** To the hour; null for one that was never used. */
+  lastUsedAt: Millis | null
+}
+
+/** A service that tokens are for (RFC 8707). */
+export interface Resource {
+  id: string
+  /** An absolute URI: the `aud` of its tokens. Null for Latchkey's own API, where it is the issuer. */
+  identifier: string | null
+  name: string
+  scopes: Pick<Scope, 'name' | 'description'>[]
+  /** Ids of the clients that may ask about its tokens. */
+  introspectionClients: string[]
 }
 
 export interface Scope {
@@ -56,6 +101,8 @@ export interface Scope {
   /** The one resource that the scope belongs to. */
   resourceId: string
 }
+
+export type RegisteredScope = Scope & Pick<Resource, 'identifier'>
 
 export interface Role {
   name: string

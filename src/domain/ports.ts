@@ -2,11 +2,15 @@ import type {
   AccessTokenClaims,
   Actor,
   Client,
+  ClientKey,
+  ClientSecret,
   Credentials,
   KeyState,
   Millis,
   PublicKey,
   RefreshKey,
+  RegisteredScope,
+  Resource,
   Revocation,
   Role,
   Rotation,
@@ -54,6 +58,17 @@ export interface Signer {
     token: string,
     find: (kid: string) => Promise<PublicKey | null>
   ): Promise<{ kid: string; claims: Record<string, unknown> } | null>
+  /**
+   * The claims of a JWT that a client has signed with one of its keys and with that key's algorithm, or null for
+   * everything else. Claims are not judged here. Never throws because of what the token holds.
+   * @param keysOf told the claims before they are proved
+   */
+  verifyAssertion(
+    token: string,
+    keysOf: (claims: Record<string, unknown>) => Promise<ClientKey[]>
+  ): Promise<Record<string, unknown> | null>
+  /** A client's public key with its algorithm and nothing private; null for one that no assertion may be signed with. */
+  clientKey(jwk: Record<string, unknown>): ClientKey | null
 }
 
 /** Encrypts what must be read again, with a key that is not in the database. */
@@ -67,7 +82,7 @@ export interface Sealer {
 /** The rows that a first start puts in, all or none. */
 export interface Seed {
   now: Millis
-  resources: { id: string; name: string }[]
+  resources: Pick<Resource, 'id' | 'identifier' | 'name'>[]
   scopes: Scope[]
   roles: Role[]
   clients: Client[]
@@ -113,13 +128,10 @@ export interface Tries {
   expiresAt: Millis
 }
 
-/** As it is stored; the secret itself is shown once and kept nowhere. */
-export interface ClientSecret {
-  /** UUIDv7. */
-  id: string
-  /** SHA-256, base64url. */
-  hash: string
-}
+/** What is given changes; lists are then all that the client has. */
+export type ClientChanges = Partial<
+  Omit<Client, 'id' | 'kind' | 'disabledAt' | 'createdAt' | 'updatedAt'> & { disabled: boolean }
+>
 
 /** What comes after `after` in the order of the list; from its beginning with null. */
 export interface Page {
@@ -141,7 +153,12 @@ export interface LiveState {
   /** Whether the token itself was revoked. */
   revoked: boolean
   user: { disabledAt: Millis | null; roles: string[]; scopes: string[] } | null
-  client: { disabledAt: Millis | null; scopes: string[] } | null
+  client: {
+    disabledAt: Millis | null
+    scopes: string[]
+    /** Its tokens with a lower `rev` are good no more. */
+    revokedSeq: number
+  } | null
 }
 
 /**
@@ -233,18 +250,79 @@ export interface Store {
     get(id: string): Promise<Client | null>
     /** By id: those after the given one, at most `limit`. */
     list(page: Page): Promise<Client[]>
-    /** @throws DomainError conflict when the id is taken, invalid when a scope does not exist */
-    create(client: Client, secret: ClientSecret | null, now: Millis): Promise<void>
-    /** SHA-256, base64url, of each secret that is good. */
-    secretHashes(id: string): Promise<string[]>
-    /** Disabling ends the client's sessions. False when there is no such client. */
-    setDisabled(id: string, disabled: boolean, now: Millis): Promise<boolean>
+    /**
+     * What those of the ids are authenticated against that exist, with the secrets that are good, and how far the
+     * revocation log had come at that instant: all of it in one statement.
+     */
+    credentials(ids: string[], now: Millis): Promise<{ client: Client; secrets: ClientSecret[]; rev: number }[]>
+    /**
+     * Whoever adds or changes a client, or gives it a secret, needs all scopes that users can have and the client has
+     * then: else `DomainError('forbidden')`.
+     * @throws DomainError conflict when the id is taken, invalid when a scope or resource does not exist
+     */
+    create(client: Client, secret: ClientSecret | null, actor: Actor): Promise<void>
+    /**
+     * Null when there is no such client. What takes something away ends the tokens that were issued before; disabling,
+     * and taking a grant or `firstParty` away, ends the sessions too.
+     * @throws DomainError invalid when a scope or resource does not exist
+     */
+    change(id: string, changes: ClientChanges, actor: Actor, now: Millis): Promise<Client | null>
+    /** With its sessions and secrets. False when there is no such client. */
+    delete(id: string, now: Millis): Promise<boolean>
+    /** All of a client that are not over, oldest first. */
+    secrets(id: string, now: Millis): Promise<ClientSecret[]>
+    /**
+     * False when there is no such client.
+     * @param othersEndAt an end for those that have none before it; null to leave them
+     * @throws DomainError conflict when there would be more than `most`
+     */
+    addSecret(
+      id: string,
+      secret: ClientSecret,
+      options: { othersEndAt: Millis | null; most: number },
+      actor: Actor
+    ): Promise<boolean>
+    /** False when the client has no such secret. */
+    deleteSecret(id: string, secretId: string): Promise<boolean>
+    secretUsed(secretId: string, now: Millis): Promise<void>
+    /** Notes that an assertion was used. False when it was before. */
+    useAssertion(id: string, jti: string, expiresAt: Millis): Promise<boolean>
   }
   scopes: {
     /** Those of the names that are registered. */
-    find(names: string[]): Promise<Scope[]>
+    find(names: string[]): Promise<RegisteredScope[]>
     /** By name: those after the given one, at most `limit`. */
-    list(page: Page): Promise<Scope[]>
+    list(page: Page): Promise<RegisteredScope[]>
+  }
+  resources: {
+    /** Null when there is no such resource. */
+    get(id: string): Promise<Resource | null>
+    /** By id: those after the given one, at most `limit`. */
+    list(page: Page): Promise<Resource[]>
+    /** Whether the client may ask about tokens for that resource. @param identifier null for Latchkey's own API */
+    mayIntrospect(clientId: string, identifier: string | null): Promise<boolean>
+    /** Whether it is registered. */
+    known(identifier: string): Promise<boolean>
+    /**
+     * The role `admin` gets its scopes too.
+     * @throws DomainError conflict when the id, the identifier or a scope is taken, invalid when a client does not exist
+     */
+    create(resource: Resource, now: Millis): Promise<void>
+    /**
+     * Null when there is no such resource. `introspectionClients` are then all that it has; `scopes` says, of what it has,
+     * what it is to have instead, and must not wait for anything. The role `admin` gets a new scope too, and one that is
+     * taken away is gone from every role and client, with the tokens of before.
+     * @throws DomainError conflict when a scope is taken, invalid when a client does not exist
+     */
+    change(
+      id: string,
+      changes: Partial<Pick<Resource, 'name' | 'introspectionClients'>> & {
+        scopes?: (before: Resource['scopes']) => Resource['scopes']
+      },
+      now: Millis
+    ): Promise<Resource | null>
+    /** With its scopes. False when there is no such resource. */
+    delete(id: string, now: Millis): Promise<boolean>
   }
   sessions: {
     /**

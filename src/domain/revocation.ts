@@ -43,10 +43,14 @@ export function createRevocation(deps: {
     if (client.id !== owner) throw new OAuthError('invalid_grant', 'The token belongs to another client')
   }
 
-  async function activeRefreshToken(token: string): Promise<ActiveToken | null> {
+  const mayAsk = (asker: Client, aud: string) => store.resources.mayIntrospect(asker.id, aud === issuer ? null : aud)
+
+  /** It is meant for Latchkey itself, and for the client that it was given to. */
+  async function activeRefreshToken(token: string, asker: Client): Promise<ActiveToken | null> {
     const found = await refreshTokens.read(token)
     if (found === null) return null
     const { session, counter } = found
+    if (session.clientId !== asker.id && !(await mayAsk(asker, issuer))) return null
     if (session.counter !== counter || session.endedAt !== null || clock.now() >= session.idleExpiresAt) return null
     const user = await users.enabled(session.userId)
     const client = await clients.get(session.clientId)
@@ -65,8 +69,8 @@ export function createRevocation(deps: {
     }
   }
 
-  async function activeAccessToken(token: string): Promise<ActiveToken | null> {
-    const principal = await tokens.verify(token)
+  async function activeAccessToken(token: string, asker: Client): Promise<ActiveToken | null> {
+    const principal = await tokens.inspect(token, (aud) => mayAsk(asker, aud))
     if (principal === null) return null
     const { kind, sub, clientId, sid, scopes, roles } = principal
     const { exp, iat, aud, jti } = principal.token
@@ -114,14 +118,15 @@ export function createRevocation(deps: {
     },
 
     /**
-     * RFC 7662, as things are at this instant; null for every token that is not good.
+     * RFC 7662, as things are at this instant; null for every token that is not good, or meant for a resource that the
+     * client may not ask about.
      * @throws OAuthError invalid_client for a client without a secret, unauthorized_client without the scope
      */
     async introspect(client: Client | null, token: string): Promise<ActiveToken | null> {
       if (client?.kind !== 'confidential') throw clientRefused()
       if (!client.scopes.includes(INTROSPECT))
         throw new OAuthError('unauthorized_client', 'The client may not ask about tokens')
-      return (await activeRefreshToken(token)) ?? (await activeAccessToken(token))
+      return (await activeRefreshToken(token, client)) ?? (await activeAccessToken(token, client))
     }
   }
 }

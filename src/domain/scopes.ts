@@ -1,5 +1,5 @@
 import { OAuthError } from './errors.ts'
-import { ADMIN_ROLE, type Client, type Role, type Scope } from './model.ts'
+import { ADMIN_ROLE, type Client, type RegisteredScope, type Role, type Scope } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { Page, Store } from './ports.ts'
 
@@ -12,10 +12,14 @@ export const BUILT_IN_SCOPES: Scope[] = [
   { name: 'users:read', description: 'See every user', resourceId: OWN_RESOURCE },
   { name: 'users:write', description: 'Create, change and delete users', resourceId: OWN_RESOURCE },
   { name: 'roles:read', description: 'See every role and scope', resourceId: OWN_RESOURCE },
-  { name: 'roles:write', description: 'Create, change and delete roles', resourceId: OWN_RESOURCE }
+  { name: 'roles:write', description: 'Create, change and delete roles', resourceId: OWN_RESOURCE },
+  { name: 'clients:read', description: 'See every client', resourceId: OWN_RESOURCE },
+  { name: 'clients:write', description: 'Register, change and delete clients', resourceId: OWN_RESOURCE },
+  { name: 'resources:read', description: 'See every resource', resourceId: OWN_RESOURCE },
+  { name: 'resources:write', description: 'Register, change and delete resources', resourceId: OWN_RESOURCE }
 ]
 
-/** Those that only clients have, for themselves. */
+/** Those of `CLIENT_ONLY_SCOPES`. */
 export const CLIENT_SCOPES: Scope[] = [
   { name: 'tokens:introspect', description: 'Ask whether tokens are good', resourceId: OWN_RESOURCE }
 ]
@@ -44,7 +48,7 @@ export const intersect = (names: string[], ...allowed: string[][]): string[] =>
 
 /** The scopes and the audience of a token, decided for every grant at this one place. */
 export function createScopes({ store, issuer }: { store: Store; issuer: string }) {
-  const identifier = (resourceId: string) => (resourceId === OWN_RESOURCE ? issuer : resourceId)
+  const audience = (scope: RegisteredScope) => scope.identifier ?? issuer
 
   return {
     /** One page by name. */
@@ -53,15 +57,17 @@ export function createScopes({ store, issuer }: { store: Store; issuer: string }
         page,
         (scope) => scope.name,
         async (rows) =>
-          (await store.scopes.list(rows)).map(({ resourceId, ...scope }) => ({
-            ...scope,
-            resource: identifier(resourceId)
+          (await store.scopes.list(rows)).map((scope) => ({
+            name: scope.name,
+            description: scope.description,
+            resource: audience(scope)
           }))
       ),
 
     /**
      * Granted = requested ∩ the grant's ∩ client ∩ the user's roles ∩ resource. What is registered but not allowed is
-     * left out; what is not registered is refused.
+     * left out; what is not registered is refused. Scopes of more than one resource, when none was asked for, are those of
+     * the client's default resource, if it has one.
      * @param request  `scope` and `resource` as sent; without `scope` that is meant which the grant says (RFC 6749 §3.3)
      * @param limits   `user` is null for a client's own token
      * @throws OAuthError invalid_scope, invalid_target (RFC 8707 §2)
@@ -75,17 +81,22 @@ export function createScopes({ store, issuer }: { store: Store; issuer: string }
       if (registered.length < requested.length)
         throw new OAuthError('invalid_scope', 'A requested scope is not registered')
 
-      const [aud, ...more] = [
-        ...new Set(
-          request.resources.length > 0 ? request.resources : registered.map((scope) => identifier(scope.resourceId))
-        )
-      ]
+      const candidates = [...new Set(request.resources.length > 0 ? request.resources : registered.map(audience))]
+      if (candidates.length > 1 && request.scope === undefined && request.resources.length === 0) {
+        const byDefault = registered.find((scope) => scope.resourceId === limits.client.resources[0])
+        if (byDefault !== undefined) candidates.splice(0, candidates.length, audience(byDefault))
+      }
+      const [aud, ...more] = candidates
       if (more.length > 0)
         throw new OAuthError('invalid_target', 'A token is for one resource: name one, or scopes of one')
-      if (request.resources.length > 0 && aud !== issuer)
+      const chosen = registered.filter((scope) => audience(scope) === aud)
+      const { resources } = limits.client
+      if (resources.length > 0 && chosen.some(({ resourceId }) => !resources.includes(resourceId)))
+        throw new OAuthError('invalid_target', 'The client may not ask for this resource')
+      if (chosen.length === 0 && aud !== undefined && aud !== issuer && !(await store.resources.known(aud)))
         throw new OAuthError('invalid_target', 'The resource is not registered')
 
-      const ofResource = registered.filter((scope) => identifier(scope.resourceId) === aud).map((scope) => scope.name)
+      const ofResource = chosen.map((scope) => scope.name)
       const scopes = intersect(requested, ofResource, limits.grant, limits.client.scopes, limits.user ?? requested)
       if (aud === undefined || scopes.length === 0)
         throw new OAuthError('invalid_scope', 'None of the requested scopes is allowed')

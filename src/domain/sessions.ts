@@ -61,7 +61,7 @@ export function createSessions(deps: {
       const now = clock.now()
       const expiresAt = now + client.sessionAbsoluteTtl * 1000
       const renewable = client.grantTypes.includes(REFRESH_GRANT)
-      const idleTtl = renewable ? client.sessionIdleTtl : accessTokenTtl
+      const idleTtl = renewable ? client.sessionIdleTtl : (client.accessTokenTtl ?? accessTokenTtl)
       const salt = randomBytes(16).toString('base64url')
       const session = {
         ...rest,

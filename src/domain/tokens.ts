@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Clients } from './index.ts'
 import type { Keys } from './keys.ts'
-import type { AccessTokenClaims, Principal, Seconds } from './model.ts'
+import type { AccessTokenClaims, Client, Principal, Seconds } from './model.ts'
 import type { Clock, LiveState, Signer, Store } from './ports.ts'
 import { intersect } from './scopes.ts'
 
@@ -34,6 +34,7 @@ export function createTokens(deps: {
   clients: Clients
   clock: Clock
   issuer: string
+  /** The lifetime of a token whose client has none of its own. */
   ttl: Seconds
 }) {
   const { store, signer, keys, clients, clock, issuer, ttl } = deps
@@ -45,6 +46,7 @@ export function createTokens(deps: {
     const sid = token.sid ?? null
     if (revoked || keyState === null || keyState === 'retired') return null
     if (client === null || client.disabledAt !== null || !clients.enabled(token.client_id)) return null
+    if (token.rev < client.revokedSeq) return null
 
     if (sid === null) {
       if (token.sub !== token.client_id) return null
@@ -78,6 +80,21 @@ export function createTokens(deps: {
     return claims.iss === issuer && inTime ? { kid, claims } : null
   }
 
+  /**
+   * Whom this token speaks for, by its signature, its claims and the state of this instant; null for every token that is
+   * not good, whatever the reason, or not for an audience that is allowed. Nothing of the answer is kept.
+   */
+  async function inspect(
+    token: string,
+    allowed: (aud: string) => boolean | Promise<boolean>
+  ): Promise<Principal | null> {
+    const found = await genuine(token, { ahead: SKEW, behind: 0 })
+    if (found === null || !(await allowed(found.claims.aud))) return null
+    const { kid, claims } = found
+    const { jti, sub, sid = null, client_id: clientId } = claims
+    return judge(claims, await store.state({ kid, jti, sid, sub, clientId }))
+  }
+
   return {
     /**
      * Signs an access token, RFC 9068.
@@ -85,41 +102,36 @@ export function createTokens(deps: {
      */
     async issue(subject: {
       sub: string
-      clientId: string
+      client: Pick<Client, 'id' | 'accessTokenTtl'>
       aud: string
       scopes: string[]
       roles: string[]
       sid: string | null
       rev: number
     }): Promise<{ accessToken: string; expiresIn: Seconds }> {
+      const { id: clientId, accessTokenTtl } = subject.client
+      const expiresIn = accessTokenTtl ?? ttl
       const iat = Math.floor(clock.now() / 1000)
       const claims: AccessTokenClaims = {
         iss: issuer,
         sub: subject.sub,
         aud: subject.aud,
-        client_id: subject.clientId,
+        client_id: clientId,
         iat,
-        exp: iat + ttl,
+        exp: iat + expiresIn,
         jti: randomBytes(16).toString('base64url'),
         scope: subject.scopes.join(' '),
         roles: subject.roles,
         ...(subject.sid === null ? {} : { sid: subject.sid }),
         rev: subject.rev
       }
-      return { accessToken: signer.sign(claims, await keys.signing()), expiresIn: ttl }
+      return { accessToken: signer.sign(claims, await keys.signing()), expiresIn }
     },
 
-    /**
-     * Who is calling with this token, by its signature, its claims and the state of this instant; null for every token
-     * that is not good, whatever the reason. Nothing of the answer is kept.
-     */
-    async verify(token: string): Promise<Principal | null> {
-      const found = await genuine(token, { ahead: SKEW, behind: 0 })
-      if (found === null || found.claims.aud !== issuer) return null
-      const { kid, claims } = found
-      const { jti, sub, sid = null, client_id: clientId } = claims
-      return judge(claims, await store.state({ kid, jti, sid, sub, clientId }))
-    },
+    /** Who is calling this service with this token: `inspect`, of a token that is for Latchkey's own API. */
+    verify: (token: string): Promise<Principal | null> => inspect(token, (aud) => aud === issuer),
+
+    inspect,
 
     /** The claims of a token that we signed and that any instance may take for good, whatever has become of what it rests on; else null. */
     read: async (token: string): Promise<AccessTokenClaims | null> =>

@@ -52,8 +52,8 @@ declare module 'fastify' {
 export interface GuardOptions {
   /** Null for every token that is not good; what it throws is a failure of ours. */
   verify: (token: string) => Promise<Principal | null>
-  /** Names of the OAuth2 security schemes of the OpenAPI document, one for each flow. */
-  flows: string[]
+  /** Names of the OAuth2 security schemes of the OpenAPI document, one for each flow: those by which users get tokens, and clients. */
+  flows: { user: string[]; client: string[] }
 }
 
 /** Makes a guard of a function that sees to its callers itself. */
@@ -157,7 +157,7 @@ export default fp<GuardOptions>(
       const { description } = (route.schema ?? {}) as { description?: string }
       route.schema = {
         ...route.schema,
-        security: flows.map((flow) => ({ [flow]: demand.scopes })),
+        security: [...flows.user, ...(demand.user ? [] : flows.client)].map((flow) => ({ [flow]: demand.scopes })),
         description: [description, inWords(demand)].filter(Boolean).join('\n\n')
       } as object
       route.onRequest = [

@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import { DomainError } from '../domain/errors.ts'
 import { type Actor, ADMIN_ROLE } from '../domain/model.ts'
 import type { Tables } from './schema.ts'
@@ -7,7 +7,7 @@ import type { Tables } from './schema.ts'
  * The first statement of a transaction that keeps a rule over several rows; the others wait for its end.
  * @returns how often it was taken, this time included
  */
-export async function lock(trx: Kysely<Tables>, name: 'bootstrap' | 'admins'): Promise<number> {
+export async function lock(trx: Kysely<Tables>, name: 'bootstrap' | 'admins' | 'subjects'): Promise<number> {
   const { version } = await trx
     .updateTable('invariants')
     .set(({ eb }) => ({ version: eb('version', '+', 1) }))
@@ -15,6 +15,24 @@ export async function lock(trx: Kysely<Tables>, name: 'bootstrap' | 'admins'): P
     .returning('version')
     .executeTakeFirstOrThrow()
   return version
+}
+
+/**
+ * A name is that of a user or that of a client, never of both: who makes one asks for it under the lock `subjects`. (An id
+ * is ASCII, and so is the canonical name that could be equal to it.)
+ * @throws DomainError conflict
+ */
+export async function takeName(trx: Kysely<Tables>, name: { usernameKey: string } | { clientId: string }) {
+  await lock(trx, 'subjects')
+  if ('clientId' in name) {
+    const key = name.clientId.toLowerCase()
+    const user = await trx.selectFrom('users').select('id').where('username_key', '=', key).executeTakeFirst()
+    if (user !== undefined) throw new DomainError('conflict', 'A user has this name')
+  } else {
+    const sameId = sql<boolean>`lower(id) = ${name.usernameKey}`
+    const client = await trx.selectFrom('clients').select('id').where(sameId).executeTakeFirst()
+    if (client !== undefined) throw new DomainError('conflict', 'A client has this name for its id')
+  }
 }
 
 /** Whether there is an admin who is not disabled. */

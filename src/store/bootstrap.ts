@@ -19,7 +19,7 @@ async function insertSeed(db: Kysely<Tables>, seed: Seed): Promise<void> {
     await db.insertInto('scopes').values({ name, description, resource_id: resourceId }).execute()
   }
   for (const role of seed.roles) await insertRole(db, role, now)
-  for (const client of seed.clients) await insertClient(db, client, now)
+  for (const client of seed.clients) await insertClient(db, client)
   for (const key of seed.keys) await insertKey(db, key)
   await insertRefreshKey(db, seed.refreshKey)
   for (const value of seed.sealed) await db.insertInto('sealed_values').values(value).execute()

@@ -28,11 +28,17 @@ export function expiry(db: Kysely<Tables>, locksRows: boolean): Store['expiry'] 
       const sessions = db.selectFrom('sessions').select('id').where('idle_expires_at', '<=', before).limit(ROWS_AT_ONCE)
       const guesses = db.selectFrom('guesses').select('key').where('expires_at', '<=', before).limit(ROWS_AT_ONCE)
       const entries = db.selectFrom('revocations').select('seq').where('expires_at', '<=', before).limit(ROWS_AT_ONCE)
+      const assertions = db
+        .selectFrom('client_assertions')
+        .select('jti_hash')
+        .where('expires_at', '<=', before)
+        .limit(ROWS_AT_ONCE)
       const free = <Query extends { forUpdate(): { skipLocked(): Query } }>(query: Query): Query =>
         locksRows ? query.forUpdate().skipLocked() : query
       const results = [
         await db.deleteFrom('sessions').where('id', 'in', free(sessions)).executeTakeFirstOrThrow(),
         await db.deleteFrom('guesses').where('key', 'in', free(guesses)).executeTakeFirstOrThrow(),
+        await db.deleteFrom('client_assertions').where('jti_hash', 'in', free(assertions)).executeTakeFirstOrThrow(),
         await db.deleteFrom('revocations').where('seq', 'in', free(entries)).executeTakeFirstOrThrow()
       ]
       return results.reduce((sum, { numDeletedRows }) => sum + Number(numDeletedRows), 0)

@@ -11,8 +11,10 @@ import { keys } from './keys.ts'
 import * as frontDoor from './migrations/0001-front-door.ts'
 import * as people from './migrations/0002-people.ts'
 import * as sessionsThatLast from './migrations/0003-sessions.ts'
+import * as services from './migrations/0005-services.ts'
 import { openPostgres } from './postgres.ts'
 import { refreshKeys } from './refresh-keys.ts'
+import { resources } from './resources.ts'
 import { revocations } from './revocations.ts'
 import { roles } from './roles.ts'
 import type { Tables } from './schema.ts'
@@ -22,8 +24,8 @@ import { openSqlite } from './sqlite.ts'
 import { state } from './state.ts'
 import { users } from './users.ts'
 
-const migrations = [frontDoor, people, sessionsThatLast]
-const VERSION = migrations.length
+const migrations = [frontDoor, people, sessionsThatLast, services]
+const VERSION = services.version
 
 const provider = {
   getMigrations: async (): Promise<Record<string, Migration>> =>
@@ -100,6 +102,7 @@ export function openStore(url: string): Store {
     guesses: guesses(db),
     clients: clients(db, sqlite === null),
     scopes: scopes(db),
+    resources: resources(db, sqlite === null),
     sessions: sessions(db, sqlite === null),
     keys: keys(db),
     refreshKeys: refreshKeys(db),

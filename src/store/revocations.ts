@@ -33,6 +33,10 @@ export async function log(
       .insertInto('revocations')
       .values(rows.slice(at, at + ROWS_AT_ONCE))
       .execute()
+  // What a client's tokens are held against at Latchkey's own endpoints.
+  const clients = entries.flatMap(({ kind, id }) => (kind === 'client' ? [id] : []))
+  if (clients.length > 0)
+    await trx.updateTable('clients').set({ revoked_seq: seq }).where('id', 'in', clients).execute()
 }
 
 export function revocations(db: Kysely<Tables>): Store['revocations'] {

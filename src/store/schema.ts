@@ -7,7 +7,8 @@ export interface Tables {
   invariants: { name: string; version: number }
   counters: { name: string; seq: number }
   sealed_values: { name: string; value: string }
-  resources: { id: string; name: string; created_at: number }
+  resources: { id: string; name: string; created_at: number; identifier: string | null }
+  introspection_clients: { resource_id: string; client_id: string }
   scopes: { name: string; description: string; resource_id: string }
   roles: { name: string; description: string; created_at: number; updated_at: number }
   role_scopes: { role: string; scope: string }
@@ -35,8 +36,24 @@ export interface Tables {
     created_at: number
     updated_at: number
     kind: ClientKind
+    first_party: number
+    resources: string
+    redirect_uris: string
+    /** JSON. */
+    jwks: string | null
+    access_token_ttl: number | null
+    /** Tokens with a lower `rev` are good no more. */
+    revoked_seq: number
   }
-  client_secrets: { id: string; client_id: string; secret_hash: string; created_at: number }
+  client_secrets: {
+    id: string
+    client_id: string
+    secret_hash: string
+    created_at: number
+    expires_at: number | null
+    last_used_at: number | null
+  }
+  client_assertions: { client_id: string; jti_hash: string; expires_at: number }
   client_scopes: { client_id: string; scope: string; is_default: number }
   sessions: {
     id: string

@@ -19,6 +19,7 @@ interface StateRow {
   client_id: string | null
   client_disabled_at: number | null
   client_scopes: string | null
+  revoked_seq: number
 }
 
 /** By primary keys only, in one statement: what it answers was true at one instant. */
@@ -30,7 +31,7 @@ export function state(db: Kysely<Tables>): Store['state'] {
         u.id as user_id, u.disabled_at as user_disabled_at,
         (select string_agg(role, ' ' order by role) from user_roles where user_id = u.id) as roles,
         (select string_agg(scope, ' ') from user_roles r join role_scopes rs on rs.role = r.role where r.user_id = u.id) as role_scopes,
-        c.id as client_id, c.disabled_at as client_disabled_at,
+        c.id as client_id, c.disabled_at as client_disabled_at, c.revoked_seq,
         (select string_agg(scope, ' ') from client_scopes where client_id = c.id) as client_scopes
       from (select 1 as x) as one
       left join signing_keys k on k.kid = ${kid}
@@ -55,7 +56,14 @@ export function state(db: Kysely<Tables>): Store['state'] {
         row.user_id === null
           ? null
           : { disabledAt: row.user_disabled_at, roles: words(row.roles), scopes: words(row.role_scopes) },
-      client: row.client_id === null ? null : { disabledAt: row.client_disabled_at, scopes: words(row.client_scopes) }
+      client:
+        row.client_id === null
+          ? null
+          : {
+              disabledAt: row.client_disabled_at,
+              scopes: words(row.client_scopes),
+              revokedSeq: row.revoked_seq
+            }
     }
   }
 }

@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely'
 import type { User } from '../domain/model.ts'
 import type { NewUser, Store, UserChanges } from '../domain/ports.ts'
-import { assertMayGrant, keepingAnAdmin } from './admins.ts'
+import { assertMayGrant, keepingAnAdmin, takeName } from './admins.ts'
 import { log } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { endSessions } from './sessions.ts'
@@ -31,6 +31,7 @@ const toUser = (row: UserRow): User => ({
 
 /** In the caller's transaction. */
 export async function insertUser(db: Kysely<Tables>, user: NewUser): Promise<void> {
+  await takeName(db, user)
   await db
     .insertInto('users')
     .values({
@@ -143,6 +144,7 @@ export function users(db: Kysely<Tables>, locksRows: boolean): Store['users'] {
       (roles === undefined && disabled === undefined ? simply : keepingAnAdmin)(db, async (trx) => {
         const before = await get(trx, id)
         if (before === null) return null
+        if (profile.usernameKey !== undefined) await takeName(trx, { usernameKey: profile.usernameKey })
         await trx
           .updateTable('users')
           .set({ ...columns(profile), updated_at: now })

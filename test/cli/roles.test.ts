@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
 import { build, createDatabase, environment, onEachDatabase } from '../helper.ts'
 import { command, keyboard } from './command.ts'
 
@@ -41,14 +42,18 @@ t.test('people read one line, or an aligned table', async (t) => {
     await role(['set', 'support', '--description', 'First line', '--no-scope']),
     done('role support was changed\n')
   )
+  const all = BUILT_IN_SCOPES.map(({ name }) => name)
+    .toSorted()
+    .join(' ')
+  const column = (text: string) => text.padEnd(all.length)
   t.strictSame(
     await role(['list']),
     done(
       [
-        'NAME     SCOPES                                                 DESCRIPTION',
-        'admin    profile roles:read roles:write users:read users:write  May do everything',
-        'support                                                         First line',
-        'user     profile                                                May see and change their own profile',
+        `NAME     ${column('SCOPES')}  DESCRIPTION`,
+        `admin    ${all}  May do everything`,
+        `support  ${column('')}  First line`,
+        `user     ${column('profile')}  May see and change their own profile`,
         ''
       ].join('\n')
     )

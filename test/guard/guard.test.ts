@@ -32,7 +32,11 @@ async function serve(
 ): Promise<FastifyInstance> {
   const app = fastify()
   t.teardown(() => app.close())
-  await app.register(guard, { verify, flows: ['password', 'code'], ...options })
+  await app.register(guard, {
+    verify,
+    flows: { user: ['password', 'code'], client: ['clientCredentials'] },
+    ...options
+  })
   await app.register(async (scope) => void (await declare(scope)))
   await app.ready()
   return app
@@ -115,7 +119,7 @@ for (const [name, declare, names] of UNGUARDED) {
 t.test('a route without a guard stops the boot: at the top level', async (t) => {
   const app = fastify()
   t.teardown(() => app.close())
-  await app.register(guard, { verify, flows: [] })
+  await app.register(guard, { verify, flows: { user: [], client: [] } })
   t.throws(() => app.get('/x', handler), { message: /^GET \/x names no guard: / })
 })
 
@@ -360,7 +364,7 @@ t.test('preHandlers that are no guards keep their order, and see the principal',
 t.test('HEAD, which comes with GET, is guarded and described once', async (t) => {
   const app = fastify()
   t.teardown(() => app.close())
-  await app.register(guard, { verify, flows: ['password', 'code'] })
+  await app.register(guard, { verify, flows: { user: ['password', 'code'], client: ['clientCredentials'] } })
   const schemas = described(app)
   app.get('/x', { preHandler: app.requireScope('a'), schema: { description: 'Reads.' } as object }, handler)
   app.get('/open', { preHandler: app.publicAccess }, handler)
@@ -379,7 +383,7 @@ t.test('HEAD, which comes with GET, is guarded and described once', async (t) =>
 t.test('a route’s demand is written into its operation, once for each flow', async (t) => {
   const app = fastify()
   t.teardown(() => app.close())
-  await app.register(guard, { verify, flows: ['password', 'code'] })
+  await app.register(guard, { verify, flows: { user: ['password', 'code'], client: ['clientCredentials'] } })
   const schemas = described(app)
   const { requireUser, requireScope, requireRole, publicAccess } = app
   app.get(
@@ -401,7 +405,11 @@ t.test('a route’s demand is written into its operation, once for each flow', a
   for (const name of ['`a`', '`b`', '`c`', '`admin`']) t.equal(description.split(name).length, 2, `${name} stands once`)
   t.strictSame(schemas.get('GET /user')?.security, [{ password: [] }, { code: [] }])
   t.match(schemas.get('GET /user')?.description, /user/)
-  t.strictSame(schemas.get('GET /hidden')?.security, [{ password: ['a'] }, { code: ['a'] }])
+  t.strictSame(
+    schemas.get('GET /hidden')?.security,
+    [{ password: ['a'] }, { code: ['a'] }, { clientCredentials: ['a'] }],
+    'a client may call it too'
+  )
   t.strictSame(schemas.get('GET /open'), { description: 'Open.', security: [] })
 })
 

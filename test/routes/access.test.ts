@@ -4,7 +4,8 @@ import { sql } from '../sql.ts'
 
 const world = await build(t)
 const { app, inject, login, createUser } = world
-const ALL = 'profile users:read users:write roles:read roles:write'
+const ALL =
+  'profile users:read users:write roles:read roles:write clients:read clients:write resources:read resources:write'
 
 /** What each caller gets: without a token, with garbage, a user, one who has every scope but not the role, an admin whose client has lost the scopes, an admin. */
 const TABLE: Record<
@@ -38,7 +39,18 @@ const TABLE: Record<
   'GET /roles/{name}': [401, 401, 403, 403, 403, 200],
   'PATCH /roles/{name}': [401, 401, 403, 403, 403, 200],
   'DELETE /roles/{name}': [401, 401, 403, 403, 403, 204],
-  'GET /scopes': [401, 401, 403, 403, 403, 200]
+  'GET /scopes': [401, 401, 403, 403, 403, 200],
+  'GET /clients': [401, 401, 403, 403, 403, 200],
+  'POST /clients': [401, 401, 403, 403, 403, 201],
+  'GET /clients/{id}': [401, 401, 403, 403, 403, 200],
+  'PATCH /clients/{id}': [401, 401, 403, 403, 403, 200],
+  'DELETE /clients/{id}': [401, 401, 403, 403, 403, 204],
+  'POST /clients/{id}/secrets': [401, 401, 403, 403, 403, 201],
+  'DELETE /clients/{id}/secrets/{secret}': [401, 401, 403, 403, 403, 404],
+  'GET /resources': [401, 401, 403, 403, 403, 200],
+  'POST /resources': [401, 401, 403, 403, 403, 201],
+  'PATCH /resources/{id}': [401, 401, 403, 403, 403, 200],
+  'DELETE /resources/{id}': [401, 401, 403, 403, 403, 204]
 }
 
 let made = 0
@@ -49,7 +61,19 @@ const BODIES: Record<string, () => object> = {
   'POST /users': () => ({ username: fresh(), password: PASSWORD }),
   'PATCH /users/{id}': () => ({ full_name: 'Somebody' }),
   'POST /roles': () => ({ name: fresh() }),
-  'PATCH /roles/{name}': () => ({ description: 'Something' })
+  'PATCH /roles/{name}': () => ({ description: 'Something' }),
+  'POST /clients': () => ({ client_name: 'Something' }),
+  'PATCH /clients/{id}': () => ({ client_name: 'Something' }),
+  'POST /clients/{id}/secrets': () => ({}),
+  'POST /resources': () => ({ id: fresh(), resource: `https://${fresh()}.example`, name: 'Something' }),
+  'PATCH /resources/{id}': () => ({ name: 'Something' })
+}
+
+/** Something that a path with `{id}` leads to. */
+async function makeOne(path: string, name: string): Promise<string> {
+  if (path.startsWith('/users')) return createUser(name)
+  if (path.startsWith('/clients')) return (await app.auth.clients.create({ id: name, name })).client.id
+  return (await app.auth.resources.create({ id: name, name, identifier: `https://${name}.example` })).id
 }
 
 const FORMS: Record<string, Record<string, string>> = {
@@ -71,7 +95,8 @@ const CALLERS = [
 ]
 await sql(
   world,
-  `insert into clients select 'other', name, grant_types, session_idle_ttl, session_absolute_ttl, disabled_at, created_at, updated_at, kind from clients`
+  `insert into clients (id, name, grant_types, session_idle_ttl, session_absolute_ttl, created_at, updated_at)
+   values ('other', 'Other', '', 60, 60, 0, 0)`
 )
 const scopeless = `Bearer ${await login('admin', ALL)}`
 
@@ -89,11 +114,15 @@ for (const [operation, expected] of Object.entries(TABLE)) {
     const statuses: number[] = []
     for (const caller of CALLERS) {
       const name = fresh()
-      const id = path.includes('{id}') ? await createUser(name) : ''
+      const id = path.includes('{id}') ? await makeOne(path, name) : ''
       if (path.includes('{name}')) await app.auth.roles.create({ name, description: '', scopes: [] }, null)
       const token = caller === 'scopeless' ? scopeless : caller
       if (caller === 'scopeless') await sql(world, "update client_scopes set client_id = 'other'")
-      const at = path.replace('{id}', id).replace('{name}', name).replace('{session}', NOBODY)
+      const at = path
+        .replace('{id}', id)
+        .replace('{name}', name)
+        .replace('{session}', NOBODY)
+        .replace('{secret}', NOBODY)
       const url = operation === 'DELETE /users/me/sessions' ? `${at}?except=current` : at
       const { statusCode, headers } = await inject({
         method,
@@ -117,7 +146,9 @@ for (const [operation, expected] of Object.entries(TABLE)) {
 t.test('AD1 no spelling of an admin’s path opens it to others, and no body is looked at first', async (t) => {
   const alice = `Bearer ${await login('alice')}`
   const id = await createUser('victim')
-  const paths = ['/users', `/users/${id}`, '/roles', '/roles/some', '/scopes']
+  await app.auth.clients.create({ id: 'victim-client', name: 'A victim' })
+  const clients = ['/clients', '/clients/victim-client', '/clients/victim-client/secrets']
+  const paths = ['/users', `/users/${id}`, '/roles', '/roles/some', '/scopes', ...clients, '/resources/latchkey']
   const spellings = (path: string) => [
     path,
     `${path}/`,
@@ -126,6 +157,7 @@ t.test('AD1 no spelling of an admin’s path opens it to others, and no body is 
     `/%75${path.slice(2)}`,
     `/%72${path.slice(2)}`,
     `/%73${path.slice(2)}`,
+    `/%63${path.slice(2)}`,
     `/.${path}`,
     `//${path.slice(1)}`,
     `/docs/..${path}`,
@@ -153,4 +185,5 @@ t.test('AD1 no spelling of an admin’s path opens it to others, and no body is 
     }
   }
   t.equal((await app.auth.users.get(id)).username, 'victim')
+  t.equal((await app.auth.clients.find('victim-client')).name, 'A victim')
 })

@@ -14,7 +14,8 @@ const { app, login, createUser } = world
 /** Guesses are limited here. */
 const limited = await build(t, { env: { LATCHKEY_THROTTLE: 'on' } })
 
-const ALL = 'profile users:read users:write roles:read roles:write'
+const ALL =
+  'profile users:read users:write roles:read roles:write clients:read clients:write resources:read resources:write'
 const admin = await login('admin', ALL)
 const adminId = (await world.get('/users/me', admin)).json().id
 const ADMIN = { authorization: `Bearer ${admin}` }
@@ -34,13 +35,25 @@ const BODIES: Record<string, { good?: object; conflict?: { path?: string; body?:
   'DELETE /users/{id}': { conflict: { path: adminId } },
   'POST /roles': { good: { name: 'something' }, conflict: { body: { name: 'admin' } } },
   'PATCH /roles/{name}': { good: { description: 'Something' }, conflict: { path: 'admin', body: { scopes: [] } } },
-  'DELETE /roles/{name}': { conflict: { path: 'admin' } }
+  'DELETE /roles/{name}': { conflict: { path: 'admin' } },
+  'POST /clients': {
+    good: { client_name: 'Something' },
+    conflict: { body: { client_name: 'Something', client_id: 'docs' } }
+  },
+  'PATCH /clients/{id}': { good: { client_name: 'Something' }, conflict: { path: 'docs' } },
+  'DELETE /clients/{id}': { conflict: { path: 'docs' } },
+  'POST /clients/{id}/secrets': { good: {}, conflict: { path: 'docs' } },
+  'POST /resources': {
+    good: { id: 'something', resource: 'https://something.example', name: 'Something' },
+    conflict: { body: { id: 'latchkey', resource: 'https://another.example', name: 'Something' } }
+  },
+  'PATCH /resources/{id}': { good: { name: 'Something' }, conflict: { path: 'latchkey', body: { scopes: [] } } },
+  'DELETE /resources/{id}': { conflict: { path: 'latchkey' } }
 }
 
 const { secret } = await app.auth.clients.create({
   id: 'api',
   name: 'API',
-  kind: 'confidential',
   grantTypes: [],
   scopes: ['tokens:introspect']
 })
@@ -55,17 +68,27 @@ async function sessionOf(path: string, userId: string | undefined): Promise<stri
   const { items } = await app.auth.sessions.list(userId ?? adminId, { after: null, limit: 100 })
   return items.at(-1)?.id as string
 }
+/** Something that a path with `{id}` leads to. */
+async function makeOne(path: string, name: string): Promise<string> {
+  if (path.startsWith('/users')) return createUser(name)
+  if (path.startsWith('/clients')) return (await app.auth.clients.create({ id: name, name })).client.id
+  return (await app.auth.resources.create({ id: name, name, identifier: `https://${name}.example` })).id
+}
 /** A request to an operation that succeeds. */
 async function request(name: string, at?: string): Promise<InjectOptions & { url: string; headers: object }> {
   const [method, path = ''] = name.split(' ') as ['GET', string]
   let place = at
-  if (place === undefined && path.includes('{id}')) place = await createUser(`made${++made}`)
+  if (place === undefined && path.includes('{id}')) place = await makeOne(path, `made${++made}`)
   if (place === undefined && path.includes('{name}')) {
     place = `made${++made}`
     await app.auth.roles.create({ name: place, description: '', scopes: [] }, null)
   }
   const session = at ?? (await sessionOf(path, place))
-  const url = path.replace('{session}', session).replace(/\{\w+\}/, place ?? '')
+  const secretId = async () => (await app.auth.clients.secrets(place ?? ''))[0]?.id as string
+  const url = path
+    .replace('{session}', session)
+    .replace('{secret}', at ?? (path.includes('{secret}') ? await secretId() : ''))
+    .replace(/\{\w+\}/, place ?? '')
   const good = BODIES[name]?.good
   // The token that the tests go on with.
   if (name === 'DELETE /users/me/sessions') return { method, url: `${url}?except=current`, headers: ADMIN }
@@ -113,7 +136,7 @@ const PRODUCE: Record<string, (name: string) => Promise<{ statusCode: number }>>
     })
   },
   async 403(name) {
-    const token = await login('admin', name.includes('/users') ? 'roles:read' : 'profile')
+    const token = await login('admin', name.includes('/users/me') ? 'roles:read' : 'profile')
     return app.inject({ ...(await request(name)), headers: { authorization: `Bearer ${token}` } })
   },
   async 404(name) {

@@ -112,8 +112,8 @@ const endings: Record<string, (on: TestApp, old: Tokens, current: Tokens) => Pro
     await auth.users.change(id, { disabled: false }, null)
   },
   'the disabling of its client': async ({ app: { store }, clock }) => {
-    await store.clients.setDisabled('docs', true, clock.now())
-    await store.clients.setDisabled('docs', false, clock.now())
+    await store.clients.change('docs', { disabled: true }, null, clock.now())
+    await store.clients.change('docs', { disabled: false }, null, clock.now())
   }
 }
 

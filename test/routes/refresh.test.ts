@@ -135,7 +135,6 @@ onEachDatabase(t, 'RF5 another client’s refresh token is refused, and its owne
   const { secret } = await app.auth.clients.create({
     id: 'other',
     name: 'Other',
-    kind: 'confidential',
     grantTypes: ['refresh_token'],
     scopes: ['profile']
   })
@@ -247,7 +246,7 @@ onEachDatabase(t, 'PW9 a new password ends the other sessions, and this one goes
 
 t.test('CA5 CA6 a client refreshes by its own authentication, if it may', async (t) => {
   const { app, enter, refresh, renewed, get } = await open(t)
-  const client = { kind: 'confidential' as const, scopes: ['profile'], defaultScopes: ['profile'] }
+  const client = { firstParty: true, scopes: ['profile'], defaultScopes: ['profile'] }
   const { secret } = await app.auth.clients.create({
     ...client,
     id: 'web',
@@ -285,16 +284,16 @@ t.test('SC6 a client that is disabled loses its sessions, and enabling revives n
   const { secret } = await app.auth.clients.create({
     id: 'web',
     name: 'Web',
-    kind: 'confidential',
     grantTypes: ['password', 'refresh_token'],
+    firstParty: true,
     scopes: ['profile'],
     defaultScopes: ['profile']
   })
   const web = { client_id: 'web', client_secret: secret as string }
   const { refresh_token: token } = await enter('profile', web)
-  await app.auth.clients.setDisabled('web', true)
+  await app.auth.clients.change('web', { disabled: true }, null)
   t.equal((await refresh(token, web)).statusCode, 401)
-  await app.auth.clients.setDisabled('web', false)
+  await app.auth.clients.change('web', { disabled: false }, null)
   t.strictSame(outcome(await refresh(token, web)), REFUSED)
 })
 

@@ -17,10 +17,11 @@ async function open(t: Test, options: { database?: Database; at?: { url: string;
   const add = async (id: string, scopes: string[]) => {
     if (known.items.some((client) => client.id === id)) return ''
     const grantTypes = ['password', 'refresh_token']
-    const input = { id, name: id, kind: 'confidential' as const, grantTypes, scopes, defaultScopes: scopes }
+    const input = { id, name: id, firstParty: true, grantTypes, scopes, defaultScopes: scopes }
     return (await clients.create(input)).secret as string
   }
   const [api, web] = [await add('api', ['tokens:introspect']), await add('web', ['profile'])]
+  await app.app.auth.resources.change('latchkey', { introspectionClients: ['api'] })
   const post = async (url: string, form: Record<string, string>, headers: Record<string, string> = {}) => {
     const payload = new URLSearchParams(form).toString()
     const response = await app.inject({ method: 'POST', url, headers: { ...FORM, ...headers }, payload })
@@ -207,7 +208,7 @@ t.test('IR1 CA1 CA2 only a client with its secret and the scope may ask', async 
   const refused = await post('/introspect', { token, client_id: 'api', client_secret: 'wrong' })
   t.equal(refused.headers['www-authenticate'], 'Basic realm="latchkey"')
   t.equal(refused.headers['cache-control'], 'no-store')
-  await app.auth.clients.setDisabled('api', true)
+  await app.auth.clients.change('api', { disabled: true }, null)
   t.strictSame(await introspect(token), FAILED, 'a disabled one')
 })
 
@@ -218,7 +219,6 @@ t.test('CA3 CA4 Basic credentials work form-encoded and raw; two methods at once
   const { secret } = await app.auth.clients.create({
     id,
     name: 'Odd',
-    kind: 'confidential',
     grantTypes: [],
     scopes: ['tokens:introspect']
   })
@@ -227,15 +227,17 @@ t.test('CA3 CA4 Basic credentials work form-encoded and raw; two methods at once
   })
   const encode = (text: string) =>
     new URLSearchParams({ '': text }).toString().slice(1).replaceAll('-', '%2D').replaceAll('_', '%5F')
+  const mayAsk = (...introspectionClients: string[]) => app.auth.resources.change('latchkey', { introspectionClients })
+  await mayAsk(id)
   const encoded = basic(encode(id), encode(secret as string))
   t.equal((await post('/introspect', { token }, encoded)).json().active, true)
   const raw = await app.auth.clients.create({
     id: 'raw+%~x',
     name: 'Raw',
-    kind: 'confidential',
     grantTypes: [],
     scopes: ['tokens:introspect']
   })
+  await mayAsk('raw+%~x')
   const asItIs = basic('raw+%~x', raw.secret as string)
   t.equal((await post('/introspect', { token }, asItIs)).json().active, true)
   const both = await post('/introspect', { token, client_secret: raw.secret as string }, asItIs)
@@ -271,7 +273,8 @@ t.test('oauth4webapi refreshes, revokes and introspects', async (t) => {
   const { app, token } = await build(t, { env: { LATCHKEY_ISSUER: issuer }, clock })
   await app.listen({ host: '127.0.0.1', port })
   const grants = { grantTypes: ['password', 'refresh_token'], scopes: ['profile', 'tokens:introspect'] }
-  const { secret } = await app.auth.clients.create({ id: 'a-b_c', name: 'A', kind: 'confidential', ...grants })
+  const { secret } = await app.auth.clients.create({ id: 'a-b_c', name: 'A', firstParty: true, ...grants })
+  await app.auth.resources.change('latchkey', { introspectionClients: ['a-b_c'] })
   const insecure = { [oauth.allowInsecureRequests]: true }
   const discovered = await oauth.discoveryRequest(new URL(issuer), { algorithm: 'oauth2', ...insecure })
   const server = await oauth.processDiscoveryResponse(new URL(issuer), discovered)

@@ -49,7 +49,7 @@ async function addScopes(
   if (role) await insert('role_scopes (scope, role)', (name) => `${name}, 'user'`)
 }
 const addResource = (app: TestApp) =>
-  sql(app, "insert into resources (id, name, created_at) values ($1, 'An API', 0)", API)
+  sql(app, "insert into resources (id, name, created_at, identifier) values ('api', 'An API', 0, $1)", API)
 
 /** For tests that leave the database as it was, but for more users, sessions and scopes. */
 const shared = { sqlite: await build(t), postgres: await build(t, { database: 'postgres' }) }
@@ -212,7 +212,7 @@ t.test('two different resources are refused: invalid_target', async (t) => {
 onEachDatabase(t, 'a token is for one resource: that of its scopes, or the one that is named', async (t, database) => {
   const app = shared[database]
   await addResource(app)
-  await addScopes(app, ['orders:read'], { resource: API })
+  await addScopes(app, ['orders:read'], { resource: 'api' })
   const issuer = `resource=${encodeURIComponent(ISSUER)}`
 
   const response = await login(app, 'alice', 'scope=orders:read')

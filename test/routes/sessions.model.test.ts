@@ -418,7 +418,8 @@ onEachDatabase(
       scopes: ['tokens:introspect'],
       defaultScopes: []
     }
-    await app.store.clients.create(asker, null, clock.now())
+    await app.store.clients.create(asker, null, null)
+    await app.auth.resources.change('latchkey', { introspectionClients: ['asker'] })
     const counts: Record<string, number> = {}
     let done = 0
 

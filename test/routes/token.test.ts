@@ -500,7 +500,9 @@ t.test('CA6 a client may use only the grants that it has: unauthorized_client', 
   await insert('without', '')
   await insert('almost', 'password2 xpassword')
   await insert('with', 'password')
-  for (const client_id of ['without', 'almost']) {
+  await insert('foreign', 'password')
+  await sql(app, "update clients set first_party = 1 where id <> 'foreign'")
+  for (const client_id of ['without', 'almost', 'foreign']) {
     const response = await app.token({ ...LOGIN, client_id })
     refused(t, response, 400, 'unauthorized_client', 'The client may not use this grant type', client_id)
   }

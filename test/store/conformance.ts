@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto'
 import type { Test } from 'tap'
 import { DomainError, type DomainErrorCode, SetupError } from '../../src/domain/errors.ts'
-import type { Client, Session, StoredKey, User } from '../../src/domain/model.ts'
+import type { Client, ClientSecret, Session, StoredKey, User } from '../../src/domain/model.ts'
 import type { NewUser, Seed, Store } from '../../src/domain/ports.ts'
 import type { Open, Opened } from './open.ts'
 
@@ -15,13 +15,29 @@ const CLIENT: Client = {
   id: 'app',
   name: 'An app',
   kind: 'public',
+  firstParty: true,
   grantTypes: ['password', 'refresh_token'],
   scopes: ['profile', 'things:read'],
   defaultScopes: ['profile'],
   sessionIdleTtl: 3600,
   sessionAbsoluteTtl: 86_400,
-  disabledAt: null
+  resources: [],
+  redirectUris: [],
+  jwks: null,
+  accessTokenTtl: null,
+  disabledAt: null,
+  createdAt: NOW,
+  updatedAt: NOW
 }
+
+const newSecret = (hash: string, more: Partial<ClientSecret> = {}): ClientSecret => ({
+  id: randomUUIDv7(),
+  hash,
+  createdAt: NOW,
+  expiresAt: null,
+  lastUsedAt: null,
+  ...more
+})
 
 const key = (kid: string, state: StoredKey['state'], createdAt: number): StoredKey => ({
   kid,
@@ -42,13 +58,13 @@ const KEYS = {
 const SEED: Seed = {
   now: NOW,
   resources: [
-    { id: 'latchkey', name: 'Latchkey' },
-    { id: 'https://things.example', name: 'Things' }
+    { id: 'latchkey', identifier: null, name: 'Latchkey' },
+    { id: 'things', identifier: 'https://things.example', name: 'Things' }
   ],
   scopes: [
     { name: 'profile', description: 'See yourself', resourceId: 'latchkey' },
     { name: 'users:read', description: 'See everybody', resourceId: 'latchkey' },
-    { name: 'things:read', description: 'See things', resourceId: 'https://things.example' }
+    { name: 'things:read', description: 'See things', resourceId: 'things' }
   ],
   roles: [
     { name: 'admin', description: 'May do everything', scopes: ['profile', 'users:read', 'things:read'] },
@@ -188,7 +204,8 @@ export function conformance(t: Test, open: Open): void {
       t.strictSame(await opened.store.bootstrapped(), { seeded: false, admin: false })
       t.strictSame(await opened.sql('select name, version from invariants order by name'), [
         { name: 'admins', version: 0 },
-        { name: 'bootstrap', version: 0 }
+        { name: 'bootstrap', version: 0 },
+        { name: 'subjects', version: 0 }
       ])
     }
   })
@@ -504,9 +521,13 @@ export function conformance(t: Test, open: Open): void {
 
   t.test('scopes are listed, and found by name as far as they are registered', async (t) => {
     const { store } = await shared()
-    const named = (...names: string[]) => SEED.scopes.filter((scope) => names.includes(scope.name))
+    const registered = SEED.scopes.map((scope) => ({
+      ...scope,
+      identifier: scope.resourceId === 'things' ? 'https://things.example' : null
+    }))
+    const named = (...names: string[]) => registered.filter((scope) => names.includes(scope.name))
     const byName = <T extends { name: string }>(list: T[]) => list.toSorted((a, b) => (a.name < b.name ? -1 : 1))
-    t.strictSame(byName(await store.scopes.list({ after: null, limit: 100 })), byName(SEED.scopes))
+    t.strictSame(byName(await store.scopes.list({ after: null, limit: 100 })), byName(registered))
     t.strictSame(await store.scopes.find([]), [])
     t.strictSame(await store.scopes.find(['profile']), named('profile'))
     t.strictSame(await store.scopes.find(['profile', 'profile']), named('profile'))
@@ -747,7 +768,7 @@ export function conformance(t: Test, open: Open): void {
     const { store, alice } = await seeded(t)
     const bob = newUser('bob')
     await store.users.create(bob, null)
-    await store.clients.create({ ...CLIENT, id: 'other' }, null, NOW)
+    await store.clients.create({ ...CLIENT, id: 'other' }, null, null)
     const owners: [string, string][] = [
       [alice.id, 'app'],
       [alice.id, 'app'],
@@ -804,7 +825,7 @@ export function conformance(t: Test, open: Open): void {
       const user = newUser(unique('user'))
       await opened.store.users.create(user, null)
       const client = { ...CLIENT, id: unique('client') }
-      await opened.store.clients.create(client, null, NOW)
+      await opened.store.clients.create(client, null, null)
       const sessions = Array.from({ length: 8 }, () => newSession(user.id, { clientId: client.id }))
       // Not in the order of their ids.
       for (const session of sessions.toSorted(() => Math.random() - 0.5)) await opened.store.sessions.open(session, 1)
@@ -815,7 +836,7 @@ export function conformance(t: Test, open: Open): void {
           ? stores[1].users.setPassword(user.id, { hash: 'x', from: null, keep: null }, NOW)
           : stores[1].users.delete(user.id, NOW),
         stores[2].sessions.end({ clientId: client.id }, NOW),
-        stores[3].clients.setDisabled(client.id, true, NOW),
+        stores[3].clients.change(client.id, { disabled: true }, null, NOW),
         ...sessions.map(({ id }, index) =>
           (stores[index % 4] as Store).sessions.rotate(id, client, index % 2 === 0 ? 0 : 1, 0, NOW)
         )
@@ -896,25 +917,28 @@ export function conformance(t: Test, open: Open): void {
       grantTypes: []
     }
     const page: Client = { ...CLIENT, id: unique('page'), scopes: ['profile'], defaultScopes: [] }
-    await store.clients.create(machine, { id: randomUUIDv7(), hash: 'hash of a secret' }, NOW)
-    await store.clients.create(page, null, NOW)
+    await store.clients.create(machine, newSecret('hash of a secret'), null)
+    await store.clients.create(page, null, null)
     t.strictSame(await store.clients.get(machine.id), machine)
     t.strictSame(await store.clients.get(page.id), page)
-    t.strictSame(await store.clients.secretHashes(machine.id), ['hash of a secret'])
-    t.strictSame(await store.clients.secretHashes(page.id), [])
-    t.strictSame(await store.clients.secretHashes('unknown'), [])
+    t.strictSame(
+      (await store.clients.secrets(machine.id, NOW)).map(({ hash }) => hash),
+      ['hash of a secret']
+    )
+    t.strictSame(await store.clients.secrets(page.id, NOW), [])
+    t.strictSame(await store.clients.secrets('unknown', NOW), [])
   })
 
   t.test('a client whose id is taken, or with an unknown scope, is refused whole', async (t) => {
     const { store } = await shared()
     const client: Client = { ...CLIENT, id: unique('client'), kind: 'confidential' }
-    await store.clients.create(client, null, NOW)
-    const again = store.clients.create({ ...client, name: 'x' }, { id: randomUUIDv7(), hash: 'x' }, NOW)
+    await store.clients.create(client, null, null)
+    const again = store.clients.create({ ...client, name: 'x' }, newSecret('x'), null)
     await t.rejects(again, refusedAs('conflict'))
     t.strictSame(await store.clients.get(client.id), client)
-    t.strictSame(await store.clients.secretHashes(client.id), [])
+    t.strictSame(await store.clients.secrets(client.id, NOW), [])
     const broken = { ...CLIENT, id: unique('client'), scopes: ['profile', 'none'] }
-    await t.rejects(store.clients.create(broken, { id: randomUUIDv7(), hash: 'x' }, NOW), refusedAs('invalid'))
+    await t.rejects(store.clients.create(broken, newSecret('x'), null), refusedAs('invalid'))
     t.equal(await store.clients.get(broken.id), null)
   })
 
@@ -932,22 +956,24 @@ export function conformance(t: Test, open: Open): void {
   t.test('a client that is disabled loses its sessions, and gets none back when it is enabled', async (t) => {
     const { store, alice } = await shared()
     const client: Client = { ...CLIENT, id: unique('client') }
-    await store.clients.create(client, null, NOW)
+    await store.clients.create(client, null, null)
     const [own, other] = [newSession(alice.id, { clientId: client.id }), newSession(alice.id)]
     for (const session of [own, other]) await store.sessions.open(session, 1)
     const before = await store.revocations.seq()
-    t.equal(await store.clients.setDisabled(client.id, true, NOW + 7), true)
-    t.strictSame(await store.clients.get(client.id), { ...client, disabledAt: NOW + 7 })
+    const disabled = { ...client, disabledAt: NOW + 7, updatedAt: NOW + 7 }
+    t.strictSame(await store.clients.change(client.id, { disabled: true }, null, NOW + 7), disabled)
+    t.strictSame(await store.clients.get(client.id), disabled)
     t.equal(await store.sessions.open(newSession(alice.id, { clientId: client.id }), 1), false)
     t.strictSame(await logged(store, before), [{ kind: 'client', id: client.id }])
-    t.equal(await store.clients.setDisabled(client.id, true, NOW + 8), true, 'it is so already')
-    t.strictSame(await store.clients.get(client.id), { ...client, disabledAt: NOW + 7 })
-    t.equal(await store.clients.setDisabled(client.id, false, NOW + 9), true)
-    t.strictSame(await store.clients.get(client.id), client)
+    const again = await store.clients.change(client.id, { disabled: true }, null, NOW + 8)
+    t.strictSame(again, { ...disabled, updatedAt: NOW + 8 }, 'it is so already')
+    const enabled = { ...client, updatedAt: NOW + 9 }
+    t.strictSame(await store.clients.change(client.id, { disabled: false }, null, NOW + 9), enabled)
+    t.strictSame(await store.clients.get(client.id), enabled)
     t.strictSame(await store.sessions.get(own.id), { ...own, counter: 0, endedAt: NOW + 7, idleExpiresAt: NOW + 7 })
     t.strictSame(await store.sessions.get(other.id), { ...other, counter: 0, endedAt: null })
     t.equal((await logged(store, before)).length, 1, 'nothing more was taken away')
-    t.equal(await store.clients.setDisabled('unknown', true, NOW), false)
+    t.equal(await store.clients.change('unknown', { disabled: true }, null, NOW), null)
   })
 
   t.test('what takes something from a user is logged, and nothing else is', async (t) => {
@@ -1146,7 +1172,7 @@ export function conformance(t: Test, open: Open): void {
     t.strictSame(await store.state({ ...unknown, kid: 'next' }), { ...nothing, keyState: 'next' })
     t.strictSame(await store.state({ ...unknown, clientId: 'bare' }), {
       ...nothing,
-      client: { disabledAt: null, scopes: [] }
+      client: { disabledAt: null, scopes: [], revokedSeq: 0 }
     })
     t.equal((await store.state({ ...unknown, sub: alice.id })).session, null, 'a session only by its own id')
   })
@@ -1176,7 +1202,7 @@ export function conformance(t: Test, open: Open): void {
       },
       revoked: false,
       user: { disabledAt: null, roles: ['reader', 'user'], scopes: ['profile', 'things:read'] },
-      client: { disabledAt: null, scopes: ['profile', 'things:read'] }
+      client: { disabledAt: null, scopes: ['profile', 'things:read'], revokedSeq: 0 }
     }
     t.strictSame(await seen(), expected)
 
@@ -1187,8 +1213,14 @@ export function conformance(t: Test, open: Open): void {
       ],
       ["insert into role_scopes values ('user', 'users:read')", {}],
       [`update users set disabled_at = ${NOW}`, {}],
-      ["delete from client_scopes where scope = 'profile'", { client: { disabledAt: null, scopes: ['things:read'] } }],
-      [`update clients set disabled_at = ${NOW + 1}`, { client: { disabledAt: NOW + 1, scopes: ['things:read'] } }],
+      [
+        "delete from client_scopes where scope = 'profile'",
+        { client: { disabledAt: null, scopes: ['things:read'], revokedSeq: 0 } }
+      ],
+      [
+        `update clients set disabled_at = ${NOW + 1}, revoked_seq = 7`,
+        { client: { disabledAt: NOW + 1, scopes: ['things:read'], revokedSeq: 7 } }
+      ],
       [
         `update sessions set ended_at = ${NOW + 2}`,
         { session: { ...(expected.session as NonNullable<typeof expected.session>), endedAt: NOW + 2 } }

@@ -1,9 +1,26 @@
 import t from 'tap'
+import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
 import { build, createDatabase, onEachDatabase, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 /** What takes away again what a version added, the newest first. */
 const UNDO: Record<number, string[]> = {
+  5: [
+    "delete from invariants where name = 'subjects'",
+    'alter table clients drop column first_party',
+    'alter table clients drop column resources',
+    'alter table clients drop column redirect_uris',
+    'alter table clients drop column jwks',
+    'alter table clients drop column access_token_ttl',
+    'alter table clients drop column revoked_seq',
+    'alter table client_secrets drop column expires_at',
+    'alter table client_secrets drop column last_used_at',
+    'drop table client_assertions',
+    'drop index resources_identifier',
+    'alter table resources drop column identifier',
+    'drop table introspection_clients',
+    "delete from scopes where name like 'clients:%' or name like 'resources:%'"
+  ],
   3: [
     'drop index sessions_by_end',
     'alter table sessions drop column counter',
@@ -24,7 +41,7 @@ const UNDO: Record<number, string[]> = {
   ]
 }
 
-for (const version of [2, 1]) {
+for (const version of [3, 2, 1]) {
   onEachDatabase(
     t,
     `a database of version ${version} becomes one like a new one, and what was there stays`,
@@ -32,16 +49,18 @@ for (const version of [2, 1]) {
       const at = await createDatabase(t, database, 'ready')
       const old = await build(t, { at })
       const session = await old.login('alice')
-      for (let added = 3; added > version; added--)
+      for (let added = 5; added > version; added--)
         for (const statement of [...(UNDO[added] ?? []), `delete from kysely_migration where name = '000${added}'`])
           await sql(old, statement)
       await sql(old, `update schema_version set version = ${version}, compatible_from = 1`)
       t.equal((await old.app.store.schema())?.version, version)
 
       const { app, token, get } = await build(t, { at, env: { LATCHKEY_THROTTLE: 'on' } })
-      t.strictSame(await app.store.schema(), { version: 3, compatibleFrom: 1 })
+      t.strictSame(await app.store.schema(), { version: 5, compatibleFrom: 1 })
       t.equal((await get('/users/me', session)).statusCode, 200, 'a session of before lives on')
-      const scope = 'profile roles:read roles:write users:read users:write'
+      const scope = BUILT_IN_SCOPES.map(({ name }) => name)
+        .toSorted()
+        .join(' ')
       const login = { grant_type: 'password', username: 'admin', password: PASSWORD, scope }
       const granted = (await token(login)).json()
       t.equal(granted.scope, scope)

@@ -92,8 +92,8 @@ const operations: ((store: Store) => Promise<Entry[]>)[] = [
   async (store) => {
     const id = randomUUIDv7()
     const docs = (await store.clients.get('docs')) as Client
-    await store.clients.create({ ...docs, id }, null, NOW)
-    await store.clients.setDisabled(id, true, NOW)
+    await store.clients.create({ ...docs, id }, null, null)
+    await store.clients.change(id, { disabled: true }, null, NOW)
     return [{ kind: 'client', id }]
   },
   // Most of all tokens: for others there must be something first.

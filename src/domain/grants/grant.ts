@@ -23,6 +23,8 @@ export interface Grant {
   params: Record<string, string>
   /** Whether a request without any client is taken as the one of /docs. */
   docsWithoutClient: boolean
+  /** Which clients can have it at all, whatever is registered. */
+  only: (client: Client) => boolean
   /**
    * Finds out who is asking and what may be granted at most.
    * @throws OAuthError invalid_grant, invalid_request (RFC 6749 §5.2)

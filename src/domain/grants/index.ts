@@ -1,21 +1,20 @@
-import type { ClientAuthMethod } from '../clients.ts'
+import type { AuthenticatedClient } from '../clients.ts'
 import { clientRefused, OAuthError } from '../errors.ts'
 import type { Clients, RefreshTokens, Scopes, Sessions, Tokens, Users } from '../index.ts'
-import type { Client, Origin, Seconds } from '../model.ts'
+import type { Origin, Seconds } from '../model.ts'
 import type { Clock, Store } from '../ports.ts'
 import type { Renewable } from '../sessions.ts'
+import { clientCredentials } from './client-credentials.ts'
 import { type Grant, required, type TokenParams } from './grant.ts'
 import { password } from './password.ts'
 import { refreshToken } from './refresh-token.ts'
 
 /** Every value of `grant_type`; form fields, metadata and documents follow from this list. */
-export const grants: Grant[] = [password, refreshToken]
+export const grants: Grant[] = [password, refreshToken, clientCredentials]
 
 export interface TokenRequest {
   /** The client that was authenticated; null when the request named none. */
-  client: Client | null
-  /** How it was authenticated; for grants that ask for more than a name. */
-  clientAuth: ClientAuthMethod
+  clientAuth: AuthenticatedClient | null
   params: TokenParams
   origin: Origin
 }
@@ -42,17 +41,16 @@ export function createExchange(deps: {
   const { store, users, clients, scopes, sessions, tokens, refreshTokens, clock } = deps
 
   /** The steps that every token request goes through, RFC 6749 §4 and §5. @throws OAuthError */
-  return async function exchange({ client: named, params, origin }: TokenRequest): Promise<IssuedToken> {
+  return async function exchange({ clientAuth, params, origin }: TokenRequest): Promise<IssuedToken> {
     const type = required(params, 'grant_type')
     const grant = grants.find((candidate) => candidate.type === type)
     if (grant === undefined) throw new OAuthError('unsupported_grant_type', 'The grant type is not supported')
 
-    if (named === null && !grant.docsWithoutClient) throw clientRefused()
-    const client = named ?? (await clients.docs())
-    if (!client.grantTypes.includes(grant.type))
+    if (clientAuth === null && !grant.docsWithoutClient) throw clientRefused()
+    const { client, rev } = clientAuth ?? (await clients.docs())
+    if (!client.grantTypes.includes(grant.type) || !grant.only(client))
       throw new OAuthError('unauthorized_client', 'The client may not use this grant type')
 
-    const rev = await store.revocations.seq()
     const {
       subject,
       scopes: allowed,
@@ -76,7 +74,7 @@ export function createExchange(deps: {
 
     const token = await tokens.issue({
       sub: subject?.userId ?? client.id,
-      clientId: client.id,
+      client,
       aud,
       scopes: granted,
       roles: subject?.roles ?? [],

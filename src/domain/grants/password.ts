@@ -6,6 +6,7 @@ export const password: Grant = {
   type: 'password',
   params: { username: 'The user’s name', password: 'The user’s password' },
   docsWithoutClient: true,
+  only: (client) => client.firstParty,
 
   async authorize(params, client, { users, origin, now }) {
     const [username, secret] = [required(params, 'username'), required(params, 'password')]

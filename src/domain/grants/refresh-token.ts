@@ -7,6 +7,7 @@ export const refreshToken: Grant = {
   type: REFRESH_GRANT,
   params: { refresh_token: 'What renews the session; it is good once, its successor comes with the answer' },
   docsWithoutClient: true,
+  only: () => true,
 
   async authorize(params, client, { users, refreshTokens }) {
     const found = await refreshTokens.read(required(params, 'refresh_token'))
