@@ -38,8 +38,10 @@ const SKEW: Seconds = 5
 /** How exactly the last use of a secret is known. */
 const USE_NOTED_EVERY: Millis = 3_600_000
 
-/** The built-in public client of /docs. */
+/** The id of the built-in public client of /docs. */
 export const DOCS_CLIENT = 'docs'
+
+/** That client, as a first start makes it. */
 export const docsClient = (now: Millis): Client => ({
   id: DOCS_CLIENT,
   name: 'Interactive documentation',

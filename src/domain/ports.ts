@@ -284,6 +284,7 @@ export interface Store {
     ): Promise<boolean>
     /** False when the client has no such secret. */
     deleteSecret(id: string, secretId: string): Promise<boolean>
+    /** Notes when a secret was used last. */
     secretUsed(secretId: string, now: Millis): Promise<void>
     /** Notes that an assertion was used. False when it was before. */
     useAssertion(id: string, jti: string, expiresAt: Millis): Promise<boolean>
