@@ -187,7 +187,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   )
 
   fastify.delete(
-    '/clients/:id/secrets/:secret(^[0-9a-f-]{36}$)',
+    '/clients/:id/secrets/:secret',
     {
       preHandler: admin('clients:write'),
       schema: {

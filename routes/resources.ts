@@ -78,7 +78,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   )
 
   fastify.patch(
-    '/resources/:id(^[a-z][a-z0-9_.-]{0,63}$)',
+    '/resources/:id',
     {
       preHandler: admin('resources:write'),
       schema: {
@@ -107,7 +107,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   )
 
   fastify.delete(
-    '/resources/:id(^[a-z][a-z0-9_.-]{0,63}$)',
+    '/resources/:id',
     {
       preHandler: admin('resources:write'),
       schema: {

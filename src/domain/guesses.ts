@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { isIPv4, isIPv6 } from 'node:net'
-import { DomainError } from './errors.ts'
 import type { Millis } from './model.ts'
 import type { Clock, Store, Tries } from './ports.ts'
+import { createTurns, throttled } from './turns.ts'
 
 const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
@@ -40,8 +40,7 @@ const hashed = (text: string): string => createHash('sha256').update(text).diges
 
 const growing = (first: number, longest: number, times: number): number => Math.min(first * 2 ** times, longest)
 
-const throttled = (wait: Millis): DomainError =>
-  new DomainError('throttled', 'Too many failed attempts', { retryAfter: Math.max(1, Math.ceil(wait / 1000)) })
+const TOO_MANY = 'Too many failed attempts'
 
 /**
  * Limits guessing, by counts in the store that all instances share. A try is counted as a failure of its account before it
@@ -49,24 +48,8 @@ const throttled = (wait: Millis): DomainError =>
  * known ones.
  */
 export function createGuesses({ store, clock, throttle }: { store: Store; clock: Clock; throttle: boolean }) {
-  const turns = new Map<string, { last: Promise<void>; waiting: number }>()
-
   /** Parallel tries of one account from one network take turns, so that a burst of right ones is not taken for guessing. */
-  async function inTurn<T>(key: string, run: () => Promise<T>): Promise<T> {
-    const turn = turns.get(key) ?? { last: Promise.resolve(), waiting: 0 }
-    if (turn.waiting >= QUEUE) throw throttled(1000)
-    const { promise, resolve: endTurn } = Promise.withResolvers<void>()
-    const before = turn.last
-    turns.set(key, Object.assign(turn, { last: promise, waiting: turn.waiting + 1 }))
-    await before
-    try {
-      return await run()
-    } finally {
-      turn.waiting--
-      if (turn.waiting === 0) turns.delete(key)
-      endTurn()
-    }
-  }
+  const inTurn = createTurns(QUEUE, TOO_MANY)
 
   const keysOf = (account: string, address: string | null) => {
     const [name, network] = [hashed(account), networkOf(address)]
@@ -153,9 +136,9 @@ export function createGuesses({ store, clock, throttle }: { store: Store; clock:
       const keys = keysOf(account, address)
       return inTurn(keys.pair, async () => {
         const refused = await refusal(keys, clock.now())
-        if (refused > 0) throw throttled(refused)
+        if (refused > 0) throw throttled(refused, TOO_MANY)
         const { wait, delay, locked } = await begin(keys, clock.now())
-        if (wait > 0) throw throttled(wait)
+        if (wait > 0) throw throttled(wait, TOO_MANY)
         if (delay > 0) await clock.sleep(delay)
         let how: 'right' | 'wrong' | 'none' = 'none'
         try {

@@ -4,9 +4,13 @@ import type { RefreshTokens } from './index.ts'
 import type { Client, Millis, Origin, Seconds, Session, StoredSession } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { Clock, Page, Store } from './ports.ts'
+import { createTurns } from './turns.ts'
 
 /** The grant by which a client renews its sessions; one without it gets no refresh tokens. */
 export const REFRESH_GRANT = 'refresh_token'
+
+/** How many renewals of one session may wait for their turn here. */
+const QUEUE = 500
 
 /** What a token is issued for: the session, and what renews it, if anything does. */
 export interface Renewable {
@@ -44,6 +48,7 @@ export function createSessions(deps: {
   accessTokenTtl: Seconds
 }) {
   const { store, clock, refreshTokens, refreshLeeway, accessTokenTtl } = deps
+  const inTurn = createTurns(QUEUE, 'Too many requests for one session')
 
   return {
     view,
@@ -98,7 +103,9 @@ export function createSessions(deps: {
       const refused = () => new OAuthError('invalid_grant', 'The refresh token is not valid')
       if (salt === null) throw refused()
       async function rotate() {
-        const rotation = await store.sessions.rotate(id, client, counter, refreshLeeway * 1000, clock.now())
+        const rotation = await inTurn(id, () =>
+          store.sessions.rotate(id, client, counter, refreshLeeway * 1000, clock.now())
+        )
         if (rotation === 'reused' || rotation === 'unknown') throw refused()
       }
       const used = counter < session.counter

@@ -350,7 +350,7 @@ t.test('AD1 every guarded operation of the document answers 401 and 403 with its
         answer(
           await inject({
             method: method.toUpperCase() as 'GET',
-            url: path.replace(/\{(id|session)\}/g, NOBODY).replace('{name}', 'user'),
+            url: path.replace(/\{(id|session|secret)\}/g, NOBODY).replace('{name}', 'user'),
             headers
           })
         )
