@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { buildApp, version } from './app.ts'
 import { bootstrap } from './bootstrap.ts'
 import { addClientCommands } from './commands/clients.ts'
+import { addKeyCommands } from './commands/keys.ts'
 import { addRoleCommands } from './commands/roles.ts'
 import { addSessionCommands } from './commands/sessions.ts'
 import { Refusal, type Terminal } from './commands/terminal.ts'
@@ -76,6 +77,7 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
   addRoleCommands(program, terminal)
   addSessionCommands(program, terminal)
   addClientCommands(program, terminal)
+  addKeyCommands(program, terminal)
 
   try {
     await program.parseAsync(args, { from: 'user' })

@@ -12,7 +12,9 @@ export const BUILT_IN_SCOPES: Scope[] = [
   { name: 'users:read', description: 'See every user', resourceId: OWN_RESOURCE },
   { name: 'users:write', description: 'Create, change and delete users', resourceId: OWN_RESOURCE },
   { name: 'roles:read', description: 'See every role and scope', resourceId: OWN_RESOURCE },
-  { name: 'roles:write', description: 'Create, change and delete roles', resourceId: OWN_RESOURCE }
+  { name: 'roles:write', description: 'Create, change and delete roles', resourceId: OWN_RESOURCE },
+  { name: 'keys:read', description: 'See the keys that tokens are signed with', resourceId: OWN_RESOURCE },
+  { name: 'keys:write', description: 'Rotate and retire keys', resourceId: OWN_RESOURCE }
 ]
 
 /** Those that only clients have, for themselves. */

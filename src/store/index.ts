@@ -11,6 +11,7 @@ import { keys } from './keys.ts'
 import * as frontDoor from './migrations/0001-front-door.ts'
 import * as people from './migrations/0002-people.ts'
 import * as sessionsThatLast from './migrations/0003-sessions.ts'
+import * as keysThatRotate from './migrations/0004-keys.ts'
 import { openPostgres } from './postgres.ts'
 import { refreshKeys } from './refresh-keys.ts'
 import { revocations } from './revocations.ts'
@@ -22,7 +23,7 @@ import { openSqlite } from './sqlite.ts'
 import { state } from './state.ts'
 import { users } from './users.ts'
 
-const migrations = [frontDoor, people, sessionsThatLast]
+const migrations = [frontDoor, people, sessionsThatLast, keysThatRotate]
 const VERSION = migrations.length
 
 const provider = {

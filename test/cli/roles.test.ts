@@ -45,10 +45,10 @@ t.test('people read one line, or an aligned table', async (t) => {
     await role(['list']),
     done(
       [
-        'NAME     SCOPES                                                 DESCRIPTION',
-        'admin    profile roles:read roles:write users:read users:write  May do everything',
-        'support                                                         First line',
-        'user     profile                                                May see and change their own profile',
+        'NAME     SCOPES                                                                      DESCRIPTION',
+        'admin    keys:read keys:write profile roles:read roles:write users:read users:write  May do everything',
+        'support                                                                              First line',
+        'user     profile                                                                     May see and change their own profile',
         ''
       ].join('\n')
     )

@@ -4,7 +4,7 @@ import { sql } from '../sql.ts'
 
 const world = await build(t)
 const { app, inject, login, createUser } = world
-const ALL = 'profile users:read users:write roles:read roles:write'
+const ALL = 'profile users:read users:write roles:read roles:write keys:read keys:write'
 
 /** What each caller gets: without a token, with garbage, a user, one who has every scope but not the role, an admin whose client has lost the scopes, an admin. */
 const TABLE: Record<
@@ -38,7 +38,10 @@ const TABLE: Record<
   'GET /roles/{name}': [401, 401, 403, 403, 403, 200],
   'PATCH /roles/{name}': [401, 401, 403, 403, 403, 200],
   'DELETE /roles/{name}': [401, 401, 403, 403, 403, 204],
-  'GET /scopes': [401, 401, 403, 403, 403, 200]
+  'GET /scopes': [401, 401, 403, 403, 403, 200],
+  'GET /keys': [401, 401, 403, 403, 403, 200],
+  'POST /keys/rotate': [401, 401, 403, 403, 403, 409],
+  'POST /keys/{kid}/retire': [401, 401, 403, 403, 403, 200]
 }
 
 let made = 0
@@ -49,7 +52,8 @@ const BODIES: Record<string, () => object> = {
   'POST /users': () => ({ username: fresh(), password: PASSWORD }),
   'PATCH /users/{id}': () => ({ full_name: 'Somebody' }),
   'POST /roles': () => ({ name: fresh() }),
-  'PATCH /roles/{name}': () => ({ description: 'Something' })
+  'PATCH /roles/{name}': () => ({ description: 'Something' }),
+  'POST /keys/{kid}/retire': () => ({ compromised: true })
 }
 
 const FORMS: Record<string, Record<string, string>> = {
@@ -91,9 +95,10 @@ for (const [operation, expected] of Object.entries(TABLE)) {
       const name = fresh()
       const id = path.includes('{id}') ? await createUser(name) : ''
       if (path.includes('{name}')) await app.auth.roles.create({ name, description: '', scopes: [] }, null)
+      const kid = (await app.store.keys.list()).find(({ state }) => state === 'next')?.kid ?? ''
       const token = caller === 'scopeless' ? scopeless : caller
       if (caller === 'scopeless') await sql(world, "update client_scopes set client_id = 'other'")
-      const at = path.replace('{id}', id).replace('{name}', name).replace('{session}', NOBODY)
+      const at = path.replace('{id}', id).replace('{name}', name).replace('{session}', NOBODY).replace('{kid}', kid)
       const url = operation === 'DELETE /users/me/sessions' ? `${at}?except=current` : at
       const { statusCode, headers } = await inject({
         method,
@@ -117,7 +122,7 @@ for (const [operation, expected] of Object.entries(TABLE)) {
 t.test('AD1 no spelling of an admin’s path opens it to others, and no body is looked at first', async (t) => {
   const alice = `Bearer ${await login('alice')}`
   const id = await createUser('victim')
-  const paths = ['/users', `/users/${id}`, '/roles', '/roles/some', '/scopes']
+  const paths = ['/users', `/users/${id}`, '/roles', '/roles/some', '/scopes', '/keys', '/keys/rotate']
   const spellings = (path: string) => [
     path,
     `${path}/`,
@@ -126,6 +131,7 @@ t.test('AD1 no spelling of an admin’s path opens it to others, and no body is 
     `/%75${path.slice(2)}`,
     `/%72${path.slice(2)}`,
     `/%73${path.slice(2)}`,
+    `/%6b${path.slice(2)}`,
     `/.${path}`,
     `//${path.slice(1)}`,
     `/docs/..${path}`,

@@ -12,7 +12,7 @@ import {
   NOT_AUTHENTICATED,
   READABLE
 } from '../forge.ts'
-import { build, NOBODY } from '../helper.ts'
+import { build, NO_KEY, NOBODY } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 const world = await build(t, { logger: false })
@@ -350,7 +350,10 @@ t.test('AD1 every guarded operation of the document answers 401 and 403 with its
         answer(
           await inject({
             method: method.toUpperCase() as 'GET',
-            url: path.replace(/\{(id|session)\}/g, NOBODY).replace('{name}', 'user'),
+            url: path
+              .replace(/\{(id|session)\}/g, NOBODY)
+              .replace('{name}', 'user')
+              .replace('{kid}', NO_KEY),
             headers
           })
         )

@@ -4,7 +4,7 @@ import { Writable } from 'node:stream'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
 import { DomainError } from '../../src/domain/errors.ts'
-import { build, type Database, ISSUER, NOBODY, onEachDatabase, PASSWORD, type TestApp } from '../helper.ts'
+import { build, type Database, ISSUER, NO_KEY, NOBODY, onEachDatabase, PASSWORD, type TestApp } from '../helper.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
 const PROBLEM = 'application/problem+json; charset=utf-8'
@@ -570,9 +570,12 @@ t.test('a wrong method is refused on every route, with those that are right: 405
   const paths = app.swagger().paths as Record<string, Record<string, unknown>>
   const routes: Record<string, string[]> = { '/openapi.json': ['GET'], '/docs': ['GET'] }
   for (const [path, operations] of Object.entries(paths))
-    routes[path.replace(/\{(id|session)\}/g, NOBODY).replace('{name}', 'user')] = Object.keys(operations).map((name) =>
-      name.toUpperCase()
-    )
+    routes[
+      path
+        .replace(/\{(id|session)\}/g, NOBODY)
+        .replace('{name}', 'user')
+        .replace('{kid}', NO_KEY)
+    ] = Object.keys(operations).map((name) => name.toUpperCase())
   t.match(routes, {
     '/token': ['POST'],
     '/users/me': ['GET', 'PATCH'],

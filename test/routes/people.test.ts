@@ -3,7 +3,7 @@ import { answer, forbidden } from '../forge.ts'
 import { build, type Database, ISSUER, NOBODY, onEachDatabase, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
 
-const ALL = 'profile users:read users:write roles:read roles:write'
+const ALL = 'profile users:read users:write roles:read roles:write keys:read keys:write'
 const AT = '2026-01-01T12:00:00.000Z'
 const NEW_PASSWORD = 'another horse battery staple'
 
@@ -150,7 +150,7 @@ onEachDatabase(t, 'roles are added, listed, changed and deleted, and scopes are 
   t.strictSame((await send(admin, 'DELETE', '/roles/b')).json(), noRole)
   t.strictSame((await send(admin, 'GET', '/roles/b')).json(), noRole)
   t.strictSame((await send(admin, 'PATCH', '/roles/b', { description: 'x' })).json(), noRole)
-  t.strictSame((await send(admin, 'GET', '/scopes?limit=2')).json(), {
+  t.strictSame((await send(admin, 'GET', '/scopes?limit=2&cursor=keys:write')).json(), {
     items: [
       { name: 'profile', description: 'See and change your own profile', resource: ISSUER },
       { name: 'roles:read', description: 'See every role and scope', resource: ISSUER }

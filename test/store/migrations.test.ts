@@ -4,6 +4,14 @@ import { sql } from '../sql.ts'
 
 /** What takes away again what a version added, the newest first. */
 const UNDO: Record<number, string[]> = {
+  4: [
+    "delete from invariants where name = 'keys'",
+    'alter table signing_keys drop column signs_since_at',
+    'alter table signing_keys drop column verifies_until_at',
+    'alter table signing_keys drop column retired_at',
+    'alter table refresh_keys drop column verifies_until_at',
+    "delete from scopes where name in ('keys:read', 'keys:write')"
+  ],
   3: [
     'drop index sessions_by_end',
     'alter table sessions drop column counter',
@@ -24,7 +32,7 @@ const UNDO: Record<number, string[]> = {
   ]
 }
 
-for (const version of [2, 1]) {
+for (const version of [3, 2, 1]) {
   onEachDatabase(
     t,
     `a database of version ${version} becomes one like a new one, and what was there stays`,
@@ -32,16 +40,16 @@ for (const version of [2, 1]) {
       const at = await createDatabase(t, database, 'ready')
       const old = await build(t, { at })
       const session = await old.login('alice')
-      for (let added = 3; added > version; added--)
+      for (let added = 4; added > version; added--)
         for (const statement of [...(UNDO[added] ?? []), `delete from kysely_migration where name = '000${added}'`])
           await sql(old, statement)
       await sql(old, `update schema_version set version = ${version}, compatible_from = 1`)
       t.equal((await old.app.store.schema())?.version, version)
 
       const { app, token, get } = await build(t, { at, env: { LATCHKEY_THROTTLE: 'on' } })
-      t.strictSame(await app.store.schema(), { version: 3, compatibleFrom: 1 })
+      t.strictSame(await app.store.schema(), { version: 4, compatibleFrom: 1 })
       t.equal((await get('/users/me', session)).statusCode, 200, 'a session of before lives on')
-      const scope = 'profile roles:read roles:write users:read users:write'
+      const scope = 'keys:read keys:write profile roles:read roles:write users:read users:write'
       const login = { grant_type: 'password', username: 'admin', password: PASSWORD, scope }
       const granted = (await token(login)).json()
       t.equal(granted.scope, scope)
