@@ -9,6 +9,8 @@ const VERIFIERS = 8
 const JWKS_MAX_AGE_MS = 1000
 /** Others keep the JWKS for half of what they may. */
 const KEPT = { cooldownDuration: 100, cacheMaxAge: JWKS_MAX_AGE_MS / 2 }
+/** How many tokens are kept, to be verified again some rotations later. */
+const TOKENS_KEPT = 500
 /** Between two requests of one client. */
 const PAUSE_MS = 20
 
@@ -93,24 +95,24 @@ export async function drill(
   }
   const { refused, errors } = outcome
   let working = true
+  /** In a ring, from different times. */
+  const kept: Issued[] = []
   let newest: Issued | undefined
 
   async function issuing(index: number): Promise<void> {
     const session = await enter(originAt(index))
     for (let turn = index; working; turn++) {
       newest = { token: await issue(originAt(turn), session), at: turn }
-      outcome.issued++
+      kept[outcome.issued++ % TOKENS_KEPT] = newest
       await sleep(PAUSE_MS)
     }
   }
   async function verifying(index: number): Promise<void> {
     const keys = keySet(index)
-    let last: Issued | undefined
-    while (working) {
+    for (let turn = index; working; turn++) {
       await sleep(PAUSE_MS)
-      const issued = newest
-      if (issued === undefined || issued === last) continue
-      last = issued
+      const issued = turn % 2 === 0 ? newest : kept[Math.floor(Math.random() * kept.length)]
+      if (issued === undefined) continue
       const locally = verify(issued.token, keys).then(
         () => void outcome.verified++,
         (error: Error) => refused.push(`locally: ${error.message}`)
