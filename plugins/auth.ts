@@ -14,6 +14,8 @@ export interface AuthOptions {
   issuer: string
   accessTokenTtl: number
   signingAlg: SigningAlg
+  keyRotation: number
+  jwksMaxAge: number
   refreshLeeway: number
   passwordMinLength: number
   throttle: boolean
@@ -21,14 +23,17 @@ export interface AuthOptions {
   clock: Clock
   /** 32 bytes; asked at the first use. */
   getSealingKey: () => Buffer
+  /** Likewise the one before; null when there is none. */
+  getPreviousSealingKey: () => Buffer | null
 }
 
 /** The rules, put together from the capabilities that the plugins before gave. */
 export default fp<AuthOptions>(
-  async (fastify, { getSealingKey, ...options }) => {
+  async (fastify, { getSealingKey, getPreviousSealingKey, ...options }) => {
     const { store, hasher, signer } = fastify
     if (!options.throttle) fastify.log.warn('LATCHKEY_THROTTLE is off: passwords can be guessed without limit')
-    fastify.decorate('auth', createAuth({ ...options, store, hasher, signer, sealer: createSealer(getSealingKey) }))
+    const sealer = createSealer(getSealingKey, getPreviousSealingKey)
+    fastify.decorate('auth', createAuth({ ...options, store, hasher, signer, sealer }))
   },
   { name: 'auth', dependencies: ['store', 'hashing', 'jwt'] }
 )

@@ -216,8 +216,8 @@ export default fp(
         400,
         ...(shape === 'oauth' ? [401] : []),
         ...(security?.length ? [401, 403] : []),
-        // Fastify parses what comes with DELETE, though nothing is asked for.
-        ...(body === undefined && route.method !== 'DELETE' ? [] : [413, 415]),
+        // Fastify parses what comes with DELETE and POST, though nothing is asked for.
+        ...(body === undefined && !['DELETE', 'POST'].includes(String(route.method)) ? [] : [413, 415]),
         ...(route.config?.guessable ? [429] : []),
         ...(route.config?.standalone ? [] : [500, 503])
       ]

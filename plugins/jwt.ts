@@ -115,7 +115,8 @@ export default fp(
       secret: { public: () => Promise.reject(new Error('a key is given with every call')) }
     })
 
-    const signers = new Map<string, (claims: object) => string>()
+    /** Of the key that signs, and of no other: private parts are not kept longer than they are needed. */
+    let signer: { kid: string; sign: (claims: object) => string } | undefined
     const pems = new Map<string, string>()
     const verified = new Map<string, { kid: string; claims: Record<string, unknown> }>()
 
@@ -147,14 +148,11 @@ export default fp(
       },
 
       sign(claims, { kid, alg, privateKey }) {
-        let sign = signers.get(kid)
-        if (sign === undefined) {
-          sign = createSigner({ key: privateKey, algorithm: alg, kid, header: { alg, typ: TYP } }) as (
-            claims: object
-          ) => string
-          signers.set(kid, sign)
+        if (signer?.kid !== kid) {
+          const sign = createSigner({ key: privateKey, algorithm: alg, kid, header: { alg, typ: TYP } })
+          signer = { kid, sign: sign as (claims: object) => string }
         }
-        return sign(claims)
+        return signer.sign(claims)
       },
 
       async verify(token, find) {

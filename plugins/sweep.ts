@@ -2,19 +2,26 @@ import fp from 'fastify-plugin'
 
 const EVERY_MS = 60_000
 
-/** Removes what has expired, once a minute, while the service listens. */
+/** Removes what has expired and sees to the keys, once a minute, while the service listens. */
 export default fp(
   async (fastify) => {
     const stop = new AbortController()
     let timer: NodeJS.Timeout | undefined
     let round = Promise.resolve()
 
+    // What fails, the next round does, here or in another instance.
     async function sweep() {
+      await fastify.auth
+        .sweep(stop.signal)
+        .catch((err: unknown) => fastify.log.warn({ err }, 'could not remove what has expired'))
+      if (stop.signal.aborted) return
       try {
-        await fastify.auth.sweep(stop.signal)
+        const done = await fastify.auth.keys.tend()
+        if (done === 'rotated') fastify.log.info('the keys were rotated')
+        if (done === 'postponed')
+          fastify.log.warn('the keys are due to rotate, after "latchkey key reseal": the sealing key is being changed')
       } catch (err) {
-        // What is left, the next round takes, here or in another instance.
-        fastify.log.warn({ err }, 'could not remove what has expired')
+        fastify.log.warn({ err }, 'could not see to the keys')
       }
     }
 

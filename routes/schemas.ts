@@ -500,6 +500,60 @@ export const SessionsQuery = Type.Object(
   { additionalProperties: false }
 )
 
+const KEY = {
+  kid: 'cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s',
+  alg: 'ES256',
+  state: 'verifying',
+  created_at: '2026-09-22T09:00:00.000Z',
+  signs_since_at: '2026-10-22T09:00:00.000Z',
+  verifies_until_at: '2026-11-21T10:01:00.000Z',
+  retired_at: null
+}
+const InstantOrNull = (description: string) =>
+  Type.Union([Type.String({ format: 'date-time' }), Type.Null()], { description })
+
+export const KeyView = Type.Object(
+  {
+    kid: Type.String({ description: 'Its thumbprint (RFC 7638), in the header of every token that it signed' }),
+    alg: Type.String(),
+    state: Type.Union(
+      ['next', 'signing', 'verifying', 'retired'].map((state) => Type.Literal(state)),
+      {
+        description:
+          '`next` is published and signs after a rotation; `verifying` signs no more; `retired` is good for nothing'
+      }
+    ),
+    created_at: Type.String({ format: 'date-time', description: 'When it was published' }),
+    signs_since_at: InstantOrNull('From when on it signed; null if it never did'),
+    verifies_until_at: InstantOrNull('Until when tokens that it signed can live; null while it signs'),
+    retired_at: InstantOrNull('null while it is published')
+  },
+  { $id: 'Key', description: 'A key that tokens are signed with, without its private part', examples: [KEY] }
+)
+
+export const KeyPage = Type.Object(
+  {
+    items: Type.Array(Type.Ref(KeyView)),
+    next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
+  },
+  { $id: 'KeyPage', description: 'Some keys, the newest first', examples: [{ items: [KEY], next_cursor: null }] }
+)
+
+export const KeyRetirement = Type.Object(
+  {
+    compromised: Type.Boolean({
+      description:
+        'true takes the key out at once, with every token that it signed; false when nothing it signed can live'
+    })
+  },
+  {
+    $id: 'KeyRetirement',
+    additionalProperties: false,
+    description: 'Why a key is retired',
+    examples: [{ compromised: true }]
+  }
+)
+
 const cursor = (pattern: string) =>
   Type.Optional(Type.String({ pattern, description: '`next_cursor` of the page before' }))
 const page = {
@@ -537,6 +591,8 @@ export const SecretParams = Type.Object({
 })
 export const ResourceParams = Type.Object({ id: Type.String({ maxLength: 255, description: '`id` of the resource' }) })
 export const NameParams = Type.Object({ name: Type.String({ maxLength: 255, description: '`name` of the role' }) })
+
+export const KidParams = Type.Object({ kid: Type.String({ maxLength: 255, description: '`kid` of the key' }) })
 
 /** For routes that take nothing in the query. */
 export const NoQuery = Type.Object({}, { additionalProperties: false })

@@ -19,6 +19,7 @@ import sweep from '../plugins/sweep.ts'
 import clients from '../routes/clients.ts'
 import discovery from '../routes/discovery.ts'
 import health from '../routes/health.ts'
+import keys from '../routes/keys.ts'
 import oauth from '../routes/oauth.ts'
 import resources from '../routes/resources.ts'
 import roles from '../routes/roles.ts'
@@ -27,7 +28,7 @@ import users from '../routes/users.ts'
 import { compilersFactory } from './compilers.ts'
 import type { Config } from './config.ts'
 import type { Clock } from './domain/ports.ts'
-import { getSealingKey } from './files.ts'
+import { getPreviousSealingKey, getSealingKey } from './files.ts'
 
 const { name, version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   name: string
@@ -52,9 +53,6 @@ const LIMITS = {
   http: { headersTimeout: 8000, connectionsCheckingInterval: 500, maxHeaderSize: 16_384, requireHostHeader: false }
 }
 
-/** How long others may keep the JWKS; a key is published at least that long before it signs. */
-const JWKS_MAX_AGE = 300
-
 export interface Overrides {
   clock?: Clock
   logger?: false | { level?: string; stream?: { write(line: string): void } }
@@ -77,6 +75,8 @@ export async function buildApp(
     argon2Lanes,
     accessTokenTtl,
     signingAlg,
+    keyRotation,
+    jwksMaxAge,
     refreshLeeway,
     passwordMinLength,
     throttle
@@ -103,12 +103,15 @@ export async function buildApp(
     issuer,
     accessTokenTtl,
     signingAlg,
+    keyRotation,
+    jwksMaxAge,
     refreshLeeway,
     passwordMinLength,
     throttle,
     docs: pages,
     clock,
-    getSealingKey: () => getSealingKey(config)
+    getSealingKey: () => getSealingKey(config),
+    getPreviousSealingKey: () => getPreviousSealingKey(config)
   })
   await app.register(guard)
   await app.register(input)
@@ -119,7 +122,7 @@ export async function buildApp(
   await app.register(errors)
   await app.register(docs, { version, path: new URL(issuer).pathname.replace(/\/$/, ''), pages })
 
-  await app.register(discovery, { name, version, docs: pages, jwksMaxAge: JWKS_MAX_AGE })
+  await app.register(discovery, { name, version, docs: pages, jwksMaxAge })
   await app.register(async (forms) => {
     await forms.register(formbody)
     await forms.register(oauth)
@@ -129,6 +132,7 @@ export async function buildApp(
   await app.register(roles)
   await app.register(clients)
   await app.register(resources)
+  await app.register(keys)
   await app.register(health)
   await app.ready()
   return app as unknown as FastifyInstance

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { buildApp, version } from './app.ts'
 import { bootstrap } from './bootstrap.ts'
 import { addClientCommands } from './commands/clients.ts'
+import { addKeyCommands } from './commands/keys.ts'
 import { addResourceCommands } from './commands/resources.ts'
 import { addRoleCommands } from './commands/roles.ts'
 import { addSessionCommands } from './commands/sessions.ts'
@@ -78,6 +79,7 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
   addSessionCommands(program, terminal)
   addClientCommands(program, terminal)
   addResourceCommands(program, terminal)
+  addKeyCommands(program, terminal)
 
   try {
     await program.parseAsync(args, { from: 'user' })

@@ -88,6 +88,24 @@ const Settings = Type.Object({
       shown: '`<data dir>/sealing-key` on the embedded database'
     })
   ),
+  sealingKeyPrevious: Type.Optional(
+    Type.String({
+      format: 'key',
+      secret: true,
+      description:
+        'The sealing key before, while it is changed: it still opens what it has sealed, and seals nothing more',
+      allowed: '32 bytes in base64',
+      shown: 'none'
+    })
+  ),
+  sealingKeyPreviousFile: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description: 'File that holds it; in place of `LATCHKEY_SEALING_KEY_PREVIOUS`',
+      allowed: 'a path',
+      shown: 'none'
+    })
+  ),
   accessTokenTtl: Type.Integer({
     minimum: 1,
     maximum: 3600,
@@ -105,6 +123,20 @@ const Settings = Type.Object({
   signingAlg: Type.Union([Type.Literal('ES256'), Type.Literal('EdDSA'), Type.Literal('RS256')], {
     default: 'ES256',
     description: 'Signature algorithm of new keys'
+  }),
+  keyRotation: Type.Integer({
+    minimum: 0,
+    maximum: 365,
+    default: 30,
+    unit: 'days',
+    description: 'After how long the keys that tokens are made with rotate by themselves; 0 for never'
+  }),
+  jwksMaxAge: Type.Integer({
+    minimum: 1,
+    maximum: 86_400,
+    default: 300,
+    unit: 's',
+    description: 'How long others may keep the JWKS; a key is published at least that long before it signs'
   }),
   argon2Memory: Type.Integer({
     minimum: 7168,
@@ -216,8 +248,9 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     const what = schema.secret ? 'the value' : JSON.stringify(env[variable(name)])
     problems.push(`${variable(name)}: ${what} is not allowed; allowed: ${allowed(schema)}`)
   }
-  if (env[variable('sealingKey')] && env[variable('sealingKeyFile')]) {
-    problems.push(`${variable('sealingKey')} and ${variable('sealingKeyFile')} are both set; allowed: one of them`)
+  for (const name of ['sealingKey', 'sealingKeyPrevious'] as const) {
+    if (env[variable(name)] && env[variable(`${name}File`)])
+      problems.push(`${variable(name)} and ${variable(`${name}File`)} are both set; allowed: one of them`)
   }
   if (
     !embedded &&

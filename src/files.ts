@@ -68,6 +68,15 @@ export function getSealingKey(config: Config): Buffer {
   return key
 }
 
+/** The sealing key before, of the settings or of its file; null when none is given. @throws SetupError */
+export function getPreviousSealingKey({ sealingKeyPrevious, sealingKeyPreviousFile: file }: Config): Buffer | null {
+  if (sealingKeyPrevious === undefined && file === undefined) return null
+  const text = sealingKeyPrevious ?? read(file as string)
+  if (text === null)
+    throw new SetupError(`the file ${file} of the sealing key before is missing (LATCHKEY_SEALING_KEY_PREVIOUS_FILE)`)
+  return toKey(text)
+}
+
 /** Makes the file of the sealing key unless it is there. */
 export function createSealingKey(file: string): void {
   readOrCreate(file, () => randomBytes(KEY_BYTES).toString('base64'))

@@ -27,6 +27,8 @@ const DEFAULTS = {
   accessTokenTtl: 300,
   refreshLeeway: 10,
   signingAlg: 'ES256',
+  keyRotation: 30,
+  jwksMaxAge: 300,
   argon2Memory: 19_456,
   argon2Passes: 2,
   argon2Lanes: 1,
@@ -61,7 +63,10 @@ t.test('every variable is taken', async (t) => {
       LATCHKEY_SEALING_KEY_FILE: '/run/secrets/key',
       LATCHKEY_ACCESS_TOKEN_TTL: '60',
       LATCHKEY_REFRESH_LEEWAY: '0',
+      LATCHKEY_SEALING_KEY_PREVIOUS_FILE: '/run/secrets/key-before',
       LATCHKEY_SIGNING_ALG: 'EdDSA',
+      LATCHKEY_KEY_ROTATION: '7',
+      LATCHKEY_JWKS_MAX_AGE: '60',
       LATCHKEY_ARGON2_MEMORY: '65536',
       LATCHKEY_ARGON2_PASSES: '3',
       LATCHKEY_ARGON2_LANES: '4',
@@ -81,9 +86,12 @@ t.test('every variable is taken', async (t) => {
       dataDir: '/var/lib/latchkey',
       databaseUrl: 'sqlite:/srv/latchkey.db',
       sealingKeyFile: '/run/secrets/key',
+      sealingKeyPreviousFile: '/run/secrets/key-before',
       accessTokenTtl: 60,
       refreshLeeway: 0,
       signingAlg: 'EdDSA',
+      keyRotation: 7,
+      jwksMaxAge: 60,
       argon2Memory: 65_536,
       argon2Passes: 3,
       argon2Lanes: 4,
@@ -196,6 +204,18 @@ const SETTINGS: Record<string, { allowed: string[]; refused: string[]; says: str
     secret: true
   },
   LATCHKEY_SEALING_KEY_FILE: { allowed: ['key', '/run/secrets/key'], refused: [], says: 'a path' },
+  LATCHKEY_SEALING_KEY_PREVIOUS: { allowed: KEYS, refused: OTHER_KEYS, says: '32 bytes in base64', secret: true },
+  LATCHKEY_SEALING_KEY_PREVIOUS_FILE: { allowed: ['key', '/run/secrets/key'], refused: [], says: 'a path' },
+  LATCHKEY_KEY_ROTATION: {
+    allowed: ['0', '30', '365'],
+    refused: ['-1', '366', '30d', '1.5'],
+    says: 'an integer from 0 to 365 days'
+  },
+  LATCHKEY_JWKS_MAX_AGE: {
+    allowed: ['1', '86400'],
+    refused: ['0', '86401', '5m'],
+    says: 'an integer from 1 to 86400 s'
+  },
   LATCHKEY_ACCESS_TOKEN_TTL: {
     allowed: ['1', '300', '3600'],
     refused: ['0', '3601', '-1', '5m', '1.5'],
@@ -369,6 +389,9 @@ t.test('the sealing key: on PostgreSQL always given, and never in two places', a
   const both = ['LATCHKEY_SEALING_KEY and LATCHKEY_SEALING_KEY_FILE are both set; allowed: one of them']
   t.strictSame(problems({ ...POSTGRES, LATCHKEY_SEALING_KEY_FILE: 'key' }), both)
   t.strictSame(problems({ LATCHKEY_SEALING_KEY: KEY, LATCHKEY_SEALING_KEY_FILE: 'key' }), both)
+  t.strictSame(problems({ LATCHKEY_SEALING_KEY_PREVIOUS: KEY, LATCHKEY_SEALING_KEY_PREVIOUS_FILE: 'key' }), [
+    'LATCHKEY_SEALING_KEY_PREVIOUS and LATCHKEY_SEALING_KEY_PREVIOUS_FILE are both set; allowed: one of them'
+  ])
 })
 
 t.test('what is loaded is nobody else’s', async (t) => {

@@ -3,7 +3,7 @@ import type { InjectOptions } from 'fastify'
 import type { Test } from 'tap'
 import { createSealer } from '../src/domain/sealing.ts'
 import { documented } from './documented.ts'
-import { NOBODY, type TestApp } from './helper.ts'
+import { NO_KEY, NOBODY, type TestApp } from './helper.ts'
 
 type Members = Record<string, unknown>
 /** A segment's content: an object is written as JSON, a text or bytes are taken as they are. */
@@ -41,7 +41,9 @@ export async function createForge({ app, env }: Pick<TestApp, 'app' | 'env'>, go
   const key = await app.store.keys.signing()
   if (key === null) throw new Error('there is no signing key')
   const sealer = createSealer(() => Buffer.from(env.LATCHKEY_SEALING_KEY as string, 'base64'))
-  const privateKey = createPrivateKey(sealer.open(key.sealedPrivateKey, `signing_keys/${key.kid}/private_key`))
+  const privateKey = createPrivateKey(
+    sealer.open(key.sealedPrivateKey as string, `signing_keys/${key.kid}/private_key`)
+  )
   const [first = '', second = ''] = good.split('.')
   const header = decode(first) as Forge['header']
   const claims = decode(second) as Forge['claims']
@@ -62,6 +64,13 @@ export async function createForge({ app, env }: Pick<TestApp, 'app' | 'env'>, go
 /** Paths that a good token of an administrator with the scopes `profile users:read` may read. */
 export const READABLE = ['/users/me', '/users'] as const
 
+/** A path of the document as a place of nobody’s. */
+export const anyPlace = (path: string): string =>
+  path
+    .replace(/\{(id|session|secret)\}/g, NOBODY)
+    .replace('{name}', 'user')
+    .replace('{kid}', NO_KEY)
+
 /** Every operation that asks for a token, with a place that is there for whoever may see it. */
 export const guarded = (): { method: 'GET'; url: string }[] =>
   Object.entries(documented().document.paths).flatMap(([path, operations]) =>
@@ -69,7 +78,7 @@ export const guarded = (): { method: 'GET'; url: string }[] =>
       .filter(([, { security }]) => security?.length)
       .map(([method]) => ({
         method: method.toUpperCase() as 'GET',
-        url: path.replace(/\{(id|session|secret)\}/g, NOBODY).replace('{name}', 'user')
+        url: anyPlace(path)
       }))
   )
 

@@ -21,6 +21,8 @@ export const ISSUER = 'http://localhost:3000'
 const SEALING_KEY = Buffer.from('the tests seal with these bytes.')
 /** Of no user. */
 export const NOBODY = '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10'
+/** The kid of no key. */
+export const NO_KEY = 'x'.repeat(43)
 const ALICE = { username: 'alice', password: PASSWORD, roles: ['user'] }
 
 /** A clock that stands still until it is moved. */
@@ -104,7 +106,7 @@ export async function makeReady(): Promise<void> {
     writeFileSync(join(dataDir, DOCUMENT), JSON.stringify(app.swagger()))
     const sealer = createSealer(() => SEALING_KEY)
     for (const { kid, sealedPrivateKey } of await app.store.keys.list()) {
-      const pem = sealer.open(sealedPrivateKey, `signing_keys/${kid}/private_key`)
+      const pem = sealer.open(sealedPrivateKey as string, `signing_keys/${kid}/private_key`)
       plantForAll([...pem.split('\n').slice(1, -2), createPrivateKey(pem).export({ format: 'jwk' }).d as string])
     }
     await app.close()

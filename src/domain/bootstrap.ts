@@ -5,8 +5,7 @@ import type { Keys } from './keys.ts'
 import { ADMIN_ROLE } from './model.ts'
 import type { Clock, Schema, Sealer, Store } from './ports.ts'
 import { BUILT_IN_ROLES, BUILT_IN_SCOPES, CLIENT_SCOPES, OWN_RESOURCE } from './scopes.ts'
-
-const CANARY = { name: 'canary', context: 'sealed_values/canary', text: 'latchkey' }
+import { CANARY } from './sealing.ts'
 
 /** The first start, and what every start asks before it serves. */
 export function createBootstrap(deps: {

@@ -2,6 +2,7 @@ import { createBootstrap } from './bootstrap.ts'
 import { createClients } from './clients.ts'
 import { createExchange, grants } from './grants/index.ts'
 import { createGuesses } from './guesses.ts'
+import { createKeyRotation } from './key-rotation.ts'
 import { createKeys } from './keys.ts'
 import type { Seconds, SigningAlg } from './model.ts'
 import type { Clock, Hasher, Sealer, Signer, Store } from './ports.ts'
@@ -33,6 +34,10 @@ export function createAuth(deps: {
   issuer: string
   accessTokenTtl: Seconds
   signingAlg: SigningAlg
+  /** After how many days keys rotate by themselves; 0 for never. */
+  keyRotation: number
+  /** How long others may keep the JWKS. */
+  jwksMaxAge: Seconds
   refreshLeeway: Seconds
   /** Code points that a new password has at least. */
   passwordMinLength: number
@@ -62,7 +67,7 @@ export function createAuth(deps: {
     scopes,
     resources,
     sessions,
-    keys,
+    keys: { ...keys, ...createKeyRotation({ ...deps, keys, refreshTokens }) },
     tokens,
     grants,
     exchange,

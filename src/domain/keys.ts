@@ -4,7 +4,8 @@ import type { Clock, Sealer, Signer, Store } from './ports.ts'
 
 type SigningKey = PublicKey & { privateKey: string }
 
-const context = (kid: string) => `signing_keys/${kid}/private_key`
+/** What a private key is sealed for. */
+export const keyContext = (kid: string) => `signing_keys/${kid}/private_key`
 
 /** The signing keys. Which key is in which state is asked at every use; only what never changes about a key is kept. */
 export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer; clock: Clock; alg: SigningAlg }) {
@@ -14,26 +15,30 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
 
   return {
     /** A new key pair, ready to be stored. */
-    async generate(state: StoredKey['state']): Promise<StoredKey> {
+    async generate(state: 'signing' | 'next'): Promise<StoredKey> {
       const { privateKey, ...publicKey } = await signer.generate(alg)
+      const now = clock.now()
       return {
         ...publicKey,
         state,
-        sealedPrivateKey: sealer.seal(privateKey, context(publicKey.kid)),
-        createdAt: clock.now()
+        sealedPrivateKey: sealer.seal(privateKey, keyContext(publicKey.kid)),
+        createdAt: now,
+        signsSinceAt: state === 'signing' ? now : null,
+        verifiesUntilAt: null,
+        retiredAt: null
       }
     },
 
     /** The key that signs now. @throws SetupError when there is none or it cannot be unsealed */
     async signing(): Promise<SigningKey> {
       const key = await store.keys.signing()
-      if (key === null) throw new SetupError('there is no signing key')
+      if (key?.sealedPrivateKey == null) throw new SetupError('there is no signing key')
       if (unsealed?.kid !== key.kid) {
         unsealed = {
           kid: key.kid,
           alg: key.alg,
           publicJwk: key.publicJwk,
-          privateKey: sealer.open(key.sealedPrivateKey, context(key.kid))
+          privateKey: sealer.open(key.sealedPrivateKey, keyContext(key.kid))
         }
       }
       return unsealed

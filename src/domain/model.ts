@@ -176,9 +176,15 @@ export interface PublicKey {
 
 export interface StoredKey extends PublicKey {
   state: KeyState
-  /** The private key, PKCS #8 PEM, sealed. */
-  sealedPrivateKey: string
+  /** The private key, PKCS #8 PEM, sealed; null once the key signs no more. */
+  sealedPrivateKey: string | null
+  /** When it was published. */
   createdAt: Millis
+  /** From when on it signed; null for one that never did. */
+  signsSinceAt: Millis | null
+  /** Until when a token that it signed can live; null while it signs or never did. */
+  verifiesUntilAt: Millis | null
+  retiredAt: Millis | null
 }
 
 /** The claims of an access token, RFC 9068 §2.2. */

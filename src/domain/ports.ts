@@ -77,6 +77,17 @@ export interface Sealer {
   seal(text: string, context: string): string
   /** @throws SetupError when it was sealed with another key, for another context, or altered */
   open(sealed: string, context: string): string
+  /** Whether it is sealed with the key that seals now, and not with the one before. */
+  isCurrent(sealed: string): boolean
+}
+
+/** What a rotation rests on. */
+export interface KeyBasis {
+  /** The kid of the key that signs, and of the next one. */
+  signing: string
+  next: string
+  /** The sealed canary: another one when everything was sealed anew. */
+  canary: string
 }
 
 /** The rows that a first start puts in, all or none. */
@@ -358,14 +369,57 @@ export interface Store {
     find(id: string): Promise<RefreshKey | null>
     /** Makes it the current one unless there is one. */
     create(key: RefreshKey): Promise<void>
+    /** Removes those whose time to verify is over; how many. */
+    expire(now: Millis): Promise<number>
   }
+  /**
+   * There is always one key that signs and one next, and one refresh key that is current: what changes that first takes the
+   * lock `keys`. `clock` is asked under the lock, so that waiting for it makes no key older than it is.
+   */
   keys: {
-    /** Those that are not retired. */
+    /** Those that are not retired, by age. */
     list(): Promise<StoredKey[]>
+    /** All, the newest first: those after the given kid, at most `limit`. */
+    page(page: Page): Promise<StoredKey[]>
     /** The one key that signs; null before the first start. */
     signing(): Promise<StoredKey | null>
     /** Whatever its state is; null when there is no such key. */
     find(kid: string): Promise<StoredKey | null>
+    /**
+     * The next key signs, the one before verifies for `verifiesMs` more and loses its private part, `next` is published;
+     * likewise the refresh key. False, and nothing is changed, when one of what is in `from` is no longer so: of concurrent
+     * calls one rotates.
+     */
+    rotate(
+      rotation: {
+        from: KeyBasis
+        next: StoredKey
+        refreshKey: RefreshKey
+        verifiesMs: Millis
+        refreshVerifiesMs: Millis
+      },
+      clock: () => Millis
+    ): Promise<boolean>
+    /**
+     * Retires a key whatever it is for, with an entry in the revocation log: the next one signs in its place, and `next` is
+     * published where one is missing then. Nothing is changed for a key that is retired or unknown. False, and nothing is
+     * changed, when a `next` is needed and is null, or was sealed with another key than `canary`.
+     */
+    compromise(
+      kid: string,
+      replacement: { canary: string; next: StoredKey | null },
+      clock: () => Millis
+    ): Promise<boolean>
+    /** Retires those whose time to verify is over, or only that one of them; how many. */
+    expire(now: Millis, kid?: string): Promise<number>
+    /**
+     * Puts what `change` gives in the place of everything that is sealed; how much became another. `change` must not wait
+     * for anything; what it throws leaves all as it was.
+     * @param change gets the table, the row's id and the sealed text
+     */
+    reseal(
+      change: (table: 'signing_keys' | 'refresh_keys' | 'sealed_values', id: string, sealed: string) => string
+    ): Promise<number>
   }
   /** Values that were sealed before they came here. */
   sealed: {

@@ -9,10 +9,20 @@ const KEY_ID = 8
 const SESSION_ID = 16
 const COUNTER = 4
 
-const context = (id: string) => `refresh_keys/${id}/sealed_key`
+/** What a refresh key is sealed for. */
+export const refreshKeyContext = (id: string) => `refresh_keys/${id}/sealed_key`
 
 const toUuid = (bytes: Buffer): string =>
   bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+
+/** A genuine refresh token. */
+export interface PresentedToken {
+  /** As it was when the token was read. */
+  session: StoredSession
+  counter: number
+  /** What it was made with. */
+  key: RefreshKey
+}
 
 /**
  * Refresh tokens, which callers take for opaque: they say which session they renew and how often it was renewed before, under
@@ -22,7 +32,7 @@ export function createRefreshTokens({ store, sealer, clock }: { store: Store; se
   const unsealed = new Map<string, Buffer>()
 
   function open({ id, sealedKey }: RefreshKey): Buffer {
-    const key = unsealed.get(id) ?? Buffer.from(sealer.open(sealedKey, context(id)), 'base64url')
+    const key = unsealed.get(id) ?? Buffer.from(sealer.open(sealedKey, refreshKeyContext(id)), 'base64url')
     unsealed.set(id, key)
     return key
   }
@@ -30,6 +40,7 @@ export function createRefreshTokens({ store, sealer, clock }: { store: Store; se
   const mac = (key: Buffer, content: Buffer, salt: string): Buffer =>
     createHmac('sha256', key).update(content).update(Buffer.from(salt, 'base64url')).digest()
 
+  /** The one that new sessions are given tokens of. @throws SetupError when there is none */
   async function current(): Promise<RefreshKey> {
     const key = await store.refreshKeys.current()
     if (key === null) throw new SetupError('there is no refresh key: run "latchkey migrate"')
@@ -39,12 +50,13 @@ export function createRefreshTokens({ store, sealer, clock }: { store: Store; se
   /** A new key, ready to be stored. */
   function generateKey(): RefreshKey {
     const id = randomBytes(KEY_ID).toString('base64url')
-    const sealedKey = sealer.seal(randomBytes(32).toString('base64url'), context(id))
+    const sealedKey = sealer.seal(randomBytes(32).toString('base64url'), refreshKeyContext(id))
     return { id, sealedKey, createdAt: clock.now() }
   }
 
   return {
     generateKey,
+    current,
 
     /** Makes the key if there is none. May be called by many at once. */
     async ensureKey(): Promise<void> {
@@ -59,9 +71,9 @@ export function createRefreshTokens({ store, sealer, clock }: { store: Store; se
     /**
      * The token that renews a session.
      * @param counter how often it was renewed before
+     * @param key that of the session's token before, so that a repetition gets the same successor
      */
-    async make({ id, salt }: { id: string; salt: string }, counter: number): Promise<string> {
-      const key = await current()
+    make({ id, salt }: { id: string; salt: string }, counter: number, key: RefreshKey): string {
       const content = Buffer.alloc(KEY_ID + SESSION_ID + COUNTER)
       content.write(key.id, 0, 'base64url')
       content.write(id.replaceAll('-', ''), KEY_ID, 'hex')
@@ -69,8 +81,8 @@ export function createRefreshTokens({ store, sealer, clock }: { store: Store; se
       return `lkr_${Buffer.concat([content, mac(open(key), content.subarray(KEY_ID), salt)]).toString('base64url')}`
     },
 
-    /** The session of a genuine token, whatever its state is, and the token's counter; null for every other text. */
-    async read(token: string): Promise<{ session: StoredSession; counter: number } | null> {
+    /** The session of a genuine token, whatever its state is, with the token's counter and key; null for every other text. */
+    async read(token: string): Promise<PresentedToken | null> {
       const [, text = ''] = FORM.exec(token) ?? []
       const bytes = Buffer.from(text, 'base64url')
       if (bytes.length === 0) return null
@@ -83,7 +95,7 @@ export function createRefreshTokens({ store, sealer, clock }: { store: Store; se
       const content = bytes.subarray(KEY_ID, KEY_ID + SESSION_ID + COUNTER)
       const given = bytes.subarray(KEY_ID + SESSION_ID + COUNTER)
       if (!timingSafeEqual(given, mac(open(key), content, session.salt))) return null
-      return { session, counter: content.readUInt32BE(SESSION_ID) }
+      return { session, counter: content.readUInt32BE(SESSION_ID), key }
     }
   }
 }

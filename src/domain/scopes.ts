@@ -16,7 +16,9 @@ export const BUILT_IN_SCOPES: Scope[] = [
   { name: 'clients:read', description: 'See every client', resourceId: OWN_RESOURCE },
   { name: 'clients:write', description: 'Register, change and delete clients', resourceId: OWN_RESOURCE },
   { name: 'resources:read', description: 'See every resource', resourceId: OWN_RESOURCE },
-  { name: 'resources:write', description: 'Register, change and delete resources', resourceId: OWN_RESOURCE }
+  { name: 'resources:write', description: 'Register, change and delete resources', resourceId: OWN_RESOURCE },
+  { name: 'keys:read', description: 'See the keys that tokens are signed with', resourceId: OWN_RESOURCE },
+  { name: 'keys:write', description: 'Rotate and retire keys', resourceId: OWN_RESOURCE }
 ]
 
 /** Those of `CLIENT_ONLY_SCOPES`. */

@@ -2,45 +2,63 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 import { SetupError } from './errors.ts'
 import type { Sealer } from './ports.ts'
 
+/** What proves at every start that the sealing key is the right one. */
+export const CANARY = { name: 'canary', context: 'sealed_values/canary', text: 'latchkey' }
+
+interface Key {
+  bytes: Buffer
+  id: string
+}
+
+const identified = (bytes: Buffer): Key => ({
+  bytes,
+  id: createHash('sha256').update('latchkey sealing key id').update(bytes).digest('base64url').slice(0, 11)
+})
+
 /**
  * AES-256-GCM. A sealed value is `<key id>.<nonce>.<ciphertext and tag>`, base64url; key id and context are authenticated.
  * @param getKey 32 bytes; asked at the first use, because a first start makes the key after the program is put together
+ * @param getPrevious the key before, which opens and never seals; null when there is none
  */
-export function createSealer(getKey: () => Buffer): Sealer {
-  let loaded: { key: Buffer; id: string } | undefined
+export function createSealer(getKey: () => Buffer, getPrevious: () => Buffer | null = () => null): Sealer {
+  let loaded: { current: Key; all: Key[] } | undefined
   const load = () => {
-    const key = loaded?.key ?? getKey()
-    loaded ??= {
-      key,
-      id: createHash('sha256').update('latchkey sealing key id').update(key).digest('base64url').slice(0, 11)
+    if (loaded === undefined) {
+      const [current, previous] = [identified(getKey()), getPrevious()]
+      loaded = { current, all: previous === null ? [current] : [current, identified(previous)] }
     }
     return loaded
   }
 
   return {
     seal(text, context) {
-      const { key, id } = load()
+      const { bytes, id } = load().current
       const nonce = randomBytes(12)
-      const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(`${id}\n${context}`))
+      const cipher = createCipheriv('aes-256-gcm', bytes, nonce).setAAD(Buffer.from(`${id}\n${context}`))
       const body = Buffer.concat([cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()])
       return `${id}.${nonce.toString('base64url')}.${body.toString('base64url')}`
     },
 
     open(sealed, context) {
-      const { key, id } = load()
       const [sealedWith, nonce, body] = sealed.split('.')
-      if (sealedWith !== id) throw new SetupError('the sealing key is not the one that this database was sealed with')
+      const key = load().all.find(({ id }) => id === sealedWith)
+      if (key === undefined)
+        throw new SetupError(
+          'the sealing key is not the one that this database was sealed with: put that one back, or give it as LATCHKEY_SEALING_KEY_PREVIOUS'
+        )
       const bytes = Buffer.from(body ?? '', 'base64url')
       try {
-        const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(nonce ?? '', 'base64url'), {
+        const decipher = createDecipheriv('aes-256-gcm', key.bytes, Buffer.from(nonce ?? '', 'base64url'), {
           authTagLength: 16
         })
-          .setAAD(Buffer.from(`${id}\n${context}`))
+          .setAAD(Buffer.from(`${key.id}\n${context}`))
           .setAuthTag(bytes.subarray(-16))
         return Buffer.concat([decipher.update(bytes.subarray(0, -16)), decipher.final()]).toString('utf8')
       } catch (cause) {
         throw new SetupError(`the sealed value ${context} was altered`, { cause })
       }
-    }
+    },
+
+    isCurrent: (sealed) => sealed.startsWith(`${load().current.id}.`)
   }
 }

@@ -1,9 +1,10 @@
 import { randomBytes, randomUUIDv7 } from 'node:crypto'
 import { DomainError, OAuthError } from './errors.ts'
 import type { RefreshTokens } from './index.ts'
-import type { Client, Millis, Origin, Seconds, Session, StoredSession } from './model.ts'
+import type { Client, Millis, Origin, Seconds, Session } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { Clock, Page, Store } from './ports.ts'
+import type { PresentedToken } from './refresh-tokens.ts'
 import { createTurns } from './turns.ts'
 
 /** The grant by which a client renews its sessions; one without it gets no refresh tokens. */
@@ -81,7 +82,7 @@ export function createSessions(deps: {
       }
       return {
         sid: session.id,
-        refreshToken: renewable ? await refreshTokens.make(session, 0) : null,
+        refreshToken: renewable ? refreshTokens.make(session, 0, await refreshTokens.current()) : null,
         async commit() {
           if (!(await store.sessions.open(session, authVersion)))
             throw new OAuthError('invalid_grant', 'Incorrect username or password')
@@ -92,13 +93,9 @@ export function createSessions(deps: {
     /**
      * A session that is renewed by a token of it (RFC 6749 §6, RFC 9700 §4.14.2). A token that was used before ends the
      * session, unless that was just now; it does so at once, whatever else is wrong with the request.
-     * @param session as it was when the token was read
      * @throws OAuthError invalid_grant for a session that cannot be renewed
      */
-    async renewal(
-      { session, counter }: { session: StoredSession; counter: number },
-      client: Client
-    ): Promise<Renewable> {
+    async renewal({ session, counter, key }: PresentedToken, client: Client): Promise<Renewable> {
       const { id, salt } = session
       const refused = () => new OAuthError('invalid_grant', 'The refresh token is not valid')
       if (salt === null) throw refused()
@@ -112,7 +109,7 @@ export function createSessions(deps: {
       if (used) await rotate()
       return {
         sid: id,
-        refreshToken: await refreshTokens.make({ id, salt }, counter + 1),
+        refreshToken: refreshTokens.make({ id, salt }, counter + 1, key),
         commit: used ? async () => {} : rotate
       }
     },

@@ -7,7 +7,7 @@ import type { Tables } from './schema.ts'
  * The first statement of a transaction that keeps a rule over several rows; the others wait for its end.
  * @returns how often it was taken, this time included
  */
-export async function lock(trx: Kysely<Tables>, name: 'bootstrap' | 'admins' | 'subjects'): Promise<number> {
+export async function lock(trx: Kysely<Tables>, name: 'bootstrap' | 'admins' | 'subjects' | 'keys'): Promise<number> {
   const { version } = await trx
     .updateTable('invariants')
     .set(({ eb }) => ({ version: eb('version', '+', 1) }))

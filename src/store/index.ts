@@ -11,6 +11,7 @@ import { keys } from './keys.ts'
 import * as frontDoor from './migrations/0001-front-door.ts'
 import * as people from './migrations/0002-people.ts'
 import * as sessionsThatLast from './migrations/0003-sessions.ts'
+import * as keysThatRotate from './migrations/0004-keys.ts'
 import * as services from './migrations/0005-services.ts'
 import { openPostgres } from './postgres.ts'
 import { refreshKeys } from './refresh-keys.ts'
@@ -24,8 +25,8 @@ import { openSqlite } from './sqlite.ts'
 import { state } from './state.ts'
 import { users } from './users.ts'
 
-const migrations = [frontDoor, people, sessionsThatLast, services]
-const VERSION = services.version
+const migrations = [frontDoor, people, sessionsThatLast, keysThatRotate, services]
+const VERSION = migrations.length
 
 const provider = {
   getMigrations: async (): Promise<Record<string, Migration>> =>

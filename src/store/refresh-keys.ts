@@ -1,5 +1,5 @@
 import type { Kysely, Selectable } from 'kysely'
-import type { RefreshKey } from '../domain/model.ts'
+import type { Millis, RefreshKey } from '../domain/model.ts'
 import type { Store } from '../domain/ports.ts'
 import type { Tables } from './schema.ts'
 
@@ -15,11 +15,29 @@ export async function insertRefreshKey(db: Kysely<Tables>, { id, sealedKey, crea
     .execute()
 }
 
+/** Makes it the current one in place of the one that is; in the caller's transaction, under the lock `keys`. */
+export async function makeCurrent(trx: Kysely<Tables>, key: RefreshKey, verifiesUntil: Millis): Promise<void> {
+  await trx
+    .updateTable('refresh_keys')
+    .set({ state: 'verifying', verifies_until_at: verifiesUntil })
+    .where('state', '=', 'current')
+    .execute()
+  await insertRefreshKey(trx, key)
+}
+
 export function refreshKeys(db: Kysely<Tables>): Store['refreshKeys'] {
   const select = db.selectFrom('refresh_keys').selectAll()
   return {
     current: async () => toKey(await select.where('state', '=', 'current').executeTakeFirst()),
     find: async (id) => toKey(await select.where('id', '=', id).executeTakeFirst()),
-    create: (key) => insertRefreshKey(db, key)
+    create: (key) => insertRefreshKey(db, key),
+    async expire(now) {
+      const { numDeletedRows } = await db
+        .deleteFrom('refresh_keys')
+        .where('state', '=', 'verifying')
+        .where('verifies_until_at', '<=', now)
+        .executeTakeFirstOrThrow()
+      return Number(numDeletedRows)
+    }
   }
 }

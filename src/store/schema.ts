@@ -73,7 +73,13 @@ export interface Tables {
     rotated_at: number | null
   }
   /** `current` signs; the others still verify. */
-  refresh_keys: { id: string; sealed_key: string; state: 'current' | 'verifying'; created_at: number }
+  refresh_keys: {
+    id: string
+    sealed_key: string
+    state: 'current' | 'verifying'
+    created_at: number
+    verifies_until_at: number | null
+  }
   /** The revocation log. */
   revocations: { seq: number; kind: RevocationKind; id: string; expires_at: number }
   /** Who does what only one instance does at a time, until when. */
@@ -84,8 +90,12 @@ export interface Tables {
     kid: string
     alg: SigningAlg
     public_jwk: string
+    /** Empty once the key signs no more. */
     sealed_private_key: string
     state: KeyState
     created_at: number
+    signs_since_at: number | null
+    verifies_until_at: number | null
+    retired_at: number | null
   }
 }

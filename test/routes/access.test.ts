@@ -1,11 +1,11 @@
 import t from 'tap'
+import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
 import { build, NOBODY, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 const world = await build(t)
 const { app, inject, login, createUser } = world
-const ALL =
-  'profile users:read users:write roles:read roles:write clients:read clients:write resources:read resources:write'
+const ALL = BUILT_IN_SCOPES.map(({ name }) => name).join(' ')
 
 /** What each caller gets: without a token, with garbage, a user, one who has every scope but not the role, an admin whose client has lost the scopes, an admin. */
 const TABLE: Record<
@@ -50,7 +50,10 @@ const TABLE: Record<
   'GET /resources': [401, 401, 403, 403, 403, 200],
   'POST /resources': [401, 401, 403, 403, 403, 201],
   'PATCH /resources/{id}': [401, 401, 403, 403, 403, 200],
-  'DELETE /resources/{id}': [401, 401, 403, 403, 403, 204]
+  'DELETE /resources/{id}': [401, 401, 403, 403, 403, 204],
+  'GET /keys': [401, 401, 403, 403, 403, 200],
+  'POST /keys/rotate': [401, 401, 403, 403, 403, 409],
+  'POST /keys/{kid}/retire': [401, 401, 403, 403, 403, 200]
 }
 
 let made = 0
@@ -66,7 +69,8 @@ const BODIES: Record<string, () => object> = {
   'PATCH /clients/{id}': () => ({ client_name: 'Something' }),
   'POST /clients/{id}/secrets': () => ({}),
   'POST /resources': () => ({ id: fresh(), resource: `https://${fresh()}.example`, name: 'Something' }),
-  'PATCH /resources/{id}': () => ({ name: 'Something' })
+  'PATCH /resources/{id}': () => ({ name: 'Something' }),
+  'POST /keys/{kid}/retire': () => ({ compromised: true })
 }
 
 /** Something that a path with `{id}` leads to. */
@@ -116,6 +120,7 @@ for (const [operation, expected] of Object.entries(TABLE)) {
       const name = fresh()
       const id = path.includes('{id}') ? await makeOne(path, name) : ''
       if (path.includes('{name}')) await app.auth.roles.create({ name, description: '', scopes: [] }, null)
+      const kid = (await app.store.keys.list()).find(({ state }) => state === 'next')?.kid ?? ''
       const token = caller === 'scopeless' ? scopeless : caller
       if (caller === 'scopeless') await sql(world, "update client_scopes set client_id = 'other'")
       const at = path
@@ -123,6 +128,7 @@ for (const [operation, expected] of Object.entries(TABLE)) {
         .replace('{name}', name)
         .replace('{session}', NOBODY)
         .replace('{secret}', NOBODY)
+        .replace('{kid}', kid)
       const url = operation === 'DELETE /users/me/sessions' ? `${at}?except=current` : at
       const { statusCode, headers } = await inject({
         method,
@@ -148,7 +154,17 @@ t.test('AD1 no spelling of an admin’s path opens it to others, and no body is 
   const id = await createUser('victim')
   await app.auth.clients.create({ id: 'victim-client', name: 'A victim' })
   const clients = ['/clients', '/clients/victim-client', '/clients/victim-client/secrets']
-  const paths = ['/users', `/users/${id}`, '/roles', '/roles/some', '/scopes', ...clients, '/resources/latchkey']
+  const paths = [
+    '/users',
+    `/users/${id}`,
+    '/roles',
+    '/roles/some',
+    '/scopes',
+    ...clients,
+    '/resources/latchkey',
+    '/keys',
+    '/keys/rotate'
+  ]
   const spellings = (path: string) => [
     path,
     `${path}/`,
@@ -158,6 +174,7 @@ t.test('AD1 no spelling of an admin’s path opens it to others, and no body is 
     `/%72${path.slice(2)}`,
     `/%73${path.slice(2)}`,
     `/%63${path.slice(2)}`,
+    `/%6b${path.slice(2)}`,
     `/.${path}`,
     `//${path.slice(1)}`,
     `/docs/..${path}`,

@@ -23,6 +23,8 @@ const metadataOf = (issuer: string) => ({
   scopes_supported: [
     'clients:read',
     'clients:write',
+    'keys:read',
+    'keys:write',
     'profile',
     'resources:read',
     'resources:write',

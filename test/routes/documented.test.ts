@@ -1,8 +1,10 @@
 import type { InjectOptions, LightMyRequestResponse } from 'fastify'
 import t from 'tap'
 import { DomainError } from '../../src/domain/errors.ts'
+import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
 import { assertDocumented, documented } from '../documented.ts'
-import { build, NOBODY, PASSWORD } from '../helper.ts'
+import { build, NO_KEY, NOBODY, PASSWORD } from '../helper.ts'
+import { sql } from '../sql.ts'
 
 const { document, validator } = documented()
 const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
@@ -14,8 +16,7 @@ const { app, login, createUser } = world
 /** Guesses are limited here. */
 const limited = await build(t, { env: { LATCHKEY_THROTTLE: 'on' } })
 
-const ALL =
-  'profile users:read users:write roles:read roles:write clients:read clients:write resources:read resources:write'
+const ALL = BUILT_IN_SCOPES.map(({ name }) => name).join(' ')
 const admin = await login('admin', ALL)
 const adminId = (await world.get('/users/me', admin)).json().id
 const ADMIN = { authorization: `Bearer ${admin}` }
@@ -48,7 +49,8 @@ const BODIES: Record<string, { good?: object; conflict?: { path?: string; body?:
     conflict: { body: { id: 'latchkey', resource: 'https://another.example', name: 'Something' } }
   },
   'PATCH /resources/{id}': { good: { name: 'Something' }, conflict: { path: 'latchkey', body: { scopes: [] } } },
-  'DELETE /resources/{id}': { conflict: { path: 'latchkey' } }
+  'DELETE /resources/{id}': { conflict: { path: 'latchkey' } },
+  'POST /keys/{kid}/retire': { good: { compromised: true }, conflict: { body: { compromised: false } } }
 }
 
 const { secret } = await app.auth.clients.create({
@@ -83,6 +85,10 @@ async function request(name: string, at?: string): Promise<InjectOptions & { url
     place = `made${++made}`
     await app.auth.roles.create({ name: place, description: '', scopes: [] }, null)
   }
+  if (place === undefined && path.includes('{kid}'))
+    place = (await app.store.keys.list()).find(({ state }) => state === 'next')?.kid
+  // Everyone has had the time to learn of the next key.
+  if (path === '/keys/rotate') await sql(world, `update signing_keys set created_at = 0 where state = 'next'`)
   const session = at ?? (await sessionOf(path, place))
   const secretId = async () => (await app.auth.clients.secrets(place ?? ''))[0]?.id as string
   const url = path
@@ -140,9 +146,15 @@ const PRODUCE: Record<string, (name: string) => Promise<{ statusCode: number }>>
     return app.inject({ ...(await request(name)), headers: { authorization: `Bearer ${token}` } })
   },
   async 404(name) {
-    return app.inject(await request(name, name.includes('{name}') ? 'nothing' : NOBODY))
+    const unknown = name.includes('{kid}') ? NO_KEY : NOBODY
+    return app.inject(await request(name, name.includes('{name}') ? 'nothing' : unknown))
   },
   async 409(name) {
+    // The next key is a new one then.
+    if (name === 'POST /keys/rotate') {
+      await app.inject(await request(name))
+      return app.inject({ method: 'POST', url: '/keys/rotate', headers: ADMIN })
+    }
     const { path, body } = BODIES[name]?.conflict ?? {}
     return app.inject({ ...(await request(name, path)), ...(body === undefined ? {} : { payload: body }) })
   },

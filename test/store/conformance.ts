@@ -44,8 +44,11 @@ const key = (kid: string, state: StoredKey['state'], createdAt: number): StoredK
   alg: 'ES256',
   publicJwk: { crv: 'P-256', kty: 'EC', x: `${kid}-x`, y: `${kid}-y` },
   state,
-  sealedPrivateKey: `sealed ${kid}`,
-  createdAt
+  sealedPrivateKey: ['next', 'signing'].includes(state) ? `sealed ${kid}` : null,
+  createdAt,
+  signsSinceAt: state === 'next' ? null : createdAt + 1,
+  verifiesUntilAt: ['verifying', 'retired'].includes(state) ? NOW + 1000 : null,
+  retiredAt: state === 'retired' ? NOW : null
 })
 
 const KEYS = {
@@ -205,6 +208,7 @@ export function conformance(t: Test, open: Open): void {
       t.strictSame(await opened.sql('select name, version from invariants order by name'), [
         { name: 'admins', version: 0 },
         { name: 'bootstrap', version: 0 },
+        { name: 'keys', version: 0 },
         { name: 'subjects', version: 0 }
       ])
     }
@@ -1141,7 +1145,10 @@ export function conformance(t: Test, open: Open): void {
   t.test('the database refuses a second key that signs, and a second next one', async (t) => {
     const { store, sql } = await seeded(t)
     const insert = (kid: string, state: string) =>
-      sql(`insert into signing_keys values ('${kid}', 'ES256', '{}', 'sealed', '${state}', ${NOW})`)
+      sql(
+        `insert into signing_keys (kid, alg, public_jwk, sealed_private_key, state, created_at)
+          values ('${kid}', 'ES256', '{}', 'sealed', '${state}', ${NOW})`
+      )
     await t.rejects(insert('a', 'signing'))
     await t.rejects(insert('b', 'next'))
     await t.rejects(sql(`update signing_keys set state = 'signing' where kid = 'verifying'`))

@@ -21,6 +21,14 @@ const UNDO: Record<number, string[]> = {
     'drop table introspection_clients',
     "delete from scopes where name like 'clients:%' or name like 'resources:%'"
   ],
+  4: [
+    "delete from invariants where name = 'keys'",
+    'alter table signing_keys drop column signs_since_at',
+    'alter table signing_keys drop column verifies_until_at',
+    'alter table signing_keys drop column retired_at',
+    'alter table refresh_keys drop column verifies_until_at',
+    "delete from scopes where name in ('keys:read', 'keys:write')"
+  ],
   3: [
     'drop index sessions_by_end',
     'alter table sessions drop column counter',

@@ -1,6 +1,7 @@
 import { OAuthError } from '../errors.ts'
 import type { RefreshTokens, Users } from '../index.ts'
-import type { Client, Millis, Origin, StoredSession } from '../model.ts'
+import type { Client, Millis, Origin } from '../model.ts'
+import type { PresentedToken } from '../refresh-tokens.ts'
 
 /** The parameters of a token request: each once, never empty; only `resource` can repeat (RFC 8707 §2). */
 export type TokenParams = Record<string, string | string[] | undefined> & { resource?: string[] }
@@ -13,7 +14,7 @@ export interface Granted {
   /** What is meant by a request that names no scope. */
   requested: string[]
   /** The login that a session is opened for, or the session that is renewed; null for none. */
-  session: { authAt: Millis; amr: string[]; authVersion: number } | { session: StoredSession; counter: number } | null
+  session: { authAt: Millis; amr: string[]; authVersion: number } | PresentedToken | null
 }
 
 /** One value of `grant_type`. It says only what is its own: client, scopes, session and token are seen to by `exchange`. */

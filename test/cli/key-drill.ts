@@ -1,0 +1,187 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
+import type { Test } from 'tap'
+import { createDatabase, type Database, environment, PASSWORD } from '../helper.ts'
+import { freePort, login, me, serve } from './process.ts'
+
+const ISSUERS = 8
+const VERIFIERS = 8
+const JWKS_MAX_AGE_MS = 1000
+/** Others keep the JWKS for half of what they may. */
+const KEPT = { cooldownDuration: 100, cacheMaxAge: JWKS_MAX_AGE_MS / 2 }
+/** How many tokens are kept, to be verified again some rotations later. */
+const TOKENS_KEPT = 500
+/** Between two requests of one client. */
+const PAUSE_MS = 20
+
+export interface Outcome {
+  rotations: number
+  seconds: number
+  keys: number
+  issued: number
+  /** By the remote key set. */
+  verified: number
+  /** By `GET /users/me` at another server than the one that issued. */
+  accepted: number
+  /** Each of these is one too many. */
+  refused: string[]
+  errors: string[]
+  /** After a key was compromised: which statuses its tokens got, and after how many milliseconds the key set of others refused them. */
+  compromised: { statuses: number[]; after: number[]; locally: number }
+}
+
+interface Session {
+  refreshToken: string
+}
+interface Issued {
+  token: string
+  /** Which server gave it out. */
+  at: number
+}
+
+async function post(origin: string, form: Record<string, string>): Promise<Record<string, string>> {
+  const response = await fetch(`${origin}/token`, { method: 'POST', body: new URLSearchParams(form) })
+  const body = (await response.json()) as Record<string, string>
+  if (response.status !== 200) throw new Error(`POST /token: ${response.status} ${body.error}`)
+  return body
+}
+
+/** How a client gets its next token. */
+async function issue(origin: string, session: Session): Promise<string> {
+  const answer = await post(origin, { grant_type: 'refresh_token', refresh_token: session.refreshToken })
+  session.refreshToken = answer.refresh_token as string
+  return answer.access_token as string
+}
+
+async function enter(origin: string): Promise<Session> {
+  const answer = await post(origin, { grant_type: 'password', username: 'alice', password: PASSWORD })
+  return { refreshToken: answer.refresh_token as string }
+}
+
+/**
+ * Rotates the keys of servers on one database again and again, while clients get tokens, others verify them by the JWKS, and a
+ * server accepts what another has issued; at last one key is compromised. Bounded by `rotations` and `seconds`.
+ */
+export async function drill(
+  t: Test,
+  database: Database,
+  { rotations, seconds }: { rotations: number; seconds: number }
+): Promise<Outcome> {
+  const port = String(await freePort())
+  const issuer = `http://localhost:${port}`
+  const env = {
+    ...environment(await createDatabase(t, database, 'ready')),
+    LATCHKEY_ISSUER: issuer,
+    LATCHKEY_JWKS_MAX_AGE: String(JWKS_MAX_AGE_MS / 1000)
+  }
+  const ports = database === 'sqlite' ? [port] : [port, String(await freePort())]
+  const servers = await Promise.all(ports.map((each) => serve(t, { ...env, LATCHKEY_PORT: each })))
+  const origins = servers.map(({ origin }) => origin)
+  const originAt = (index: number) => origins[index % origins.length] as string
+  const keySet = (index: number) => createRemoteJWKSet(new URL(`${originAt(index)}/.well-known/jwks.json`), { ...KEPT })
+  const verify = (token: string, keys: ReturnType<typeof keySet>) =>
+    jwtVerify(token, keys, { issuer, audience: issuer, typ: 'at+jwt' })
+
+  const outcome: Outcome = {
+    rotations: 0,
+    seconds: 0,
+    keys: 0,
+    issued: 0,
+    verified: 0,
+    accepted: 0,
+    refused: [],
+    errors: [],
+    compromised: { statuses: [], after: [], locally: Number.NaN }
+  }
+  const { refused, errors } = outcome
+  let working = true
+  /** In a ring, from different times. */
+  const kept: Issued[] = []
+  let newest: Issued | undefined
+
+  async function issuing(index: number): Promise<void> {
+    const session = await enter(originAt(index))
+    for (let turn = index; working; turn++) {
+      newest = { token: await issue(originAt(turn), session), at: turn }
+      kept[outcome.issued++ % TOKENS_KEPT] = newest
+      await sleep(PAUSE_MS)
+    }
+  }
+  async function verifying(index: number): Promise<void> {
+    const keys = keySet(index)
+    for (let turn = index; working; turn++) {
+      await sleep(PAUSE_MS)
+      const issued = turn % 2 === 0 ? newest : kept[Math.floor(Math.random() * kept.length)]
+      if (issued === undefined) continue
+      const locally = verify(issued.token, keys).then(
+        () => void outcome.verified++,
+        (error: Error) => refused.push(`locally: ${error.message}`)
+      )
+      const { status } = await me(originAt(issued.at + 1), issued.token)
+      if (status === 200) outcome.accepted++
+      else refused.push(`GET /users/me: ${status}`)
+      await locally
+    }
+  }
+  const failing = (error: Error) => {
+    working = false
+    errors.push(`${error.message}${error.cause instanceof Error ? `: ${error.cause.message}` : ''}`)
+  }
+
+  const admin = await login(originAt(0), 'admin', PASSWORD, 'keys:read keys:write')
+  const send = (origin: string, path: string, body: object = {}) =>
+    fetch(`${origin}/keys/${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${admin}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body)
+    })
+
+  const clients = [
+    ...Array.from({ length: ISSUERS }, (_, index) => issuing(index).catch(failing)),
+    ...Array.from({ length: VERIFIERS }, (_, index) => verifying(index).catch(failing))
+  ]
+  const started = performance.now()
+  for (let round = 0; round < rotations && working; round++) {
+    // Never sooner than the key that was published last may sign, however late the one before was.
+    await sleep(
+      Math.max(JWKS_MAX_AGE_MS + 20, started + ((round + 1) * seconds * 1000) / rotations - performance.now())
+    )
+    const response = await send(originAt(round), 'rotate')
+    if (response.status === 200) outcome.rotations++
+    else errors.push(`POST /keys/rotate: ${response.status} ${await response.text()}`)
+  }
+  outcome.seconds = Math.round(performance.now() - started) / 1000
+  await sleep(100)
+  working = false
+  await Promise.all(clients)
+  if (errors.length > 0) return outcome
+
+  const published = async (origin: string) => {
+    const response = await fetch(`${origin}/.well-known/jwks.json`)
+    return ((await response.json()) as { keys: { kid: string }[] }).keys.map(({ kid }) => kid)
+  }
+  outcome.keys = (await published(originAt(0))).length
+
+  const session = await enter(originAt(0))
+  const [token, keys] = [await issue(originAt(0), session), keySet(1)]
+  await verify(token, keys)
+  for (const origin of origins) if ((await me(origin, token)).status !== 200) errors.push('a new token is refused')
+  const kid = decodeProtectedHeader(token).kid as string
+  const retired = await send(originAt(0), `${kid}/retire`, { compromised: true })
+  if (retired.status !== 200) errors.push(`retire: ${retired.status} ${await retired.text()}`)
+  const since = performance.now()
+  for (const origin of origins) {
+    outcome.compromised.statuses.push((await me(origin, token)).status)
+    outcome.compromised.after.push(Math.round(performance.now() - since))
+    if ((await published(origin)).includes(kid)) errors.push('a compromised key is still in the JWKS')
+  }
+  const wellUntil = since + 5000
+  while (performance.now() < wellUntil && (await verify(token, keys).catch(() => null)) !== null) await sleep(10)
+  outcome.compromised.locally = Math.round(performance.now() - since)
+  for (const [index, origin] of origins.entries()) {
+    const fresh = await issue(origin, session)
+    await verify(fresh, keySet(index)).catch((error: Error) => refused.push(`after it: ${error.message}`))
+    if ((await me(originAt(index + 1), fresh)).status !== 200) refused.push('a token of the next key')
+  }
+  return outcome
+}
