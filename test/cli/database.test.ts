@@ -64,7 +64,8 @@ t.test('F9 a missing, emptied or damaged database is never replaced by a fresh o
   writeFileSync(join(dir, 'sealing-key'), Buffer.alloc(32, 1).toString('base64'))
   t.match(await command(env, ['serve']), {
     code: 1,
-    stderr: 'the sealing key is not the one that this database was sealed with\n'
+    stderr:
+      'the sealing key is not the one that this database was sealed with: put that one back, or give it as LATCHKEY_SEALING_KEY_PREVIOUS\n'
   })
 })
 
