@@ -383,7 +383,7 @@ t.test('a refresh that fails for our sake uses nothing up: 503, and then the sam
   const away = () => Promise.reject(new DomainError('unavailable', 'The database is not available', { retryAfter: 1 }))
   for (const [part, method] of [
     ['keys', 'signing'],
-    ['refreshKeys', 'current'],
+    ['refreshKeys', 'find'],
     ['scopes', 'find'],
     ['sessions', 'rotate']
   ] as const) {
