@@ -93,7 +93,9 @@ export default fp(
         .flat()
       const unknown = needed.find((scope) => !scopes.includes(scope))
       if (unknown !== undefined)
-        throw new Error(`${route.url} needs the scope ${unknown}, which is none of ${scopes.join(', ')}`)
+        throw new Error(
+          `${route.url} needs the scope ${unknown}, which is none of ${scopes.join(', ')}: see CONTRIBUTING.md`
+        )
 
       const handlers = [route.preHandler ?? []].flat()
       if (!handlers.includes(fastify.authenticateClient)) return

@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline'
 import { type Readable, Writable } from 'node:stream'
 import { buildApp } from '../app.ts'
 import { loadConfig } from '../config.ts'
+import { SetupError } from '../domain/errors.ts'
 import type { Auth } from '../domain/index.ts'
 import type { Paged } from '../domain/pages.ts'
 import type { Page } from '../domain/ports.ts'
@@ -34,8 +35,16 @@ export class Refusal extends Error {
 
 /** Does something on the database of the settings, also while servers run on it. @throws SetupError when it is not ready */
 export async function withAuth<T>({ env }: Terminal, run: (auth: Auth) => Promise<T>): Promise<T> {
-  const app = await buildApp(loadConfig(env()), { logger: false })
+  const config = loadConfig(env())
+  const app = await buildApp(config, { logger: false })
   try {
+    if ((await app.store.schema()) === null) {
+      // Without the password.
+      const where = config.databaseUrl.replace(/\/\/[^@/]*@/, '//')
+      throw new SetupError(
+        `the database ${where} is not set up: give the settings of the service (LATCHKEY_DATA_DIR, LATCHKEY_DATABASE_URL), or run "latchkey migrate" for a new one`
+      )
+    }
     await app.auth.assertReady()
     return await run(app.auth)
   } finally {

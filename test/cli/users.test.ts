@@ -223,7 +223,12 @@ t.test('before a user is deleted, the name is typed again; without a terminal --
 onEachDatabase(t, 'a database that is not set up is left as it is, and said so', async (t, database) => {
   const { url, dataDir } = await createDatabase(t, database)
   const outcome = await command(environment({ url, dataDir }), ['user', 'add', 'bob'], PASSWORD)
-  t.strictSame(outcome, refused('the database is not set up: run "latchkey migrate"\n'))
+  t.strictSame(
+    outcome,
+    refused(
+      `the database ${url.replace('latchkey:latchkey@', '')} is not set up: give the settings of the service (LATCHKEY_DATA_DIR, LATCHKEY_DATABASE_URL), or run "latchkey migrate" for a new one\n`
+    )
+  )
   t.notOk(existsSync(`${dataDir}/latchkey.db`))
 })
 
