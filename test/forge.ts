@@ -69,7 +69,10 @@ export const guarded = (): { method: 'GET'; url: string }[] =>
       .filter(([, { security }]) => security?.length)
       .map(([method]) => ({
         method: method.toUpperCase() as 'GET',
-        url: path.replace(/\{(id|session)\}/g, NOBODY).replace('{name}', 'user')
+        url: path
+          .replace('/resources/{id}', '/resources/orders')
+          .replace(/\{(id|session|secret)\}/g, NOBODY)
+          .replace('{name}', 'user')
       }))
   )
 
