@@ -332,6 +332,7 @@ onEachDatabase(t, 'CA8 what an assertion may say, to its limits', async (t, data
     ['exp a second ahead', { exp: now() + 1 }],
     ['exp five minutes and the skew ahead', { exp: now() + 305 }],
     ['exp with a fraction (RFC 7519 §2)', { exp: now() + 60.25 }],
+    ['exp with a fraction of a millisecond', { exp: now() + 60.12345 }],
     ['iat and nbf ahead by the skew', { iat: now() + 5, nbf: now() + 5 }],
     ['iat and nbf long ago', { iat: 0, nbf: 0 }],
     ['no iat', { iat: undefined }],
