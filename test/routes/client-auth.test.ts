@@ -401,6 +401,9 @@ function forgeries(world: ReturnType<typeof asking>, accessTokens: string[]): [n
     const [head, payload, signature = ''] = signed().split('.')
     return `${head}.${payload}.${change(signature)}`
   }
+  const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+  /** The last character of 64 bytes holds four bits that count for nothing. */
+  const twin = (text: string) => text.slice(0, -1) + ALPHABET[ALPHABET.indexOf(text.slice(-1)) ^ 1]
   const inOtherBase64 = (which: number, change: (segment: string) => string) => () => {
     const parts = [encode({ alg: 'ES256', kid: 'ES256', x: '???>>>' }), encode(claims({ x: '???>>>~' }))]
     parts[which] = change(parts[which] as string)
@@ -527,6 +530,7 @@ function forgeries(world: ReturnType<typeof asking>, accessTokens: string[]): [n
     ['a line end after', () => `${signed()}\n`],
     ['a line end inside', () => signed().replace('.', '.\n')],
     ['padding', () => `${signed()}==`],
+    ['a signature whose last bits are others', tail(twin)],
     ['a signature with a character more', tail((text) => `${text}A`)],
     ['a signature twice', tail((text) => text + text)],
     ['a signature of zeros', tail(() => Buffer.alloc(64).toString('base64url'))],
