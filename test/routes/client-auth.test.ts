@@ -642,6 +642,25 @@ onEachDatabase(t, 'CA8 of 50 at once with one assertion, on two instances, one i
   }
 })
 
+onEachDatabase(t, 'CA8 what is remembered of an assertion outlives it, and goes alone', async (t, database) => {
+  const world = await open(t, { database })
+  const { app, clock, now, post, signed } = world
+  const token = (assertion: string) => post('/token', { ...ENDPOINTS['/token'], ...form(assertion) })
+  const jti = 'the same'
+  t.equal(await token(signed({}, { jti, exp: now() + 1 })), IN)
+  const late = { iss: 'other', sub: 'other', jti, exp: now() + 300 }
+  const live = signed({ kid: undefined }, late, 'ES256', OTHER.privateKey)
+  t.equal(await token(live), IN)
+  clock.advance(2)
+  await app.auth.sweep()
+  t.strictSame(await token(signed({}, { jti })), FAILED, 'an instance whose clock is behind could still take it')
+  clock.advance(120)
+  await app.auth.sweep()
+  t.strictSame(await sql(world, 'select client_id from client_assertions'), [{ client_id: 'other' }])
+  t.strictSame(await token(live), FAILED, 'another client’s, which is not over, is not forgotten with it')
+  t.equal(await token(signed({}, { jti })), IN)
+})
+
 onEachDatabase(
   t,
   'CA8 SC6 a key that is taken away, or whose client is disabled, is refused at once',
