@@ -20,6 +20,9 @@ press **Authorize** below them (scroll down). Then open an operation and press *
 and when you reload, until you log out or have been away for an hour, and for twelve hours at most. Over plain HTTP on any
 host but localhost the login is for its tab only, and with client fields filled in it ends with its token.
 
+Below the login, **clientCredentials** tries the id and the secret of a program: they get it a token in its own name. That is
+good at the services it is for; the operations on this page want a user's.
+
 A login by password is for these pages and other first-party programs only (RFC 9700 §2.4). For everything else the way is
 the authorization code flow with PKCE, which this version does not have yet.`
 
@@ -68,7 +71,7 @@ export default fp<DocsOptions>(
             clientCredentials: {
               type: 'oauth2',
               description:
-                'A program in its own name, by its id and secret; without a scope it gets its default scopes',
+                'A program in its own name, by its id and its secret; with no scope ticked it gets its default scopes',
               flows: {
                 clientCredentials: {
                   tokenUrl: `${path}/token`,

@@ -64,11 +64,14 @@ function strictObject(segment: string): Record<string, unknown> | null {
   }
 }
 
+/** Whether a signature is there, in the one way to write it. */
+const isCanonical = (signature: string): boolean =>
+  signature !== '' && Buffer.from(signature, 'base64url').toString('base64url') === signature
+
 /** The parts of a compact JWS with the header that our tokens have and no other (RFC 7515 §3.1, RFC 8725 §3). */
 function parse(token: string): { alg: string; kid: string; claims: Record<string, unknown> } | null {
   const [header = '', payload = '', signature = '', ...more] = token.split('.')
-  if (token.length > MAX_TOKEN_LENGTH || more.length > 0 || signature === '') return null
-  if (Buffer.from(signature, 'base64url').toString('base64url') !== signature) return null
+  if (token.length > MAX_TOKEN_LENGTH || more.length > 0 || !isCanonical(signature)) return null
   const { alg, typ, kid, ...others } = strictObject(header) ?? {}
   if (typ !== TYP || typeof alg !== 'string' || typeof kid !== 'string' || !/^[\w-]{43}$/.test(kid)) return null
   const claims = strictObject(payload)
@@ -180,7 +183,7 @@ export default fp(
 
       async verifyAssertion(token, keysOf) {
         const [first = '', second = '', signature = '', ...more] = token.split('.')
-        if (token.length > MAX_TOKEN_LENGTH || more.length > 0 || signature === '') return null
+        if (token.length > MAX_TOKEN_LENGTH || more.length > 0 || !isCanonical(signature)) return null
         const [header, claims] = [looseObject(first), looseObject(second)]
         // RFC 7515 §4.1.11: what one must understand and does not.
         if (header === null || claims === null || 'crit' in header || 'b64' in header) return null

@@ -38,7 +38,12 @@ export function expiry(db: Kysely<Tables>, locksRows: boolean): Store['expiry'] 
       const results = [
         await db.deleteFrom('sessions').where('id', 'in', free(sessions)).executeTakeFirstOrThrow(),
         await db.deleteFrom('guesses').where('key', 'in', free(guesses)).executeTakeFirstOrThrow(),
-        await db.deleteFrom('client_assertions').where('jti_hash', 'in', free(assertions)).executeTakeFirstOrThrow(),
+        // Another client may have used the same jti.
+        await db
+          .deleteFrom('client_assertions')
+          .where('jti_hash', 'in', free(assertions))
+          .where('expires_at', '<=', before)
+          .executeTakeFirstOrThrow(),
         await db.deleteFrom('revocations').where('seq', 'in', free(entries)).executeTakeFirstOrThrow()
       ]
       return results.reduce((sum, { numDeletedRows }) => sum + Number(numDeletedRows), 0)

@@ -3,7 +3,7 @@ import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { build, PASSWORD } from '../helper.ts'
 import { launch } from './browser.ts'
-import { execute, fillIn, NARROW, open, picture, WIDE } from './docs.ts'
+import { close, execute, fillIn, form, NARROW, open, picture, WIDE } from './docs.ts'
 
 const HOST = 'latchkey.test'
 /** What Chromium says of such a host, beside its line for 401. */
@@ -44,13 +44,13 @@ async function login(page: Page, username = 'alice', clientId = ''): Promise<str
   const answer = page.waitForResponse((response) => response.url().endsWith('/token'))
   const dialog = await fillIn(page, username, PASSWORD, ['profile'])
   await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
-  await page.locator('.btn-done').click()
+  await close(page)
   return (await (await answer).json()).access_token
 }
 
 async function logout(page: Page): Promise<void> {
   await page.locator('.btn.authorize').click()
-  await page.locator('.auth-container').getByRole('button', { name: 'Remove authorization' }).click()
+  await form(page, 'password').getByRole('button', { name: 'Remove authorization' }).click()
 }
 
 const shows = (page: Page, state: 'locked' | 'unlocked'): Promise<void> =>
@@ -96,7 +96,7 @@ for (const [path, viewport] of [
     await shows(page, 'locked')
     t.equal(await execute(page, 'getMe'), '200')
     await page.locator('.btn.authorize').click()
-    await page.locator('.auth-container').getByRole('button', { name: 'Remove authorization' }).waitFor()
+    await form(page, 'password').getByRole('button', { name: 'Remove authorization' }).waitFor()
     await picture(page, `session-reloaded-${viewport.width}`)
 
     const { local, others } = await stored(page)

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { build, PASSWORD } from '../helper.ts'
 import { launch } from './browser.ts'
-import { execute, fillIn, NARROW, open, picture, WIDE } from './docs.ts'
+import { close, execute, fillIn, form, NARROW, open, picture, WIDE } from './docs.ts'
 
 const browser = launch(t)
 
@@ -29,7 +29,7 @@ for (const [path, viewport] of [
     await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
     await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
     await picture(page, `logged-in-${viewport.width}`)
-    await page.locator('.btn-done').click()
+    await close(page)
 
     t.equal(await execute(page, 'getMe'), '200')
     t.match(
@@ -40,8 +40,8 @@ for (const [path, viewport] of [
     t.equal(await execute(page, 'listUsers'), '403')
 
     await page.locator('.btn.authorize').click()
-    await page.locator('.auth-container').getByRole('button', { name: 'Remove authorization' }).click()
-    await page.locator('.btn-done').click()
+    await form(page, 'password').getByRole('button', { name: 'Remove authorization' }).click()
+    await close(page)
     t.equal(await execute(page, 'getMe'), '401')
   })
 }
@@ -51,7 +51,7 @@ t.test('an admin sees every user from /docs, with both scopes ticked', async (t)
   await page.locator('.btn.authorize').click()
   const dialog = await fillIn(page, 'admin', PASSWORD, ['profile', 'users:read'])
   await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
-  await page.locator('.btn-done').click()
+  await close(page)
   t.equal(await execute(page, 'listUsers'), '200')
 })
 

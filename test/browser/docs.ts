@@ -38,8 +38,15 @@ export async function picture(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: `${directory}/${name}.png` })
 }
 
+/** The part of the open dialog in which one logs in by that flow. */
+export const form = (page: Page, flow: 'password' | 'clientCredentials'): Locator =>
+  page.locator('.auth-container').filter({ has: page.getByRole('heading', { name: `(OAuth2, ${flow})` }) })
+
+/** Closes the dialog; each of its parts has a button for that. */
+export const close = (page: Page): Promise<void> => page.locator('.btn-done').first().click()
+
 export async function fillIn(page: Page, username: string, password: string, scopes: string[]): Promise<Locator> {
-  const dialog = page.locator('.auth-container')
+  const dialog = form(page, 'password')
   await dialog.getByLabel('username').fill(username)
   await dialog.getByLabel('password').fill(password)
   for (const scope of scopes) await dialog.locator(`label[for^="${scope}-"]`).first().click()

@@ -1,0 +1,149 @@
+import { decodeJwt } from 'jose'
+import type { Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { build, PASSWORD } from '../helper.ts'
+import { launch } from './browser.ts'
+import { close, execute, fillIn, form, NARROW, open, picture, WIDE } from './docs.ts'
+
+const browser = launch(t)
+/** As the pages send it, which encode nothing. */
+const ID = 'batch+%~x'
+
+async function serve(t: Test): Promise<{ origin: string; secret: string }> {
+  const { app } = await build(t)
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+  const { secret } = await app.auth.clients.create({
+    id: ID,
+    name: 'Batch',
+    grantTypes: ['client_credentials'],
+    scopes: ['tokens:introspect'],
+    defaultScopes: ['tokens:introspect']
+  })
+  return { origin, secret: secret as string }
+}
+
+const tokenAnswer = (page: Page) => page.waitForResponse((response) => response.url().endsWith('/token'))
+
+async function enter(page: Page, secret: string) {
+  const dialog = form(page, 'clientCredentials')
+  await dialog.getByLabel('client_id').fill(ID)
+  await dialog.getByLabel('client_secret').fill(secret)
+  const answer = tokenAnswer(page)
+  await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
+  return answer
+}
+
+/** Everything that the page has stored, and what stands in its address. */
+const kept = async (page: Page): Promise<string> =>
+  JSON.stringify([
+    await page.context().storageState({ indexedDB: true }),
+    await page.evaluate('[{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href, history.state]')
+  ])
+
+for (const [path, viewport] of [
+  ['/docs', WIDE],
+  ['/docs/', NARROW]
+] as const) {
+  t.test(`a program’s id and secret get a token at ${path}, beside the login (${viewport.width} wide)`, async (t) => {
+    const { origin, secret } = await serve(t)
+    const page = await open(t, await browser, origin, path, viewport)
+    await page.locator('.btn.authorize').click()
+    t.strictSame(
+      await page.locator('.auth-container h4').allInnerTexts(),
+      ['password (OAuth2, password)', 'clientCredentials (OAuth2, clientCredentials)'],
+      'both flows are there'
+    )
+    const dialog = form(page, 'clientCredentials')
+    t.equal(await dialog.getByLabel('client_secret').getAttribute('type'), 'password', 'nobody reads along')
+    await dialog.scrollIntoViewIfNeeded()
+    await picture(page, `client-form-${viewport.width}`)
+
+    const refused = await enter(page, 'lks_not-the-secret')
+    t.strictSame(
+      [refused.status(), await refused.json()],
+      [401, { error: 'invalid_client', error_description: 'Client authentication failed' }]
+    )
+    await dialog.locator('.errors').waitFor()
+    t.match(await dialog.locator('.errors').innerText(), 'Client authentication failed')
+    await dialog.locator('.errors').scrollIntoViewIfNeeded()
+    await picture(page, `client-refused-${viewport.width}`)
+
+    const answer = await enter(page, secret)
+    const { access_token, ...rest } = await answer.json()
+    t.strictSame(
+      [answer.status(), rest],
+      [200, { token_type: 'Bearer', expires_in: 300, scope: 'tokens:introspect' }],
+      'and no refresh token'
+    )
+    t.match(decodeJwt(access_token), { sub: ID, client_id: ID })
+    await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+    t.notMatch(await dialog.innerText(), secret, 'the secret is not shown')
+    await dialog.getByRole('button', { name: 'Remove authorization' }).scrollIntoViewIfNeeded()
+    await picture(page, `client-authorized-${viewport.width}`)
+    t.equal(await form(page, 'password').getByRole('button', { name: 'Remove authorization' }).count(), 0)
+
+    await close(page)
+    const stored = await kept(page)
+    for (const each of [secret, access_token, ID]) t.notMatch(stored, each)
+    t.equal(await execute(page, 'getMe'), '401', 'its token is not sent where a user is asked for')
+
+    await page.locator('.btn.authorize').click()
+    await dialog.getByRole('button', { name: 'Remove authorization' }).click()
+    await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).waitFor()
+    await close(page)
+    await page.locator('.btn.authorize').click()
+    t.equal(await dialog.getByLabel('client_secret').inputValue(), '', 'it must be typed again')
+    await page.reload()
+    await page.locator('.btn.authorize.unlocked').waitFor()
+  })
+}
+
+t.test('a scope that is ticked is asked for, and one that the client may not have is refused', async (t) => {
+  const { app } = await build(t)
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+  const grantTypes = ['client_credentials']
+  const { secret } = await app.auth.clients.create({ id: ID, name: 'Batch', grantTypes, scopes: ['profile'] })
+  const page = await open(t, await browser, origin, '/docs')
+  await page.locator('.btn.authorize').click()
+  await form(page, 'clientCredentials').locator('label[for^="tokens:introspect-"]').first().click()
+  const answer = await enter(page, secret as string)
+  t.equal(new URLSearchParams(answer.request().postData() ?? '').get('scope'), 'tokens:introspect')
+  await form(page, 'clientCredentials').locator('.errors').waitFor()
+  t.match(
+    await form(page, 'clientCredentials').locator('.errors').innerText(),
+    'None of the requested scopes is allowed'
+  )
+})
+
+t.test('a user’s login and a program’s token stand beside each other, and each ends alone', async (t) => {
+  const { origin, secret } = await serve(t)
+  const page = await open(t, await browser, origin, '/docs')
+  await page.locator('.btn.authorize').click()
+  const login = await fillIn(page, 'alice', PASSWORD, ['profile'])
+  const remove = { name: 'Remove authorization' }
+  await login.getByRole('button', remove).waitFor()
+  await enter(page, secret)
+  const client = form(page, 'clientCredentials')
+  await client.getByRole('button', remove).waitFor()
+  await picture(page, 'client-and-user')
+  await close(page)
+  t.equal(await execute(page, 'getMe'), '200', 'with the user’s token')
+
+  await page.locator('.btn.authorize').click()
+  const asked: string[] = []
+  page.on('request', (request) => asked.push(new URL(request.url()).pathname))
+  await client.getByRole('button', remove).click()
+  await client.getByRole('button', { name: 'Apply given OAuth2 credentials' }).waitFor()
+  t.equal(await login.getByRole('button', remove).count(), 1)
+  await close(page)
+  t.equal(await execute(page, 'getMe'), '200', 'the login goes on')
+  t.notOk(asked.includes('/revoke'), 'it was not ended')
+  t.match(await kept(page), '\\"username\\":\\"alice\\"')
+  t.notMatch(await kept(page), secret)
+
+  await page.reload()
+  await page.locator('.btn.authorize.locked').waitFor()
+  await page.locator('.btn.authorize').click()
+  t.equal(await login.getByRole('button', remove).count(), 1, 'the login is kept')
+  t.equal(await client.getByRole('button', remove).count(), 0, 'the program’s token is not')
+})
