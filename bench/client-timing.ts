@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { buildApp } from '../src/app.ts'
 import { bootstrap } from '../src/bootstrap.ts'
 import { loadConfig } from '../src/config.ts'
+import { timeRefusals } from './refusals.ts'
 
 /**
  * Whether the time of a refused client tells which clients exist: an unknown client, a wrong secret and a disabled client
@@ -11,10 +12,6 @@ import { loadConfig } from '../src/config.ts'
  *
  *     node bench/client-timing.ts [tries of each kind, 2000]
  */
-const count = Number(process.argv[2] ?? 2000)
-const WARM_UP = 300
-const WRONG = `lks_${'A'.repeat(43)}`
-
 const directory = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
 const config = loadConfig({
   LATCHKEY_DATA_DIR: directory,
@@ -22,24 +19,6 @@ const config = loadConfig({
   LATCHKEY_ADMIN_PASSWORD: 'correct horse battery staple'
 })
 const app = await buildApp(config, { logger: false })
-
-async function ask(form: { client_id: string; client_secret: string }): Promise<number> {
-  const start = performance.now()
-  const { statusCode } = await app.inject({
-    method: 'POST',
-    url: '/token',
-    headers: { 'content-type': 'application/x-www-form-urlencoded' },
-    payload: new URLSearchParams({ grant_type: 'client_credentials', ...form }).toString()
-  })
-  const took = performance.now() - start
-  if (statusCode !== 401) throw new Error(`${form.client_id} got ${statusCode} and not the refusal that is measured`)
-  return took
-}
-
-const print = (line: string) => void process.stdout.write(`${line}\n`)
-const sorted = (times: number[]) => times.toSorted((a, b) => a - b)
-const quantile = (times: number[], q: number) => sorted(times)[Math.floor(q * (times.length - 1))] ?? Number.NaN
-const ms = (time: number) => `${time.toFixed(3).padStart(8)} ms`
 
 try {
   await bootstrap(app, config, { mayBeginAnew: true })
@@ -50,30 +29,17 @@ try {
   const secret = await add('stopped')
   await clients.change('stopped', { disabled: true }, null)
 
-  const kinds = Object.entries({
-    unknown: { client_id: 'unknown', client_secret: WRONG },
-    wrong: { client_id: 'enabled', client_secret: WRONG },
-    disabled: { client_id: 'stopped', client_secret: secret }
-  }).map(([name, form]) => ({ name, form, times: [] as number[] }))
-  for (let round = -WARM_UP; round < count; round++) {
-    // Each kind comes as often first, second and last.
-    for (let turn = 0; turn < kinds.length; turn++) {
-      const { form, times } = kinds[(turn + round + WARM_UP) % kinds.length] as (typeof kinds)[number]
-      const took = await ask(form)
-      if (round >= 0) times.push(took)
-    }
-  }
-
-  print(`${count} tries of each kind in turns, SQLite`)
-  print(`${''.padEnd(10)}${'median'.padStart(11)}${'10 %'.padStart(11)}${'90 %'.padStart(11)}`)
-  for (const { name, times } of kinds) {
-    print(`${name.padEnd(10)}${[0.5, 0.1, 0.9].map((q) => ms(quantile(times, q))).join('')}`)
-  }
-  const medians = kinds.map(({ times }) => quantile(times, 0.5))
-  const [least, most] = [Math.min(...medians), Math.max(...medians)]
-  print(`${'spread'.padEnd(10)}${ms(most - least)}${`${((100 * (most - least)) / least).toFixed(2)} %`.padStart(11)}`)
-} catch (error) {
-  print(String(error))
+  const wrong = `lks_${'A'.repeat(43)}`
+  const form = (client_id: string, client_secret: string) => ({
+    grant_type: 'client_credentials',
+    client_id,
+    client_secret
+  })
+  await timeRefusals(
+    app,
+    { unknown: form('unknown', wrong), wrong: form('enabled', wrong), disabled: form('stopped', secret) },
+    { status: 401, count: Number(process.argv[2] ?? 2000), warmUp: 300 }
+  )
 } finally {
   await app.close()
   rmSync(directory, { recursive: true, force: true })

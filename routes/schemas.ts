@@ -3,6 +3,18 @@ import { type TSchema, Type } from '@sinclair/typebox'
 /** Texts that people read: no control characters. */
 const LINE = '^[^\\p{Cc}]*$'
 
+/** One page of a list, and where the next one begins. */
+const pageSchema = <T extends TSchema>(item: T, $id: string, description: string, example: object) =>
+  Type.Object(
+    {
+      items: Type.Array(Type.Ref(item)),
+      next_cursor: Type.Union([Type.String(), Type.Null()], {
+        description: '`cursor` of the next page; null at the end'
+      })
+    },
+    { $id, description, examples: [{ items: [example], next_cursor: null }] }
+  )
+
 const ALICE = {
   id: '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10',
   username: 'alice',
@@ -32,13 +44,7 @@ export const UserView = Type.Object(
   }
 )
 
-export const UserPage = Type.Object(
-  {
-    items: Type.Array(Type.Ref(UserView)),
-    next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
-  },
-  { $id: 'UserPage', description: 'Some users, oldest first', examples: [{ items: [ALICE], next_cursor: null }] }
-)
+export const UserPage = pageSchema(UserView, 'UserPage', 'Some users, oldest first', ALICE)
 
 const Username = Type.String({
   minLength: 1,
@@ -124,13 +130,7 @@ export const RoleView = Type.Object(
   { $id: 'Role', description: 'A role', examples: [EDITOR] }
 )
 
-export const RolePage = Type.Object(
-  {
-    items: Type.Array(Type.Ref(RoleView)),
-    next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
-  },
-  { $id: 'RolePage', description: 'Some roles, by name', examples: [{ items: [EDITOR], next_cursor: null }] }
-)
+export const RolePage = pageSchema(RoleView, 'RolePage', 'Some roles, by name', EDITOR)
 
 export const RoleCreation = Type.Object(
   {
@@ -212,13 +212,7 @@ export const ResourceView = Type.Object(
   { $id: 'Resource', description: 'A service that tokens are for', examples: [RESOURCE] }
 )
 
-export const ResourcePage = Type.Object(
-  {
-    items: Type.Array(Type.Ref(ResourceView)),
-    next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
-  },
-  { $id: 'ResourcePage', description: 'Some resources, by id', examples: [{ items: [RESOURCE], next_cursor: null }] }
-)
+export const ResourcePage = pageSchema(ResourceView, 'ResourcePage', 'Some resources, by id', RESOURCE)
 
 export const ResourceCreation = Type.Object(
   {
@@ -364,13 +358,7 @@ export const ClientDetails = Type.Object(
   }
 )
 
-export const ClientPage = Type.Object(
-  {
-    items: Type.Array(Type.Ref(ClientView)),
-    next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
-  },
-  { $id: 'ClientPage', description: 'Some clients, by id', examples: [{ items: [CLIENT], next_cursor: null }] }
-)
+export const ClientPage = pageSchema(ClientView, 'ClientPage', 'Some clients, by id', CLIENT)
 
 export const ClientCreation = Type.Object(
   {
@@ -483,17 +471,7 @@ export const SessionView = Type.Object(
   { $id: 'Session', description: 'One login of a user at one client', examples: [SESSION] }
 )
 
-export const SessionPage = Type.Object(
-  {
-    items: Type.Array(Type.Ref(SessionView)),
-    next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
-  },
-  {
-    $id: 'SessionPage',
-    description: 'Some sessions, oldest first',
-    examples: [{ items: [SESSION], next_cursor: null }]
-  }
-)
+export const SessionPage = pageSchema(SessionView, 'SessionPage', 'Some sessions, oldest first', SESSION)
 
 export const SessionsQuery = Type.Object(
   { except: Type.Optional(Type.Literal('current', { description: 'Leaves the session of this very request' })) },
@@ -531,13 +509,7 @@ export const KeyView = Type.Object(
   { $id: 'Key', description: 'A key that tokens are signed with, without its private part', examples: [KEY] }
 )
 
-export const KeyPage = Type.Object(
-  {
-    items: Type.Array(Type.Ref(KeyView)),
-    next_cursor: Type.Union([Type.String(), Type.Null()], { description: '`cursor` of the next page; null at the end' })
-  },
-  { $id: 'KeyPage', description: 'Some keys, the newest first', examples: [{ items: [KEY], next_cursor: null }] }
-)
+export const KeyPage = pageSchema(KeyView, 'KeyPage', 'Some keys, the newest first', KEY)
 
 export const KeyRetirement = Type.Object(
   {

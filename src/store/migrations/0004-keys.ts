@@ -1,12 +1,8 @@
 import { type Kysely, sql } from 'kysely'
+import { addScopes } from './scopes.ts'
 
 export const version = 4
 export const compatibleFrom = 1
-
-const SCOPES = [
-  ['keys:read', 'See the keys that tokens are signed with'],
-  ['keys:write', 'Rotate and retire keys']
-]
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   const { schema } = db
@@ -18,13 +14,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await schema.alterTable('signing_keys').addColumn('retired_at', 'bigint').execute()
   await schema.alterTable('refresh_keys').addColumn('verifies_until_at', 'bigint').execute()
 
-  // An empty database gets them by its first start.
-  for (const [name, description] of SCOPES) {
-    await sql`insert into scopes (name, description, resource_id)
-      select cast(${name} as text), cast(${description} as text), id from resources where id = 'latchkey'`.execute(db)
-    await sql`insert into role_scopes (role, scope)
-      select name, cast(${name} as text) from roles where name = 'admin'`.execute(db)
-    await sql`insert into client_scopes (client_id, scope, is_default)
-      select id, cast(${name} as text), 0 from clients where id = 'docs'`.execute(db)
-  }
+  await addScopes(db, [
+    ['keys:read', 'See the keys that tokens are signed with'],
+    ['keys:write', 'Rotate and retire keys']
+  ])
 }

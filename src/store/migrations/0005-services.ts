@@ -1,14 +1,8 @@
 import { type Kysely, sql } from 'kysely'
+import { addScopes } from './scopes.ts'
 
 export const version = 5
 export const compatibleFrom = 1
-
-const SCOPES = [
-  ['clients:read', 'See every client'],
-  ['clients:write', 'Register, change and delete clients'],
-  ['resources:read', 'See every resource'],
-  ['resources:write', 'Register, change and delete resources']
-]
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   const { schema } = db
@@ -57,13 +51,10 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`insert into introspection_clients (resource_id, client_id)
     select 'latchkey', client_id from client_scopes where scope = 'tokens:introspect'`.execute(db)
 
-  // An empty database gets them by its first start.
-  for (const [name, description] of SCOPES) {
-    await sql`insert into scopes (name, description, resource_id)
-      select cast(${name} as text), cast(${description} as text), id from resources where id = 'latchkey'`.execute(db)
-    await sql`insert into role_scopes (role, scope)
-      select name, cast(${name} as text) from roles where name = 'admin'`.execute(db)
-    await sql`insert into client_scopes (client_id, scope, is_default)
-      select id, cast(${name} as text), 0 from clients where id = 'docs'`.execute(db)
-  }
+  await addScopes(db, [
+    ['clients:read', 'See every client'],
+    ['clients:write', 'Register, change and delete clients'],
+    ['resources:read', 'See every resource'],
+    ['resources:write', 'Register, change and delete resources']
+  ])
 }
