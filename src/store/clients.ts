@@ -189,6 +189,12 @@ export function clients(db: Kysely<Tables>, locksRows: boolean): Store['clients'
         await takeName(trx, { clientId: client.id })
         await assertMayHave(trx, client, actor)
         await insertClient(trx, client)
+        // The tokens of one that had this id before stay dead; a statement of its own sees the deletion that it waited for.
+        await trx
+          .updateTable('clients')
+          .set({ revoked_seq: trx.selectFrom('counters').select('seq').where('name', '=', 'revocations') })
+          .where('id', '=', client.id)
+          .execute()
         if (secret !== null) await insertSecret(trx, client.id, secret)
       }),
 
@@ -245,11 +251,6 @@ export function clients(db: Kysely<Tables>, locksRows: boolean): Store['clients'
       db.transaction().execute(async (trx) => {
         if (!(await lock(trx, id, secret.createdAt))) return false
         await assertMayHave(trx, (await get(trx, id)) as Client, actor)
-        await trx
-          .deleteFrom('client_secrets')
-          .where('client_id', '=', id)
-          .where('expires_at', '<=', secret.createdAt)
-          .execute()
         if (othersEndAt !== null)
           await trx
             .updateTable('client_secrets')
@@ -257,6 +258,11 @@ export function clients(db: Kysely<Tables>, locksRows: boolean): Store['clients'
             .where('client_id', '=', id)
             .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', othersEndAt)]))
             .execute()
+        await trx
+          .deleteFrom('client_secrets')
+          .where('client_id', '=', id)
+          .where('expires_at', '<=', secret.createdAt)
+          .execute()
         await insertSecret(trx, id, secret)
         const rows = await trx.selectFrom('client_secrets').select('id').where('client_id', '=', id).execute()
         if (rows.length > most)
