@@ -151,8 +151,9 @@ export function resources(db: Kysely<Tables>, locksRows: boolean): Store['resour
         if (locksRows) await trx.selectFrom('resources').select('id').where('id', '=', id).forUpdate().execute()
         const found = await get(trx, id)
         if (found === null) return false
+        const pattern = `% ${id.replaceAll('_', '\\_')} %`
         const { rows } = await sql<{ id: string }>`select id from clients
-          where ' ' || resources || ' ' like ${`% ${id} %`} order by id limit 1`.execute(trx)
+          where ' ' || resources || ' ' like ${pattern} escape '\\' order by id limit 1`.execute(trx)
         if (rows[0] !== undefined)
           throw new DomainError('conflict', `The client ${JSON.stringify(rows[0].id)} names it: change that first`)
         const entries = await deleteScopes(
