@@ -231,7 +231,7 @@ export function createClients(deps: {
       [iat, nbf].every((at) => typeof at === 'number' && at <= now + SKEW)
     const named = iss === client.id && sub === client.id && aud === issuer
     if (!named || !inTime || typeof jti !== 'string' || jti === '' || jti.length > 255) throw clientRefused()
-    if (!(await store.clients.useAssertion(client.id, hashed(jti), exp * 1000))) throw clientRefused()
+    if (!(await store.clients.useAssertion(client.id, hashed(jti), Math.ceil(exp * 1000)))) throw clientRefused()
     return { client, rev, method: 'private_key_jwt' as const }
   }
 

@@ -1,4 +1,5 @@
 import { createHash, generateKeyPairSync } from 'node:crypto'
+import { SignJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
 import { answer, forbidden } from '../forge.ts'
@@ -452,6 +453,22 @@ t.test('keys are public ones for the algorithms of assertions', async (t) => {
   ])
 })
 
+onEachDatabase(t, 'CA8 an assertion can end between two milliseconds (RFC 7519 §2)', async (t, database) => {
+  const { api, token } = await start(t, database)
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const jwks = { keys: [publicKey.export({ format: 'jwk' })] }
+  const client = { client_name: 'K', client_id: 'k', token_endpoint_auth_method: 'private_key_jwt', jwks, ...SERVICE }
+  t.equal((await api('POST', '/clients', client)).statusCode, 201)
+  const claims = { iss: 'k', sub: 'k', aud: ISSUER, jti: 'one', exp: ISSUED + 60.0123 }
+  const form = {
+    grant_type: 'client_credentials',
+    client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+    client_assertion: await new SignJWT(claims).setProtectedHeader({ alg: 'ES256' }).sign(privateKey)
+  }
+  t.equal((await token(form)).statusCode, 200)
+  t.strictSame(outcome(await token(form)), FAILED, 'once')
+})
+
 t.test('AD3 nobody sets what is not to be set', async (t) => {
   const { api, add } = await start(t)
   await add({ client_id: 'worker' })
@@ -617,18 +634,19 @@ onEachDatabase(
       (await api('GET', '/clients/worker'))
         .json()
         .secrets.map((each: { client_secret_expires_at: number }) => each.client_secret_expires_at)
+        .toSorted((a: number, b: number) => a - b)
 
     const short = await addSecret({ expires_in: 10 })
     t.equal(short.client_secret_expires_at, ISSUED + 10)
     t.strictSame(await good(first, short.client_secret, `${first}x`, ''), [true, true, false, false])
     clock.advance(9)
     const last = (await addSecret({ others_expire_in: 2 })).client_secret
-    t.strictSame(await ends(), [ISSUED + 11, ISSUED + 10, 0], 'the one that would last longer ends sooner')
+    t.strictSame(await ends(), [0, ISSUED + 10, ISSUED + 11], 'the one that would last longer ends sooner')
     clock.advance(0.999)
     t.strictSame(await good(first, short.client_secret, last), [true, true, true])
     clock.advance(0.001)
     t.strictSame(await good(first, short.client_secret, last), [true, false, true])
-    t.strictSame(await ends(), [ISSUED + 11, 0], 'what is over is not shown')
+    t.strictSame(await ends(), [0, ISSUED + 11], 'what is over is not shown')
     clock.advance(0.999)
     t.strictSame(await good(first, last), [true, true])
     clock.advance(0.001)
