@@ -68,8 +68,8 @@ export function createScopes({ store, issuer }: { store: Store; issuer: string }
 
     /**
      * Granted = requested ∩ the grant's ∩ client ∩ the user's roles ∩ resource. What is registered but not allowed is
-     * left out; what is not registered is refused. Scopes of more than one resource, when none was asked for, are those of
-     * the client's default resource, if it has one.
+     * left out; a scope that is asked for and not registered is refused. Scopes of more than one resource, when none was
+     * asked for, are those of the client's default resource, if it has one.
      * @param request  `scope` and `resource` as sent; without `scope` that is meant which the grant says (RFC 6749 §3.3)
      * @param limits   `user` is null for a client's own token
      * @throws OAuthError invalid_scope, invalid_target (RFC 8707 §2)
@@ -80,7 +80,8 @@ export function createScopes({ store, issuer }: { store: Store; issuer: string }
     ): Promise<{ scopes: string[]; aud: string }> {
       const requested = request.scope === undefined ? request.otherwise : parseScope(request.scope)
       const registered = await store.scopes.find(requested)
-      if (registered.length < requested.length)
+      // What a session was given can be gone since.
+      if (request.scope !== undefined && registered.length < requested.length)
         throw new OAuthError('invalid_scope', 'A requested scope is not registered')
 
       const candidates = [...new Set(request.resources.length > 0 ? request.resources : registered.map(audience))]

@@ -82,17 +82,24 @@ export async function insertClient(trx: Kysely<Tables>, client: Client): Promise
   await setScopes(trx, id, client.scopes, client.defaultScopes)
 }
 
-/** In the caller's transaction. @throws DomainError invalid, forbidden */
+/** In the caller's transaction, until whose end the resources stay. @throws DomainError invalid, forbidden */
 async function assertMayHave(
   trx: Kysely<Tables>,
   { scopes, resources }: Pick<Client, 'scopes' | 'resources'>,
-  actor: Actor
+  actor: Actor,
+  locksRows: boolean
 ): Promise<void> {
   await assertMayGrant(trx, null, 'scopes', scopes)
   const ofUsers = scopes.filter((scope) => !CLIENT_ONLY_SCOPES.includes(scope))
   await assertMayGrant(trx, actor, 'scopes', ofUsers)
   if (resources.length === 0) return
-  const found = await trx.selectFrom('resources').select('id').where('id', 'in', resources).execute()
+  const found = await trx
+    .selectFrom('resources')
+    .select('id')
+    .where('id', 'in', resources)
+    .orderBy('id')
+    .$if(locksRows, (query) => query.forKeyShare())
+    .execute()
   const unknown = resources.find((id) => !found.some((row) => row.id === id))
   if (unknown !== undefined) throw new DomainError('invalid', `There is no resource ${JSON.stringify(unknown)}`)
 }
@@ -187,8 +194,14 @@ export function clients(db: Kysely<Tables>, locksRows: boolean): Store['clients'
     create: (client, secret, actor) =>
       db.transaction().execute(async (trx) => {
         await takeName(trx, { clientId: client.id })
-        await assertMayHave(trx, client, actor)
+        await assertMayHave(trx, client, actor, locksRows)
         await insertClient(trx, client)
+        // The tokens of one that had this id before stay dead; a statement of its own sees the deletion that it waited for.
+        await trx
+          .updateTable('clients')
+          .set({ revoked_seq: trx.selectFrom('counters').select('seq').where('name', '=', 'revocations') })
+          .where('id', '=', client.id)
+          .execute()
         if (secret !== null) await insertSecret(trx, client.id, secret)
       }),
 
@@ -197,7 +210,7 @@ export function clients(db: Kysely<Tables>, locksRows: boolean): Store['clients'
         if (!(await lock(trx, id, now))) return null
         const before = (await get(trx, id)) as Client
         const after = { ...before, ...changes }
-        if (Object.keys(changes).length > 0 || disabled === false) await assertMayHave(trx, after, actor)
+        if (Object.keys(changes).length > 0 || disabled === false) await assertMayHave(trx, after, actor, locksRows)
         await trx
           .updateTable('clients')
           .set({ ...columns(changes), updated_at: now })
@@ -236,6 +249,7 @@ export function clients(db: Kysely<Tables>, locksRows: boolean): Store['clients'
         .selectAll()
         .where('client_id', '=', id)
         .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]))
+        .orderBy('created_at')
         .orderBy('id')
         .execute()
       return rows.map(toSecret)
@@ -244,12 +258,7 @@ export function clients(db: Kysely<Tables>, locksRows: boolean): Store['clients'
     addSecret: (id, secret, { othersEndAt, most }, actor) =>
       db.transaction().execute(async (trx) => {
         if (!(await lock(trx, id, secret.createdAt))) return false
-        await assertMayHave(trx, (await get(trx, id)) as Client, actor)
-        await trx
-          .deleteFrom('client_secrets')
-          .where('client_id', '=', id)
-          .where('expires_at', '<=', secret.createdAt)
-          .execute()
+        await assertMayHave(trx, (await get(trx, id)) as Client, actor, locksRows)
         if (othersEndAt !== null)
           await trx
             .updateTable('client_secrets')
@@ -257,6 +266,11 @@ export function clients(db: Kysely<Tables>, locksRows: boolean): Store['clients'
             .where('client_id', '=', id)
             .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', othersEndAt)]))
             .execute()
+        await trx
+          .deleteFrom('client_secrets')
+          .where('client_id', '=', id)
+          .where('expires_at', '<=', secret.createdAt)
+          .execute()
         await insertSecret(trx, id, secret)
         const rows = await trx.selectFrom('client_secrets').select('id').where('client_id', '=', id).execute()
         if (rows.length > most)

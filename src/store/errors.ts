@@ -19,8 +19,8 @@ const TAKEN: [RegExp, string][] = [
   [/users[._]email_key/, 'The e-mail is taken'],
   [/roles[._](name|pkey)/, 'A role of this name is there already'],
   [/clients[._](id|pkey)/, 'A client with this id is there already'],
-  [/resources[._](id|pkey)/, 'A resource with this id is there already'],
   [/resources[._]identifier/, 'A resource with this identifier is there already'],
+  [/resources[._](id|pkey)/, 'A resource with this id is there already'],
   [/(^|\W)scopes[._](name|pkey)/, 'A scope of this name is there already']
 ]
 

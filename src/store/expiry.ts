@@ -33,17 +33,19 @@ export function expiry(db: Kysely<Tables>, locksRows: boolean): Store['expiry'] 
         .select('jti_hash')
         .where('expires_at', '<=', before)
         .limit(ROWS_AT_ONCE)
+      const secrets = db.selectFrom('client_secrets').select('id').where('expires_at', '<=', before).limit(ROWS_AT_ONCE)
       const free = <Query extends { forUpdate(): { skipLocked(): Query } }>(query: Query): Query =>
         locksRows ? query.forUpdate().skipLocked() : query
       const results = [
         await db.deleteFrom('sessions').where('id', 'in', free(sessions)).executeTakeFirstOrThrow(),
         await db.deleteFrom('guesses').where('key', 'in', free(guesses)).executeTakeFirstOrThrow(),
-        // Another client may have used the same jti.
         await db
           .deleteFrom('client_assertions')
           .where('jti_hash', 'in', free(assertions))
+          // Another client may have used the same jti since.
           .where('expires_at', '<=', before)
           .executeTakeFirstOrThrow(),
+        await db.deleteFrom('client_secrets').where('id', 'in', free(secrets)).executeTakeFirstOrThrow(),
         await db.deleteFrom('revocations').where('seq', 'in', free(entries)).executeTakeFirstOrThrow()
       ]
       return results.reduce((sum, { numDeletedRows }) => sum + Number(numDeletedRows), 0)

@@ -22,9 +22,32 @@ async function insertScopes(trx: Kysely<Tables>, resourceId: string, scopes: Res
   }
 }
 
+/**
+ * Waits for whoever is changing a role or a client that has one of the scopes, and keeps others from it: before the scopes
+ * themselves are taken, as those who change them do.
+ */
+async function lockHolders(trx: Kysely<Tables>, names: string[], locksRows: boolean): Promise<void> {
+  if (!locksRows || names.length === 0) return
+  await trx
+    .selectFrom('roles')
+    .select('name')
+    .where('name', 'in', trx.selectFrom('role_scopes').select('role').where('scope', 'in', names))
+    .orderBy('name')
+    .forNoKeyUpdate()
+    .execute()
+  await trx
+    .selectFrom('clients')
+    .select('id')
+    .where('id', 'in', trx.selectFrom('client_scopes').select('client_id').where('scope', 'in', names))
+    .orderBy('id')
+    .forNoKeyUpdate()
+    .execute()
+}
+
 /** With what roles and clients have of them; in the caller's transaction. Gives the entries for the revocation log. */
 async function deleteScopes(trx: Kysely<Tables>, names: string[], locksRows: boolean) {
   if (names.length === 0) return []
+  await lockHolders(trx, names, locksRows)
   // Nobody is given them from here on.
   if (locksRows)
     await trx.selectFrom('scopes').select('name').where('name', 'in', names).orderBy('name').forUpdate().execute()
@@ -147,19 +170,20 @@ export function resources(db: Kysely<Tables>, locksRows: boolean): Store['resour
 
     delete: (id, now) =>
       db.transaction().execute(async (trx) => {
-        // Nobody gets a new scope of it from here on.
-        if (locksRows) await trx.selectFrom('resources').select('id').where('id', '=', id).forUpdate().execute()
+        const named = trx.selectFrom('resources').select('id').where('id', '=', id)
+        // Changes of it happen before or after; whoever has its scopes comes next, and then nobody names it any more.
+        if (locksRows) await named.forNoKeyUpdate().execute()
         const found = await get(trx, id)
         if (found === null) return false
+        const scopes = found.scopes.map((scope) => scope.name)
+        await lockHolders(trx, scopes, locksRows)
+        if (locksRows) await named.forUpdate().execute()
+        const pattern = `% ${id.replaceAll('_', '\\_')} %`
         const { rows } = await sql<{ id: string }>`select id from clients
-          where ' ' || resources || ' ' like ${`% ${id} %`} order by id limit 1`.execute(trx)
+          where ' ' || resources || ' ' like ${pattern} escape '\\' order by id limit 1`.execute(trx)
         if (rows[0] !== undefined)
           throw new DomainError('conflict', `The client ${JSON.stringify(rows[0].id)} names it: change that first`)
-        const entries = await deleteScopes(
-          trx,
-          found.scopes.map((scope) => scope.name),
-          locksRows
-        )
+        const entries = await deleteScopes(trx, scopes, locksRows)
         await trx.deleteFrom('resources').where('id', '=', id).execute()
         await log(trx, entries, now)
         return true

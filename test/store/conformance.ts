@@ -1,9 +1,11 @@
 import { randomUUIDv7 } from 'node:crypto'
 import type { Test } from 'tap'
 import { DomainError, type DomainErrorCode, SetupError } from '../../src/domain/errors.ts'
-import type { Client, ClientSecret, Session, StoredKey, User } from '../../src/domain/model.ts'
+import type { Client, ClientSecret, Resource, Session, StoredKey, User } from '../../src/domain/model.ts'
 import type { NewUser, Seed, Store } from '../../src/domain/ports.ts'
 import type { Open, Opened } from './open.ts'
+
+type Scope = Resource['scopes'][number]
 
 /** How often a race is run; those that need a database each time, less. */
 const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 50)
@@ -980,6 +982,525 @@ export function conformance(t: Test, open: Open): void {
     t.equal(await store.clients.change('unknown', { disabled: true }, null, NOW), null)
   })
 
+  /** A client with that many secrets, and its view from the store. */
+  async function withClient(opened: Opened, more: Partial<Client> = {}): Promise<Client> {
+    const client: Client = { ...CLIENT, kind: 'confidential', id: unique('client'), ...more }
+    await opened.store.clients.create(client, null, null)
+    return client
+  }
+  const plenty = { othersEndAt: null, most: 100 }
+
+  t.test(
+    'credentials are those of the clients that exist, with the secrets that are good, and the log’s number',
+    async (t) => {
+      const opened = await shared()
+      const { store } = opened
+      const [one, two] = [
+        await withClient(opened),
+        await withClient(opened, { disabledAt: NOW, scopes: [], defaultScopes: [] })
+      ]
+      const secrets = [
+        newSecret('a', { createdAt: NOW - 1 }),
+        newSecret('b', { expiresAt: NOW + 1 }),
+        newSecret('c', { expiresAt: NOW + 2 })
+      ]
+      for (const secret of secrets) await store.clients.addSecret(one.id, secret, plenty, null)
+      const seen = async (now: number, ...ids: string[]) =>
+        (await store.clients.credentials(ids, now)).map(({ client, secrets }) => [
+          client.id,
+          secrets.map(({ hash }) => hash).toSorted()
+        ])
+      t.strictSame(await seen(NOW, one.id, two.id, 'none'), [
+        [one.id, ['a', 'b', 'c']],
+        [two.id, []]
+      ])
+      t.strictSame(await seen(NOW, two.id, one.id), [
+        [two.id, []],
+        [one.id, ['a', 'b', 'c']]
+      ])
+      t.strictSame(await seen(NOW, 'none'), [])
+      t.strictSame(await seen(NOW + 1, one.id), [[one.id, ['a', 'c']]], 'not good at its end')
+      t.strictSame(await seen(NOW + 2, one.id), [[one.id, ['a']]])
+      t.strictSame(
+        (await store.clients.secrets(one.id, NOW + 1)).map(({ hash }) => hash),
+        ['a', 'c']
+      )
+      const [found] = await store.clients.credentials([one.id], NOW + 2)
+      const rev = await store.revocations.seq()
+      t.strictSame(found, { client: { ...one, updatedAt: NOW }, secrets: [secrets[0]], rev })
+      await store.revocations.revokeToken(unique('token'), NOW)
+      t.equal((await store.clients.credentials([one.id], NOW))[0]?.rev, rev + 1)
+      t.strictSame((await store.clients.credentials([two.id], NOW))[0]?.client, two, 'whatever its state is')
+    }
+  )
+
+  t.test('a client changes in what is given, and comes back whole', async (t) => {
+    const opened = await shared()
+    const { store } = opened
+    let client = await withClient(opened)
+    const steps: Parameters<Store['clients']['change']>[1][] = [
+      { name: 'Another' },
+      { firstParty: false },
+      { grantTypes: ['client_credentials'] },
+      { scopes: ['profile', 'users:read'], defaultScopes: ['users:read'] },
+      { defaultScopes: [] },
+      { resources: ['things', 'latchkey'] },
+      { redirectUris: ['https://a.example/', 'com.example:/b'] },
+      { jwks: [{ kty: 'EC', alg: 'ES256', kid: 'a', crv: 'P-256', x: 'x', y: 'y' }] },
+      { accessTokenTtl: 60 },
+      { sessionIdleTtl: 1, sessionAbsoluteTtl: 31_536_000 },
+      { jwks: null, accessTokenTtl: null, resources: [], redirectUris: [] },
+      {}
+    ]
+    for (const [index, changes] of steps.entries()) {
+      client = { ...client, ...changes, updatedAt: NOW + index }
+      t.strictSame(await store.clients.change(client.id, changes, null, NOW + index), client, JSON.stringify(changes))
+      t.strictSame(await store.clients.get(client.id), client)
+    }
+    for (const changes of [{ scopes: ['none'] }, { resources: ['things', 'none'] }, { name: 'x', scopes: ['none'] }])
+      await t.rejects(store.clients.change(client.id, changes, null, NOW + 99), refusedAs('invalid'))
+    t.strictSame(await store.clients.get(client.id), client, 'a refusal changes nothing')
+    t.equal(await store.clients.change('unknown', { name: 'x' }, null, NOW), null)
+  })
+
+  t.test('who gives a client something has all scopes of it that users can have', async (t) => {
+    const opened = await seeded(t)
+    const { store, alice } = opened
+    // Alice has profile and things:read.
+    await opened.sql("insert into scopes values ('tokens:introspect', '', 'latchkey')")
+    const mine: Client = {
+      ...CLIENT,
+      id: unique('mine'),
+      kind: 'confidential',
+      scopes: ['profile', 'tokens:introspect'],
+      defaultScopes: []
+    }
+    await store.clients.create(mine, null, alice.id)
+    const more = await withClient(opened, { scopes: ['profile', 'users:read'] })
+    const refused: (() => Promise<unknown>)[] = [
+      () => store.clients.create({ ...more, id: 'x' }, newSecret('x'), alice.id),
+      () => store.clients.change(more.id, { name: 'x' }, alice.id, NOW + 1),
+      () => store.clients.change(more.id, { disabled: false }, alice.id, NOW + 1),
+      () => store.clients.change(mine.id, { scopes: ['users:read'] }, alice.id, NOW + 1),
+      () => store.clients.addSecret(more.id, newSecret('x'), plenty, alice.id),
+      () => store.clients.addSecret(mine.id, newSecret('x'), plenty, randomUUIDv7())
+    ]
+    for (const call of refused) await t.rejects(call(), refusedAs('forbidden'), String(call))
+    t.strictSame([await store.clients.get(more.id), await store.clients.get(mine.id)], [more, mine])
+    t.equal(await store.clients.get('x'), null)
+    t.strictSame(await store.clients.secrets(more.id, NOW), [])
+    t.ok(await store.clients.addSecret(mine.id, newSecret('y'), plenty, alice.id))
+    t.match(await store.clients.change(more.id, { disabled: true }, alice.id, NOW + 1), { disabledAt: NOW + 1 })
+    t.match(await store.clients.change(more.id, { scopes: ['profile'] }, alice.id, NOW + 1), { scopes: ['profile'] })
+  })
+
+  t.test('what takes something from a client is logged and held against its tokens, and nothing else is', async (t) => {
+    const opened = await shared()
+    const { store } = opened
+    const { id } = await withClient(opened, {
+      scopes: ['profile', 'users:read'],
+      grantTypes: ['password', 'refresh_token']
+    })
+    const entry = { kind: 'client', id }
+    const change = (changes: Parameters<Store['clients']['change']>[1]) => () =>
+      store.clients.change(id, changes, null, NOW)
+    const steps: [string, () => Promise<unknown>, object[]][] = [
+      ['a name', change({ name: 'x' }), []],
+      ['one more scope', change({ scopes: ['profile', 'users:read', 'things:read'] }), []],
+      ['one scope less', change({ scopes: ['profile', 'users:read'] }), [entry]],
+      ['a resource in place of all', change({ resources: ['latchkey'] }), [entry]],
+      ['one more resource', change({ resources: ['things', 'latchkey'] }), []],
+      ['one resource less', change({ resources: ['things'] }), [entry]],
+      ['all resources', change({ resources: [] }), []],
+      ['one more grant', change({ grantTypes: ['password', 'client_credentials', 'refresh_token'] }), []],
+      ['one grant less', change({ grantTypes: ['client_credentials', 'refresh_token'] }), [entry]],
+      ['first party no more', change({ firstParty: false }), [entry]],
+      ['first party', change({ firstParty: true }), []],
+      ['a secret', () => store.clients.addSecret(id, newSecret('x'), plenty, null), []],
+      ['lifetimes', change({ accessTokenTtl: 1, sessionIdleTtl: 1, sessionAbsoluteTtl: 1 }), []],
+      ['disabling', change({ disabled: true, scopes: ['profile'] }), [entry]],
+      ['disabling one who is', change({ disabled: true }), []],
+      ['enabling', change({ disabled: false }), []],
+      ['a deletion', () => store.clients.delete(id, NOW), [entry]],
+      ['a deletion of nothing', () => store.clients.delete(id, NOW), []],
+      ['another of its id', () => store.clients.create({ ...CLIENT, id }, null, null), []]
+    ]
+    const revokedSeq = async () =>
+      (await store.state({ kid: '', jti: '', sid: null, sub: '', clientId: id })).client?.revokedSeq
+    for (const [what, run, expected] of steps) {
+      const [before, held] = [await store.revocations.seq(), await revokedSeq()]
+      await run()
+      t.strictSame(await logged(store, before), expected, what)
+      const now = expected.length > 0 ? await store.revocations.seq() : held
+      if (!what.startsWith('a deletion') && held !== undefined) t.equal(await revokedSeq(), now, what)
+    }
+    t.equal(await revokedSeq(), await store.revocations.seq(), 'tokens of one that is gone are none of the next')
+  })
+
+  t.test('a deleted client is gone with its sessions, secrets and assertions, and is asked no more', async (t) => {
+    const opened = await shared()
+    const { store, alice, sql } = opened
+    const { id } = await withClient(opened)
+    await store.clients.addSecret(id, newSecret('x'), plenty, null)
+    await store.clients.useAssertion(id, 'a', NOW)
+    const session = newSession(alice.id, { clientId: id })
+    await store.sessions.open(session, 1)
+    const resource = unique('r')
+    const made = { id: resource, identifier: `urn:${resource}`, name: 'x', scopes: [], introspectionClients: [id] }
+    await store.resources.create(made, NOW)
+    t.equal(await store.clients.delete(id, NOW), true)
+    t.equal(await store.clients.get(id), null)
+    t.equal((await store.sessions.get(session.id))?.endedAt ?? 'gone', 'gone')
+    for (const table of ['client_secrets', 'client_assertions', 'client_scopes', 'introspection_clients'])
+      t.strictSame(await sql(`select client_id from ${table} where client_id = '${id}'`), [], table)
+    t.strictSame((await store.resources.get(resource))?.introspectionClients, [])
+    t.equal(await store.clients.delete(id, NOW), false)
+  })
+
+  t.test('secrets are added up to as many as allowed, and the others get an end', async (t) => {
+    const opened = await shared()
+    const { store } = opened
+    const { id } = await withClient(opened)
+    const add = (secret: ClientSecret, othersEndAt: number | null = null, most = 3) =>
+      store.clients.addSecret(id, secret, { othersEndAt, most }, null)
+    const [a, b, c] = [
+      newSecret('a'),
+      newSecret('b', { createdAt: NOW + 1, expiresAt: NOW + 5 }),
+      newSecret('c', { createdAt: NOW + 2 })
+    ]
+    t.strictSame([await add(a), await add(b), await add(c, NOW + 10)], [true, true, true])
+    t.strictSame(await store.clients.secrets(id, NOW), [{ ...a, expiresAt: NOW + 10 }, b, c])
+    await t.rejects(add(newSecret('d'), NOW + 3), refusedAs('conflict'))
+    t.strictSame(await store.clients.secrets(id, NOW), [{ ...a, expiresAt: NOW + 10 }, b, c], 'a refusal ends nothing')
+    const e = newSecret('e', { createdAt: NOW + 5 })
+    t.equal(await add(e), true, 'one that is over makes room')
+    const f = newSecret('f', { createdAt: NOW + 6 })
+    t.equal(await add(f, NOW + 6), true, 'those that end at once do too')
+    t.strictSame(await store.clients.secrets(id, NOW), [f])
+    t.equal(await store.clients.addSecret('unknown', newSecret('x'), plenty, null), false)
+
+    await store.clients.secretUsed(f.id, NOW + 7)
+    t.strictSame(await store.clients.secrets(id, NOW), [{ ...f, lastUsedAt: NOW + 7 }])
+    const other = await withClient(opened)
+    t.equal(await store.clients.deleteSecret(other.id, f.id), false, 'not under another client')
+    t.equal(await store.clients.deleteSecret(id, randomUUIDv7()), false)
+    t.equal(await store.clients.deleteSecret(id, f.id), true)
+    t.equal(await store.clients.deleteSecret(id, f.id), false)
+    await store.clients.secretUsed(f.id, NOW)
+    t.strictSame(await store.clients.secrets(id, NOW), [])
+  })
+
+  t.test('of many secrets that are added at once as many get in as there is room for', async (t) => {
+    const opened = await shared()
+    const stores = others(opened, 4)
+    for (let round = 0; round < ROUNDS; round++) {
+      const { id } = await withClient(opened)
+      const calls = Array.from({ length: 8 }, (_, index) =>
+        (stores[index % 4] as Store).clients.addSecret(id, newSecret(`${index}`), { othersEndAt: null, most: 3 }, null)
+      )
+      const counts = await outcomes(calls)
+      const stored = (await opened.store.clients.secrets(id, NOW)).length
+      if (counts.done !== 3 || counts.conflict !== 5 || stored !== 3)
+        t.strictSame([counts, stored], [{ done: 3, conflict: 5 }, 3], `round ${round}`)
+    }
+  })
+
+  t.test('an assertion is used once by its client, however many try at once', async (t) => {
+    const opened = await shared()
+    const stores = others(opened, 4)
+    const [{ id }, other] = [await withClient(opened), await withClient(opened)]
+    for (let round = 0; round < ROUNDS; round++) {
+      const calls = Array.from({ length: 8 }, (_, index) =>
+        (stores[index % 4] as Store).clients.useAssertion(id, `jti ${round}`, NOW + index)
+      )
+      const firsts = (await Promise.all(calls)).filter(Boolean).length
+      if (firsts !== 1) t.equal(firsts, 1, `round ${round}`)
+    }
+    t.equal(await opened.store.clients.useAssertion(other.id, 'jti 0', NOW), true, 'another’s is another')
+    t.equal(await opened.store.clients.useAssertion(other.id, 'jti 0', NOW), false)
+  })
+
+  t.test('changes of one client at once happen one after the other, and lose nothing', async (t) => {
+    const opened = await shared()
+    const stores = others(opened, 4)
+    for (let round = 0; round < ROUNDS; round++) {
+      const { id } = await withClient(opened)
+      const before = await opened.store.revocations.seq()
+      const changes: Parameters<Store['clients']['change']>[1][] = [
+        { name: `name ${round}` },
+        { scopes: ['things:read'], defaultScopes: [] },
+        { firstParty: false },
+        { grantTypes: ['refresh_token'] },
+        { resources: ['things'] },
+        { accessTokenTtl: 60 },
+        { disabled: true },
+        { redirectUris: ['https://a.example/'] }
+      ]
+      const calls = changes.map((each, index) => (stores[index % 4] as Store).clients.change(id, each, null, NOW))
+      const counts = await outcomes(calls)
+      const { disabledAt, ...after } = (await opened.store.clients.get(id)) as Client
+      const expected = Object.assign({}, ...changes, { disabledAt: NOW })
+      const entries = await logged(opened.store, before)
+      if (counts.done !== 8 || entries.length !== 5)
+        t.strictSame([counts, entries.length], [{ done: 8 }, 5], `round ${round}`)
+      t.match({ ...after, disabledAt, disabled: true }, expected)
+    }
+  })
+
+  const newResource = (scopes: string[] = [], more: Partial<Resource> = {}): Resource => {
+    const id = unique('resource')
+    const named = scopes.map((name) => ({ name: `${id}:${name}`, description: `to ${name}` }))
+    return { id, identifier: `https://${id}.example`, name: id, scopes: named, introspectionClients: [], ...more }
+  }
+
+  t.test('a resource comes back as created; the role admin has its scopes', async (t) => {
+    const { store } = await shared()
+    const resource = newResource(['a', 'b'], { introspectionClients: ['app', 'bare'] })
+    await store.resources.create(resource, NOW)
+    t.strictSame(await store.resources.get(resource.id), resource)
+    t.equal(await store.resources.get('none'), null)
+    const scopes = resource.scopes.map(({ name }) => name)
+    t.strictSame(
+      (await store.roles.get('admin'))?.scopes.filter((name) => scopes.includes(name)),
+      scopes
+    )
+    t.strictSame((await store.roles.get('nobody'))?.scopes, [])
+    t.strictSame(await store.scopes.find([scopes[0] as string]), [
+      { ...resource.scopes[0], resourceId: resource.id, identifier: resource.identifier }
+    ])
+    t.strictSame(
+      [
+        await store.resources.known(resource.identifier as string),
+        await store.resources.known(resource.id),
+        await store.resources.known('')
+      ],
+      [true, false, false]
+    )
+    const may = (client: string, identifier: string | null) => store.resources.mayIntrospect(client, identifier)
+    t.strictSame(
+      [
+        await may('app', resource.identifier),
+        await may('off', resource.identifier),
+        await may('app', null),
+        await may('app', 'https://things.example'),
+        await may('none', resource.identifier)
+      ],
+      [true, false, false, false, false]
+    )
+    await store.resources.change('latchkey', { introspectionClients: ['off'] }, NOW)
+    t.strictSame(
+      [await may('off', null), await may('app', null), await may('off', resource.identifier)],
+      [true, false, false]
+    )
+    await store.resources.change('latchkey', { introspectionClients: [] }, NOW)
+  })
+
+  t.test(
+    'a resource whose id, identifier or scope is taken, or with an unknown client, is refused whole',
+    async (t) => {
+      const { store } = await shared()
+      const resource = newResource(['a'])
+      await store.resources.create(resource, NOW)
+      for (const [code, more] of [
+        ['conflict', { id: resource.id }],
+        ['conflict', { identifier: resource.identifier }],
+        ['conflict', { scopes: [{ name: unique('new'), description: '' }, ...resource.scopes] }],
+        ['invalid', { introspectionClients: ['app', 'none'] }]
+      ] as const) {
+        const other = { ...newResource(['a']), ...more } as Resource
+        await t.rejects(store.resources.create(other, NOW), refusedAs(code), JSON.stringify(more))
+        t.strictSame(await store.resources.get(other.id), other.id === resource.id ? resource : null)
+        if (more !== undefined && !('scopes' in more))
+          t.strictSame(await store.scopes.find(other.scopes.map(({ name }) => name)), [])
+      }
+    }
+  )
+
+  t.test('resources are listed by id, page by page', async (t) => {
+    const { store } = await seeded(t)
+    const more = newResource(['a'])
+    await store.resources.create(more, NOW)
+    const list = async (after: string | null, limit: number) =>
+      (await store.resources.list({ after, limit })).map(({ id }) => id)
+    t.strictSame(await list(null, 10), ['latchkey', more.id, 'things'])
+    t.strictSame(await list(null, 2), ['latchkey', more.id])
+    t.strictSame(await list(more.id, 2), ['things'])
+    t.strictSame(await list('things', 2), [])
+    t.strictSame((await store.resources.list({ after: 'latchkey', limit: 1 }))[0], more)
+  })
+
+  t.test('a resource changes in what is given; a scope that goes is taken from all, and the log says so', async (t) => {
+    const { store } = await shared()
+    const resource = newResource(['a', 'b', 'c'])
+    await store.resources.create(resource, NOW)
+    const [a, b, c] = resource.scopes as [Scope, Scope, Scope]
+    const [client, role] = [unique('client'), unique('role')]
+    await store.clients.create({ ...CLIENT, id: client, scopes: [a.name, b.name], defaultScopes: [b.name] }, null, null)
+    await store.roles.create({ name: role, description: '', scopes: [b.name] }, null, NOW)
+    const before = await store.revocations.seq()
+    const change = (changes: Parameters<Store['resources']['change']>[1]) =>
+      store.resources.change(resource.id, changes, NOW)
+    t.strictSame(await change({ name: 'x' }), { ...resource, name: 'x' })
+    t.strictSame(await change({ introspectionClients: ['off', 'app'] }), {
+      ...resource,
+      name: 'x',
+      introspectionClients: ['app', 'off']
+    })
+    t.strictSame(await change({ introspectionClients: [] }), { ...resource, name: 'x' })
+    const d = { name: `${resource.id}:d`, description: 'new' }
+    const added = await change({ scopes: (found) => [...found, d] })
+    t.strictSame(added?.scopes, [...resource.scopes, d])
+    t.ok((await store.roles.get('admin'))?.scopes.includes(d.name))
+    t.strictSame((await change({ scopes: () => [{ ...a, description: 'y' }, b, c, d] }))?.scopes[0], {
+      ...a,
+      description: 'y'
+    })
+    t.strictSame(await logged(store, before), [])
+
+    t.strictSame((await change({ scopes: (found) => found.filter(({ name }) => name !== b.name) }))?.scopes.length, 3)
+    const entries = (await logged(store, before)).map((entry) => `${entry.kind} ${entry.id}`)
+    t.strictSame(entries.toSorted(), [`client ${client}`, 'role admin', `role ${role}`])
+    t.strictSame((await store.roles.get(role))?.scopes, [])
+    t.match(await store.clients.get(client), { scopes: [a.name], defaultScopes: [] })
+    t.strictSame(await store.scopes.find([b.name]), [])
+
+    const taken = { name: 'profile', description: '' }
+    await t.rejects(change({ name: 'z', scopes: () => [taken] }), refusedAs('conflict'))
+    await t.rejects(change({ name: 'z', introspectionClients: ['none'] }), refusedAs('invalid'))
+    const undecided = change({
+      name: 'z',
+      scopes: () => {
+        throw new Error('undecided')
+      }
+    })
+    await t.rejects(undecided, { message: 'undecided' })
+    t.match(await store.resources.get(resource.id), { name: 'x', introspectionClients: [], scopes: { length: 3 } })
+    t.equal(await store.resources.change('none', { name: 'x' }, NOW), null)
+  })
+
+  t.test('a resource is deleted with its scopes, but for one that a client names', async (t) => {
+    const { store } = await shared()
+    const [resource, alike] = [newResource(['a', 'b']), newResource([])]
+    alike.id = resource.id.replace('resource', 'resour_e')
+    for (const each of [resource, alike]) await store.resources.create(each, NOW)
+    const client = unique('client')
+    const scopes = resource.scopes.map(({ name }) => name)
+    await store.clients.create(
+      { ...CLIENT, id: client, scopes, defaultScopes: [], resources: ['things', resource.id] },
+      null,
+      null
+    )
+    const before = await store.revocations.seq()
+    await t.rejects(store.resources.delete(resource.id, NOW), refusedAs('conflict'))
+    t.strictSame(await store.resources.get(resource.id), resource)
+    t.equal(await store.resources.delete(alike.id, NOW), true, 'one that is called nearly so')
+    await store.clients.change(client, { resources: ['things'] }, null, NOW)
+    t.equal(await store.resources.delete(resource.id, NOW), true)
+    t.equal(await store.resources.delete(resource.id, NOW), false)
+    t.equal(await store.resources.get(resource.id), null)
+    t.strictSame(await store.scopes.find(scopes), [])
+    t.strictSame((await store.clients.get(client))?.scopes, [])
+    const entries = (await logged(store, before)).map((entry) => `${entry.kind} ${entry.id}`)
+    t.strictSame(entries.toSorted(), [`client ${client}`, `client ${client}`, 'role admin'])
+  })
+
+  t.test(
+    'scopes that come and go while roles and clients are being given them are in nobody’s hands after',
+    async (t) => {
+      const opened = await shared()
+      const { store, sql } = opened
+      const stores = others(opened, 4)
+      const resource = newResource(['a', 'b'])
+      await store.resources.create(resource, NOW)
+      const [a, b] = resource.scopes as [Scope, Scope]
+      const [role, client] = [unique('role'), await withClient(opened)]
+      await store.roles.create({ name: role, description: '', scopes: [] }, null, NOW)
+      const seen: Record<string, number> = {}
+      for (let round = 0; round < ROUNDS; round++) {
+        const [one, two, three, four] = stores as [Store, Store, Store, Store]
+        const calls = [
+          one.resources.change(resource.id, { scopes: (found) => found.filter(({ name }) => name !== b.name) }, NOW),
+          two.roles.change(role, { scopes: [a.name, b.name] }, null, NOW),
+          three.clients.change(client.id, { scopes: [a.name, b.name], defaultScopes: [] }, null, NOW),
+          four.resources.change(resource.id, { name: `name ${round}` }, NOW)
+        ]
+        for (const [name, count] of Object.entries(await outcomes(calls))) seen[name] = (seen[name] ?? 0) + count
+        const left = await sql(
+          `select scope from role_scopes where scope = '${b.name}' union all select scope from client_scopes where scope = '${b.name}'`
+        )
+        if (left.length > 0) t.strictSame(left, [], `round ${round}`)
+        t.match(await store.resources.get(resource.id), { name: `name ${round}`, scopes: [a] })
+        await store.resources.change(resource.id, { scopes: () => [a, b] }, NOW)
+        // So that both have something of it now and then.
+        if (round % 2 === 0) {
+          await store.roles.change(role, { scopes: [a.name, b.name] }, null, NOW)
+          await store.clients.change(client.id, { scopes: [a.name, b.name], defaultScopes: [] }, null, NOW)
+        }
+      }
+      const { done = 0, invalid = 0, conflict = 0 } = seen
+      t.equal(done + invalid + conflict, 4 * ROUNDS, JSON.stringify(seen))
+      t.ok(done >= 2 * ROUNDS, JSON.stringify(seen))
+    }
+  )
+
+  t.test('a resource that a client is just being given is not deleted under it', async (t) => {
+    const opened = await shared()
+    const [one, two] = others(opened, 2) as [Store, Store]
+    for (let round = 0; round < ROUNDS; round++) {
+      const resource = newResource([])
+      await opened.store.resources.create(resource, NOW)
+      const { id } = await withClient(opened)
+      const counts = await outcomes([
+        one.resources.delete(resource.id, NOW),
+        two.clients.change(id, { resources: [resource.id] }, null, NOW)
+      ])
+      const [left, client] = [await opened.store.resources.get(resource.id), await opened.store.clients.get(id)]
+      const named = client?.resources.length === 1
+      if (counts.done !== 1 || named !== (left !== null))
+        t.strictSame([counts.done, named], [1, left !== null], `round ${round}`)
+    }
+  })
+
+  t.test('of a user and a client of one name that are made at once one is made', async (t) => {
+    const opened = await shared()
+    const stores = others(opened, 2)
+    const done = { user: 0, client: 0 }
+    for (let round = 0; round < ROUNDS; round++) {
+      const name = unique('Robot')
+      const [one, two] = (round % 2 === 0 ? stores : stores.toReversed()) as [Store, Store]
+      const other = newUser(unique('other'))
+      if (round % 3 === 0) await one.users.create(other, null)
+      const user = (): Promise<unknown> =>
+        round % 3 === 0
+          ? one.users.change(other.id, { username: name, usernameKey: name.toLowerCase() }, null, NOW)
+          : one.users.create(newUser(name), null)
+      const counts = await outcomes([user(), two.clients.create({ ...CLIENT, id: name.toUpperCase() }, null, null)])
+      const isUser = (await one.users.credentials(name.toLowerCase())) !== null
+      const isClient = (await one.clients.get(name.toUpperCase())) !== null
+      done[isUser ? 'user' : 'client']++
+      if (isUser === isClient || counts.done !== 1 || counts.conflict !== 1)
+        t.strictSame([counts, isUser, isClient], [{ done: 1, conflict: 1 }, true, false], `round ${round}`)
+    }
+    t.equal(done.user + done.client, ROUNDS, JSON.stringify(done))
+  })
+
+  t.test('of a first admin and a client of one name that are made at once one is made', async (t) => {
+    const opened = await seeded(t)
+    const [one, two] = others(opened, 2) as [Store, Store]
+    for (let round = 0; round < ROUNDS; round++) {
+      const name = unique('Root')
+      const counts = await outcomes([
+        one.bootstrap(SEED, newUser(name, { roles: ['admin'] })),
+        two.clients.create({ ...CLIENT, id: name.toLowerCase() }, null, null)
+      ])
+      const isUser = (await one.users.credentials(name.toLowerCase())) !== null
+      const isClient = (await one.clients.get(name.toLowerCase())) !== null
+      if (isUser === isClient || counts.done !== 1 || counts.conflict !== 1)
+        t.strictSame([counts, isUser, isClient], [{ done: 1, conflict: 1 }, true, false], `round ${round}`)
+      await opened.sql(`delete from users where username_key = '${name.toLowerCase()}'`)
+    }
+  })
+
   t.test('what takes something from a user is logged, and nothing else is', async (t) => {
     const opened = await shared()
     const { store, alice } = opened
@@ -1113,6 +1634,31 @@ export function conformance(t: Test, open: Open): void {
     t.equal(await store.expiry.prune(at + 1), 4, 'a session, one that ended, an entry and a guess')
     t.equal(await store.sessions.get(ended.id), null)
     t.strictSame(await logged(store, 0), [{ kind: 'session', id: ended.id }], 'entries are kept for longer')
+  })
+
+  t.test('prune removes the assertions and secrets of clients that are over, and no others', async (t) => {
+    const opened = await seeded(t)
+    const { store, sql } = opened
+    const [one, two] = [await withClient(opened), await withClient(opened)]
+    await store.clients.useAssertion(one.id, 'same', NOW)
+    await store.clients.useAssertion(two.id, 'same', NOW + 1)
+    await store.clients.useAssertion(one.id, 'later', NOW + 1)
+    for (const [hash, expiresAt] of [
+      ['old', NOW],
+      ['new', NOW + 1],
+      ['lasting', null]
+    ] as const)
+      await store.clients.addSecret(one.id, newSecret(hash, { createdAt: NOW - 1, expiresAt }), plenty, null)
+    t.equal(await store.expiry.prune(NOW + 59_999), 0)
+    t.equal(await store.expiry.prune(NOW + 60_000), 2)
+    t.equal(await store.clients.useAssertion(two.id, 'same', NOW), false, 'another client’s is another')
+    t.equal(await store.clients.useAssertion(one.id, 'later', NOW), false)
+    t.strictSame(await sql('select secret_hash from client_secrets order by secret_hash'), [
+      { secret_hash: 'lasting' },
+      { secret_hash: 'new' }
+    ])
+    t.equal(await store.expiry.prune(NOW + 60_001), 3)
+    t.strictSame(await sql('select secret_hash from client_secrets'), [{ secret_hash: 'lasting' }])
   })
 
   t.test('instances that prune at once remove everything once', async (t) => {
