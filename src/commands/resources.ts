@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { DomainError } from '../domain/errors.ts'
 import type { Resource } from '../domain/model.ts'
 import { confirm, everyPage, type Json, print, Refusal, type Terminal, table, withAuth } from './terminal.ts'
 
@@ -65,13 +66,14 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
         const changed = await resources.change(id, {
           scopes(before) {
             const unknown = remove.find((name) => !before.some((each) => each.name === name))
-            if (unknown !== undefined) throw new Refusal(`the resource ${id} has no scope ${unknown}`)
+            if (unknown !== undefined) throw new DomainError('invalid', `The resource ${id} has no scope ${unknown}`)
             return [...before.filter(({ name }) => !gone.includes(name)), ...added]
           }
         })
         return resources.view(changed)
       })
-      show(json, resource, `resource ${id} has the scopes ${resource.scopes.map(({ name }) => name).join(' ')}`)
+      const names = resource.scopes.map(({ name }) => name).join(' ')
+      show(json, resource, names === '' ? `resource ${id} has no scopes` : `resource ${id} has the scopes ${names}`)
     })
 
   command('set <id>', 'change what people call a service, or who may ask about its tokens')

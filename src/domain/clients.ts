@@ -22,6 +22,8 @@ const SESSION_ABSOLUTE_TTL: Seconds = 90 * DAY
 /** No access token and no session of any client lives longer. */
 const LONGEST_ACCESS_TOKEN: Seconds = 3600
 const LONGEST_SESSION: Seconds = 365 * DAY
+/** No end of a secret that has one is further ahead. */
+const LONGEST_SECRET: Seconds = 3650 * DAY
 
 /** RFC 6749 §A.1, without what nobody can type or a path does not keep. */
 const CLIENT_ID = /^(?!\.{1,2}$)[\x21-\x7e]{1,255}$/
@@ -425,6 +427,10 @@ export function createClients(deps: {
     ): Promise<{ secret: string; stored: ClientSecret }> {
       if (found(await store.clients.get(id)).kind === 'public')
         throw new DomainError('conflict', 'A public client cannot keep a secret')
+      const within = (span: Seconds, least: Seconds) =>
+        Number.isInteger(span) && span >= least && span <= LONGEST_SECRET
+      if (!within(expiresIn ?? 1, 1) || !within(othersExpireIn ?? 0, 0))
+        throw invalid(`A secret ends after at most ${LONGEST_SECRET} seconds, a new one not at once`)
       const now = clock.now()
       const after = (span: Seconds | undefined) => (span === undefined ? null : now + span * 1000)
       const made = newSecret(now, after(expiresIn))

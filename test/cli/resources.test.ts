@@ -1,0 +1,210 @@
+import t, { type Test } from 'tap'
+import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
+import { build, createDatabase, environment, ISSUER, onEachDatabase } from '../helper.ts'
+import { command, keyboard } from './command.ts'
+
+const done = (stdout: string) => ({ code: 0, stdout, stderr: '' })
+const refused = (stderr: string) => ({ code: 1, stdout: '', stderr: `${stderr}\n` })
+const wrong = (stderr: string) => ({ code: 2, stdout: '', stderr })
+const URI = 'https://orders.example'
+
+async function terminal(t: Test) {
+  const env = environment(await createDatabase(t, 'sqlite', 'ready'))
+  return (args: string[], stdin?: Parameters<typeof command>[2]) => command(env, ['resource', ...args], stdin)
+}
+
+onEachDatabase(
+  t,
+  'services are added, changed and deleted, and --json shows what the API shows',
+  async (t, database) => {
+    const { env, login, get, app } = await build(t, { database })
+    for (const id of ['one', 'two']) await app.auth.clients.create({ id, name: id })
+    const resource = async (...args: string[]) => {
+      const { code, stdout, stderr } = await command(env, ['resource', ...args, '--json'])
+      t.strictSame([code, stderr], [0, ''], args.join(' '))
+      return JSON.parse(stdout)
+    }
+    const shown = async () => (await get('/resources', await login('admin', 'resources:read'))).json().items
+    const scopes = ['--scope', 'orders:write', 'orders:read=See orders', '--scope', 'orders=a=b=']
+    const orders = {
+      id: 'orders',
+      resource: URI,
+      name: 'Orders',
+      scopes: [
+        { name: 'orders', description: 'a=b=' },
+        { name: 'orders:read', description: 'See orders' },
+        { name: 'orders:write', description: '' }
+      ],
+      introspection_clients: ['one', 'two']
+    }
+    t.strictSame(
+      await resource('add', 'orders', URI, '--name', 'Orders', ...scopes, '--introspect', 'two', 'one'),
+      orders
+    )
+    const plain = { id: 'plain', resource: 'urn:plain', name: 'plain', scopes: [], introspection_clients: [] }
+    t.strictSame(await resource('add', 'plain', 'urn:plain'), plain)
+    t.strictSame(await resource('list'), await shown())
+    t.strictSame((await shown()).slice(1), [orders, plain])
+
+    const steps: [args: string[], change: object][] = [
+      [['set', 'orders', '--name', 'O'], { name: 'O' }],
+      [['set', 'orders', '--introspect', 'one'], { introspection_clients: ['one'] }],
+      [['set', 'orders', '--no-introspect'], { introspection_clients: [] }],
+      [
+        ['set', 'orders', '--name', 'Orders', '--introspect', 'two', 'one'],
+        { name: 'Orders', introspection_clients: ['one', 'two'] }
+      ],
+      [
+        ['scope', 'orders', '--add', 'orders:drop=Drop orders', 'orders:read'],
+        {
+          scopes: [
+            { name: 'orders', description: 'a=b=' },
+            { name: 'orders:drop', description: 'Drop orders' },
+            { name: 'orders:read', description: '' },
+            { name: 'orders:write', description: '' }
+          ]
+        }
+      ],
+      [
+        ['scope', 'orders', '--remove', 'orders', 'orders:write', '--add', 'orders:timeout'],
+        {
+          scopes: [
+            { name: 'orders:drop', description: 'Drop orders' },
+            { name: 'orders:read', description: '' },
+            { name: 'orders:timeout', description: '' }
+          ]
+        }
+      ],
+      [
+        ['scope', 'orders', '--remove', 'orders:timeout', 'orders:drop'],
+        { scopes: [{ name: 'orders:read', description: '' }] }
+      ],
+      [
+        ['scope', 'orders', '--remove', 'orders:read', '--add', 'orders:read=Again'],
+        { scopes: [{ name: 'orders:read', description: 'Again' }] }
+      ],
+      [['scope', 'orders', '--remove', 'orders:read'], { scopes: [] }]
+    ]
+    let expected: object = orders
+    for (const [args, change] of steps) {
+      expected = { ...expected, ...change }
+      t.strictSame(await resource(...args), expected, args.join(' '))
+      t.strictSame((await shown())[1], expected)
+    }
+    t.match(await resource('set', 'latchkey', '--introspect', 'one'), {
+      resource: ISSUER,
+      introspection_clients: ['one']
+    })
+    t.strictSame(await resource('delete', 'orders', '--yes'), expected)
+    t.strictSame((await shown()).length, 2)
+  }
+)
+
+t.test('people read one line, or an aligned table', async (t) => {
+  const resource = await terminal(t)
+  t.strictSame(await resource(['add', 'orders', URI, '--scope', 'orders:read']), done('resource orders was added\n'))
+  t.strictSame(
+    await resource(['scope', 'orders', '--add', 'orders:write=Change orders']),
+    done('resource orders has the scopes orders:read orders:write\n')
+  )
+  t.strictSame(await resource(['set', 'orders', '--introspect', 'docs']), done('resource orders was changed\n'))
+  const own = [...BUILT_IN_SCOPES.map(({ name }) => name), 'tokens:introspect'].toSorted().join(' ')
+  t.strictSame(
+    await resource(['list']),
+    done(
+      [
+        `ID        RESOURCE                NAME      ${'SCOPES'.padEnd(own.length)}  MAY BE ASKED ABOUT BY`,
+        `latchkey  ${ISSUER}   Latchkey  ${own}`,
+        `orders    ${URI}  orders    ${'orders:read orders:write'.padEnd(own.length)}  docs`,
+        ''
+      ].join('\n')
+    )
+  )
+  t.strictSame(
+    await resource(['scope', 'orders', '--remove', 'orders:read', 'orders:write']),
+    done('resource orders has no scopes\n')
+  )
+  t.strictSame(await resource(['delete', 'orders', '--yes']), done('resource orders was deleted\n'))
+})
+
+t.test('what the domain refuses is one line, and nothing is changed', async (t) => {
+  const resource = await terminal(t)
+  await resource(['add', 'orders', URI, '--scope', 'orders:read'])
+  const before = await resource(['list', '--json'])
+  const MISSING = 'There is no such resource'
+  const NAME = 'A scope is called noun:verb or one word, of a-z, 0-9, dot, hyphen and underscore'
+  const TAKEN = 'A scope of this name is there already'
+  const STAY = 'The scopes of Latchkey’s own API stay as they are'
+  for (const [args, line] of [
+    [['add', 'orders', 'urn:x'], 'A resource with this id is there already'],
+    [['add', 'x', URI], 'A resource with this identifier is there already'],
+    [['add', 'x', ISSUER], 'This is Latchkey’s own API, which is registered already'],
+    [
+      ['add', 'Orders', 'urn:x'],
+      'The id of a resource has 1 to 64 of a-z, 0-9, dot, hyphen and underscore, a letter first'
+    ],
+    [['add', 'x', 'orders'], 'A resource is an absolute URI without fragment (RFC 8707)'],
+    [['add', 'x', 'https://x.example/#y'], 'A resource is an absolute URI without fragment (RFC 8707)'],
+    [['add', 'x', 'urn:x', '--name', ''], 'A name has 1 to 200 characters, none of them a control character'],
+    [['add', 'x', 'urn:x', '--scope', 'Orders'], NAME],
+    [['add', 'x', 'urn:x', '--scope', '=x'], NAME],
+    [['add', 'x', 'urn:x', '--scope', 'a', 'a=b'], 'A scope is named twice'],
+    [
+      ['add', 'x', 'urn:x', '--scope', `a=${'x'.repeat(201)}`],
+      'A description has at most 200 characters, none of them a control character'
+    ],
+    [['add', 'x', 'urn:x', '--scope', 'profile'], TAKEN],
+    [['add', 'x', 'urn:x', '--introspect', 'none'], 'There is no client "none"'],
+    [['scope', 'none', '--add', 'a'], MISSING],
+    [['scope', 'orders', '--add', 'profile'], TAKEN],
+    [['scope', 'orders', '--add', 'A'], NAME],
+    [['scope', 'orders', '--remove', 'orders:write'], 'The resource orders has no scope orders:write'],
+    [
+      ['scope', 'orders', '--remove', 'orders:read', 'orders:timeout'],
+      'The resource orders has no scope orders:timeout'
+    ],
+    [['scope', 'orders', '--remove', 'profile'], 'The resource orders has no scope profile'],
+    [['scope', 'latchkey', '--add', 'a'], STAY],
+    [['scope', 'latchkey', '--remove', 'profile'], STAY],
+    [['set', 'none', '--name', 'x'], MISSING],
+    [['set', 'orders', '--introspect', 'none'], 'There is no client "none"'],
+    [['delete', 'none', '--yes'], MISSING],
+    [['delete', 'latchkey', '--yes'], 'Latchkey’s own API stays']
+  ] as const)
+    t.strictSame(await resource([...args]), refused(line), args.join(' ').slice(0, 80))
+  t.strictSame(await resource(['list', '--json']), before)
+})
+
+t.test('wrong usage is 2 and says how it is right', async (t) => {
+  const resource = await terminal(t)
+  t.strictSame(await resource(['scope', 'latchkey']), wrong('there is nothing to change: give --add or --remove\n'))
+  t.strictSame(await resource(['set', 'latchkey']), wrong('there is nothing to change: see --help\n'))
+  for (const args of [
+    [],
+    ['add'],
+    ['add', 'orders'],
+    ['add', 'orders', URI, 'x'],
+    ['add', 'orders', URI, '--scopes', 'a'],
+    ['scope', 'latchkey', '--remove'],
+    ['set', 'latchkey', '--resource', 'x'],
+    ['list', 'x'],
+    ['show', 'latchkey'],
+    ['delete']
+  ])
+    t.match(await resource(args), { code: 2, stdout: '', stderr: 'Usage: latchkey resource' }, args.join(' '))
+  for (const name of ['add', 'list', 'scope', 'set', 'delete'])
+    t.match(await resource([name, '--help']), { code: 0, stdout: `Usage: latchkey resource ${name}`, stderr: '' })
+})
+
+t.test('before a service is deleted, its id is typed again; without a terminal --yes says so', async (t) => {
+  const resource = await terminal(t)
+  await resource(['add', 'orders', URI])
+  t.match(await resource(['delete', 'orders'], keyboard('order\r').stream), { code: 1, stdout: '' })
+  t.strictSame(await resource(['delete', 'orders']), wrong('there is no terminal to ask on: add --yes to delete\n'))
+  t.strictSame(await resource(['delete', 'none']), refused('There is no such resource'))
+  t.equal(JSON.parse((await resource(['list', '--json'])).stdout).length, 2)
+  t.match(await resource(['delete', 'orders'], keyboard('orders\r').stream), {
+    code: 0,
+    stdout: 'resource orders was deleted\n'
+  })
+})
