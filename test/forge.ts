@@ -62,6 +62,13 @@ export async function createForge({ app, env }: Pick<TestApp, 'app' | 'env'>, go
 /** Paths that a good token of an administrator with the scopes `profile users:read` may read. */
 export const READABLE = ['/users/me', '/users'] as const
 
+/** A path of the document with something in its braces that the router takes. */
+export const placeOf = (path: string): string =>
+  path
+    .replace('/resources/{id}', '/resources/orders')
+    .replace(/\{(id|session|secret)\}/g, NOBODY)
+    .replace('{name}', 'user')
+
 /** Every operation that asks for a token, with a place that is there for whoever may see it. */
 export const guarded = (): { method: 'GET'; url: string }[] =>
   Object.entries(documented().document.paths).flatMap(([path, operations]) =>
@@ -69,10 +76,7 @@ export const guarded = (): { method: 'GET'; url: string }[] =>
       .filter(([, { security }]) => security?.length)
       .map(([method]) => ({
         method: method.toUpperCase() as 'GET',
-        url: path
-          .replace('/resources/{id}', '/resources/orders')
-          .replace(/\{(id|session|secret)\}/g, NOBODY)
-          .replace('{name}', 'user')
+        url: placeOf(path)
       }))
   )
 

@@ -10,9 +10,10 @@ import {
   forbidden,
   INVALID_TOKEN,
   NOT_AUTHENTICATED,
+  placeOf,
   READABLE
 } from '../forge.ts'
-import { build, NOBODY } from '../helper.ts'
+import { build } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 const world = await build(t, { logger: false })
@@ -350,7 +351,7 @@ t.test('AD1 every guarded operation of the document answers 401 and 403 with its
         answer(
           await inject({
             method: method.toUpperCase() as 'GET',
-            url: path.replace(/\{(id|session)\}/g, NOBODY).replace('{name}', 'user'),
+            url: placeOf(path),
             headers
           })
         )
