@@ -429,6 +429,9 @@ onEachDatabase(
       roles: []
     }
     t.strictSame(await post('/introspect', token), [200, told], 'no username and no session')
+    const forge = await createForge(world, token)
+    const more = forge.token({}, { roles: ['admin'], scope: 'profile users:read' })
+    t.strictSame(await post('/introspect', more), [200, told], 'whatever is signed, as things are')
     t.strictSame(await post('/revoke', token), [200, ''])
     t.strictSame(await post('/introspect', token), [200, { active: false }])
     await answers(t, world, token, INVALID_TOKEN)
