@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { AuthenticatedClient, ClientCredentials } from '../src/domain/clients.ts'
+import type { AuthenticatedClient, ClientCredentials } from '../src/domain/client-auth.ts'
 import { clientRefused, OAuthError } from '../src/domain/errors.ts'
 import { BUILT_IN_SCOPES } from '../src/domain/scopes.ts'
 import guard, { type Guard, selfGuarded } from '../src/guard/index.ts'
@@ -30,7 +30,7 @@ function readings(half: string): [string, ...string[]] {
 }
 
 /** RFC 7617 §2; null when the header is blank credentials (`:`), as Swagger UI sends them for an empty form. */
-function basicCredentials(header: string): ClientCredentials | null {
+function basicCredentials(header: string): Exclude<ClientCredentials, { assertion: string }> | null {
   const encoded = /^basic +([\w+/-]+=*)$/i.exec(header)?.[1]
   const text = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString('utf8')
   const colon = text.indexOf(':')
@@ -50,7 +50,7 @@ function clientCredentials({ headers, body }: FastifyRequest): ClientCredentials
   const methods = [basic, secret, assertion ?? type].filter((each) => each !== null && each !== undefined)
   if (methods.length > 1) throw new OAuthError('invalid_request', 'The client authenticates by more than one method')
   if (basic !== null) {
-    if (id !== undefined && basic.method !== 'private_key_jwt' && !basic.ids.includes(id))
+    if (id !== undefined && !basic.ids.includes(id))
       throw new OAuthError('invalid_request', 'The client_id is not the one of the Authorization header')
     return basic
   }

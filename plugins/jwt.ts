@@ -46,22 +46,25 @@ const THUMBPRINT_MEMBERS: Record<SigningAlg, string[]> = {
   RS256: ['e', 'kty', 'n']
 }
 
-/**
- * The JSON object in a segment, null unless segment and text are exactly what a serializer writes: canonical base64url,
- * UTF-8, no member twice, no spaces, no number that is not itself.
- */
-function strictObject(segment: string): Record<string, unknown> | null {
+/** The JSON object in a segment that is canonical base64url and UTF-8; other people’s serializers write spaces. */
+function looseObject(segment: string): Record<string, unknown> | null {
   const bytes = Buffer.from(segment, 'base64url')
   if (bytes.toString('base64url') !== segment || !isUtf8(bytes)) return null
-  const text = bytes.toString('utf8')
   try {
-    const value = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) && JSON.stringify(value) === text
-      ? value
-      : null
+    const value = JSON.parse(bytes.toString('utf8'))
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : null
   } catch {
     return null
   }
+}
+
+/**
+ * The same, null unless segment and text are exactly what a serializer writes: no member twice, no spaces, no number that is
+ * not itself.
+ */
+function strictObject(segment: string): Record<string, unknown> | null {
+  const value = looseObject(segment)
+  return value !== null && Buffer.from(JSON.stringify(value)).toString('base64url') === segment ? value : null
 }
 
 /** Whether a signature is there, in the one way to write it. */
@@ -81,18 +84,6 @@ function parse(token: string): { alg: string; kid: string; claims: Record<string
 /** What a JWK holds beside its public members (RFC 7518 §6), so that nobody registers a private key or a shared secret. */
 const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 const ALG_OF: Record<string, AssertionAlg> = { EC: 'ES256', OKP: 'EdDSA', RSA: 'RS256' }
-
-/** Any JSON object in a segment; other people's serializers write spaces. */
-function looseObject(segment: string): Record<string, unknown> | null {
-  const bytes = Buffer.from(segment, 'base64url')
-  if (bytes.toString('base64url') !== segment || !isUtf8(bytes)) return null
-  try {
-    const value = JSON.parse(bytes.toString('utf8'))
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : null
-  } catch {
-    return null
-  }
-}
 
 function clientKey(jwk: Record<string, unknown>): ClientKey | null {
   const { kty, kid, use, key_ops: operations } = jwk

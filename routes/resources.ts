@@ -77,6 +77,21 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     }
   )
 
+  fastify.get(
+    '/resources/:id',
+    {
+      preHandler: admin('resources:read'),
+      schema: {
+        operationId: 'getResource',
+        summary: 'One resource',
+        tags: ['clients'],
+        params: ResourceParams,
+        response: { 200: json('The resource', ResourceView), 404: missing }
+      }
+    },
+    async ({ params }) => view(await auth.resources.get(params.id))
+  )
+
   fastify.patch(
     '/resources/:id',
     {

@@ -1,5 +1,6 @@
-import { createHash, randomBytes, randomUUIDv7, timingSafeEqual } from 'node:crypto'
-import { clientRefused, DomainError, OAuthError } from './errors.ts'
+import { randomBytes, randomUUIDv7 } from 'node:crypto'
+import { CLIENT_ID, type ClientAuthMethod, createClientAuth, hashed } from './client-auth.ts'
+import { DomainError } from './errors.ts'
 import {
   type Actor,
   ASSERTION_ALGS,
@@ -7,6 +8,7 @@ import {
   type Client,
   type ClientKey,
   type ClientSecret,
+  DOCS_CLIENT,
   type Millis,
   type Seconds
 } from './model.ts'
@@ -25,8 +27,6 @@ const LONGEST_SESSION: Seconds = 365 * DAY
 /** No end of a secret that has one is further ahead. */
 const LONGEST_SECRET: Seconds = 3650 * DAY
 
-/** RFC 6749 §A.1, without what nobody can type or a path does not keep. */
-const CLIENT_ID = /^(?!\.{1,2}$)[\x21-\x7e]{1,255}$/
 const LINE = /^[^\p{Cc}]{1,200}$/u
 /** Users have such ids, and a client's own token has its id for `sub`. */
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
@@ -34,16 +34,7 @@ const MOST_LISTED = 100
 const MOST_SECRETS = 10
 const MOST_KEYS = 10
 
-/** How far ahead an assertion may end, and how far clocks may differ (RFC 7523 §3). */
-const ASSERTION_TTL: Seconds = 300
-const SKEW: Seconds = 5
-/** How exactly the last use of a secret is known. */
-const USE_NOTED_EVERY: Millis = 3_600_000
-
-/** The id of the built-in public client of /docs. */
-export const DOCS_CLIENT = 'docs'
-
-/** That client, as a first start makes it. */
+/** The client of /docs, as a first start makes it. */
 export const docsClient = (now: Millis): Client => ({
   id: DOCS_CLIENT,
   name: 'Interactive documentation',
@@ -62,31 +53,6 @@ export const docsClient = (now: Millis): Client => ({
   createdAt: now,
   updatedAt: now
 })
-
-/** RFC 6749 §2.3.1, RFC 7523 §2.2. `none` is a public client that only names itself (RFC 7591 §2). */
-export type ClientAuthMethod = 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt'
-
-export type ClientCredentials =
-  | {
-      method: 'none' | 'client_secret_basic' | 'client_secret_post'
-      /** Every way in which the id can be read: Basic credentials come form-encoded or raw. */
-      ids: string[]
-      /** Null for a client that only names itself. */
-      secret: string | null
-    }
-  | {
-      method: 'private_key_jwt'
-      assertion: string
-      /** The `client_id` that came beside it, if one did. */
-      id: string | null
-    }
-
-export interface AuthenticatedClient {
-  client: Client
-  method: ClientAuthMethod
-  /** How far the revocation log had come when the client was read. */
-  rev: number
-}
 
 /** What a client is registered with; `id` is generated, if none is given. */
 export type NewClient = Pick<Client, 'name'> &
@@ -135,13 +101,6 @@ export const view = (client: Client) => ({
   updated_at: new Date(client.updatedAt).toISOString()
 })
 
-/** 256 random bits need no slow hash. */
-const hashed = (text: string): string => createHash('sha256').update(text).digest('base64url')
-/** Of no secret; as long as all others. */
-const NO_HASH = Buffer.alloc(43, '-')
-/** By so much of its hash a secret is picked out, to be compared as a whole. */
-const SELECTOR_LENGTH = 8
-
 const invalid = (message: string) => new DomainError('invalid', message)
 const found = (client: Client | null): Client => {
   if (client === null) throw new DomainError('not_found', 'There is no such client')
@@ -176,65 +135,6 @@ export function createClients(deps: {
   async function get(id: string): Promise<Client | null> {
     const client = enabled(id) ? await store.clients.get(id) : null
     return client?.disabledAt === null ? client : null
-  }
-
-  /** What those of the ids are authenticated against that may come in. */
-  async function lookUp(ids: string[]) {
-    const known = await store.clients.credentials(ids, clock.now())
-    return known.filter(({ client }) => client.disabledAt === null && enabled(client.id))
-  }
-
-  /** To the hour, and not at the price of the request: where nothing can be written, nothing is. */
-  async function noteUse({ id, lastUsedAt }: ClientSecret): Promise<void> {
-    const now = clock.now()
-    if (lastUsedAt !== null && now - lastUsedAt < USE_NOTED_EVERY) return
-    try {
-      await store.clients.secretUsed(id, now)
-    } catch (error) {
-      if (!(error instanceof DomainError && error.code === 'unavailable')) throw error
-    }
-  }
-
-  /** One query and one comparison, whether the client is known or not and however many secrets it has. */
-  async function bySecret(ids: string[], secret: string | null, method: ClientAuthMethod) {
-    const candidates = await lookUp(ids)
-    const named = candidates.find(({ client }) => client.kind === 'public')
-    if (secret === null && named !== undefined) return { ...named, method }
-    const hash = hashed(secret ?? '')
-    const match = candidates
-      .flatMap(({ secrets, ...each }) => secrets.map((kept) => ({ ...each, kept })))
-      .find(({ kept }) => kept.hash.startsWith(hash.slice(0, SELECTOR_LENGTH)))
-    const same = timingSafeEqual(Buffer.from(hash), match === undefined ? NO_HASH : Buffer.from(match.kept.hash))
-    if (match === undefined || !same) throw clientRefused()
-    await noteUse(match.kept)
-    return { client: match.client, rev: match.rev, method }
-  }
-
-  /** RFC 7523 §3; stricter where RFC 7523bis is: `aud` is the issuer and nothing else. */
-  async function byAssertion(assertion: string, id: string | null) {
-    let candidate: { client: Client; rev: number } | undefined
-    const claims = await signer.verifyAssertion(assertion, async ({ sub }) => {
-      if (typeof sub !== 'string' || !CLIENT_ID.test(sub)) return []
-      candidate = (await lookUp([sub]))[0]
-      return candidate?.client.jwks ?? []
-    })
-    if (claims === null || candidate === undefined) throw clientRefused()
-    const { client, rev } = candidate
-    if (id !== null && id !== client.id)
-      throw new OAuthError('invalid_request', 'The client_id is not the one of the client_assertion')
-
-    const { iss, sub, aud, exp, iat = 0, nbf = 0, jti } = claims
-    const now = clock.now() / 1000
-    const inTime =
-      typeof exp === 'number' &&
-      Number.isFinite(exp) &&
-      now < exp &&
-      exp <= now + ASSERTION_TTL + SKEW &&
-      [iat, nbf].every((at) => typeof at === 'number' && at <= now + SKEW)
-    const named = iss === client.id && sub === client.id && aud === issuer
-    if (!named || !inTime || typeof jti !== 'string' || jti === '' || jti.length > 255) throw clientRefused()
-    if (!(await store.clients.useAssertion(client.id, hashed(jti), Math.ceil(exp * 1000)))) throw clientRefused()
-    return { client, rev, method: 'private_key_jwt' as const }
   }
 
   /** The public keys of a JWK Set (RFC 7517 §5). @throws DomainError invalid */
@@ -306,6 +206,7 @@ export function createClients(deps: {
   }
 
   return {
+    ...createClientAuth({ store, signer, clock, issuer, enabled }),
     enabled,
     get,
     view,
@@ -315,23 +216,6 @@ export function createClients(deps: {
 
     /** Whatever its state is. @throws DomainError not_found */
     find: async (id: string): Promise<Client> => found(await store.clients.get(id)),
-
-    /** The client that is meant by a request of /docs, which names none. @throws OAuthError invalid_client when it is switched off */
-    async docs(): Promise<AuthenticatedClient> {
-      const [known] = await lookUp([DOCS_CLIENT])
-      if (known === undefined) throw clientRefused()
-      return { client: known.client, rev: known.rev, method: 'none' }
-    },
-
-    /**
-     * Who the client is, for every endpoint that asks (RFC 6749 §2.3, RFC 7523 §2.2).
-     * @throws OAuthError invalid_client, the same for an unknown client and a wrong secret; invalid_request when an
-     *   assertion is not that of the client that is named beside it
-     */
-    authenticate: (credentials: ClientCredentials): Promise<AuthenticatedClient> =>
-      credentials.method === 'private_key_jwt'
-        ? byAssertion(credentials.assertion, credentials.id)
-        : bySecret(credentials.ids, credentials.secret, credentials.method),
 
     /** One page by id, whatever their state is. */
     list: (page: Page): Promise<Paged<Client>> => paged(page, (client) => client.id, store.clients.list),

@@ -6,6 +6,9 @@ export type Seconds = number
 /** The built-in role without which nobody could administer. */
 export const ADMIN_ROLE = 'admin'
 
+/** The id of the built-in public client of /docs. */
+export const DOCS_CLIENT = 'docs'
+
 /** Scopes that only clients hold, for themselves; whoever may register clients may give them. */
 export const CLIENT_ONLY_SCOPES = ['tokens:introspect']
 

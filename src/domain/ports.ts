@@ -297,7 +297,7 @@ export interface Store {
     deleteSecret(id: string, secretId: string): Promise<boolean>
     /** Notes when a secret was used last. */
     secretUsed(secretId: string, now: Millis): Promise<void>
-    /** Notes that an assertion was used. False when it was before. */
+    /** Notes that an assertion was used. False when it was before, and when there is no such client. */
     useAssertion(id: string, jti: string, expiresAt: Millis): Promise<boolean>
   }
   scopes: {

@@ -17,7 +17,7 @@ const found = (resource: Resource | null): Resource => {
   return resource
 }
 
-/** An absolute URI without fragment (RFC 8707 §2), in the one way to write it. */
+/** An absolute URI without fragment (RFC 8707 §2). */
 const isIdentifier = (text: string): boolean =>
   text.length <= 255 && /^[\x21-\x7e]+$/.test(text) && !text.includes('#') && URL.canParse(text)
 

@@ -16,6 +16,8 @@ const QUEUE = 500
 /** What a token is issued for: the session, and what renews it, if anything does. */
 export interface Renewable {
   sid: string
+  /** When the session ends in any case. */
+  expiresAt: Millis
   refreshToken: string | null
   /**
    * Opens or renews the session, as the last thing of all: what fails before it has used nothing up.
@@ -82,6 +84,7 @@ export function createSessions(deps: {
       }
       return {
         sid: session.id,
+        expiresAt,
         refreshToken: renewable ? refreshTokens.make(session, 0, await refreshTokens.current()) : null,
         async commit() {
           if (!(await store.sessions.open(session, authVersion)))
@@ -109,6 +112,7 @@ export function createSessions(deps: {
       if (used) await rotate()
       return {
         sid: id,
+        expiresAt: session.expiresAt,
         refreshToken: refreshTokens.make({ id, salt }, counter + 1, key),
         commit: used ? async () => {} : rotate
       }

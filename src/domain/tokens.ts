@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Clients } from './index.ts'
 import type { Keys } from './keys.ts'
-import type { AccessTokenClaims, Client, Principal, Seconds } from './model.ts'
+import type { AccessTokenClaims, Client, Millis, Principal, Seconds } from './model.ts'
 import type { Clock, LiveState, Signer, Store } from './ports.ts'
 import { intersect } from './scopes.ts'
 
@@ -97,7 +97,7 @@ export function createTokens(deps: {
 
   return {
     /**
-     * Signs an access token, RFC 9068.
+     * Signs an access token, RFC 9068; it does not outlive the session.
      * @param rev the revocation log's sequence, read before anything else that the token is made from
      */
     async issue(subject: {
@@ -106,12 +106,15 @@ export function createTokens(deps: {
       aud: string
       scopes: string[]
       roles: string[]
-      sid: string | null
+      /** Null for a client's own token. */
+      session: { sid: string; expiresAt: Millis } | null
       rev: number
     }): Promise<{ accessToken: string; expiresIn: Seconds }> {
       const { id: clientId, accessTokenTtl } = subject.client
-      const expiresIn = accessTokenTtl ?? ttl
       const iat = Math.floor(clock.now() / 1000)
+      const left =
+        subject.session === null ? Number.POSITIVE_INFINITY : Math.floor(subject.session.expiresAt / 1000) - iat
+      const expiresIn = Math.max(1, Math.min(accessTokenTtl ?? ttl, left))
       const claims: AccessTokenClaims = {
         iss: issuer,
         sub: subject.sub,
@@ -122,7 +125,7 @@ export function createTokens(deps: {
         jti: randomBytes(16).toString('base64url'),
         scope: subject.scopes.join(' '),
         roles: subject.roles,
-        ...(subject.sid === null ? {} : { sid: subject.sid }),
+        ...(subject.session === null ? {} : { sid: subject.session.sid }),
         rev: subject.rev
       }
       return { accessToken: signer.sign(claims, await keys.signing()), expiresIn }

@@ -292,9 +292,19 @@ export function clients(db: Kysely<Tables>, locksRows: boolean): Store['clients'
     },
 
     async useAssertion(id, jti, expiresAt) {
+      const client = db
+        .selectFrom('clients')
+        .where('clients.id', '=', id)
+        .select(({ ref, val }) => [
+          ref('clients.id').as('client_id'),
+          val(jti).as('jti_hash'),
+          val(expiresAt).as('expires_at')
+        ])
+        .$if(locksRows, (query) => query.forKeyShare())
       const { numInsertedOrUpdatedRows } = await db
         .insertInto('client_assertions')
-        .values({ client_id: id, jti_hash: jti, expires_at: expiresAt })
+        .columns(['client_id', 'jti_hash', 'expires_at'])
+        .expression(client)
         .onConflict((conflict) => conflict.doNothing())
         .executeTakeFirstOrThrow()
       return numInsertedOrUpdatedRows === 1n

@@ -6,6 +6,7 @@ const DEADLOCK = '40P01'
 const DEADLOCK_TRIES = 3
 
 const SQLITE_UNIQUE = [1555, 2067]
+const SQLITE_FOREIGN_KEY = 787
 
 /** Classes of SQLSTATE that say that the server cannot serve now: connection, resources, shutdown, timeout, read-only. */
 const UNAVAILABLE_STATE = /^(08|53|57|58|25006|40)/
@@ -38,8 +39,12 @@ function translate(error: unknown): unknown {
     return new DomainError('conflict', message, { cause: error })
   }
 
+  const removed = () =>
+    new DomainError('conflict', 'Something that this refers to has just been removed', { cause: error })
+
   if (errcode !== undefined) {
     if (SQLITE_UNIQUE.includes(errcode)) return conflict()
+    if (errcode === SQLITE_FOREIGN_KEY) return removed()
     const primary = errcode % 256
     if (primary === SQLITE.notadb || primary === SQLITE.corrupt)
       return new SetupError('the database is damaged or is no database', { cause: error })
@@ -48,8 +53,7 @@ function translate(error: unknown): unknown {
       : error
   }
   if (code === '23505') return conflict()
-  if (code === '23503')
-    return new DomainError('conflict', 'Something that this refers to has just been removed', { cause: error })
+  if (code === '23503') return removed()
   if (code === '3D000') return new SetupError('the database does not exist: create it', { cause: error })
   if (code.startsWith('28')) return new SetupError('the database refuses the user or the password', { cause: error })
   if (UNAVAILABLE_STATE.test(code) || UNAVAILABLE_CODE.test(code)) return unavailable()

@@ -49,6 +49,7 @@ const TABLE: Record<
   'DELETE /clients/{id}/secrets/{secret}': [401, 401, 403, 403, 403, 404],
   'GET /resources': [401, 401, 403, 403, 403, 200],
   'POST /resources': [401, 401, 403, 403, 403, 201],
+  'GET /resources/{id}': [401, 401, 403, 403, 403, 200],
   'PATCH /resources/{id}': [401, 401, 403, 403, 403, 200],
   'DELETE /resources/{id}': [401, 401, 403, 403, 403, 204],
   'GET /keys': [401, 401, 403, 403, 403, 200],

@@ -1,3 +1,4 @@
+import { decodeJwt } from 'jose'
 import t, { type Test } from 'tap'
 import { DomainError } from '../../src/domain/errors.ts'
 import { build, createDatabase, type Database, NOBODY, onEachDatabase, PASSWORD, type TestApp } from '../helper.ts'
@@ -233,6 +234,30 @@ onEachDatabase(t, 'SC5 a disabled user is refused, and enabling revives nothing'
   t.equal(await me(tokens.access_token), 401)
   await app.auth.users.delete(id)
   t.strictSame(outcome(await refresh(tokens.refresh_token)), REFUSED)
+})
+
+t.test('RF7 an access token does not outlive its session', async (t) => {
+  const { app, enter, renewed, clock } = await open(t)
+  await app.auth.clients.create({
+    id: 'short',
+    name: 'Short',
+    method: 'none',
+    firstParty: true,
+    grantTypes: ['password', 'refresh_token'],
+    scopes: ['profile'],
+    sessionAbsoluteTtl: 400
+  })
+  const spanOf = ({ access_token }: Tokens) => {
+    const { iat, exp } = decodeJwt(access_token)
+    return Number(exp) - Number(iat)
+  }
+  const first = await enter('profile', { client_id: 'short' })
+  t.equal(spanOf(first), 300)
+  clock.advance(250)
+  const second = await renewed(first.refresh_token, { client_id: 'short' })
+  t.strictSame([spanOf(second), (second as unknown as { expires_in: number }).expires_in], [150, 150])
+  clock.advance(149.9)
+  t.equal(spanOf(await renewed(second.refresh_token, { client_id: 'short' })), 1, 'never less than a second')
 })
 
 onEachDatabase(t, 'PW9 a new password ends the other sessions, and this one goes on', async (t, database) => {

@@ -1,4 +1,4 @@
-import type { AuthenticatedClient } from '../clients.ts'
+import type { AuthenticatedClient } from '../client-auth.ts'
 import { clientRefused, OAuthError } from '../errors.ts'
 import type { Clients, RefreshTokens, Scopes, Sessions, Tokens, Users } from '../index.ts'
 import type { Origin, Seconds } from '../model.ts'
@@ -78,7 +78,7 @@ export function createExchange(deps: {
       aud,
       scopes: granted,
       roles: subject?.roles ?? [],
-      sid: session?.sid ?? null,
+      session,
       rev
     })
     await session?.commit()
