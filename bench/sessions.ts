@@ -65,7 +65,11 @@ async function add(count: number): Promise<void> {
         idleExpiresAt: now + 3_600_000,
         expiresAt: now + 7_200_000
       }
-      await app.store.sessions.open({ ...login, ...times, id: randomUUIDv7(), salt: 'AAAAAAAAAAAAAAAAAAAAAA' }, 1)
+      await app.store.sessions.open(
+        { ...login, ...times, id: randomUUIDv7(), salt: 'AAAAAAAAAAAAAAAAAAAAAA' },
+        1,
+        Number.MAX_SAFE_INTEGER
+      )
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, work))

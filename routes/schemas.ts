@@ -277,7 +277,7 @@ const clientFields = {
     description: 'Values of `grant_type` that it may use'
   }),
   scope: Words('Scopes that its tokens may hold, or that it may use itself'),
-  default_scope: Words('Of these, what a request means that names none'),
+  default_scope: Words('Of these, what a request means that names none; else all of them'),
   resources: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), {
     maxItems: 100,
     uniqueItems: true,
@@ -375,7 +375,7 @@ export const ClientCreation = Type.Object(
         (['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const).map((method) =>
           Type.Literal(method)
         ),
-        { default: 'client_secret_basic', description: `${AUTH_METHOD}; \`none\` for a public client (RFC 7591 §2)` }
+        { description: `${AUTH_METHOD}; \`none\` for a public client (RFC 7591 §2)` }
       )
     ),
     jwks: Type.Optional(Keys)
@@ -422,15 +422,19 @@ export const ClientEdit = Type.Object(
 
 export const SecretCreation = Type.Object(
   {
-    expires_in: Type.Optional(Ttl(315_360_000, 'When it ends; without it it has no end')),
+    expires_in: Type.Optional(Ttl(315_360_000, 'After how long it ends; without it never')),
     others_expire_in: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: 315_360_000, description: 'When the others end, at the latest, in seconds' })
+      Type.Integer({
+        minimum: 0,
+        maximum: 315_360_000,
+        description: 'After how long the others end at the latest, in seconds'
+      })
     )
   },
   {
     $id: 'SecretCreation',
     additionalProperties: false,
-    description: 'One more secret',
+    description: 'One more secret; `{}` for one without an end',
     examples: [{ others_expire_in: 86_400 }]
   }
 )
@@ -530,7 +534,7 @@ const cursor = (pattern: string) =>
   Type.Optional(Type.String({ pattern, description: '`next_cursor` of the page before' }))
 const page = {
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 50, description: 'How many at most' })),
-  cursor: cursor('^[\\x21-\\x7e]{1,255}$')
+  cursor: cursor('^[\\x20-\\x7e]{1,255}$')
 }
 
 export const PageQuery = Type.Object(page, { additionalProperties: false })

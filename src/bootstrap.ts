@@ -46,7 +46,7 @@ export async function bootstrap(
       return embedded ? { username, password: createAdminPassword(config) } : null
     })
     .catch((error: unknown) => {
-      if (!(error instanceof DomainError) || error.code !== 'invalid') throw error
+      if (!(error instanceof DomainError) || !['invalid', 'conflict'].includes(error.code)) throw error
       throw new SetupError(`LATCHKEY_ADMIN_USERNAME, LATCHKEY_ADMIN_PASSWORD: ${error.message}`)
     })
   return { seeded, admin: adminCreated ? username : null }

@@ -69,7 +69,7 @@ export function addClientCommands(program: Command, terminal: Terminal): void {
     it
       .option('--grant <grant...>', 'grants that it may use: client_credentials, password, refresh_token')
       .option('--scope <scope...>', 'scopes that its tokens may hold, or that it may use itself')
-      .option('--default-scope <scope...>', 'of these, what a request means that names none')
+      .option('--default-scope <scope...>', 'of these, what a request means that names none; else all of them')
       .option('--resource <id...>', 'resources that its tokens may be for, the default first; else all of its scopes’')
       .option('--redirect-uri <uri...>', 'where the code flow may lead back to')
       .option('--first-party', 'one of your own, which may see passwords')
@@ -94,12 +94,9 @@ export function addClientCommands(program: Command, terminal: Terminal): void {
         { json, id, public: isPublic, ...given }: Json & Fields & { id?: string; public?: true }
       ) => {
         const { view, client, secret } = await withAuth(terminal, async ({ clients }) => {
-          const withKeys = given.jwks === undefined ? undefined : ('private_key_jwt' as const)
-          const defaults = { defaultScopes: given.scope ?? [] }
           const input = {
             name,
-            method: isPublic ? ('none' as const) : withKeys,
-            ...defaults,
+            ...(isPublic ? { method: 'none' as const } : {}),
             ...fields(given),
             ...(id === undefined ? {} : { id })
           }
@@ -143,7 +140,7 @@ export function addClientCommands(program: Command, terminal: Terminal): void {
 
   withFields(command('set <id>', 'change a client: lists that are given are then all that it has'))
     .option('--name <name>', 'what people call it')
-    .option('--no-first-party', 'take the password grant from it')
+    .option('--no-first-party', 'no longer one of your own; the password grant must go first or with it (--grant)')
     .option('--no-jwks', 'take its keys from it')
     .addHelpText(
       'after',

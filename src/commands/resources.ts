@@ -57,10 +57,12 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
   command('scope <id>', 'add scopes to a service, or take some away, from every role and client')
     .option('--add <scope...>', 'scopes, with what they are for: orders:read="See orders"', [])
     .option('--remove <scope...>', 'names of scopes', [])
+    .option('--yes', 'do not ask before scopes are taken away')
     .addHelpText('after', '\nExample:\n  latchkey resource scope orders --add orders:delete="Delete orders"')
-    .action(async (id: string, { json, add, remove }: Json & { add: string[]; remove: string[] }) => {
+    .action(async (id: string, { json, add, remove, yes }: Json & { add: string[]; remove: string[]; yes?: true }) => {
       if (add.length + remove.length === 0) throw new Refusal('there is nothing to change: give --add or --remove', 2)
       const resource = await withAuth(terminal, async ({ resources }) => {
+        if (remove.length > 0) await confirm(terminal, id, yes)
         const added = add.map(scope)
         const gone = [...remove, ...added.map((each) => each.name)]
         const changed = await resources.change(id, {

@@ -57,7 +57,7 @@ export const docsClient = (now: Millis): Client => ({
 /** What a client is registered with; `id` is generated, if none is given. */
 export type NewClient = Pick<Client, 'name'> &
   Partial<Omit<Client, 'kind' | 'jwks' | 'disabledAt' | 'createdAt' | 'updatedAt'>> & {
-    /** `none` for a public one; `private_key_jwt` with `jwks` for one without a secret. `client_secret_basic`, if none is given. */
+    /** `none` for a public one; if none is given, `private_key_jwt` with `jwks`, else `client_secret_basic`. */
     method?: ClientAuthMethod | undefined
     /** A JWK Set. */
     jwks?: unknown
@@ -142,12 +142,18 @@ export function createClients(deps: {
     const { keys } = (typeof jwks === 'object' && jwks !== null ? jwks : {}) as { keys?: unknown }
     if (!Array.isArray(keys) || keys.length === 0 || keys.length > MOST_KEYS)
       throw invalid(`A JWK Set has a list "keys" of 1 to ${MOST_KEYS} keys`)
-    return keys.map((jwk) => {
+    const checkedKeys = keys.map((jwk) => {
       const key = typeof jwk === 'object' && jwk !== null ? signer.clientKey(jwk) : null
       if (key === null)
-        throw invalid('A key is a public JWK for ES256 (P-256), EdDSA (Ed25519), or RS256 or PS256 (RSA, 2048 bits)')
+        throw invalid(
+          'A key is a public JWK for ES256 (P-256), EdDSA (Ed25519), or RS256 or PS256 (RSA, 2048 to 4096 bits)'
+        )
       return key
     })
+    const same = (a: ClientKey, b: ClientKey) => a.alg === b.alg && (a.kid === b.kid || !a.kid || !b.kid)
+    if (checkedKeys.some((key, at) => checkedKeys.slice(at + 1).some((other) => same(key, other))))
+      throw invalid('Keys for the same algorithm have each a kid of their own')
+    return checkedKeys
   }
 
   /** The client as it would be. @throws DomainError invalid */
@@ -172,6 +178,10 @@ export function createClients(deps: {
     const lists = [client.scopes, resources, redirectUris]
     if (lists.some((list) => list.length > MOST_LISTED))
       throw invalid(`A client has at most ${MOST_LISTED} scopes, resources and redirect URIs`)
+    const { scopes, defaultScopes } = client
+    if (!defaultScopes.every((scope) => scopes.includes(scope))) throw invalid('A default scope is one of the scopes')
+    if (defaultScopes.length > 50 || defaultScopes.join(' ').length > 1024)
+      throw invalid('The default scopes are at most 50, and 1024 characters: name fewer')
     if (!redirectUris.every(isRedirectUri))
       throw invalid(
         'A redirect URI is an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
@@ -186,7 +196,7 @@ export function createClients(deps: {
       ...client,
       grantTypes: unique(grantTypes),
       scopes: unique(client.scopes),
-      defaultScopes: unique(client.defaultScopes).filter((scope) => client.scopes.includes(scope)),
+      defaultScopes: unique(client.defaultScopes),
       resources: unique(resources),
       redirectUris: unique(redirectUris)
     }
@@ -227,7 +237,7 @@ export function createClients(deps: {
      *   invalid
      */
     async create(
-      { jwks, method = 'client_secret_basic', ...input }: NewClient,
+      { jwks, method = jwks === undefined ? 'client_secret_basic' : 'private_key_jwt', ...input }: NewClient,
       actor: Actor = null
     ): Promise<{ client: Client; secret: string | null }> {
       const { id = randomBytes(16).toString('hex') } = input
@@ -240,7 +250,7 @@ export function createClients(deps: {
       const client = checked({
         grantTypes: [],
         scopes: [],
-        defaultScopes: [],
+        defaultScopes: input.scopes ?? [],
         resources: [],
         redirectUris: [],
         firstParty: false,
@@ -272,14 +282,14 @@ export function createClients(deps: {
         ...(jwks === undefined ? {} : { jwks: jwks === null ? null : keysOf(jwks) })
       }
       const { disabled, ...rest } = changes
-      const after = checked({ ...found(await store.clients.get(id)), ...rest })
+      const { defaultScopes: _, ...before } = found(await store.clients.get(id))
+      const after = checked({ ...before, defaultScopes: [], ...rest })
       const given = Object.keys(rest) as (keyof typeof rest)[]
       const valid = Object.fromEntries(given.map((name) => [name, after[name]])) as ClientChanges
-      const lists = rest.scopes === undefined ? {} : { defaultScopes: after.defaultScopes }
       return found(
         await store.clients.change(
           id,
-          { ...valid, ...lists, ...(disabled === undefined ? {} : { disabled }) },
+          { ...valid, ...(disabled === undefined ? {} : { disabled }) },
           actor,
           clock.now()
         )

@@ -1,15 +1,13 @@
 import { DomainError } from './errors.ts'
 import type { RefreshTokens } from './index.ts'
 import { type Keys, keyContext } from './keys.ts'
-import type { Millis, Seconds, StoredKey } from './model.ts'
+import { type Millis, type Seconds, type StoredKey, TOKENS_LIVE_MS } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { Clock, KeyBasis, Page, Sealer, Store } from './ports.ts'
 import { refreshKeyContext } from './refresh-tokens.ts'
 import { CANARY } from './sealing.ts'
 
 const DAY_MS = 86_400_000
-/** As long as any access token can live (`LATCHKEY_ACCESS_TOKEN_TTL` at its most), and a minute. */
-const VERIFIES_MS = 3_660_000
 /** As long as any session can last, and a day. */
 const REFRESH_VERIFIES_MS = 366 * DAY_MS
 
@@ -72,7 +70,7 @@ export function createKeyRotation(deps: {
         from,
         next: await keys.generate('next'),
         refreshKey: refreshTokens.generateKey(),
-        verifiesMs: VERIFIES_MS,
+        verifiesMs: TOKENS_LIVE_MS,
         refreshVerifiesMs: REFRESH_VERIFIES_MS
       },
       now

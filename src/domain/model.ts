@@ -9,8 +9,14 @@ export const ADMIN_ROLE = 'admin'
 /** The id of the built-in public client of /docs. */
 export const DOCS_CLIENT = 'docs'
 
+/** The scope of clients that may ask whether tokens are good. */
+export const INTROSPECT = 'tokens:introspect'
+
 /** Scopes that only clients hold, for themselves; whoever may register clients may give them. */
-export const CLIENT_ONLY_SCOPES = ['tokens:introspect']
+export const CLIENT_ONLY_SCOPES = [INTROSPECT]
+
+/** As long as any access token can live (`LATCHKEY_ACCESS_TOKEN_TTL` at its most), and a minute. */
+export const TOKENS_LIVE_MS = 3_660_000
 
 export type SigningAlg = 'ES256' | 'EdDSA' | 'RS256'
 

@@ -339,10 +339,10 @@ export interface Store {
   sessions: {
     /**
      * Opens a session if the user is enabled and still has the `authVersion` that the password was checked against, and
-     * the client is enabled; else false. A disabling or a new password that commits first wins, one that comes later
+     * the client is enabled and nothing was taken from it since `rev`; else false. A disabling or a new password that commits first wins, one that comes later
      * finds the session and ends it.
      */
-    open(session: Session, authVersion: number): Promise<boolean>
+    open(session: Session, authVersion: number, rev: number): Promise<boolean>
     /** Whatever its state is; null when there is no such session. */
     get(id: string): Promise<StoredSession | null>
     /** The living ones of a user, by id, which is by age: those after the given one, at most `limit`. */

@@ -1,12 +1,9 @@
 import { clientRefused, DomainError, OAuthError } from './errors.ts'
 import type { Clients, RefreshTokens, Tokens, Users } from './index.ts'
-import type { Client } from './model.ts'
+import { type Client, INTROSPECT } from './model.ts'
 import type { Clock, Store } from './ports.ts'
 import { intersect } from './scopes.ts'
 import { REFRESH_GRANT } from './sessions.ts'
-
-/** The scope of clients that may ask whether tokens are good. */
-export const INTROSPECT = 'tokens:introspect'
 
 /** What is told of a good token, RFC 7662 §2.2. */
 export interface ActiveToken {

@@ -1,5 +1,5 @@
 import { OAuthError } from './errors.ts'
-import { ADMIN_ROLE, type Client, type RegisteredScope, type Role, type Scope } from './model.ts'
+import { ADMIN_ROLE, type Client, INTROSPECT, type RegisteredScope, type Role, type Scope } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { Page, Store } from './ports.ts'
 
@@ -23,7 +23,7 @@ export const BUILT_IN_SCOPES: Scope[] = [
 
 /** Those of `CLIENT_ONLY_SCOPES`. */
 export const CLIENT_SCOPES: Scope[] = [
-  { name: 'tokens:introspect', description: 'Ask whether tokens are good', resourceId: OWN_RESOURCE }
+  { name: INTROSPECT, description: 'Ask whether tokens are good', resourceId: OWN_RESOURCE }
 ]
 
 /** The roles of a first start. */
@@ -84,12 +84,11 @@ export function createScopes({ store, issuer }: { store: Store; issuer: string }
       if (request.scope !== undefined && registered.length < requested.length)
         throw new OAuthError('invalid_scope', 'A requested scope is not registered')
 
-      const candidates = [...new Set(request.resources.length > 0 ? request.resources : registered.map(audience))]
-      if (candidates.length > 1 && request.scope === undefined && request.resources.length === 0) {
-        const byDefault = registered.find((scope) => scope.resourceId === limits.client.resources[0])
-        if (byDefault !== undefined) candidates.splice(0, candidates.length, audience(byDefault))
-      }
-      const [aud, ...more] = candidates
+      const named = request.resources.length > 0
+      // Of scopes that nobody asked for, those of the client's default resource, if they are of several.
+      const byDefault = registered.find(({ resourceId }) => resourceId === limits.client.resources[0])
+      const fallback = request.scope === undefined && byDefault !== undefined ? [byDefault] : registered
+      const [aud, ...more] = new Set(named ? request.resources : fallback.map(audience))
       if (more.length > 0)
         throw new OAuthError('invalid_target', 'A token is for one resource: name one, or scopes of one')
       const chosen = registered.filter((scope) => audience(scope) === aud)

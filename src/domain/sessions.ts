@@ -57,15 +57,16 @@ export function createSessions(deps: {
     view,
 
     /**
-     * The session of a login. It is refused when the user was disabled or got a new password since.
-     * @param login `authVersion` is what the credentials had when they were checked
+     * The session of a login. It is refused when the user was disabled or got a new password since, or something was taken
+     * from the client.
+     * @param login `authVersion` is what the credentials had when they were checked, `rev` what the log had when the client was
      */
     async opening(
-      login: { userId: string; authVersion: number; scopes: string[]; authAt: Millis; amr: string[] },
+      login: { userId: string; authVersion: number; rev: number; scopes: string[]; authAt: Millis; amr: string[] },
       client: Client,
       origin: Origin
     ): Promise<Renewable> {
-      const { authVersion, ...rest } = login
+      const { authVersion, rev, ...rest } = login
       const now = clock.now()
       const expiresAt = now + client.sessionAbsoluteTtl * 1000
       const renewable = client.grantTypes.includes(REFRESH_GRANT)
@@ -87,7 +88,7 @@ export function createSessions(deps: {
         expiresAt,
         refreshToken: renewable ? refreshTokens.make(session, 0, await refreshTokens.current()) : null,
         async commit() {
-          if (!(await store.sessions.open(session, authVersion)))
+          if (!(await store.sessions.open(session, authVersion, rev)))
             throw new OAuthError('invalid_grant', 'Incorrect username or password')
         }
       }

@@ -175,16 +175,17 @@ export function clients(db: Kysely<Tables>, locksRows: boolean): Store['clients'
         const [first] = own
         if (first === undefined) return []
         const secrets = own.flatMap(({ secret_id, secret_hash, secret_created_at, secret_expires_at, last_used_at }) =>
-          secret_id === null || secret_hash === null || secret_created_at === null
+          secret_id === null
             ? []
             : [
-                {
+                toSecret({
                   id: secret_id,
-                  hash: secret_hash,
-                  createdAt: secret_created_at,
-                  expiresAt: secret_expires_at,
-                  lastUsedAt: last_used_at
-                }
+                  client_id: id,
+                  secret_hash: secret_hash as string,
+                  created_at: secret_created_at as number,
+                  expires_at: secret_expires_at,
+                  last_used_at
+                })
               ]
         )
         return [{ client: toClient(first), secrets, rev: first.rev }]
@@ -210,6 +211,9 @@ export function clients(db: Kysely<Tables>, locksRows: boolean): Store['clients'
         if (!(await lock(trx, id, now))) return null
         const before = (await get(trx, id)) as Client
         const after = { ...before, ...changes }
+        // Where the default was all, it stays so.
+        const all = before.defaultScopes.length === before.scopes.length
+        const defaults = changes.defaultScopes ?? (all ? after.scopes : before.defaultScopes)
         if (Object.keys(changes).length > 0 || disabled === false) await assertMayHave(trx, after, actor, locksRows)
         await trx
           .updateTable('clients')
@@ -217,7 +221,7 @@ export function clients(db: Kysely<Tables>, locksRows: boolean): Store['clients'
           .where('id', '=', id)
           .execute()
         if (changes.scopes !== undefined || changes.defaultScopes !== undefined)
-          await setScopes(trx, id, after.scopes, after.defaultScopes)
+          await setScopes(trx, id, after.scopes, defaults)
         if (disabled === false)
           await trx.updateTable('clients').set({ disabled_at: null }).where('id', '=', id).execute()
 

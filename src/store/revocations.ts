@@ -1,10 +1,8 @@
 import type { Kysely } from 'kysely'
-import type { Millis, RevocationKind } from '../domain/model.ts'
+import { type Millis, type RevocationKind, TOKENS_LIVE_MS } from '../domain/model.ts'
 import type { Store } from '../domain/ports.ts'
 import type { Tables } from './schema.ts'
 
-/** For as long as any access token can live (`LATCHKEY_ACCESS_TOKEN_TTL` at its most), and a minute. */
-const KEPT_MS = 3_660_000
 const ROWS_AT_ONCE = 500
 
 /**
@@ -26,7 +24,7 @@ export async function log(
   const rows = entries.map((entry, index) => ({
     ...entry,
     seq: seq - entries.length + 1 + index,
-    expires_at: now + KEPT_MS
+    expires_at: now + TOKENS_LIVE_MS
   }))
   for (let at = 0; at < rows.length; at += ROWS_AT_ONCE)
     await trx

@@ -59,7 +59,7 @@ export async function endSessions(
 /** @param locksRows whether a statement must say that it locks the rows it rests on */
 export function sessions(db: Kysely<Tables>, locksRows: boolean): Store['sessions'] {
   return {
-    async open(session, authVersion) {
+    async open(session, authVersion, rev) {
       const allowed = db
         .selectFrom(['users', 'clients'])
         .where('users.id', '=', session.userId)
@@ -67,6 +67,7 @@ export function sessions(db: Kysely<Tables>, locksRows: boolean): Store['session
         .where('users.disabled_at', 'is', null)
         .where('clients.id', '=', session.clientId)
         .where('clients.disabled_at', 'is', null)
+        .where('clients.revoked_seq', '<=', rev)
         .select(({ val, ref }) => [
           val(session.id).as('id'),
           ref('users.id').as('user_id'),

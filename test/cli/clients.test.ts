@@ -154,7 +154,7 @@ t.test('a client is public, or has keys in place of a secret', async (t) => {
   writeFileSync(none, '{"keys":["x"]}')
   t.strictSame(
     await client(['add', 'X', '--jwks', none]),
-    refused('A key is a public JWK for ES256 (P-256), EdDSA (Ed25519), or RS256 or PS256 (RSA, 2048 bits)')
+    refused('A key is a public JWK for ES256 (P-256), EdDSA (Ed25519), or RS256 or PS256 (RSA, 2048 to 4096 bits)')
   )
 })
 

@@ -66,7 +66,7 @@ onEachDatabase(
         }
       ],
       [
-        ['scope', 'orders', '--remove', 'orders', 'orders:write', '--add', 'orders:timeout'],
+        ['scope', 'orders', '--remove', 'orders', 'orders:write', '--add', 'orders:timeout', '--yes'],
         {
           scopes: [
             { name: 'orders:drop', description: 'Drop orders' },
@@ -76,14 +76,14 @@ onEachDatabase(
         }
       ],
       [
-        ['scope', 'orders', '--remove', 'orders:timeout', 'orders:drop'],
+        ['scope', 'orders', '--remove', 'orders:timeout', 'orders:drop', '--yes'],
         { scopes: [{ name: 'orders:read', description: '' }] }
       ],
       [
-        ['scope', 'orders', '--remove', 'orders:read', '--add', 'orders:read=Again'],
+        ['scope', 'orders', '--remove', 'orders:read', '--add', 'orders:read=Again', '--yes'],
         { scopes: [{ name: 'orders:read', description: 'Again' }] }
       ],
-      [['scope', 'orders', '--remove', 'orders:read'], { scopes: [] }]
+      [['scope', 'orders', '--remove', 'orders:read', '--yes'], { scopes: [] }]
     ]
     let expected: object = orders
     for (const [args, change] of steps) {
@@ -121,7 +121,7 @@ t.test('people read one line, or an aligned table', async (t) => {
     )
   )
   t.strictSame(
-    await resource(['scope', 'orders', '--remove', 'orders:read', 'orders:write']),
+    await resource(['scope', 'orders', '--remove', 'orders:read', 'orders:write', '--yes']),
     done('resource orders has no scopes\n')
   )
   t.strictSame(await resource(['delete', 'orders', '--yes']), done('resource orders was deleted\n'))
@@ -158,14 +158,14 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
     [['scope', 'none', '--add', 'a'], MISSING],
     [['scope', 'orders', '--add', 'profile'], TAKEN],
     [['scope', 'orders', '--add', 'A'], NAME],
-    [['scope', 'orders', '--remove', 'orders:write'], 'The resource orders has no scope orders:write'],
+    [['scope', 'orders', '--remove', 'orders:write', '--yes'], 'The resource orders has no scope orders:write'],
     [
-      ['scope', 'orders', '--remove', 'orders:read', 'orders:timeout'],
+      ['scope', 'orders', '--remove', 'orders:read', 'orders:timeout', '--yes'],
       'The resource orders has no scope orders:timeout'
     ],
-    [['scope', 'orders', '--remove', 'profile'], 'The resource orders has no scope profile'],
+    [['scope', 'orders', '--remove', 'profile', '--yes'], 'The resource orders has no scope profile'],
     [['scope', 'latchkey', '--add', 'a'], STAY],
-    [['scope', 'latchkey', '--remove', 'profile'], STAY],
+    [['scope', 'latchkey', '--remove', 'profile', '--yes'], STAY],
     [['set', 'none', '--name', 'x'], MISSING],
     [['set', 'orders', '--introspect', 'none'], 'There is no client "none"'],
     [['delete', 'none', '--yes'], MISSING],

@@ -791,9 +791,9 @@ for (const proxies of ['', '127.0.0.1']) {
 
     const addresses: (string | null)[] = []
     const { open } = app.app.store.sessions
-    app.app.store.sessions.open = (session, version) => {
+    app.app.store.sessions.open = (session, version, rev) => {
       addresses.push(session.address)
-      return open(session, version)
+      return open(session, version, rev)
     }
     const response = await app.token(login, SPOOFED)
     const claims = JSON.parse(Buffer.from(response.json().access_token.split('.')[1], 'base64url').toString())

@@ -357,7 +357,7 @@ onEachDatabase(t, 'a token is for the one resource that is meant (RFC 8707)', as
     plain: await add('plain', { ...service, default_scope: 'orders:read' }),
     many: await add('many', { ...service, default_scope: 'orders:read profile stock' }),
     default: await add('default', { ...service, default_scope: scope, resources: ['stock', 'orders'] }),
-    none: await add('none', service),
+    none: await add('none', { ...service, default_scope: '' }),
     other: await add('other', { ...service, default_scope: 'orders:read profile', resources: ['stock'] })
   }
   const TARGET = ['invalid_target', 'A token is for one resource: name one, or scopes of one']

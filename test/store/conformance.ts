@@ -32,6 +32,9 @@ const CLIENT: Client = {
   updatedAt: NOW
 }
 
+/** Of who has read everything. */
+const LATEST = Number.MAX_SAFE_INTEGER
+
 const newSecret = (hash: string, more: Partial<ClientSecret> = {}): ClientSecret => ({
   id: randomUUIDv7(),
   hash,
@@ -546,10 +549,22 @@ export function conformance(t: Test, open: Open): void {
 
   const sessionsIn = ({ sql }: Opened, user: string) => sql(`select * from sessions where user_id = '${user}'`)
 
+  t.test('no session is opened for a login from before something was taken from its client', async (t) => {
+    const { store, alice } = await shared()
+    const client: Client = { ...CLIENT, id: unique('client') }
+    await store.clients.create(client, null, null)
+    const rev = await store.revocations.seq()
+    const open = (known: number) => store.sessions.open(newSession(alice.id, { clientId: client.id }), 1, known)
+    t.equal(await open(rev), true)
+    await store.clients.change(client.id, { grantTypes: ['password'] }, null, NOW)
+    await store.clients.change(client.id, { grantTypes: client.grantTypes }, null, NOW)
+    t.strictSame([await open(rev), await open(await store.revocations.seq())], [false, true])
+  })
+
   t.test('a session is opened as given', async (t) => {
     const opened = await shared()
     const session = newSession(opened.alice.id)
-    t.equal(await opened.store.sessions.open(session, 1), true)
+    t.equal(await opened.store.sessions.open(session, 1, LATEST), true)
     t.strictSame(await sessionsIn(opened, opened.alice.id), [
       {
         id: session.id,
@@ -571,25 +586,33 @@ export function conformance(t: Test, open: Open): void {
     ])
     t.strictSame(await opened.store.sessions.get(session.id), { ...session, counter: 0, endedAt: null })
     const bare = newSession(opened.alice.id, { address: null, userAgent: null, salt: null })
-    t.equal(await opened.store.sessions.open(bare, 1), true, 'a user may have many, and nothing need be known of it')
+    t.equal(
+      await opened.store.sessions.open(bare, 1, LATEST),
+      true,
+      'a user may have many, and nothing need be known of it'
+    )
     t.equal((await sessionsIn(opened, opened.alice.id)).length, 2)
-    await t.rejects(opened.store.sessions.open(session, 1), refusedAs('conflict'))
+    await t.rejects(opened.store.sessions.open(session, 1, LATEST), refusedAs('conflict'))
   })
 
   t.test('no session is opened when user, version or client is not as it was checked', async (t) => {
     const opened = await shared()
     const { store, sql, alice } = opened
-    t.equal(await store.sessions.open(newSession(alice.id), 2), false, 'a version to come')
-    t.equal(await store.sessions.open(newSession(alice.id), 0), false, 'a version before')
-    t.equal(await store.sessions.open(newSession(alice.id, { clientId: 'off' }), 1), false, 'a disabled client')
-    t.equal(await store.sessions.open(newSession(alice.id, { clientId: 'unknown' }), 1), false, 'an unknown client')
-    t.equal(await store.sessions.open(newSession(randomUUIDv7()), 1), false, 'an unknown user')
+    t.equal(await store.sessions.open(newSession(alice.id), 2, LATEST), false, 'a version to come')
+    t.equal(await store.sessions.open(newSession(alice.id), 0, LATEST), false, 'a version before')
+    t.equal(await store.sessions.open(newSession(alice.id, { clientId: 'off' }), 1, LATEST), false, 'a disabled client')
+    t.equal(
+      await store.sessions.open(newSession(alice.id, { clientId: 'unknown' }), 1, LATEST),
+      false,
+      'an unknown client'
+    )
+    t.equal(await store.sessions.open(newSession(randomUUIDv7()), 1, LATEST), false, 'an unknown user')
     await sql(`update users set disabled_at = ${NOW} where id = '${alice.id}'`)
-    t.equal(await store.sessions.open(newSession(alice.id), 1), false, 'a disabled user')
+    t.equal(await store.sessions.open(newSession(alice.id), 1, LATEST), false, 'a disabled user')
     await sql(`update users set disabled_at = null, auth_version = 2 where id = '${alice.id}'`)
-    t.equal(await store.sessions.open(newSession(alice.id), 1), false, 'a new password')
+    t.equal(await store.sessions.open(newSession(alice.id), 1, LATEST), false, 'a new password')
     t.strictSame(await sessionsIn(opened, alice.id), [])
-    t.equal(await store.sessions.open(newSession(alice.id), 2), true)
+    t.equal(await store.sessions.open(newSession(alice.id), 2, LATEST), true)
   })
 
   for (const [what, change] of [
@@ -609,7 +632,7 @@ export function conformance(t: Test, open: Open): void {
             `update users set ${change} where id = '${user.id}'`,
             `update sessions set ended_at = ${NOW} where user_id = '${user.id}' and ended_at is null`
           )
-        const logins = () => stores.map((store) => store.sessions.open(newSession(user.id), 1))
+        const logins = () => stores.map((store) => store.sessions.open(newSession(user.id), 1, LATEST))
         const pause = () => new Promise((resolve) => setTimeout(resolve, round % 8))
         const [results] = await Promise.all([
           pause().then(() => Promise.all(logins())),
@@ -630,7 +653,7 @@ export function conformance(t: Test, open: Open): void {
   async function withSession(more: Partial<Session> = {}) {
     const opened = await shared()
     const session = newSession(opened.alice.id, more)
-    await opened.store.sessions.open(session, 1)
+    await opened.store.sessions.open(session, 1, LATEST)
     const rotate = (counter: number, now: number, leeway = LEEWAY, client = CLIENT) =>
       opened.store.sessions.rotate(session.id, client, counter, leeway, now)
     const row = () => opened.store.sessions.get(session.id)
@@ -684,7 +707,7 @@ export function conformance(t: Test, open: Open): void {
     t.test(`rotate with ${what} is reused: that session has ended, and no other`, async (t) => {
       const { store, alice, session, rotate, row } = await withSession()
       const other = newSession(alice.id)
-      await store.sessions.open(other, 1)
+      await store.sessions.open(other, 1, LATEST)
       for (let index = 0; index < renewals; index++) await rotate(index, NOW)
       const renewed = await row()
       const [before, now] = [await store.revocations.seq(), NOW + after]
@@ -731,7 +754,7 @@ export function conformance(t: Test, open: Open): void {
     for (let round = 0; round < ROUNDS; round++) {
       const leeway = round % 2 === 0 ? LEEWAY : 0
       const session = newSession(opened.alice.id)
-      await opened.store.sessions.open(session, 1)
+      await opened.store.sessions.open(session, 1, LATEST)
       const counts: Record<string, number> = {}
       const renewals = Array.from({ length: 8 }, (_, index) =>
         (stores[index % 4] as Store).sessions.rotate(session.id, CLIENT, 0, leeway, NOW)
@@ -753,7 +776,7 @@ export function conformance(t: Test, open: Open): void {
     const { alice: bob } = await shared()
     const ids = Array.from({ length: 6 }, () => randomUUIDv7()).toSorted() as [string, ...string[]]
     const sessions = ids.map((id, index) => newSession(alice.id, { id, idleExpiresAt: NOW + 1000 * (index + 1) }))
-    for (const session of [...sessions.toReversed(), newSession(bob.id)]) await store.sessions.open(session, 1)
+    for (const session of [...sessions.toReversed(), newSession(bob.id)]) await store.sessions.open(session, 1, LATEST)
     const list = async (after: string | null, limit: number, now = NOW) =>
       (await store.sessions.list(alice.id, { after, limit }, now)).map(({ id }) => id)
     t.strictSame(await list(null, 10), ids)
@@ -786,7 +809,7 @@ export function conformance(t: Test, open: Open): void {
     ]
     const sessions = owners.map(([userId, clientId]) => newSession(userId, { clientId }))
     const idle = newSession(alice.id, { idleExpiresAt: NOW - 60_000 })
-    for (const session of [...sessions, idle]) await store.sessions.open(session, 1)
+    for (const session of [...sessions, idle]) await store.sessions.open(session, 1, LATEST)
     const ids = sessions.map(({ id }) => id)
     const now = NOW + 1
     const alive = new Set(ids)
@@ -834,7 +857,8 @@ export function conformance(t: Test, open: Open): void {
       await opened.store.clients.create(client, null, null)
       const sessions = Array.from({ length: 8 }, () => newSession(user.id, { clientId: client.id }))
       // Not in the order of their ids.
-      for (const session of sessions.toSorted(() => Math.random() - 0.5)) await opened.store.sessions.open(session, 1)
+      for (const session of sessions.toSorted(() => Math.random() - 0.5))
+        await opened.store.sessions.open(session, 1, LATEST)
       const before = await opened.store.revocations.seq()
       const calls = [
         stores[0].sessions.end({ userId: user.id }, NOW),
@@ -964,12 +988,12 @@ export function conformance(t: Test, open: Open): void {
     const client: Client = { ...CLIENT, id: unique('client') }
     await store.clients.create(client, null, null)
     const [own, other] = [newSession(alice.id, { clientId: client.id }), newSession(alice.id)]
-    for (const session of [own, other]) await store.sessions.open(session, 1)
+    for (const session of [own, other]) await store.sessions.open(session, 1, LATEST)
     const before = await store.revocations.seq()
     const disabled = { ...client, disabledAt: NOW + 7, updatedAt: NOW + 7 }
     t.strictSame(await store.clients.change(client.id, { disabled: true }, null, NOW + 7), disabled)
     t.strictSame(await store.clients.get(client.id), disabled)
-    t.equal(await store.sessions.open(newSession(alice.id, { clientId: client.id }), 1), false)
+    t.equal(await store.sessions.open(newSession(alice.id, { clientId: client.id }), 1, LATEST), false)
     t.strictSame(await logged(store, before), [{ kind: 'client', id: client.id }])
     const again = await store.clients.change(client.id, { disabled: true }, null, NOW + 8)
     t.strictSame(again, { ...disabled, updatedAt: NOW + 8 }, 'it is so already')
@@ -1144,7 +1168,7 @@ export function conformance(t: Test, open: Open): void {
     await store.clients.addSecret(id, newSecret('x'), plenty, null)
     await store.clients.useAssertion(id, 'a', NOW)
     const session = newSession(alice.id, { clientId: id })
-    await store.sessions.open(session, 1)
+    await store.sessions.open(session, 1, LATEST)
     const resource = unique('r')
     const made = { id: resource, identifier: `urn:${resource}`, name: 'x', scopes: [], introspectionClients: [id] }
     await store.resources.create(made, NOW)
@@ -1506,7 +1530,7 @@ export function conformance(t: Test, open: Open): void {
     const { store, alice } = opened
     const sessions = [newSession(alice.id), newSession(alice.id), newSession(alice.id)] as const
     const idle = newSession(alice.id, { idleExpiresAt: NOW - 120_000 })
-    for (const session of [...sessions, idle]) await store.sessions.open(session, 1)
+    for (const session of [...sessions, idle]) await store.sessions.open(session, 1, LATEST)
     const [first, second, third] = sessions.map(({ id }) => id).toSorted() as [string, string, string]
     const user = { kind: 'user', id: alice.id }
     const change = (changes: Parameters<Store['users']['change']>[1]) => () =>
@@ -1601,9 +1625,9 @@ export function conformance(t: Test, open: Open): void {
       newSession(alice.id),
       newSession(alice.id, { idleExpiresAt: NOW + 60_000 })
     ]
-    for (const session of kept) await store.sessions.open(session, 1)
+    for (const session of kept) await store.sessions.open(session, 1, LATEST)
     const ended = newSession(alice.id)
-    await store.sessions.open(ended, 1)
+    await store.sessions.open(ended, 1, LATEST)
     await store.sessions.end({ id: ended.id }, NOW + 1)
     const old = Array.from(
       { length: 1200 },
@@ -1665,7 +1689,7 @@ export function conformance(t: Test, open: Open): void {
     const opened = await seeded(t)
     const stores = others(opened, 4)
     const rows = Array.from({ length: 100 }, () => newSession(opened.alice.id, { idleExpiresAt: NOW }))
-    for (const session of rows) await opened.store.sessions.open(session, 1)
+    for (const session of rows) await opened.store.sessions.open(session, 1, LATEST)
     const counts = await Promise.all(stores.map((store) => store.expiry.prune(NOW + 60_000)))
     t.equal(
       counts.reduce((sum, count) => sum + count, 0),
@@ -1734,7 +1758,7 @@ export function conformance(t: Test, open: Open): void {
     const opened = await shared()
     const { store, sql, alice } = opened
     const session = newSession(alice.id)
-    await store.sessions.open(session, 1)
+    await store.sessions.open(session, 1, LATEST)
     const ref = { kid: 'signing', jti: 'a', sid: session.id, sub: alice.id, clientId: 'app' }
     const seen = async () => {
       const { user, client, ...rest } = await store.state(ref)
@@ -1888,7 +1912,7 @@ export function conformance(t: Test, open: Open): void {
     const start = performance.now()
     await Promise.all([
       t.rejects(store.users.create(bob, null), refusedAs('unavailable')),
-      t.rejects(store.sessions.open(newSession(alice.id), 1), refusedAs('unavailable')),
+      t.rejects(store.sessions.open(newSession(alice.id), 1, LATEST), refusedAs('unavailable')),
       t.rejects(store.bootstrap(SEED, null), refusedAs('unavailable')),
       t.rejects(store.users.change(alice.id, { fullName: 'x' }, null, NOW), { retryAfter: 1, message: /not available/ })
     ])

@@ -45,7 +45,7 @@ async function withSessions(store: Store, clientId: string, count: number): Prom
     salt: 'c2FsdA'
   }
   const ids = Array.from({ length: count }, () => randomUUIDv7())
-  for (const id of ids) await store.sessions.open({ ...session, id }, 1)
+  for (const id of ids) await store.sessions.open({ ...session, id }, 1, Number.MAX_SAFE_INTEGER)
   return { user, ids }
 }
 

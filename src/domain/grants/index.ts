@@ -70,7 +70,7 @@ export function createExchange(deps: {
 
     let session: Renewable | null = renewal
     if (login !== null && 'authVersion' in login && subject !== null)
-      session = await sessions.opening({ userId: subject.userId, ...login, scopes: granted }, client, origin)
+      session = await sessions.opening({ userId: subject.userId, ...login, rev, scopes: granted }, client, origin)
 
     const token = await tokens.issue({
       sub: subject?.userId ?? client.id,
