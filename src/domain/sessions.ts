@@ -59,7 +59,8 @@ export function createSessions(deps: {
     /**
      * The session of a login. It is refused when the user was disabled or got a new password since, or something was taken
      * from the client.
-     * @param login `authVersion` is what the credentials had when they were checked, `rev` what the log had when the client was
+     * @param login `authVersion` is what the credentials had when they were checked, `rev` how far the log had come when the
+     *   client was read
      */
     async opening(
       login: { userId: string; authVersion: number; rev: number; scopes: string[]; authAt: Millis; amr: string[] },
