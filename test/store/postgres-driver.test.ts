@@ -266,9 +266,9 @@ t.test('what another program keeps in another schema of the database does no har
   t.equal((await store.schema())?.version, store.version)
 })
 
-t.test('200 concurrent writes all succeed', async (t) => {
+t.test('five times as many writes at once as there are connections all succeed', async (t) => {
   const { store } = await migrated(t)
-  const results = await Promise.all(Array.from({ length: 200 }, () => timed(store.users.create(newUser(), null))))
+  const results = await Promise.all(Array.from({ length: 50 }, () => timed(store.users.create(newUser(), null))))
   t.strictSame(
     results.filter(({ outcome }) => outcome !== 'done'),
     []
