@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { DomainError, OAuthError, SetupError } from '../src/domain/errors.ts'
-import { AccessError } from '../src/guard/index.ts'
+import { AccessError } from '../src/guard/errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {

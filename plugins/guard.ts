@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import type { AuthenticatedClient, ClientCredentials } from '../src/domain/client-auth.ts'
 import { clientRefused, OAuthError } from '../src/domain/errors.ts'
 import { BUILT_IN_SCOPES } from '../src/domain/scopes.ts'
-import guard, { type Guard, selfGuarded } from '../src/guard/index.ts'
+import guard, { type Guard, selfGuarded } from '../src/guard/core.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -1,4 +1,3 @@
-import { isUtf8 } from 'node:buffer'
 import { createHash, createPublicKey, generateKeyPair as generateKeyPairCallback, type KeyObject } from 'node:crypto'
 import { promisify } from 'node:util'
 import fastifyJwt from '@fastify/jwt'
@@ -12,6 +11,15 @@ import {
   type SigningAlg
 } from '../src/domain/model.ts'
 import type { Signer } from '../src/domain/ports.ts'
+import {
+  isAccessToken,
+  isCanonical,
+  isKeyFor,
+  looseObject,
+  MAX_TOKEN_LENGTH,
+  parse,
+  TYP
+} from '../src/guard/access-token.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -19,8 +27,6 @@ declare module 'fastify' {
   }
 }
 
-const TYP = 'at+jwt'
-const MAX_TOKEN_LENGTH = 8192
 /** How many tokens are remembered whose signature was found good. */
 const VERIFIED_KEPT = 5000
 
@@ -32,55 +38,11 @@ const generate: Record<SigningAlg, () => Promise<{ publicKey: KeyObject; private
   RS256: () => generateKeyPair('rsa', { modulusLength: 2048 })
 }
 
-/** Whether a key is of the kind and strength that the algorithm asks for (RFC 7518 §3.3, §3.4; RFC 8037 §3.1). */
-function isFor(alg: AssertionAlg, { asymmetricKeyType: type, asymmetricKeyDetails: details }: KeyObject): boolean {
-  if (alg === 'ES256') return type === 'ec' && details?.namedCurve === 'prime256v1'
-  if (alg === 'EdDSA') return type === 'ed25519'
-  const { modulusLength = 0, publicExponent } = details ?? {}
-  // With a small exponent a signature can be made without the private key; with large numbers a check takes long.
-  return type === 'rsa' && modulusLength >= 2048 && modulusLength <= 4096 && publicExponent === 65537n
-}
-
 /** RFC 7638 §3.2: the members that make the thumbprint, in its order. */
 const THUMBPRINT_MEMBERS: Record<SigningAlg, string[]> = {
   ES256: ['crv', 'kty', 'x', 'y'],
   EdDSA: ['crv', 'kty', 'x'],
   RS256: ['e', 'kty', 'n']
-}
-
-/** The JSON object in a segment that is canonical base64url and UTF-8; other people’s serializers write spaces. */
-function looseObject(segment: string): Record<string, unknown> | null {
-  const bytes = Buffer.from(segment, 'base64url')
-  if (bytes.toString('base64url') !== segment || !isUtf8(bytes)) return null
-  try {
-    const value = JSON.parse(bytes.toString('utf8'))
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : null
-  } catch {
-    return null
-  }
-}
-
-/**
- * The same, null unless segment and text are exactly what a serializer writes: no member twice, no spaces, no number that is
- * not itself.
- */
-function strictObject(segment: string): Record<string, unknown> | null {
-  const value = looseObject(segment)
-  return value !== null && Buffer.from(JSON.stringify(value)).toString('base64url') === segment ? value : null
-}
-
-/** Whether a signature is there, in the one way to write it. */
-const isCanonical = (signature: string): boolean =>
-  signature !== '' && Buffer.from(signature, 'base64url').toString('base64url') === signature
-
-/** The parts of a compact JWS with the header that our tokens have and no other (RFC 7515 §3.1, RFC 8725 §3). */
-function parse(token: string): { alg: string; kid: string; claims: Record<string, unknown> } | null {
-  const [header = '', payload = '', signature = '', ...more] = token.split('.')
-  if (token.length > MAX_TOKEN_LENGTH || more.length > 0 || !isCanonical(signature)) return null
-  const { alg, typ, kid, ...others } = strictObject(header) ?? {}
-  if (typ !== TYP || typeof alg !== 'string' || typeof kid !== 'string' || !/^[\w-]{43}$/.test(kid)) return null
-  const claims = strictObject(payload)
-  return claims === null || Object.keys(others).length > 0 ? null : { alg, kid, claims }
 }
 
 /** What a JWK holds beside its public members (RFC 7518 §6), so that nobody registers a private key or a shared secret. */
@@ -97,7 +59,7 @@ function clientKey(jwk: Record<string, unknown>): ClientKey | null {
   if (kid !== undefined && !(typeof kid === 'string' && /^[\x20-\x7e]{1,255}$/.test(kid))) return null
   try {
     const key = createPublicKey({ key: jwk as Record<string, string>, format: 'jwk' })
-    if (!isFor(alg, key)) return null
+    if (!isKeyFor(alg, key)) return null
     return { ...(key.export({ format: 'jwk' }) as { kty: string }), alg, ...(kid === undefined ? {} : { kid }) }
   } catch {
     return null
@@ -120,7 +82,7 @@ export default fp(
       const known = pems.get(kid)
       if (known !== undefined) return known
       const key = createPublicKey({ key: publicJwk, format: 'jwk' })
-      if (!isFor(alg, key)) throw new Error(`the key ${kid} is not one for ${alg}`)
+      if (!isKeyFor(alg, key)) throw new Error(`the key ${kid} is not one for ${alg}`)
       const pem = key.export({ type: 'spki', format: 'pem' }) as string
       pems.set(kid, pem)
       return pem
@@ -172,6 +134,7 @@ export default fp(
         return remember(token, { kid: parsed.kid, claims: parsed.claims })
       },
 
+      isAccessToken,
       clientKey,
 
       async verifyAssertion(token, keysOf) {

@@ -58,6 +58,8 @@ export interface Signer {
     token: string,
     find: (kid: string) => Promise<PublicKey | null>
   ): Promise<{ kid: string; claims: Record<string, unknown> } | null>
+  /** Whether the claims are those of an access token of ours and of no other kind, whoever signed them (RFC 9068 §2.2). */
+  isAccessToken(claims: Record<string, unknown>): claims is Record<string, unknown> & AccessTokenClaims
   /**
    * The claims of a JWT that a client has signed with one of its keys and with that key's algorithm, or null for
    * everything else. Claims are not judged here. Never throws because of what the token holds.

@@ -8,24 +8,6 @@ import { intersect } from './scopes.ts'
 /** How far another instance's clock may be ahead of this one. */
 const SKEW: Seconds = 5
 
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
-const isText = (value: unknown): value is string =>
-  typeof value === 'string' && value !== '' && value.isWellFormed() && !value.includes('\0')
-
-/** Whether the claims are those of an access token of ours, and of no other kind (RFC 9068 §2.2, RFC 8725 §3). */
-function isAccessToken(claims: Record<string, unknown>): claims is Record<string, unknown> & AccessTokenClaims {
-  const { iss, sub, aud, client_id, iat, exp, jti, scope, roles, sid, rev, nbf } = claims
-  return (
-    [iss, sub, aud, client_id, jti].every(isText) &&
-    [iat, exp, rev].every(isCount) &&
-    typeof scope === 'string' &&
-    Array.isArray(roles) &&
-    roles.every(isText) &&
-    (sid === undefined || isText(sid)) &&
-    nbf === undefined
-  )
-}
-
 /** Access tokens: made by the rules of RFC 9068, judged by the state of the instant. */
 export function createTokens(deps: {
   store: Store
@@ -73,10 +55,10 @@ export function createTokens(deps: {
     skew: { ahead: Seconds; behind: Seconds }
   ): Promise<{ kid: string; claims: AccessTokenClaims } | null> {
     const verified = await signer.verify(token, keys.find)
-    if (verified === null || !isAccessToken(verified.claims)) return null
+    if (verified === null || !signer.isAccessToken(verified.claims)) return null
     const { kid, claims } = verified
     const now = clock.now() / 1000
-    const inTime = now < claims.exp + skew.behind && claims.iat <= now + skew.ahead && claims.exp > claims.iat
+    const inTime = now < claims.exp + skew.behind && claims.iat <= now + skew.ahead
     return claims.iss === issuer && inTime ? { kid, claims } : null
   }
 

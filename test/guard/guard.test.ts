@@ -1,6 +1,6 @@
 import fastify, { type FastifyInstance, type FastifyRequest, type RouteOptions } from 'fastify'
 import t, { type Test } from 'tap'
-import guard, { type GuardOptions, type Principal, selfGuarded } from '../../src/guard/index.ts'
+import guard, { type GuardOptions, type Principal, selfGuarded } from '../../src/guard/core.ts'
 
 const user = (scopes: string[] = [], roles: string[] = []): Principal => ({
   kind: 'user',

@@ -1,4 +1,11 @@
-import type { FastifyInstance, FastifyRequest, preHandlerAsyncHookHandler, RouteOptions } from 'fastify'
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  HookHandlerDoneFunction,
+  preHandlerAsyncHookHandler,
+  RouteOptions
+} from 'fastify'
 import fp from 'fastify-plugin'
 import { AccessError } from './errors.ts'
 
@@ -51,9 +58,15 @@ declare module 'fastify' {
 
 export interface GuardOptions {
   /** Null for every token that is not good; what it throws is a failure of ours. */
-  verify: (token: string) => Promise<Principal | null>
+  verify: (token: string) => Principal | null | Promise<Principal | null>
   /** Names of the OAuth2 security schemes of the OpenAPI document, one for each flow: those by which users get tokens, and clients. */
   flows: { user: string[]; client: string[] }
+  /** Where one reads what the resource wants (RFC 9728 §5.1); a part of every challenge. */
+  metadataUrl?: string | null
+  /** Paths, and all below them, whose routes anyone may call unless they name a guard. */
+  publicPaths?: string[]
+  /** What becomes of a route that names no guard: it stops the boot, or it is left as it is. */
+  unguarded?: 'refuse' | 'allow'
 }
 
 /** Makes a guard of a function that sees to its callers itself. */
@@ -69,6 +82,16 @@ function bearerToken(request: FastifyRequest): string {
   if (scheme.toLowerCase() !== 'bearer') throw new AccessError(null, 'Not authenticated')
   if (!/^\S+$/.test(token)) throw new AccessError('invalid_token', 'Could not validate credentials')
   return token
+}
+
+/** Whether a header came more than once; Node.js shows the first of them only. */
+function isRepeated(rawHeaders: string[], header: string): boolean {
+  let times = 0
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] as string
+    if (name.length === header.length && name.toLowerCase() === header) times++
+  }
+  return times > 1
 }
 
 function enforce({ user, scopes, roles }: Demand, principal: Principal): void {
@@ -95,19 +118,48 @@ function inWords({ user, scopes, roles }: Demand): string {
  * OpenAPI operation; a route that declares nothing stops the boot. Register it before the routes.
  */
 export default fp<GuardOptions>(
-  async (fastify, { verify, flows }) => {
+  async (fastify, { verify, flows, metadataUrl = null, publicPaths = [], unguarded = 'refuse' }) => {
     const guard = (demand: Partial<Demand>): Guard =>
       Object.assign(async () => {}, { [DEMAND]: { user: false, scopes: [], roles: [], ...demand } })
 
-    /** Whatever status an error of `verify` holds, it is not the caller's. */
-    async function verified(token: string): Promise<Principal | null> {
-      try {
-        return await verify(token)
-      } catch (cause) {
-        const { statusCode = 500, status = 500 } = (cause ?? {}) as { statusCode?: number; status?: number }
-        throw statusCode < 500 || status < 500 ? new Error('the token could not be checked', { cause }) : cause
-      }
+    /** The challenge is on the answer whatever the error handler makes of the error. */
+    function refused(reply: FastifyReply, error: AccessError): AccessError {
+      if (metadataUrl !== null) error.headers['www-authenticate'] += `, resource_metadata="${metadataUrl}"`
+      reply.header('www-authenticate', error.headers['www-authenticate'])
+      return error
     }
+
+    /** Whatever status an error of `verify` holds, it is not the caller's. */
+    function failed(cause: unknown): Error {
+      const { statusCode = 500, status = 500 } = (cause ?? {}) as { statusCode?: number; status?: number }
+      return statusCode < 500 || status < 500 || !(cause instanceof Error)
+        ? new Error('the token could not be checked', { cause })
+        : cause
+    }
+
+    /** Nothing is awaited for a token that can be judged at once. */
+    const enforcing =
+      (demand: Demand) =>
+      (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
+        const admit = (principal: Principal | null) => {
+          if (principal === null) throw new AccessError('invalid_token', 'Could not validate credentials')
+          enforce(demand, principal)
+          request.principal = principal
+        }
+        const refuse = (error: unknown) => done(error instanceof AccessError ? refused(reply, error) : failed(error))
+        try {
+          const verdict = verify(bearerToken(request))
+          if (verdict instanceof Promise) {
+            verdict.then(admit).then(() => done(), refuse)
+            return
+          }
+          admit(verdict)
+        } catch (error) {
+          refuse(error)
+          return
+        }
+        done()
+      }
 
     fastify.decorate('requireUser', () => guard({ user: true }))
     fastify.decorate('requireScope', (...scopes: string[]) => guard({ scopes }))
@@ -119,21 +171,23 @@ export default fp<GuardOptions>(
     fastify.decorate('guardOfScope', null)
     fastify.decorateRequest('principal', null as unknown as Principal)
 
-    fastify.addHook('onRequest', async ({ raw }) => {
-      const names = raw.rawHeaders.filter((_text, index) => index % 2 === 0)
-      if (names.filter((name) => name.toLowerCase() === 'authorization').length > 1) {
-        throw new AccessError('invalid_request', 'The request has more than one Authorization header')
-      }
+    fastify.addHook('onRequest', (request, reply, done) => {
+      if (!isRepeated(request.raw.rawHeaders, 'authorization')) return done()
+      done(refused(reply, new AccessError('invalid_request', 'The request has more than one Authorization header')))
     })
+
+    const isPublic = (url: string): boolean => publicPaths.some((path) => url === path || url.startsWith(`${path}/`))
 
     fastify.addHook('onRoute', function (this: FastifyInstance, route: RouteOptions) {
       const handlers = [route.preHandler ?? []].flat()
       const guards = handlers.filter(isGuard)
-      if (guards.length === 0 && this.guardOfScope !== null) {
-        guards.push(this.guardOfScope)
-        handlers.unshift(this.guardOfScope)
+      const otherwise = this.guardOfScope ?? (isPublic(route.url) ? this.publicAccess : null)
+      if (guards.length === 0 && otherwise !== null) {
+        guards.push(otherwise)
+        handlers.unshift(otherwise)
       }
       if (guards.length === 0) {
+        if (unguarded === 'allow') return
         const name = `${[route.method].flat().join(', ')} ${route.url}`
         throw new Error(
           `${name} names no guard: put requireUser(), requireScope(…), requireRole(…) or publicAccess into its preHandler`
@@ -160,15 +214,7 @@ export default fp<GuardOptions>(
         security: [...flows.user, ...(demand.user ? [] : flows.client)].map((flow) => ({ [flow]: demand.scopes })),
         description: [description, inWords(demand)].filter(Boolean).join('\n\n')
       } as object
-      route.onRequest = [
-        async (request: FastifyRequest) => {
-          const principal = await verified(bearerToken(request))
-          if (principal === null) throw new AccessError('invalid_token', 'Could not validate credentials')
-          enforce(demand, principal)
-          request.principal = principal
-        },
-        ...[route.onRequest ?? []].flat()
-      ]
+      route.onRequest = [enforcing(demand), ...[route.onRequest ?? []].flat()]
     })
   },
   { name: 'guard-core' }
