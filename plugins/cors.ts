@@ -2,15 +2,22 @@ import fp from 'fastify-plugin'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Browser apps of the listed origins may call this route; never with cookies. */
+    /** Browser apps of the allowed origins may call this route; never with cookies. */
     cors?: true
   }
 }
 
-/** CORS for the routes that ask for it, and for no other path (https://fetch.spec.whatwg.org/#http-cors-protocol). */
-export default fp<{ origins: string[] }>(
-  async (fastify, { origins }) => {
-    if (origins.length === 0) return
+/** A service on this machine, at any port. */
+const LOCAL = /^https?:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/
+
+/**
+ * CORS for the routes that ask for it, and for no other path (https://fetch.spec.whatwg.org/#http-cors-protocol). Where
+ * Latchkey is on this machine itself, the pages of every other service on it may call them.
+ */
+export default fp<{ origins: string[]; issuer: string }>(
+  async (fastify, { origins, issuer }) => {
+    const local = LOCAL.test(new URL(issuer).origin)
+    if (origins.length === 0 && !local) return
     const methods = new Map<string, string[]>()
 
     fastify.addHook('onRoute', ({ url, method, config }) => {
@@ -22,14 +29,16 @@ export default fp<{ origins: string[] }>(
       if (allowed === undefined) return
       reply.header('vary', 'Origin')
       const { origin = '', 'access-control-request-method': asked } = request.headers
-      if (!origins.includes(origin)) return
+      const sameMachine = local && origin.startsWith('http:') && LOCAL.test(origin)
+      if (!sameMachine && !origins.includes(origin)) return
       reply.header('access-control-allow-origin', origin)
       if (request.method !== 'OPTIONS' || asked === undefined) return
       return reply
         .code(204)
         .headers({
           'access-control-allow-methods': allowed.join(', '),
-          'access-control-allow-headers': 'Authorization, Content-Type',
+          // Swagger UI sends the last one.
+          'access-control-allow-headers': 'Authorization, Content-Type, X-Requested-With',
           'access-control-max-age': '600'
         })
         .send()

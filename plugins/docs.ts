@@ -9,6 +9,8 @@ export interface DocsOptions {
   version: string
   /** The issuer's path, empty at the root of its host. */
   path: string
+  /** The beginning of the paths of all routes: the issuer's path, or empty where a proxy takes that away. */
+  base: string
   /** Whether the pages are served. */
   pages: boolean
 }
@@ -21,7 +23,7 @@ and when you reload, until you log out or have been away for an hour, and for tw
 host but localhost the login is for its tab only, and with client fields filled in it ends with its token.
 
 Below the login, **clientCredentials** tries the id and the secret of a program: they get it a token in its own name. That is
-good at the services it is for; the operations on this page want a user's.
+good at the services it is for; the operations on this page want a user's, but for \`GET /revocations\`.
 
 A login by password is for these pages and other first-party programs only (RFC 9700 §2.4). For everything else the way is
 the authorization code flow with PKCE, which this version does not have yet.`
@@ -41,7 +43,7 @@ const CSP = [
 
 /** The OpenAPI document, written from the routes, and the pages at /docs where one can log in and try them. */
 export default fp<DocsOptions>(
-  async (fastify, { version, path, pages }) => {
+  async (fastify, { version, path, base, pages }) => {
     await fastify.register(fastifySwagger, {
       openapi: {
         openapi: '3.1.0',
@@ -91,8 +93,8 @@ export default fp<DocsOptions>(
     await fastify.register(async (scope: FastifyInstance) => {
       scope.decorate('guardOfScope', scope.publicAccess)
       await scope.register(fastifySwaggerUi, {
-        routePrefix: '/docs',
-        indexPrefix: path,
+        routePrefix: `${base}/docs`,
+        indexPrefix: base === '' ? path : '',
         staticCSP: CSP,
         theme: {
           title: 'Latchkey',

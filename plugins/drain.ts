@@ -11,6 +11,11 @@ declare module 'fastify' {
      * its next answer.
      */
     drain(): Promise<void>
+    /**
+     * The part of it, and of a close, after which nobody is kept: the service is not ready, and each connection ends with its
+     * next answer.
+     */
+    letGo(): Promise<void>
   }
   interface FastifyContextConfig {
     /** The route says whether the service is ready: no longer when it drains. */
@@ -26,10 +31,15 @@ export default fp(
   async (fastify) => {
     let draining = false
     let closing = false
+    fastify.decorate('letGo', async () => {
+      draining = true
+      closing = true
+      await fastify.auth.revocationLog.stop()
+    })
     fastify.decorate('drain', async () => {
       draining = true
       await sleep(SERVE_ON)
-      closing = true
+      await fastify.letGo()
       // The HTTP server's own close() would cut off who is connected and has not sent the next request yet.
       Server.prototype.close.call(fastify.server)
       await sleep(LAST_REQUESTS)
@@ -38,9 +48,10 @@ export default fp(
       if (draining && routeOptions.config.readiness)
         throw new DomainError('unavailable', 'The service is stopping', { retryAfter: 10 })
     })
-    fastify.addHook('onSend', async (_request, reply) => {
-      if (closing) reply.header('connection', 'close')
+    fastify.addHook('preClose', () => fastify.letGo())
+    fastify.addHook('onSend', async ({ raw }, reply) => {
+      if (closing && raw.httpVersionMajor === 1) reply.header('connection', 'close')
     })
   },
-  { name: 'drain' }
+  { name: 'drain', dependencies: ['auth'] }
 )

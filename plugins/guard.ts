@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { AuthenticatedClient, ClientCredentials } from '../src/domain/client-auth.ts'
 import { clientRefused, OAuthError } from '../src/domain/errors.ts'
-import { BUILT_IN_SCOPES } from '../src/domain/scopes.ts'
+import { BUILT_IN_SCOPES, CLIENT_SCOPES } from '../src/domain/scopes.ts'
 import guard, { type Guard, selfGuarded } from '../src/guard/core.ts'
 
 declare module 'fastify' {
@@ -86,11 +86,14 @@ export default fp(
         request.clientAuth = credentials && (await auth.clients.authenticate(credentials))
       })
     )
-    const scopes = BUILT_IN_SCOPES.map((scope) => scope.name)
+    const ofClients = CLIENT_SCOPES.map((scope) => scope.name)
+    const scopes = [...BUILT_IN_SCOPES.map((scope) => scope.name), ...ofClients]
     fastify.addHook('onRoute', (route) => {
-      const needed = ((route.schema as { security?: Record<string, string[]>[] }).security ?? [])
-        .flatMap(Object.values)
-        .flat()
+      const { security = [] } = route.schema as { security?: Record<string, string[]>[] }
+      const needed = security.flatMap(Object.values).flat()
+      // No user can get them.
+      if (needed.some((scope) => ofClients.includes(scope)))
+        Object.assign(route.schema as object, { security: security.filter((flow) => !('password' in flow)) })
       const unknown = needed.find((scope) => !scopes.includes(scope))
       if (unknown !== undefined)
         throw new Error(

@@ -61,7 +61,7 @@ export default fp(
     fastify.addHook('onRequest', async ({ raw: { rawHeaders, httpVersion } }, reply) => {
       const hosts = rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === 'host').length
       // RFC 9112 §3.2
-      if (hosts === 1 || (hosts === 0 && httpVersion === '1.0')) return
+      if (hosts === 1 || (hosts === 0 && httpVersion !== '1.1')) return
       reply.header('connection', 'close')
       throw malformed()
     })

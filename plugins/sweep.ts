@@ -1,5 +1,12 @@
 import fp from 'fastify-plugin'
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Once, for an app that another listens for. */
+    startSweeping(): void
+  }
+}
+
 const EVERY_MS = 60_000
 
 /** Removes what has expired and sees to the keys, once a minute, while the service listens. */
@@ -25,11 +32,12 @@ export default fp(
       }
     }
 
-    fastify.addHook('onListen', async () => {
+    fastify.decorate('startSweeping', () => {
       timer = setInterval(() => {
         round = round.then(sweep)
       }, EVERY_MS).unref()
     })
+    fastify.addHook('onListen', async () => fastify.startSweeping())
     fastify.addHook('preClose', async () => {
       clearInterval(timer)
       stop.abort()

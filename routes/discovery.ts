@@ -17,6 +17,7 @@ const Metadata = Type.Object(
     revocation_endpoint_auth_signing_alg_values_supported: Type.Array(Type.String()),
     introspection_endpoint_auth_methods_supported: Type.Array(Type.String()),
     introspection_endpoint_auth_signing_alg_values_supported: Type.Array(Type.String()),
+    latchkey_revocations_endpoint: Type.String({ description: '`GET /revocations`' }),
     service_documentation: Type.Optional(Type.String())
   },
   {
@@ -43,6 +44,7 @@ const Metadata = Type.Object(
         revocation_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
         introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
         introspection_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
+        latchkey_revocations_endpoint: 'https://id.example.com/revocations',
         service_documentation: 'https://id.example.com/docs'
       }
     ]
@@ -84,12 +86,17 @@ export interface DiscoveryOptions {
   name: string
   version: string
   docs: boolean
+  /** The beginning of the paths of all routes: the issuer's path, or empty where a proxy takes that away. */
+  base: string
   /** Seconds for which the JWKS may be kept. */
   jwksMaxAge: number
 }
 
 /** What programs and people need to find the rest. All links are made from the issuer. */
-const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { name, version, docs, jwksMaxAge }) => {
+const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (
+  fastify,
+  { name, version, docs, base, jwksMaxAge }
+) => {
   const { auth } = fastify
   const { issuer } = auth
   const CONFIDENTIAL = ['client_secret_basic', 'client_secret_post', 'private_key_jwt']
@@ -110,7 +117,7 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { na
   }
 
   fastify.get(
-    '/',
+    `${base}/`,
     {
       preHandler: fastify.publicAccess,
       config: { standalone: true },
@@ -155,15 +162,16 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { na
       revocation_endpoint_auth_signing_alg_values_supported: algs,
       introspection_endpoint_auth_methods_supported: CONFIDENTIAL,
       introspection_endpoint_auth_signing_alg_values_supported: algs,
+      latchkey_revocations_endpoint: `${issuer}/revocations`,
       ...(docs ? { service_documentation: links.docs } : {})
     })
   }
-  fastify.get(WELL_KNOWN, metadata)
+  fastify.get(base + WELL_KNOWN, metadata)
   // RFC 8414 §3.1: the path of the issuer comes after the well-known part.
   if (path !== '') fastify.get(WELL_KNOWN + path, { ...metadata, schema: { ...metadata.schema, hide: true } })
 
   fastify.get(
-    '/.well-known/jwks.json',
+    `${base}/.well-known/jwks.json`,
     {
       preHandler: fastify.publicAccess,
       config: { cors: true },
@@ -182,7 +190,7 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, { na
   )
 
   fastify.get(
-    '/openapi.json',
+    `${base}/openapi.json`,
     { preHandler: fastify.publicAccess, config: { standalone: true }, schema: { hide: true } },
     async () => fastify.swagger()
   )

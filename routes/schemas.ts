@@ -97,7 +97,7 @@ export const UserCreation = Type.Object(
     password: NewPassword,
     email: Type.Optional(Email),
     full_name: Type.Optional(FullName),
-    roles: Type.Optional({ ...Roles, default: ['user'] })
+    roles: Type.Optional({ ...Roles, default: ['user'] } as typeof Roles)
   },
   {
     $id: 'UserCreation',
@@ -138,8 +138,8 @@ export const RoleCreation = Type.Object(
       pattern: '^[a-z][a-z0-9_.-]{0,63}$',
       description: 'What it is called from now on; a name is not changed'
     }),
-    description: Type.Optional({ ...Description, default: '' }),
-    scopes: Type.Optional({ ...Scopes, default: [] })
+    description: Type.Optional({ ...Description, default: '' } as typeof Description),
+    scopes: Type.Optional({ ...Scopes, default: [] } as typeof Scopes)
   },
   { $id: 'RoleCreation', additionalProperties: false, description: 'A new role', examples: [EDITOR] }
 )
@@ -190,7 +190,7 @@ const RESOURCE = {
 const ResourceName = Type.String({ minLength: 1, maxLength: 200, pattern: LINE, description: 'What people call it' })
 const ResourceScopes = Type.Array(
   Type.Object(
-    { name: SCOPE_NAME, description: Type.Optional({ ...Description, default: '' }) },
+    { name: SCOPE_NAME, description: Type.Optional({ ...Description, default: '' } as typeof Description) },
     { additionalProperties: false }
   ),
   { maxItems: 100, description: 'What its tokens may hold; the role `admin` gets them too' }
@@ -222,8 +222,8 @@ export const ResourceCreation = Type.Object(
     }),
     resource: Type.String({ maxLength: 255, description: 'An absolute URI without fragment; not changed later' }),
     name: ResourceName,
-    scopes: Type.Optional({ ...ResourceScopes, default: [] }),
-    introspection_clients: Type.Optional({ ...IntrospectionClients, default: [] })
+    scopes: Type.Optional({ ...ResourceScopes, default: [] } as typeof ResourceScopes),
+    introspection_clients: Type.Optional({ ...IntrospectionClients, default: [] } as typeof IntrospectionClients)
   },
   { $id: 'ResourceCreation', additionalProperties: false, description: 'A new resource', examples: [RESOURCE] }
 )
@@ -546,7 +546,7 @@ export const UserQuery = Type.Object(
     search: Type.Optional(
       Type.String({ minLength: 1, maxLength: 254, description: 'The beginning of a username or an e-mail' })
     ),
-    role: Type.Optional({ ...RoleName, description: 'Only those who have it' }),
+    role: Type.Optional({ ...RoleName, description: 'Only those who have it' } as typeof RoleName),
     disabled: Type.Optional(
       Type.Union([Type.Literal('true'), Type.Literal('false')], { description: 'Only those who are, or are not' })
     )
@@ -567,6 +567,53 @@ export const SecretParams = Type.Object({
 })
 export const ResourceParams = Type.Object({ id: Type.String({ maxLength: 255, description: '`id` of the resource' }) })
 export const NameParams = Type.Object({ name: Type.String({ maxLength: 255, description: '`name` of the role' }) })
+
+const Seq = (description: string) => Type.Integer({ minimum: 0, description })
+
+export const RevocationView = Type.Object(
+  {
+    entries: Type.Array(
+      Type.Object({
+        seq: Seq('Its number'),
+        kind: Type.Unsafe<string>({
+          type: 'string',
+          enum: ['session', 'token', 'key', 'user', 'client', 'role'],
+          description: 'A session, token or key is over; of the others every token whose `rev` is below `seq`'
+        }),
+        id: Type.String({
+          description: '`sid`, `jti`, `kid`, `sub` of a user, `client_id` or a name in `roles`'
+        })
+      }),
+      { maxItems: 1000, description: 'In the order of their numbers' }
+    ),
+    seq: Seq('How far the log had come'),
+    oldest: Seq('The smallest `after` with which nothing is missing')
+  },
+  {
+    $id: 'RevocationLog',
+    description: 'What was revoked, for as long as a token can live that this ends',
+    examples: [
+      { entries: [{ seq: 1042, kind: 'user', id: '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10' }], seq: 1042, oldest: 977 }
+    ]
+  }
+)
+
+export const RevocationQuery = Type.Object(
+  {
+    after: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 999_999_999_999_999,
+        default: 0,
+        description: 'How far you have read; 0 for nothing yet'
+      })
+    ),
+    wait: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 30, default: 0, description: 'Seconds to wait while there is nothing new' })
+    )
+  },
+  { additionalProperties: false }
+)
 
 export const KidParams = Type.Object({ kid: Type.String({ maxLength: 255, description: '`kid` of the key' }) })
 

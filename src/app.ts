@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify'
 import auth from '../plugins/auth.ts'
 import cors from '../plugins/cors.ts'
 import docs from '../plugins/docs.ts'
@@ -22,6 +22,7 @@ import health from '../routes/health.ts'
 import keys from '../routes/keys.ts'
 import oauth from '../routes/oauth.ts'
 import resources from '../routes/resources.ts'
+import revocations from '../routes/revocations.ts'
 import roles from '../routes/roles.ts'
 import sessions from '../routes/sessions.ts'
 import users from '../routes/users.ts'
@@ -44,7 +45,7 @@ const withoutQuery = ({ method, url }: FastifyRequest) => ({ method, path: url.s
 
 /**
  * For clients that are slow or want too much: milliseconds until a request must have arrived, requests of one connection. An
- * answer that nobody reads is given up between one and two times `connectionTimeout`.
+ * answer that nobody reads is given up between one and two times `connectionTimeout`, which a route that waits holds back.
  */
 const LIMITS = {
   requestTimeout: 8000,
@@ -56,6 +57,10 @@ const LIMITS = {
 export interface Overrides {
   clock?: Clock
   logger?: false | { level?: string; stream?: { write(line: string): void } }
+  /** Where it writes its log in place of a log of its own. */
+  log?: FastifyBaseLogger
+  /** The paths of all routes begin with the issuer's own. Else a proxy takes it away. */
+  mounted?: boolean
 }
 
 /**
@@ -64,7 +69,7 @@ export interface Overrides {
  */
 export async function buildApp(
   config: Config,
-  { clock = systemClock, logger = {} }: Overrides = {}
+  { clock = systemClock, logger = {}, log, mounted = false }: Overrides = {}
 ): Promise<FastifyInstance> {
   const {
     issuer,
@@ -81,8 +86,13 @@ export async function buildApp(
     passwordMinLength,
     throttle
   } = config
+  const serializers = { req: withoutQuery }
+  const path = new URL(issuer).pathname.replace(/\/$/, '')
+  const base = mounted ? path : ''
   const app = fastify({
-    logger: logger !== false && { level: config.logLevel, serializers: { req: withoutQuery }, ...logger },
+    ...(log === undefined
+      ? { logger: logger !== false && { level: config.logLevel, serializers, ...logger } }
+      : { loggerInstance: log.child({}, { serializers }) }),
     genReqId: () => randomUUID(),
     bodyLimit: 16_384,
     ...LIMITS,
@@ -116,24 +126,30 @@ export async function buildApp(
   await app.register(guard)
   await app.register(input)
   await app.register(helmet, { issuer })
-  await app.register(cors, { origins: config.corsOrigins })
+  await app.register(cors, { origins: config.corsOrigins, issuer })
   await app.register(drain)
   await app.register(sweep)
   await app.register(errors)
-  await app.register(docs, { version, path: new URL(issuer).pathname.replace(/\/$/, ''), pages })
+  await app.register(docs, { version, path, base, pages })
 
-  await app.register(discovery, { name, version, docs: pages, jwksMaxAge })
-  await app.register(async (forms) => {
-    await forms.register(formbody)
-    await forms.register(oauth)
-  })
-  await app.register(users)
-  await app.register(sessions)
-  await app.register(roles)
-  await app.register(clients)
-  await app.register(resources)
-  await app.register(keys)
-  await app.register(health)
+  await app.register(discovery, { name, version, docs: pages, base, jwksMaxAge })
+  await app.register(
+    async (scope) => {
+      await scope.register(async (forms) => {
+        await forms.register(formbody)
+        await forms.register(oauth)
+      })
+      await scope.register(users)
+      await scope.register(sessions)
+      await scope.register(roles)
+      await scope.register(clients)
+      await scope.register(resources)
+      await scope.register(keys)
+      await scope.register(revocations)
+      await scope.register(health)
+    },
+    { prefix: base }
+  )
   await app.ready()
   return app as unknown as FastifyInstance
 }

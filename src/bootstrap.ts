@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Config } from './config.ts'
 import { DomainError, SetupError } from './domain/errors.ts'
-import { createAdminPassword, createSealingKey, findSealingKey } from './files.ts'
+import { createAdminPassword, createSealingKey, findAdminPassword, findSealingKey } from './files.ts'
 
 export interface FirstStart {
   seeded: boolean
@@ -50,4 +50,22 @@ export async function bootstrap(
       throw new SetupError(`LATCHKEY_ADMIN_USERNAME, LATCHKEY_ADMIN_PASSWORD: ${error.message}`)
     })
   return { seeded, admin: adminCreated ? username : null }
+}
+
+/**
+ * What comes before a service listens: on the embedded database the first start, everywhere whether all is there.
+ * @throws SetupError with what helps
+ */
+export async function prepare(app: FastifyInstance, config: Config): Promise<{ hasAdmin: boolean }> {
+  if (config.databaseUrl.startsWith('sqlite:'))
+    await bootstrap(app, config, { mayBeginAnew: config.sealingKey === undefined })
+  await app.auth.assertReady()
+  const { admin } = await app.store.bootstrapped()
+  return { hasAdmin: admin }
+}
+
+/** The generated password of the first admin that nobody was shown yet; null when there is none or it was changed since. */
+export async function unshownPassword({ auth }: FastifyInstance, config: Config): Promise<string | null> {
+  const kept = findAdminPassword(config)
+  return kept && (await auth.users.authenticate(config.adminUsername, kept, null)) && kept
 }

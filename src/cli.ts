@@ -19,7 +19,7 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
   const { stdout, stderr, env } = terminal
   const program = new Command('latchkey')
     .description(
-      'Self-hosted OAuth2 service. Settings are LATCHKEY_* variables or lines of a file .env; "latchkey settings" lists them.'
+      'Self-hosted OAuth2 service; without a command it is started. Settings are LATCHKEY_* variables or lines of a file .env; "latchkey settings" lists them.'
     )
     .version(version)
     .showHelpAfterError()
@@ -82,7 +82,7 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
   addKeyCommands(program, terminal)
 
   try {
-    await program.parseAsync(args, { from: 'user' })
+    await program.parseAsync(args.length === 0 ? ['serve'] : args, { from: 'user' })
     return 0
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
@@ -97,7 +97,8 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
   }
 }
 
-if (import.meta.main) {
+/** The command line of this process. */
+export async function main(): Promise<void> {
   sizeThreadPool()
   // Who reads the result may have enough of it, as "head" does.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -113,3 +114,5 @@ if (import.meta.main) {
     env: readEnvironment
   })
 }
+
+if (import.meta.main) void main()

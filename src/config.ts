@@ -186,7 +186,8 @@ const Settings = Type.Object({
   }),
   corsOrigins: Type.Array(Type.String({ format: 'origin' }), {
     default: [],
-    description: 'Origins of browser apps that may call `/token`, `/revoke`, the JWKS and the metadata',
+    description:
+      'Origins of browser apps that may call `/token`, `/revoke`, the JWKS and the metadata; if the issuer is on a loopback host, every `http` origin on one may too',
     allowed: 'origins (https://app.example.com), separated by commas'
   }),
   docs: Type.Boolean({
@@ -195,7 +196,7 @@ const Settings = Type.Object({
     allowed: 'true or false'
   }),
   logLevel: Type.Union(
-    ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)),
+    (['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map((level) => Type.Literal(level)),
     { default: 'info', description: 'What is logged at least' }
   )
 })
@@ -264,6 +265,12 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   }
   if (problems.length > 0) throw new SetupError(problems.join('\n'))
   return config
+}
+
+/** The variables for settings that are given by their names in `Config`; what is wrong with them `loadConfig` says. */
+export function toEnvironment(settings: object): Record<string, string | undefined> {
+  const given = Object.entries(settings).filter(([, value]) => value !== undefined && value !== null)
+  return Object.fromEntries(given.map(([name, value]) => [variable(name), String(value)]))
 }
 
 /** The variables of the process and, below them, of a file `.env` in the working directory. */

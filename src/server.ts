@@ -1,10 +1,10 @@
 import { lookup } from 'node:dns/promises'
 import { createServer } from 'node:net'
 import { buildApp, version } from './app.ts'
-import { bootstrap } from './bootstrap.ts'
+import { prepare, unshownPassword } from './bootstrap.ts'
 import { type Config, loadConfig } from './config.ts'
 import { SetupError } from './domain/errors.ts'
-import { adminPasswordFile, findAdminPassword, removeAdminPassword } from './files.ts'
+import { adminPasswordFile, removeAdminPassword } from './files.ts'
 import { openLog } from './log.ts'
 import { endWell } from './stop.ts'
 
@@ -66,19 +66,13 @@ export async function serve(env: Record<string, string | undefined>): Promise<vo
     (err) => app.log.fatal({ err }, 'failed')
   )
   try {
-    if (config.databaseUrl.startsWith('sqlite:'))
-      await bootstrap(app, config, { mayBeginAnew: config.sealingKey === undefined })
-    await app.auth.assertReady()
-    const { admin: hasAdmin } = await app.store.bootstrapped()
+    const { hasAdmin } = await prepare(app, config)
     // One address: for a name with several, Fastify would start more servers, which not all of the limits reach.
     const { address } = await lookup(config.host).catch(cannotListen)
     await app.listen({ host: address, port: config.port }).catch(cannotListen)
 
     const toTerminal = process.stderr.isTTY === true
-    const kept = findAdminPassword(config)
-    // It may have been changed since.
-    const admin = kept && (await app.auth.users.authenticate(config.adminUsername, kept, null))
-    const password = admin ? kept : null
+    const password = await unshownPassword(app, config)
     process.stderr.write(greeting(config, password, hasAdmin, toTerminal))
     if (toTerminal && password !== null) removeAdminPassword(config)
   } catch (error) {

@@ -25,6 +25,8 @@ const planted: [file: string, source: string][] = [
   ['routes/users.ts', "import { randomUUID } from 'node:crypto'"],
   ['src/guard/index.ts', "import type { Principal } from '../domain/model.ts'"],
   ['src/guard/index.ts', "const { openStore } = await import('../store/index.ts')"],
+  ['src/guard/index.ts', 'const now = Date.now()'],
+  ['src/client/index.ts', "import { createAuth } from '../domain/index.ts'"],
   ['src/domain/users.ts', 'const time = new Date()'],
   ['src/domain/users.ts', 'const { now } = Date'],
   ['src/domain/users.ts', "const fastify = require('fastify')"],

@@ -127,22 +127,32 @@ export const answer = (response: Awaited<ReturnType<TestApp['inject']>>): Answer
   body: response.body === '' ? '' : JSON.parse(response.body)
 })
 
+/** What each operation answers, by its method and URL. */
+type Expected = Answer | ((operation: string) => Answer)
+
 /** Every guarded operation answers so to a request. @param query begins with a question mark */
 export async function everywhere(
   t: Test,
-  { inject }: TestApp,
+  { inject }: Pick<TestApp, 'inject'>,
   { query = '', ...request }: { headers?: Record<string, string | string[]>; query?: string; payload?: string },
-  expected: Answer
+  expected: Expected,
+  operations = guarded()
 ): Promise<void> {
+  const of = typeof expected === 'function' ? expected : () => expected
   const given: Record<string, Answer> = {}
-  for (const { method, url } of guarded())
+  for (const { method, url } of operations)
     given[`${method} ${url}`] = answer(await inject({ method, url: url + query, ...request } as InjectOptions))
-  t.strictSame(given, Object.fromEntries(Object.keys(given).map((operation) => [operation, expected])))
+  t.strictSame(given, Object.fromEntries(Object.keys(given).map((operation) => [operation, of(operation)])))
 }
 
 /** Every guarded operation answers so to a token. */
-export const answers = (t: Test, world: TestApp, token: string, expected: Answer): Promise<void> =>
-  everywhere(t, world, { headers: { authorization: `Bearer ${token}` } }, expected)
+export const answers = (
+  t: Test,
+  world: Pick<TestApp, 'inject'>,
+  token: string,
+  expected: Expected,
+  operations = guarded()
+): Promise<void> => everywhere(t, world, { headers: { authorization: `Bearer ${token}` } }, expected, operations)
 
 /** The token is good where it can be read. */
 export async function accepted(t: Test, { get }: TestApp, token: string): Promise<void> {

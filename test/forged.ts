@@ -14,11 +14,68 @@ export interface Forgery {
   token: string
 }
 
+/** Values of `Authorization` that speak of the token and do not send it as RFC 6750 §2.1 says. */
+export const bearers = (good: string) => ({
+  /** These hold no token at all. */
+  otherSchemes: [
+    '',
+    ' ',
+    'Basic Og==',
+    `Basic ${Buffer.from('admin:correct horse battery staple').toString('base64')}`,
+    'Digest username="admin", realm="latchkey", nonce="x", uri="/users/me", response="x"',
+    `DPoP ${good}`,
+    `Token ${good}`,
+    `JWT ${good}`,
+    `Bearer: ${good}`,
+    `Bearer=${good}`,
+    `Bearer\t${good}`,
+    `Bearer,${good}`,
+    `Bearer\u00a0${good}`,
+    `Bearerer ${good}`,
+    `access_token ${good}`,
+    ` Bearer ${good}`,
+    `Basic Og==, Bearer ${good}`,
+    good
+  ],
+  /** These hold one that is not good. */
+  noToken: [
+    'Bearer',
+    'Bearer ',
+    'Bearer  ',
+    'Bearer  x',
+    'bearer x',
+    'BEARER x',
+    'Bearer x y',
+    'Bearer ,',
+    'Bearer =',
+    'Bearer null',
+    'Bearer undefined',
+    `Bearer ${good}, Basic Og==`
+  ],
+  /** Headers that are not `Authorization`. */
+  elsewhere: [
+    { cookie: `access_token=${good}; token=${good}; authorization=Bearer ${good}` },
+    { 'proxy-authorization': `Bearer ${good}` },
+    { 'x-authorization': `Bearer ${good}` },
+    { 'x-forwarded-authorization': `Bearer ${good}` },
+    { 'x-access-token': good },
+    { 'x-api-key': good },
+    { 'www-authenticate': `Bearer ${good}` },
+    { 'x-forwarded-user': 'admin', 'x-remote-user': 'admin', 'remote-user': 'admin' },
+    { 'x-original-url': '/health/live', 'x-rewrite-url': '/health/live', 'x-http-method-override': 'OPTIONS' }
+  ] as Record<string, string>[]
+})
+
 /**
  * Everything about a token that can be wrong, one thing at a time.
- * @param good a token of an administrator
+ * @param good a token of a user
+ * @param audience whom the token is for
  */
-export async function forgeries(world: Pick<TestApp, 'app' | 'env' | 'inject'> & { clock: Clock }, good: string) {
+export async function forgeries(
+  world: Pick<TestApp, 'app' | 'env' | 'inject'> & { clock: Clock },
+  good: string,
+  audience = ISSUER
+) {
   const { app, clock, env, inject } = world
   const forge = await createForge(world, good)
   const { claims, header, privateKey, publicKey, sealed, signed, token } = forge
@@ -249,14 +306,14 @@ export async function forgeries(world: Pick<TestApp, 'app' | 'env' | 'inject'> &
     ]),
     ...wrong('aud', [
       ...MISTYPED,
-      [ISSUER],
-      [ISSUER, 'https://evil.example'],
+      [audience],
+      [audience, 'https://evil.example'],
       ['https://evil.example'],
-      [ISSUER, ISSUER],
-      { [ISSUER]: true },
-      `${ISSUER}/`,
-      ISSUER.toUpperCase(),
-      `${ISSUER} https://evil.example`,
+      [audience, audience],
+      { [audience]: true },
+      `${audience}/`,
+      audience.toUpperCase(),
+      `${audience} https://evil.example`,
       'latchkey',
       'docs',
       'https://evil.example'

@@ -9,6 +9,7 @@ import type { Clock, Hasher, Sealer, Signer, Store } from './ports.ts'
 import { createRefreshTokens } from './refresh-tokens.ts'
 import { createResources } from './resources.ts'
 import { createRevocation } from './revocation.ts'
+import { createRevocationLog } from './revocation-log.ts'
 import { createRoles } from './roles.ts'
 import { createScopes } from './scopes.ts'
 import { createSessions } from './sessions.ts'
@@ -69,6 +70,7 @@ export function createAuth(deps: {
     sessions,
     keys: { ...keys, ...createKeyRotation({ ...deps, keys, refreshTokens }) },
     tokens,
+    revocationLog: createRevocationLog(deps),
     grants,
     exchange,
     ...createRevocation({ ...deps, users, clients, tokens, refreshTokens }),

@@ -12,8 +12,11 @@ export const DOCS_CLIENT = 'docs'
 /** The scope of clients that may ask whether tokens are good. */
 export const INTROSPECT = 'tokens:introspect'
 
-/** Scopes that only clients hold, for themselves; whoever may register clients may give them. */
-export const CLIENT_ONLY_SCOPES = [INTROSPECT]
+/** The scope of clients that may read the revocation log. */
+export const READ_REVOCATIONS = 'revocations:read'
+
+/** Scopes that only clients hold, for themselves, and no role does; whoever may register clients may give them. */
+export const CLIENT_ONLY_SCOPES = [INTROSPECT, READ_REVOCATIONS]
 
 /** As long as any access token can live (`LATCHKEY_ACCESS_TOKEN_TTL` at its most), and a minute. */
 export const TOKENS_LIVE_MS = 3_660_000
@@ -170,6 +173,16 @@ export interface Revocation {
   seq: number
   kind: RevocationKind
   id: string
+}
+
+/** What the revocation log holds after some number, as it was at one instant. */
+export interface RevocationPage {
+  /** In the order of their numbers. */
+  entries: Revocation[]
+  /** How far the log had come. */
+  seq: number
+  /** The smallest number after which nothing is missing. */
+  oldest: number
 }
 
 /** `next` is published and does not sign yet; `verifying` signs no more. */

@@ -11,7 +11,7 @@ import type {
   RefreshKey,
   RegisteredScope,
   Resource,
-  Revocation,
+  RevocationPage,
   Role,
   Rotation,
   Scope,
@@ -431,8 +431,11 @@ export interface Store {
   revocations: {
     /** The sequence number of the last committed entry of the revocation log; 0 when it is empty. */
     seq(): Promise<number>
-    /** The entries after that sequence number, at most `limit`, without a gap. */
-    since(seq: number, limit: number): Promise<Revocation[]>
+    /**
+     * The first entries after that number, at most `limit`, and the ends of the log, all as of one instant. After a number
+     * that the log has not come to, all entries there are.
+     */
+    since(after: number, limit: number): Promise<RevocationPage>
     /** Ends one access token. */
     revokeToken(jti: string, now: Millis): Promise<void>
   }

@@ -1,5 +1,5 @@
 import { DomainError } from './errors.ts'
-import { type Actor, ADMIN_ROLE, type Role } from './model.ts'
+import { type Actor, ADMIN_ROLE, CLIENT_ONLY_SCOPES, type Role } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { Clock, Page, Store } from './ports.ts'
 import { BUILT_IN_SCOPES } from './scopes.ts'
@@ -18,6 +18,8 @@ function checked<T extends { description?: string; scopes?: string[] }>(name: st
   if (!LINE.test(description))
     throw new DomainError('invalid', 'A description has at most 200 characters, none of them a control character')
   if (scopes === undefined) return changes
+  const ofClients = CLIENT_ONLY_SCOPES.find((scope) => scopes.includes(scope))
+  if (ofClients !== undefined) throw new DomainError('invalid', `The scope ${ofClients} is for clients only`)
   if (name === ADMIN_ROLE && !BUILT_IN_SCOPES.every((scope) => scopes.includes(scope.name)))
     throw new DomainError('conflict', 'The role admin keeps every scope of Latchkey’s own API')
   return { ...changes, scopes: [...new Set(scopes)] }

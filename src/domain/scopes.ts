@@ -1,5 +1,13 @@
 import { OAuthError } from './errors.ts'
-import { ADMIN_ROLE, type Client, INTROSPECT, type RegisteredScope, type Role, type Scope } from './model.ts'
+import {
+  ADMIN_ROLE,
+  type Client,
+  INTROSPECT,
+  READ_REVOCATIONS,
+  type RegisteredScope,
+  type Role,
+  type Scope
+} from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { Page, Store } from './ports.ts'
 
@@ -23,7 +31,8 @@ export const BUILT_IN_SCOPES: Scope[] = [
 
 /** Those of `CLIENT_ONLY_SCOPES`. */
 export const CLIENT_SCOPES: Scope[] = [
-  { name: INTROSPECT, description: 'Ask whether tokens are good', resourceId: OWN_RESOURCE }
+  { name: INTROSPECT, description: 'Ask whether tokens are good', resourceId: OWN_RESOURCE },
+  { name: READ_REVOCATIONS, description: 'Read the revocation log', resourceId: OWN_RESOURCE }
 ]
 
 /** The roles of a first start. */

@@ -12,10 +12,24 @@ export class AccessError extends Error {
   constructor(code: AccessErrorCode | null, message: string, scopes: string[] = []) {
     super(message)
     this.name = 'AccessError'
+    // It is the caller's doing, so where it was thrown tells nobody anything, at every request in the log.
+    this.stack = `AccessError: ${message}`
     this.statusCode = code === null ? 401 : STATUS[code]
     const params = ['realm="latchkey"']
     if (code !== null) params.push(`error="${code}"`, `error_description="${message}"`)
     if (scopes.length > 0) params.push(`scope="${scopes.join(' ')}"`)
     this.headers = { 'www-authenticate': `Bearer ${params.join(', ')}` }
+  }
+}
+
+/** The token could not be judged: a failure of ours and not of the caller. Its status and headers are those that Fastify takes from an error. */
+export class UnavailableError extends Error {
+  readonly statusCode = 503
+  readonly headers = { 'retry-after': '1' }
+
+  constructor(message: string, cause?: unknown) {
+    super(message, cause === undefined ? {} : { cause })
+    this.name = 'UnavailableError'
+    this.stack = `UnavailableError: ${message}`
   }
 }

@@ -13,6 +13,7 @@ import * as people from './migrations/0002-people.ts'
 import * as sessionsThatLast from './migrations/0003-sessions.ts'
 import * as keysThatRotate from './migrations/0004-keys.ts'
 import * as services from './migrations/0005-services.ts'
+import * as revocationLog from './migrations/0006-revocation-log.ts'
 import { openPostgres } from './postgres.ts'
 import { refreshKeys } from './refresh-keys.ts'
 import { resources } from './resources.ts'
@@ -25,7 +26,7 @@ import { openSqlite } from './sqlite.ts'
 import { state } from './state.ts'
 import { users } from './users.ts'
 
-const migrations = [frontDoor, people, sessionsThatLast, keysThatRotate, services]
+const migrations = [frontDoor, people, sessionsThatLast, keysThatRotate, services, revocationLog]
 const VERSION = migrations.length
 
 const provider = {

@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import { type Millis, type RevocationKind, TOKENS_LIVE_MS } from '../domain/model.ts'
 import type { Store } from '../domain/ports.ts'
 import type { Tables } from './schema.ts'
@@ -37,6 +37,12 @@ export async function log(
     await trx.updateTable('clients').set({ revoked_seq: seq }).where('id', 'in', clients).execute()
 }
 
+/** One row for each entry, or one without. */
+type PageRow = { head: number; first: number | null } & (
+  | { seq: number; kind: RevocationKind; id: string }
+  | { seq: null; kind: null; id: null }
+)
+
 export function revocations(db: Kysely<Tables>): Store['revocations'] {
   return {
     async seq() {
@@ -48,15 +54,22 @@ export function revocations(db: Kysely<Tables>): Store['revocations'] {
       return seq
     },
 
-    async since(seq, limit) {
-      const rows = await db
-        .selectFrom('revocations')
-        .select(['seq', 'kind', 'id'])
-        .where('seq', '>', seq)
-        .orderBy('seq')
-        .limit(limit)
-        .execute()
-      return rows.map((row) => ({ ...row }))
+    async since(after, limit) {
+      const { rows } =
+        await sql<PageRow>`select c.seq as head, (select min(seq) from revocations) as first, r.seq, r.kind, r.id
+        from counters c left join (
+          select seq, kind, id from revocations
+          where seq > (select case when seq < cast(${after} as bigint) then 0 else cast(${after} as bigint) end
+            from counters where name = 'revocations')
+          order by seq limit ${limit}
+        ) r on true
+        where c.name = 'revocations' order by r.seq`.execute(db)
+      const { head, first } = rows[0] as PageRow
+      return {
+        entries: rows.flatMap(({ seq, kind, id }) => (seq === null ? [] : [{ seq, kind, id }])),
+        seq: head,
+        oldest: first === null ? head : first - 1
+      }
     },
 
     revokeToken: (jti, now) =>

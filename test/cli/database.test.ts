@@ -19,7 +19,7 @@ t.test(
     const { LATCHKEY_ADMIN_PASSWORD, ...env } = environment(database)
     t.strictSame(
       (await command(env, ['migrate'])).stderr,
-      'the database is at version 5, set up anew\nthere is no admin: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run this again\n'
+      'the database is at version 6, set up anew\nthere is no admin: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run this again\n'
     )
     const server = await serve(t, env)
     t.match(
@@ -28,7 +28,7 @@ t.test(
     )
     t.strictSame(
       (await command({ ...env, LATCHKEY_ADMIN_PASSWORD: PASSWORD }, ['migrate'])).stderr,
-      'the database is at version 5\nadmin admin was made\n'
+      'the database is at version 6\nadmin admin was made\n'
     )
     t.equal((await me(server.origin, await login(server.origin, 'admin', PASSWORD))).status, 200)
   }
@@ -75,7 +75,7 @@ t.test('F9 with a key from the settings, only migrate makes a new database', asy
   const refused = 'the database is missing: put it back, or run "latchkey migrate" to make a new one\n'
   t.match(await command(env, ['serve']), { code: 1, stderr: refused })
   t.notOk(existsSync(dir))
-  const made = `the database is at version 5, set up anew\nadmin admin was made; the password is in ${dir}/admin-password\n`
+  const made = `the database is at version 6, set up anew\nadmin admin was made; the password is in ${dir}/admin-password\n`
   t.match(await command(env, ['migrate']), { code: 0, stderr: made })
   const server = await serve(t, { ...env, LATCHKEY_PORT: '' })
   const password = readFileSync(join(dir, 'admin-password'), 'utf8').trim()

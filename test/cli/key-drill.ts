@@ -2,7 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import type { Test } from 'tap'
 import { createDatabase, type Database, environment, PASSWORD } from '../helper.ts'
+import { plant } from '../secrets.ts'
 import { freePort, login, me, serve } from './process.ts'
+import { startService } from './services.ts'
 
 const ISSUERS = 8
 const VERIFIERS = 8
@@ -23,11 +25,13 @@ export interface Outcome {
   verified: number
   /** By `GET /users/me` at another server than the one that issued. */
   accepted: number
+  /** By services with a guard. */
+  guarded: number
   /** Each of these is one too many. */
   refused: string[]
   errors: string[]
-  /** After a key was compromised: which statuses its tokens got, and after how many milliseconds the key set of others refused them. */
-  compromised: { statuses: number[]; after: number[]; locally: number }
+  /** After a key was compromised: which statuses its tokens got, and after how many milliseconds the key set of others and the guards refused them. */
+  compromised: { statuses: number[]; after: number[]; locally: number; guarded: number }
 }
 
 interface Session {
@@ -89,9 +93,10 @@ export async function drill(
     issued: 0,
     verified: 0,
     accepted: 0,
+    guarded: 0,
     refused: [],
     errors: [],
-    compromised: { statuses: [], after: [], locally: Number.NaN }
+    compromised: { statuses: [], after: [], locally: Number.NaN, guarded: Number.NaN }
   }
   const { refused, errors } = outcome
   let working = true
@@ -117,9 +122,12 @@ export async function drill(
         () => void outcome.verified++,
         (error: Error) => refused.push(`locally: ${error.message}`)
       )
+      const guarded = guardAt(index).call(issued.token)
       const { status } = await me(originAt(issued.at + 1), issued.token)
       if (status === 200) outcome.accepted++
       else refused.push(`GET /users/me: ${status}`)
+      if ((await guarded) === 200) outcome.guarded++
+      else refused.push(`a guard: ${await guarded}`)
       await locally
     }
   }
@@ -128,13 +136,35 @@ export async function drill(
     errors.push(`${error.message}${error.cause instanceof Error ? `: ${error.cause.message}` : ''}`)
   }
 
-  const admin = await login(originAt(0), 'admin', PASSWORD, 'keys:read keys:write')
+  const admin = await login(originAt(0), 'admin', PASSWORD, 'keys:read keys:write clients:write')
   const send = (origin: string, path: string, body: object = {}) =>
-    fetch(`${origin}/keys/${path}`, {
+    fetch(`${origin}${path}`, {
       method: 'POST',
       headers: { authorization: `Bearer ${admin}`, 'content-type': 'application/json' },
       body: JSON.stringify(body)
     })
+
+  const registered = await send(originAt(0), '/clients', {
+    client_name: 'Guards',
+    grant_types: ['client_credentials'],
+    scope: 'revocations:read'
+  })
+  const follower = (await registered.json()) as { client_id: string; client_secret: string }
+  plant(follower.client_secret)
+  const guards = await Promise.all(
+    origins.map((upstream) =>
+      startService(t, {
+        issuer,
+        upstream,
+        audience: issuer,
+        clientId: follower.client_id,
+        clientSecret: follower.client_secret,
+        staleAfter: 10,
+        scope: 'profile'
+      })
+    )
+  )
+  const guardAt = (index: number) => guards[index % guards.length] as (typeof guards)[0]
 
   const clients = [
     ...Array.from({ length: ISSUERS }, (_, index) => issuing(index).catch(failing)),
@@ -146,7 +176,7 @@ export async function drill(
     await sleep(
       Math.max(JWKS_MAX_AGE_MS + 20, started + ((round + 1) * seconds * 1000) / rotations - performance.now())
     )
-    const response = await send(originAt(round), 'rotate')
+    const response = await send(originAt(round), '/keys/rotate')
     if (response.status === 200) outcome.rotations++
     else errors.push(`POST /keys/rotate: ${response.status} ${await response.text()}`)
   }
@@ -166,8 +196,9 @@ export async function drill(
   const [token, keys] = [await issue(originAt(0), session), keySet(1)]
   await verify(token, keys)
   for (const origin of origins) if ((await me(origin, token)).status !== 200) errors.push('a new token is refused')
+  for (const service of guards) if ((await service.call(token)) !== 200) errors.push('a guard refuses a new token')
   const kid = decodeProtectedHeader(token).kid as string
-  const retired = await send(originAt(0), `${kid}/retire`, { compromised: true })
+  const retired = await send(originAt(0), `/keys/${kid}/retire`, { compromised: true })
   if (retired.status !== 200) errors.push(`retire: ${retired.status} ${await retired.text()}`)
   const since = performance.now()
   for (const origin of origins) {
@@ -176,12 +207,17 @@ export async function drill(
     if ((await published(origin)).includes(kid)) errors.push('a compromised key is still in the JWKS')
   }
   const wellUntil = since + 5000
+  for (const service of guards)
+    while (performance.now() < wellUntil && (await service.call(token)) === 200) await sleep(5)
+  outcome.compromised.guarded = Math.round(performance.now() - since)
   while (performance.now() < wellUntil && (await verify(token, keys).catch(() => null)) !== null) await sleep(10)
   outcome.compromised.locally = Math.round(performance.now() - since)
   for (const [index, origin] of origins.entries()) {
     const fresh = await issue(origin, session)
     await verify(fresh, keySet(index)).catch((error: Error) => refused.push(`after it: ${error.message}`))
     if ((await me(originAt(index + 1), fresh)).status !== 200) refused.push('a token of the next key')
+    for (const service of guards)
+      if ((await service.call(fresh)) !== 200) refused.push('a token of the next key, by a guard')
   }
   return outcome
 }

@@ -108,7 +108,7 @@ t.test('people read one line, or an aligned table', async (t) => {
     done('resource orders has the scopes orders:read orders:write\n')
   )
   t.strictSame(await resource(['set', 'orders', '--introspect', 'docs']), done('resource orders was changed\n'))
-  const own = [...BUILT_IN_SCOPES.map(({ name }) => name), 'tokens:introspect'].toSorted().join(' ')
+  const own = [...BUILT_IN_SCOPES.map(({ name }) => name), 'revocations:read', 'tokens:introspect'].toSorted().join(' ')
   t.strictSame(
     await resource(['list']),
     done(

@@ -68,6 +68,8 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
     [['add', 'user'], 'A role of this name is there already'],
     [['add', 'Support'], 'The name of a role has 1 to 64 of a-z, 0-9, dot, hyphen and underscore, a letter first'],
     [['add', 'support', '--scope', 'nothing'], 'There is no scope "nothing"'],
+    [['add', 'support', '--scope', 'tokens:introspect'], 'The scope tokens:introspect is for clients only'],
+    [['set', 'user', '--scope', 'revocations:read'], 'The scope revocations:read is for clients only'],
     [['set', 'support', '--no-scope'], 'There is no such role'],
     [['set', 'user', '--scope', 'nothing'], 'There is no scope "nothing"'],
     [['set', 'admin', '--no-scope'], 'The role admin keeps every scope of Latchkey’s own API'],

@@ -185,6 +185,49 @@ t.test('a guard alone, not in a list, is enforced', async (t) => {
   t.strictSame(await statuses(app, '/x', ['a', 'b']), { none: 401, a: 200, b: 403, unknown: 401 })
 })
 
+const ELSEWHERE: [name: string, declare: (app: FastifyInstance) => unknown][] = [
+  ['under onRequest', (app) => app.get('/x', { onRequest: app.requireScope('a') }, handler)],
+  ['under preValidation', (app) => app.get('/x', { preValidation: [app.requireScope('a')] }, handler)],
+  [
+    'as a hook of its scope',
+    (app) => {
+      app.addHook('onRequest', app.requireScope('a'))
+      app.get('/x', handler)
+    }
+  ],
+  [
+    'as a hook of its scope, beside public access',
+    (app) => {
+      app.addHook('preHandler', app.requireScope('a'))
+      app.get('/x', { preHandler: app.publicAccess }, handler)
+    }
+  ],
+  [
+    'given by a hook of its scope for routes',
+    (app) => {
+      app.addHook('onRoute', (route) => {
+        route.preHandler = app.requireScope('a')
+      })
+      app.get('/x', handler)
+    }
+  ],
+  [
+    'inside of another function',
+    (app) => {
+      const inner = app.requireScope('a')
+      app.get('/x', { preHandler: (request, reply) => inner.call(app, request, reply) }, handler)
+    }
+  ]
+]
+for (const [name, declare] of ELSEWHERE) {
+  t.test(`a guard that is not under preHandler of its route is enforced all the same: ${name}`, async (t) => {
+    const app = await serve(t, declare, { unguarded: 'allow' })
+    t.strictSame(await statuses(app, '/x', ['a', 'b']), { none: 401, a: 200, b: 403, unknown: 401 })
+    const { headers } = await ask(app, '/x')
+    t.match(headers['www-authenticate'], /^Bearer /)
+  })
+}
+
 t.test('every method of a route is guarded', async (t) => {
   const app = await serve(t, (scope) =>
     scope.route({ method: ['GET', 'POST'], url: '/x', preHandler: scope.requireScope('a'), handler })

@@ -52,6 +52,7 @@ const TABLE: Record<
   'GET /resources/{id}': [401, 401, 403, 403, 403, 200],
   'PATCH /resources/{id}': [401, 401, 403, 403, 403, 200],
   'DELETE /resources/{id}': [401, 401, 403, 403, 403, 204],
+  'GET /revocations': [401, 401, 403, 403, 403, 403],
   'GET /keys': [401, 401, 403, 403, 403, 200],
   'POST /keys/rotate': [401, 401, 403, 403, 403, 409],
   'POST /keys/{kid}/retire': [401, 401, 403, 403, 403, 200]

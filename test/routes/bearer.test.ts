@@ -13,6 +13,7 @@ import {
   NOT_AUTHENTICATED,
   READABLE
 } from '../forge.ts'
+import { bearers } from '../forged.ts'
 import { build } from '../helper.ts'
 import { sql } from '../sql.ts'
 
@@ -20,6 +21,7 @@ const world = await build(t, { logger: false })
 const { app, env, createUser, inject, login, get } = world
 const good = await login('admin', 'profile users:read')
 const alice = await login('alice')
+const { otherSchemes, noToken, elsewhere } = bearers(good)
 
 /** `GET` with this `Authorization`. */
 const ask = async (url: string, authorization?: string | string[]) =>
@@ -35,44 +37,13 @@ t.test('JW13 a request without a token is told which scheme to use, and no error
   await everywhere(t, world, {}, NOT_AUTHENTICATED)
 })
 
-const OTHER_SCHEMES = [
-  '',
-  ' ',
-  'Basic Og==',
-  `Basic ${Buffer.from('admin:correct horse battery staple').toString('base64')}`,
-  'Digest username="admin", realm="latchkey", nonce="x", uri="/users/me", response="x"',
-  `DPoP ${good}`,
-  `Token ${good}`,
-  `JWT ${good}`,
-  `Bearer: ${good}`,
-  `Bearer=${good}`,
-  `Bearer\t${good}`,
-  `Bearer,${good}`,
-  `Bearer\u00a0${good}`,
-  `Bearerer ${good}`,
-  `access_token ${good}`,
-  ` Bearer ${good}`,
-  `Basic Og==, Bearer ${good}`,
-  good
-]
-for (const authorization of OTHER_SCHEMES) {
+for (const authorization of otherSchemes) {
   t.test(`JW13 another scheme is no token: ${JSON.stringify(authorization.slice(0, 24))}`, async (t) => {
     await everywhere(t, world, { headers: { authorization } }, NOT_AUTHENTICATED)
   })
 }
 
-const NO_TOKEN = [
-  'Bearer',
-  'Bearer ',
-  'Bearer  ',
-  'Bearer  x',
-  'bearer x',
-  'BEARER x',
-  'Bearer x y',
-  'Bearer ,',
-  'Bearer ='
-]
-for (const authorization of [...NO_TOKEN, 'Bearer null', 'Bearer undefined', `Bearer ${good}, Basic Og==`]) {
+for (const authorization of noToken) {
   t.test(
     `JW13 a Bearer that holds no good token is invalid: ${JSON.stringify(authorization.slice(0, 24))}`,
     async (t) => {
@@ -113,18 +84,7 @@ t.test('JW13 a token in the body is ignored', async (t) => {
 })
 
 t.test('JW13 a token in any other header is ignored', async (t) => {
-  const headers: Record<string, string>[] = [
-    { cookie: `access_token=${good}; token=${good}; authorization=Bearer ${good}` },
-    { 'proxy-authorization': `Bearer ${good}` },
-    { 'x-authorization': `Bearer ${good}` },
-    { 'x-forwarded-authorization': `Bearer ${good}` },
-    { 'x-access-token': good },
-    { 'x-api-key': good },
-    { 'www-authenticate': `Bearer ${good}` },
-    { 'x-forwarded-user': 'admin', 'x-remote-user': 'admin', 'remote-user': 'admin' },
-    { 'x-original-url': '/health/live', 'x-rewrite-url': '/health/live', 'x-http-method-override': 'OPTIONS' }
-  ]
-  for (const each of headers) await everywhere(t, world, { headers: each }, NOT_AUTHENTICATED)
+  for (const headers of elsewhere) await everywhere(t, world, { headers }, NOT_AUTHENTICATED)
 })
 
 const TWICE = {

@@ -70,7 +70,8 @@ async function start(
       return [response.statusCode, response.json()]
     },
     me: async (jwt: string) => (await get('/users/me', jwt)).statusCode,
-    since: async (seq: number) => (await app.store.revocations.since(seq, 100)).map(({ kind, id }) => ({ kind, id }))
+    since: async (seq: number) =>
+      (await app.store.revocations.since(seq, 100)).entries.map(({ kind, id }) => ({ kind, id }))
   }
 }
 
@@ -267,6 +268,7 @@ t.test('what is wrong with a client is said, and nothing is stored', async (t) =
     [{ grant_types: ['password'], ...open }, PASSWORD_GRANT],
     [{ grant_types: ['client_credentials'], ...open }, 'The grant client_credentials is for confidential clients only'],
     [{ scope: 'tokens:introspect', ...open }, 'The scope tokens:introspect is for confidential clients only'],
+    [{ scope: 'revocations:read', ...open }, 'The scope revocations:read is for confidential clients only'],
     [{ scope: 'none:such' }, 'There is no scope "none:such"'],
     [{ scope: 'profile\tusers:read' }, 'There is no scope "profile\\tusers:read"'],
     [{ resources: ['none'] }, 'There is no resource "none"'],

@@ -28,6 +28,7 @@ const metadataOf = (issuer: string) => ({
     'profile',
     'resources:read',
     'resources:write',
+    'revocations:read',
     'roles:read',
     'roles:write',
     'tokens:introspect',
@@ -42,6 +43,7 @@ const metadataOf = (issuer: string) => ({
   revocation_endpoint_auth_signing_alg_values_supported: ALGS,
   introspection_endpoint_auth_methods_supported: CONFIDENTIAL,
   introspection_endpoint_auth_signing_alg_values_supported: ALGS,
+  latchkey_revocations_endpoint: `${issuer}/revocations`,
   service_documentation: `${issuer}/docs`
 })
 

@@ -59,6 +59,18 @@ const { secret } = await app.auth.clients.create({
   grantTypes: [],
   scopes: ['tokens:introspect']
 })
+const follower = await app.auth.clients.create({
+  id: 'follower',
+  name: 'Follower',
+  grantTypes: ['client_credentials'],
+  scopes: ['revocations:read']
+})
+const ofFollower = await world.token({
+  grant_type: 'client_credentials',
+  client_id: 'follower',
+  client_secret: follower.secret as string
+})
+const FOLLOWER = { authorization: `Bearer ${ofFollower.json().access_token}` }
 
 let made = 0
 const issued = async () => (await world.token(form())).json()
@@ -98,6 +110,7 @@ async function request(name: string, at?: string): Promise<InjectOptions & { url
   const good = BODIES[name]?.good
   // The token that the tests go on with.
   if (name === 'DELETE /users/me/sessions') return { method, url: `${url}?except=current`, headers: ADMIN }
+  if (path === '/revocations') return { method, url, headers: FOLLOWER }
   if (path === '/token') return { method, url, headers: FORM, payload: form() }
   if (path === '/revoke') return { method, url, headers: FORM, payload: `token=${(await issued()).refresh_token}` }
   if (path === '/introspect')

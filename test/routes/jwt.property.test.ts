@@ -20,10 +20,10 @@ t.test('JW1 to JW12: no token that differs from a good one in anything is accept
       async (mutations, operation) => {
         const token = mutations.reduce((text, mutate) => mutate(text), good)
         if (token !== good) mutated++
-        fc.pre(!token.startsWith(' ')) // Spaces before the token are no part of it.
+        // Spaces before the token are no part of it. A good one would end its own session at some operations.
+        fc.pre(token !== good && !token.startsWith(' '))
         const response = await world.inject({ ...operation, headers: { authorization: `Bearer ${token}` } })
-        if (token === good) ok(![401, 500].includes(response.statusCode))
-        else deepStrictEqual(answer(response), INVALID_TOKEN, JSON.stringify(token))
+        deepStrictEqual(answer(response), INVALID_TOKEN, JSON.stringify(token))
       }
     ),
     { numRuns: ROUNDS, seed }

@@ -193,7 +193,7 @@ for (const state of ['signing', 'next', 'verifying']) {
       t.equal(nowNext === before.next, state === 'verifying', 'and another is published')
       t.equal(kidOf(await other.login('alice')), nowSigning)
       t.equal(await one.me(await other.login('alice')), 200)
-      t.strictSame(await one.app.store.revocations.since(0, 10), [{ seq: 1, kind: 'key', id: kid }])
+      t.strictSame((await one.app.store.revocations.since(0, 10)).entries, [{ seq: 1, kind: 'key', id: kid }])
       t.strictSame((await other.retire(kid)).json(), retired.json(), 'again: it stays so')
       t.equal(await one.app.store.revocations.seq(), 1)
     }
@@ -402,7 +402,7 @@ onEachDatabase(t, 'a token that a compromised key signed revokes nothing', async
   })
   t.equal(response.statusCode, 200, 'it is unknown')
   t.strictSame(
-    (await app.store.revocations.since(0, 10)).map(({ kind }) => kind),
+    (await app.store.revocations.since(0, 10)).entries.map(({ kind }) => kind),
     ['key']
   )
 })

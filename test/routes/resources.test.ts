@@ -62,7 +62,7 @@ async function start(test: Test, database: Database = 'sqlite') {
       return (await inject({ method: 'POST', url: '/introspect', headers: FORM, payload })).json()
     },
     since: async (seq: number) =>
-      (await app.store.revocations.since(seq, 100)).map(({ kind, id }) => `${kind} ${id}`).toSorted()
+      (await app.store.revocations.since(seq, 100)).entries.map(({ kind, id }) => `${kind} ${id}`).toSorted()
   }
 }
 
@@ -81,7 +81,7 @@ onEachDatabase(t, 'an admin registers a resource; lists, changes and deletes it'
   }
   t.strictSame(
     own.scopes.map(({ name }: { name: string }) => name),
-    [...ALL.split(' '), 'tokens:introspect'].toSorted()
+    [...ALL.split(' '), 'revocations:read', 'tokens:introspect'].toSorted()
   )
   t.strictSame(await api('GET', '/resources'), [200, { items: [own], next_cursor: null }])
 
@@ -140,7 +140,7 @@ onEachDatabase(t, 'an admin registers a resource; lists, changes and deletes it'
   t.strictSame(await api('DELETE', '/resources/orders'), [204, ''])
   t.strictSame(await api('DELETE', '/resources/orders'), MISSING)
   t.strictSame(await api('PATCH', '/resources/orders', { name: 'x' }), MISSING)
-  t.strictSame((await api('GET', '/scopes?limit=100'))[1].items.length, ALL.split(' ').length + 1)
+  t.strictSame((await api('GET', '/scopes?limit=100'))[1].items.length, ALL.split(' ').length + 2)
   t.equal((await api('POST', '/resources', ORDERS))[0], 201, 'id, identifier and scopes are free again')
 })
 
@@ -187,7 +187,8 @@ t.test('what is wrong with a resource is said, and nothing is stored', async (t)
     [{ resource: ISSUER }, conflict('This is Latchkey’s own API, which is registered already')],
     [{ scopes: [{ name: 'new' }, { name: 'orders:read' }] }, conflict('A scope of this name is there already')],
     [{ scopes: [{ name: 'profile' }] }, conflict('A scope of this name is there already')],
-    [{ scopes: [{ name: 'tokens:introspect' }] }, conflict('A scope of this name is there already')]
+    [{ scopes: [{ name: 'tokens:introspect' }] }, conflict('A scope of this name is there already')],
+    [{ scopes: [{ name: 'revocations:read' }] }, conflict('A scope of this name is there already')]
   ]
   for (const [body, expected] of refusals)
     t.strictSame(await api('POST', '/resources', { ...STOCK, ...body }), expected, JSON.stringify(body))

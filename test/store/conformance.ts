@@ -1,4 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto'
+import { setImmediate as nextTick } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { DomainError, type DomainErrorCode, SetupError } from '../../src/domain/errors.ts'
 import type { Client, ClientSecret, Resource, Session, StoredKey, User } from '../../src/domain/model.ts'
@@ -661,7 +662,7 @@ export function conformance(t: Test, open: Open): void {
   }
   /** The entries of the log after a number. */
   const logged = async (store: Store, after: number) =>
-    (await store.revocations.since(after, 1000)).map(({ kind, id }) => ({ kind, id }))
+    (await store.revocations.since(after, 1000)).entries.map(({ kind, id }) => ({ kind, id }))
 
   t.test('rotate with the current counter renews the session', async (t) => {
     const { store, session, rotate, row } = await withSession()
@@ -879,15 +880,51 @@ export function conformance(t: Test, open: Open): void {
     }
   })
 
-  t.test('the log tells its entries after a number, without a gap, at most as many as asked', async (t) => {
-    const { store, another } = await seeded(t)
+  t.test('the log tells its entries after a number, at most as many as asked, and its ends', async (t) => {
+    const { store, another, sql } = await seeded(t)
+    const since = (after: number, limit = 100) => store.revocations.since(after, limit)
+    t.strictSame(await since(0), { entries: [], seq: 0, oldest: 0 }, 'of an empty log')
+    t.strictSame(await since(7), { entries: [], seq: 0, oldest: 0 })
     for (const jti of ['a', 'b', 'c', 'd']) await another().revocations.revokeToken(jti, NOW)
     const entries = ['a', 'b', 'c', 'd'].map((id, index) => ({ seq: index + 1, kind: 'token', id }))
-    t.strictSame(await store.revocations.since(0, 100), entries)
-    t.strictSame(await store.revocations.since(0, 3), entries.slice(0, 3))
-    t.strictSame(await store.revocations.since(2, 100), entries.slice(2))
-    t.strictSame(await store.revocations.since(4, 100), [])
+    const ends = { seq: 4, oldest: 0 }
+    t.strictSame(await since(0), { entries, ...ends })
+    t.strictSame(await since(0, 3), { entries: entries.slice(0, 3), ...ends })
+    t.strictSame(await since(2), { entries: entries.slice(2), ...ends })
+    t.strictSame(await since(2, 1), { entries: entries.slice(2, 3), ...ends })
+    t.strictSame(await since(4), { entries: [], ...ends })
+    for (const after of [5, 5_000_000_000, 999_999_999_999_999])
+      t.strictSame(await since(after), { entries, ...ends }, `all after ${after}, which is not there yet`)
     t.equal(await store.revocations.seq(), 4)
+
+    await sql('delete from revocations where seq in (1, 3)')
+    const kept = entries.filter(({ seq }) => seq === 2 || seq === 4)
+    for (const after of [0, 1]) t.strictSame(await since(after), { entries: kept, seq: 4, oldest: 1 }, 'with gaps')
+    t.strictSame(await since(2), { entries: kept.slice(1), seq: 4, oldest: 1 })
+    await sql('delete from revocations')
+    for (const after of [0, 4, 5])
+      t.strictSame(await since(after), { entries: [], seq: 4, oldest: 4 }, 'with none left')
+  })
+
+  t.test('what the log tells was so at one instant, whatever is written and removed meanwhile', async (t) => {
+    const { store, another, sql } = await seeded(t)
+    const writer = another()
+    let over = false
+    const writing = (async () => {
+      for (let round = 1; round <= ROUNDS; round++) {
+        await writer.revocations.revokeToken(unique('jti'), NOW)
+        if (round % 5 === 0) await sql(`delete from revocations where seq <= ${round - 2}`)
+      }
+      over = true
+    })()
+    while (!over) {
+      const { entries, seq, oldest } = await store.revocations.since(0, 1000)
+      const numbers = entries.map((entry) => entry.seq)
+      const dense = Array.from({ length: seq - oldest }, (_, index) => oldest + 1 + index)
+      if (numbers.join() !== dense.join()) t.strictSame(numbers, dense)
+      await nextTick()
+    }
+    await writing
   })
 
   t.test('a token is revoked once, however often, by however many', async (t) => {
@@ -913,7 +950,7 @@ export function conformance(t: Test, open: Open): void {
       if (done < 1 || done + conflict !== 4) t.strictSame(counts, { done: 4 })
       if (!(await revoked(id))) t.fail(`round ${round}: not revoked`)
     }
-    const entries = await opened.store.revocations.since(start, 10_000)
+    const { entries } = await opened.store.revocations.since(start, 10_000)
     t.strictSame(
       entries,
       expected.map((id, index) => ({ seq: start + 1 + index, kind: 'token', id })),

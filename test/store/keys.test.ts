@@ -161,9 +161,13 @@ onEachDatabase(
     t.match(await store.keys.find('two'), { sealedPrivateKey: null, retiredAt: NOW + 3 })
 
     const entries = ['one', 'three', 'two'].map((id, index) => ({ seq: index + 1, kind: 'key', id }))
-    t.strictSame(await store.revocations.since(0, 10), entries)
+    t.strictSame((await store.revocations.since(0, 10)).entries, entries)
     for (const kid of ['one', 'two', 'unknown']) t.equal(await compromise(store, kid), true)
-    t.strictSame(await store.revocations.since(0, 10), entries, 'one that is retired or unknown changes nothing')
+    t.strictSame(
+      (await store.revocations.since(0, 10)).entries,
+      entries,
+      'one that is retired or unknown changes nothing'
+    )
     t.match(await store.keys.find('one'), { retiredAt: NOW + 1 })
   }
 )
@@ -205,7 +209,7 @@ onEachDatabase(
       if (one && two) t.fail(`round ${round}: both rotated`)
       seen[one || two ? 'rotated' : 'lost']++
       await assertWhole(t, opened, round)
-      const logged = (await store.revocations.since(start, 100)).map(({ id }) => id)
+      const logged = (await store.revocations.since(start, 100)).entries.map(({ id }) => id)
       if (new Set(logged).size !== logged.length) t.fail(`round ${round}: ${logged}`)
       const left = await states(store)
       if (logged.some((kid) => left[kid] !== 'retired')) t.fail(`round ${round}: a key lives that was taken out`)

@@ -132,7 +132,7 @@ t.test('entries of eight writers at once are seen by a reader without one missin
       over = !writing
       // Up to the end once more, when nobody writes anymore.
       for (let found: Revocation[] | null = null; found?.length !== 0; ) {
-        found = await reader.revocations.since(seen.at(-1)?.seq ?? first, 100)
+        found = (await reader.revocations.since(seen.at(-1)?.seq ?? first, 100)).entries
         seen.push(...found)
       }
     }

@@ -1,0 +1,132 @@
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { isBuiltin } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join, normalize } from 'node:path'
+
+/** What is published: files are those that its entries import, and so are its dependencies. */
+interface Package {
+  name: string
+  description: string
+  /** The oldest Node.js. */
+  node: string
+  bin?: Record<string, string>
+  /** From the name that is imported to the module, of which there may be none yet. */
+  exports: Record<string, string>
+}
+
+const root = JSON.parse(readFileSync('package.json', 'utf8'))
+
+const PACKAGES: Package[] = [
+  {
+    name: 'latchkey',
+    description: root.description,
+    node: root.engines.node,
+    bin: { latchkey: 'src/latchkey.cjs' },
+    exports: { '.': 'src/plugin.js', './testing': 'src/testing/index.js' }
+  },
+  {
+    name: 'latchkey-guard',
+    description: 'For Fastify services whose callers have tokens of Latchkey, and for programs that need such tokens',
+    node: '>=22',
+    exports: { '.': 'src/guard/index.js', './client': 'src/client/index.js' }
+  }
+]
+
+const IMPORT = /(?:\bfrom|\bimport|\brequire)\s*\(?\s*['"]([^'"]+)['"]/g
+/** What is read beside the module, at run time. */
+const BESIDE = /new URL\('(\.{1,2}\/[^']+)', import\.meta\.url\)/g
+
+const typesOf = (file: string) => file.replace(/\.js$/, '.d.ts')
+/** tsc leaves the names of sources in declarations, where nobody finds them. */
+const asPublished = (specifier: string) => specifier.replace(/^(\.{1,2}\/.*)\.ts$/, '$1.js')
+
+/** Everything that the entries import, and what those import. */
+function reach(compiled: string, entries: string[]): { files: Map<string, string>; packages: Set<string> } {
+  const files = new Map<string, string>()
+  const packages = new Set<string>()
+  const open = [...entries]
+  for (let file = open.pop(); file !== undefined; file = open.pop()) {
+    if (files.has(file)) continue
+    const text = readFileSync(file.endsWith('.cjs') ? file : join(compiled, file), 'utf8')
+    const types = file.endsWith('.d.ts')
+    const content = types ? text.replaceAll(IMPORT, (all, name) => all.replace(name, asPublished(name))) : text
+    files.set(file, content)
+    for (const [, specifier] of content.matchAll(IMPORT) as Iterable<[string, string]>) {
+      const beside = normalize(join(dirname(file), specifier))
+      if (!specifier.startsWith('.')) packages.add(/^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] as string)
+      else if (beside !== 'package.json') open.push(types ? typesOf(beside) : beside)
+    }
+    for (const [, path] of content.matchAll(BESIDE) as Iterable<[string, string]>) {
+      const beside = normalize(join(dirname(file), path))
+      if (beside !== 'package.json') files.set(beside, readFileSync(beside, 'utf8'))
+    }
+  }
+  return { files, packages: new Set([...packages].filter((name) => !isBuiltin(name)).sort()) }
+}
+
+/** @throws Error when the root does not have one of them */
+function versions(packages: Set<string>): Record<string, string> {
+  const known = root.dependencies as Record<string, string>
+  const unknown = [...packages].filter((name) => known[name] === undefined)
+  if (unknown.length > 0) throw new Error(`package.json has no dependency ${unknown.join(', ')}`)
+  return Object.fromEntries([...packages].map((name) => [name, known[name] as string]))
+}
+
+function write(compiled: string, directory: string, { name, description, node, bin, exports }: Package): void {
+  const entries = Object.entries(exports).filter(([, module]) => existsSync(join(compiled, module)))
+  const code = reach(compiled, [...Object.values(bin ?? {}), ...entries.map(([, module]) => module)])
+  const types = reach(
+    compiled,
+    entries.map(([, module]) => typesOf(module))
+  )
+  // What types alone need is the host's: its types are the ones that are meant.
+  const typesOnly = new Set([...types.packages].filter((each) => !code.packages.has(each)))
+  const peers = Object.entries(versions(typesOnly)).map(([peer, version]) => [peer, `^${version.split('.')[0]}.0.0`])
+
+  const published = {
+    name,
+    version: root.version,
+    description,
+    license: root.license,
+    type: 'module',
+    engines: { node },
+    ...(bin === undefined ? {} : { bin }),
+    exports: {
+      ...Object.fromEntries(
+        entries.map(([path, module]) => [path, { types: `./${typesOf(module)}`, default: `./${module}` }])
+      ),
+      './package.json': './package.json'
+    },
+    dependencies: versions(code.packages),
+    ...(peers.length === 0
+      ? {}
+      : {
+          peerDependencies: Object.fromEntries(peers),
+          // Who uses another entry of the package may do without.
+          peerDependenciesMeta: Object.fromEntries(peers.map(([peer]) => [peer, { optional: true }]))
+        })
+  }
+  for (const [file, content] of [...code.files, ...types.files]) {
+    mkdirSync(join(directory, dirname(file)), { recursive: true })
+    writeFileSync(join(directory, file), content)
+  }
+  writeFileSync(join(directory, 'package.json'), `${JSON.stringify(published, null, 2)}\n`)
+  copyFileSync('LICENSE', join(directory, 'LICENSE'))
+  copyFileSync(`docs/packages/${name}.md`, join(directory, 'README.md'))
+}
+
+/** Writes the packages into a directory, each into one of its own: `node build.ts [directory]`, by default `dist`. */
+const out = process.argv[2] ?? 'dist'
+const compiled = mkdtempSync(join(tmpdir(), 'latchkey-build-'))
+try {
+  const tsc = join(import.meta.dirname, 'node_modules/typescript/bin/tsc')
+  execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', compiled], { stdio: 'inherit' })
+  for (const each of PACKAGES) {
+    const directory = join(out, each.name)
+    rmSync(directory, { recursive: true, force: true })
+    write(compiled, directory, each)
+  }
+} finally {
+  rmSync(compiled, { recursive: true, force: true })
+}

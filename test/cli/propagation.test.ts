@@ -1,0 +1,237 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { decodeProtectedHeader } from 'jose'
+import t from 'tap'
+import { createDatabase, environment, PASSWORD } from '../helper.ts'
+import { plant } from '../secrets.ts'
+import { freePort, login, serve } from './process.ts'
+import { startService } from './services.ts'
+
+const IS_SOAK = process.env.LATCHKEY_ROUNDS !== undefined
+/** 1,000 in the soak. */
+const REVOCATIONS = IS_SOAK ? Number(process.env.LATCHKEY_ROUNDS) * 2 : 100
+const CLIENTS = 8
+const AUDIENCE = 'https://orders.example'
+const STALE_AFTER = 4
+const ADMIN_SCOPES = 'users:read users:write roles:write clients:write resources:write keys:read keys:write'
+
+type Answer = Record<string, string> & { user: { id: string }; id: string; client_id: string; client_secret: string }
+
+t.test(
+  'what is revoked at any instance is refused within a second by every service, and nothing else is',
+  async (t) => {
+    const port = String(await freePort())
+    const issuer = `http://localhost:${port}`
+    const env = {
+      ...environment(await createDatabase(t, 'postgres', 'ready')),
+      LATCHKEY_ISSUER: issuer,
+      LATCHKEY_ACCESS_TOKEN_TTL: '3600'
+    }
+    const ports = [port, String(await freePort())]
+    const servers = await Promise.all(ports.map((each) => serve(t, { ...env, LATCHKEY_PORT: each })))
+    const anywhere = () => (servers[Math.floor(Math.random() * servers.length)] as { origin: string }).origin
+
+    let admin = await login(issuer, 'admin', PASSWORD, ADMIN_SCOPES)
+    async function ask(method: string, path: string, body?: object): Promise<Answer> {
+      const response = await fetch(anywhere() + path, {
+        method,
+        headers: {
+          authorization: `Bearer ${admin}`,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' })
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) })
+      })
+      const text = await response.text()
+      if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`)
+      const answer = text === '' ? {} : JSON.parse(text)
+      plant(answer.client_secret)
+      return answer
+    }
+    async function form(path: string, fields: Record<string, string>, headers: Record<string, string> = {}) {
+      const response = await fetch(anywhere() + path, { method: 'POST', body: new URLSearchParams(fields), headers })
+      const text = await response.text()
+      if (!response.ok) throw new Error(`POST ${path}: ${response.status} ${text}`)
+      const answer = text === '' ? {} : JSON.parse(text)
+      plant(...(answer.access_token ?? '').split('.').slice(2), answer.refresh_token)
+      return answer as Record<string, string>
+    }
+    const basic = (client: Answer) => ({
+      authorization: `Basic ${Buffer.from(`${client.client_id}:${client.client_secret}`).toString('base64')}`
+    })
+
+    await ask('POST', '/resources', {
+      id: 'orders',
+      resource: AUDIENCE,
+      name: 'Orders',
+      scopes: [{ name: 'orders:read' }]
+    })
+    await ask('POST', '/roles', { name: 'clerk', description: '', scopes: ['orders:read'] })
+    const grants = ['password', 'refresh_token']
+    const publicly = {
+      token_endpoint_auth_method: 'none',
+      first_party: true,
+      grant_types: grants,
+      scope: 'orders:read'
+    }
+    await ask('POST', '/clients', { client_id: 'shop', client_name: 'Shop', ...publicly })
+    const follower = await ask('POST', '/clients', {
+      client_id: 'guard',
+      client_name: 'Guard',
+      grant_types: ['client_credentials'],
+      scope: 'revocations:read'
+    })
+
+    const services = await Promise.all(
+      [0, 1, 2].map((index) =>
+        startService(t, {
+          issuer,
+          upstream: (servers[index % servers.length] as { origin: string }).origin,
+          audience: AUDIENCE,
+          clientId: follower.client_id,
+          clientSecret: follower.client_secret,
+          staleAfter: STALE_AFTER,
+          scope: 'orders:read'
+        })
+      )
+    )
+
+    let people = 0
+    async function person(roles = ['clerk']): Promise<{ id: string; username: string }> {
+      const username = `person${people++}`
+      const { id } = await ask('POST', '/users', { username, password: PASSWORD, roles })
+      return { id, username }
+    }
+    const enter = (username: string) =>
+      form('/token', { grant_type: 'password', client_id: 'shop', username, password: PASSWORD })
+
+    /** Keys that were given up: no token of theirs is good. */
+    const lost = new Set<string>()
+    const kidOf = (token: string) => decodeProtectedHeader(token).kid as string
+
+    /** Each makes something that can be revoked: a token that rests on it, and how it is revoked. */
+    const kinds: (() => Promise<{ token: string; revoke: () => Promise<unknown> }>)[] = [
+      async () => {
+        const { access_token: token = '' } = await enter((await person()).username)
+        return { token, revoke: () => form('/revoke', { client_id: 'shop', token }) }
+      },
+      async () => {
+        const { access_token: token = '', refresh_token: session = '' } = await enter((await person()).username)
+        return { token, revoke: () => form('/revoke', { client_id: 'shop', token: session }) }
+      },
+      async () => {
+        const { id, username } = await person()
+        const { access_token: token = '' } = await enter(username)
+        return { token, revoke: () => ask('PATCH', `/users/${id}`, { disabled: true }) }
+      },
+      async () => {
+        const grant = 'client_credentials'
+        const client = await ask('POST', '/clients', {
+          client_name: 'Caller',
+          grant_types: [grant],
+          scope: 'orders:read'
+        })
+        const { access_token: token = '' } = await form('/token', { grant_type: grant }, basic(client))
+        return { token, revoke: () => ask('PATCH', `/clients/${client.client_id}`, { disabled: true }) }
+      },
+      async () => {
+        const role = `role${people}`
+        await ask('POST', '/roles', { name: role, description: '', scopes: ['orders:read'] })
+        const { access_token: token = '' } = await enter((await person([role])).username)
+        return { token, revoke: () => ask('PATCH', `/roles/${role}`, { scopes: [] }) }
+      }
+    ]
+    async function givenUpKey() {
+      const { access_token: token = '' } = await enter((await person()).username)
+      const kid = kidOf(token)
+      return {
+        token,
+        async revoke() {
+          lost.add(kid)
+          await ask('POST', `/keys/${kid}/retire`, { compromised: true })
+          admin = await login(issuer, 'admin', PASSWORD, ADMIN_SCOPES)
+        }
+      }
+    }
+
+    const wrong: string[] = []
+    let calls = 0
+    let working = true
+    async function calling(): Promise<void> {
+      const { username } = await person()
+      let token = (await enter(username)).access_token as string
+      while (working) {
+        for (const service of services) {
+          const isGood = !lost.has(kidOf(token))
+          const status = await service.call(token)
+          calls++
+          if (status !== 200 && isGood && !lost.has(kidOf(token))) wrong.push(`a good token: ${status}`)
+        }
+        if (lost.has(kidOf(token))) token = (await enter(username)).access_token as string
+        await sleep(20)
+      }
+    }
+    const callers = Array.from({ length: CLIENTS }, () => calling().catch((error) => wrong.push(String(error))))
+
+    const times: number[] = []
+    for (let round = 0; round < REVOCATIONS; round++) {
+      const isKey = round % 25 === 24
+      const { token, revoke } = await (isKey ? givenUpKey() : (kinds[round % kinds.length] as (typeof kinds)[0])())
+      for (const service of services) {
+        const status = await service.call(token)
+        if (status !== 200) wrong.push(`round ${round}, before: ${status}`)
+      }
+      await revoke()
+      const since = performance.now()
+      await Promise.all(
+        services.map(async (service) => {
+          let status = 200
+          while (status === 200 && performance.now() - since < 10_000) {
+            status = await service.call(token)
+            if (status === 200) await sleep(4)
+          }
+          times.push(performance.now() - since)
+          if (status !== 401) wrong.push(`round ${round}, after: ${status}`)
+        })
+      )
+    }
+
+    times.sort((a, b) => a - b)
+    const percentile = (share: number) =>
+      Math.round(times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? 0)
+    t.comment(
+      `${REVOCATIONS} revocations, ${services.length} services, ${calls} other calls: refused after ` +
+        `p50 ${percentile(0.5)} ms, p99 ${percentile(0.99)} ms, max ${percentile(1)} ms`
+    )
+    t.strictSame(wrong, [], 'none is missed, no good token is refused')
+    t.ok(calls > REVOCATIONS, 'others called meanwhile')
+    t.ok(percentile(0.99) < (IS_SOAK ? 1000 : 3000), 'within a second; three where other tests run beside')
+
+    const [cut] = services as [(typeof services)[0]]
+    const { access_token: good = '' } = await enter((await person()).username)
+    const victims = await Promise.all(kinds.map((kind) => kind()))
+    working = false
+    await Promise.all(callers)
+    for (const { token } of [...victims, { token: good }]) t.equal(await cut.call(token), 200)
+    cut.send('cut')
+    const cutAt = performance.now()
+    for (const { revoke } of victims) await revoke()
+    while ((await cut.call(good)) === 200 && performance.now() - cutAt < 60_000) await sleep(20)
+    const refusedAfter = performance.now() - cutAt
+    t.comment(`cut off: nobody let in after ${Math.round(refusedAfter)} ms, the bound is ${STALE_AFTER} s`)
+    t.equal(await cut.call(good), 503)
+    t.ok(refusedAfter < STALE_AFTER * 1000 + 5000)
+    for (const { token } of victims) t.equal(await cut.call(token), 503)
+    cut.send('back')
+    const backAt = performance.now()
+    let first: number[] = []
+    do {
+      first = await Promise.all(victims.map(({ token }) => cut.call(token)))
+    } while (first.includes(503) && performance.now() - backAt < 30_000)
+    t.comment(`back again: after ${Math.round(performance.now() - backAt)} ms`)
+    t.strictSame(
+      first,
+      victims.map(() => 401),
+      'nothing was missed'
+    )
+    t.equal(await cut.call(good), 200)
+  }
+)

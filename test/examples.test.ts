@@ -1,0 +1,157 @@
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { createSigner } from 'fast-jwt'
+import { decodeJwt } from 'jose'
+import t, { type Test } from 'tap'
+import { login } from './cli/process.ts'
+import { PASSWORD } from './helper.ts'
+import { block, COOKIE_SECRET, followReadme, run, runPublished, SERVICE, startPublished } from './newcomer.ts'
+import { plant } from './secrets.ts'
+
+const GUIDE = 'docs/protect-your-service.md'
+
+async function get(url: string, token?: string): Promise<{ status: number; body: unknown }> {
+  const response = await fetch(url, token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } })
+  const text = await response.text()
+  return { status: response.status, body: text.startsWith('{') || text.startsWith('[') ? JSON.parse(text) : text }
+}
+
+const hasCurl = await run('curl', ['--version']).then(
+  () => true,
+  () => false
+)
+
+/** A directory with these files that is gone with the test. */
+function directoryOf(t: Test, files: Record<string, string>): string {
+  const directory = mkdtempSync(join(tmpdir(), 'latchkey-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text)
+  return directory
+}
+
+const refusal = (statusCode: number, error: string, message: string) => ({
+  status: statusCode,
+  body: { statusCode, error, message }
+})
+
+t.test('the tests of the examples pass', async (t) => {
+  const files = globSync('examples/*/*.test.ts')
+  t.ok(files.length >= 2)
+  const output = await runPublished(['--test', '--test-reporter=tap', ...files])
+  t.match(output, /^# pass [1-9]\d*\n# fail 0\n# cancelled 0\n# skipped 0\n# todo 0$/m)
+})
+
+t.test('the examples import what they depend on, and nothing else', async (t) => {
+  for (const example of ['orders', 'worker']) {
+    const { dependencies, devDependencies, scripts } = JSON.parse(
+      readFileSync(`examples/${example}/package.json`, 'utf8')
+    )
+    const [, file = ''] = /^node (\S+\.ts)$/.exec(scripts.start) ?? []
+    t.ok(existsSync(`examples/${example}/${file}`), scripts.start)
+    for (const file of globSync(`examples/${example}/*.ts`)) {
+      const allowed = Object.keys({ ...dependencies, ...(file.endsWith('.test.ts') ? devDependencies : {}) })
+      for (const [, name = ''] of readFileSync(file, 'utf8').matchAll(/from '([^'.][^']*)'/g)) {
+        const [first = '', second] = name.split('/')
+        t.ok(
+          name.startsWith('node:') || allowed.includes(first.startsWith('@') ? `${first}/${second}` : first),
+          `${file}: ${name}`
+        )
+      }
+    }
+  }
+})
+
+t.test('README and guide show the same service, in ten lines', async (t) => {
+  t.equal(SERVICE.split('\n').filter((line) => line !== '').length, 10)
+  t.equal(block(GUIDE, 'js', 'swaggerUi'), SERVICE)
+  t.equal(block(GUIDE, 'sh', 'latchkey resource add'), block('README.md', 'sh', 'latchkey resource add'))
+})
+
+t.test('whoever follows the guide has a protected service', async (t) => {
+  const { latchkey, service, password, atPorts, type, start } = await followReadme(t)
+  const running = await start(SERVICE)
+  if (hasCurl) {
+    const output = await type(block(GUIDE, 'sh', 'PASSWORD=$(cat'))
+    const answers = output.split('\n').filter((line) => /^[[{]/.test(line))
+    t.strictSame(
+      answers.map((line) => JSON.parse(line)),
+      [
+        { statusCode: 401, error: 'Unauthorized', message: 'Not authenticated' },
+        ['a lamp'],
+        { statusCode: 401, error: 'Unauthorized', message: 'Could not validate credentials' }
+      ]
+    )
+  }
+
+  const document = directoryOf(t, { 'openapi.json': JSON.stringify((await get(`${service}/docs/json`)).body) })
+  const lint = [resolve('node_modules/@redocly/cli/bin/cli.js'), 'lint', '--extends=recommended', 'openapi.json']
+  const env = { REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' }
+  t.match(await run(process.execPath, lint, { cwd: document, env }), 'Your API description is valid')
+
+  await type(block(GUIDE, 'sh', 'latchkey user add alice'), `${PASSWORD}\n`)
+  const token = async (username: string, of: string) => {
+    const form = { client_id: 'orders-docs', grant_type: 'password', username, password: of }
+    const response = await fetch(`${latchkey}/token`, { method: 'POST', body: new URLSearchParams(form) })
+    const { access_token, refresh_token } = (await response.json()) as Record<string, string>
+    plant(access_token?.split('.')[2], refresh_token)
+    return access_token as string
+  }
+  const [alice, admin] = [await token('alice', PASSWORD), await token('admin', password)]
+  t.strictSame(await get(`${service}/orders`, alice), { status: 200, body: ['a lamp'] })
+  t.match(running.output(), 'the revocation log is heard of')
+  t.strictSame(await get(`${service}/admin-only`, alice), refusal(403, 'Forbidden', 'Not enough permissions'))
+  t.strictSame(await get(`${service}/admin-only`, admin), { status: 200, body: ['hello'] })
+  t.strictSame(
+    await get(`${service}/orders`, await login(latchkey, 'admin', password)),
+    refusal(401, 'Unauthorized', 'Could not validate credentials'),
+    'a token for Latchkey is none for the service'
+  )
+
+  const [workerSecret = ''] = /lks_\S+/.exec(await type(block(GUIDE, 'sh', '--id worker'))) ?? []
+  plant(workerSecret)
+  const worker = ['--input-type=module', '--eval', atPorts(block(GUIDE, 'js', '// worker.mjs'))]
+  t.equal(await runPublished(worker, { env: { WORKER_SECRET: workerSecret } }), '200 ["a lamp"]\n')
+  await running.stop()
+
+  const host = await start(block(GUIDE, 'js', '// host.mjs'))
+  t.strictSame(await get(`${service}/orders`), { status: 401, body: { problem: 'Not authenticated' } })
+  t.match(await get(`${service}/orders`, alice), { status: 200, body: { for: decodeJwt(alice).sub as string } })
+  const own = createSigner({ key: COOKIE_SECRET })({ from: 'before' })
+  t.match(await get(`${service}/before`, own), { status: 200, body: { from: 'before' } })
+  t.match(await get(`${service}/before`), { status: 401 })
+  t.match(await get(`${service}/orders`, own), { status: 401, body: { problem: 'Could not validate credentials' } })
+  await host.stop()
+})
+
+t.test('the tests that the guide shows pass', async (t) => {
+  const directory = directoryOf(t, {
+    'app.mjs': block(GUIDE, 'js', '// app.mjs'),
+    'app.test.mjs': block(GUIDE, 'js', '// app.test.mjs')
+  })
+  symlinkSync(resolve('node_modules'), join(directory, 'node_modules'))
+  const output = await runPublished(['--test', '--test-reporter=tap', 'app.test.mjs'], { cwd: directory })
+  t.match(output, /^# pass 2\n# fail 0$/m)
+})
+
+t.test('the examples run: the worker gets orders until it is told to end', async (t) => {
+  const { latchkey, service, secret, type } = await followReadme(t)
+  const [workerSecret = ''] = /lks_\S+/.exec(await type(block(GUIDE, 'sh', '--id worker'))) ?? []
+  plant(workerSecret)
+  const orders = await startPublished(
+    t,
+    ['examples/orders/server.ts'],
+    { ISSUER: latchkey, AUDIENCE: service, PORT: new URL(service).port, CLIENT_SECRET: secret },
+    'Server listening'
+  )
+  t.match(await get(`${service}/health`), { status: 200, body: { status: 'ok', guard: { revocation: 'log' } } })
+  const worker = await startPublished(
+    t,
+    ['examples/worker/main.ts'],
+    { ISSUER: latchkey, ORDERS: service, INTERVAL_MS: '20', CLIENT_SECRET: workerSecret },
+    '200 []\n200 []\n'
+  )
+  t.equal(await worker.stop(), 0)
+  t.match(worker.output(), /^(200 \[\]\n)+$/)
+  t.equal(await orders.stop(), 0)
+})

@@ -1,0 +1,339 @@
+import { execFile, spawn } from 'node:child_process'
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import t, { type Test } from 'tap'
+import { launch } from './browser/browser.ts'
+import { close, execute, fillIn, open } from './browser/docs.ts'
+import { freePort, login, me } from './cli/process.ts'
+import { PASSWORD } from './helper.ts'
+import { block, SERVICE } from './newcomer.ts'
+import { plant, search } from './secrets.ts'
+
+const { version: VERSION, dependencies: DEPENDENCIES } = JSON.parse(readFileSync('package.json', 'utf8'))
+
+/** What npm and tap tell their children is not for those of the test. */
+const ENV = Object.fromEntries(
+  Object.entries(process.env).filter(
+    ([name]) => !/^(npm_(lifecycle|package|command|execpath|config_local_prefix)|NODE_|TAP|LATCHKEY_)/.test(name)
+  )
+)
+
+/** tap would load itself into every Node.js. */
+const PLAIN = ['-u', 'NODE_OPTIONS']
+
+/** Runs a program to its end. */
+function run(cwd: string, file: string, args: string[], env: Record<string, string> = {}) {
+  return new Promise<{ code: number | string; stdout: string; stderr: string }>((resolve) =>
+    execFile('env', [...PLAIN, file, ...args], { cwd, env: { ...ENV, ...env } }, (error, stdout, stderr) =>
+      resolve({ code: error?.code ?? 0, stdout, stderr })
+    )
+  )
+}
+
+const node = (cwd: string, ...args: string[]) => run(cwd, process.execPath, args)
+
+const directory = mkdtempSync(join(tmpdir(), 'latchkey-packages-'))
+const [both, guardOnly] = ['both', 'guard-only'].map((name) => join(directory, name)) as [string, string]
+t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+
+/** Installs packed packages into an empty directory, and some of others. */
+async function install(cwd: string, names: string[], others: string[] = []): Promise<void> {
+  mkdirSync(cwd)
+  const tarballs = names.map((name) => join(directory, `${name}-${VERSION}.tgz`))
+  const { code, stderr } = await run(cwd, 'npm', [
+    'install',
+    '--prefer-offline',
+    '--no-audit',
+    '--no-fund',
+    ...tarballs,
+    ...others
+  ])
+  if (code !== 0) throw new Error(stderr)
+}
+
+t.before(async () => {
+  const built = await node('.', 'build.ts', directory)
+  if (built.code !== 0) throw new Error(built.stdout + built.stderr)
+  const packages = ['latchkey', 'latchkey-guard']
+  const packed = await run(directory, 'npm', ['pack', '--silent', ...packages.map((name) => join(directory, name))])
+  if (packed.code !== 0) throw new Error(packed.stderr)
+  await install(both, packages)
+  await install(guardOnly, ['latchkey-guard'], [`fastify@${DEPENDENCIES.fastify}`])
+})
+
+/** Compiles a TypeScript file beside what is installed, as strictly as it can be. */
+async function compile(cwd: string, name: string, source: string): Promise<string> {
+  writeFileSync(join(cwd, `${name}.mts`), source)
+  const options = {
+    extends: resolve('tsconfig.json'),
+    compilerOptions: {
+      skipLibCheck: false,
+      paths: {},
+      typeRoots: [resolve('node_modules/@types')],
+      rewriteRelativeImportExtensions: false
+    },
+    include: [`${name}.mts`]
+  }
+  writeFileSync(join(cwd, `${name}.json`), JSON.stringify(options))
+  const { stdout } = await node(cwd, resolve('node_modules/typescript/bin/tsc'), '-p', `${name}.json`)
+  return stdout
+}
+
+/** Starts a program of `both` and waits until its output ends so; it does not outlive the test. */
+async function start(t: Test, args: string[], env: Record<string, string>, end: string) {
+  const child = spawn('env', [...PLAIN, process.execPath, ...args], { cwd: both, env: { ...ENV, ...env } })
+  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await exited
+  })
+  let output = ''
+  await new Promise<void>((resolve, reject) => {
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk) => (output += chunk).endsWith(end) && resolve())
+    void exited.then(() => reject(new Error(output)))
+  })
+  search('outputs', t.name, output)
+  return { child, exited, output }
+}
+
+t.test('npx latchkey in an empty directory starts the service, in which one can log in', async (t) => {
+  const port = await freePort()
+  const { child, exited, output } = await start(
+    t,
+    ['node_modules/.bin/latchkey'],
+    { LATCHKEY_PORT: String(port) },
+    '\n\n'
+  )
+  const password = readFileSync(join(both, 'data/admin-password'), 'utf8').trim()
+  plant(password)
+  t.match(output, `Latchkey ${VERSION}\n\n  address   http://localhost:${port}\n`)
+  const origin = `http://localhost:${port}`
+  t.match(await me(origin, await login(origin, 'admin', password)), { status: 200, body: { username: 'admin' } })
+  const script = await fetch(`${origin}/docs/static/theme/docs-session.js`)
+  t.equal(await script.text(), readFileSync('plugins/docs-session.js', 'utf8'))
+
+  if (process.platform === 'linux') {
+    const [, ...args] = readFileSync(`/proc/${child.pid}/cmdline`, 'utf8').split('\0')
+    t.equal(args[0], '--max-semi-space-size=2', 'in the same process, which is kept small')
+    t.match(readFileSync(`/proc/${child.pid}/environ`, 'utf8'), '\0MALLOC_MMAP_THRESHOLD_=1048576')
+  }
+  child.kill('SIGTERM')
+  t.equal(await exited, 0)
+})
+
+t.test('the other commands work as in a clone', async (t) => {
+  const latchkey = (...args: string[]) => node(both, 'node_modules/.bin/latchkey', ...args)
+  t.match(await latchkey('--version'), { code: 0, stdout: `${VERSION}\n` })
+  t.match(await latchkey('user', 'list', '--json'), { code: 0, stdout: '"username": "admin"' })
+  t.match(await latchkey('nonsense'), { code: 2, stderr: "unknown command 'nonsense'" })
+})
+
+t.test('an older Node is told so in one line', async (t) => {
+  const pretend = join(directory, 'pretend.cjs')
+  const command = join(both, 'node_modules/latchkey/src/latchkey.cjs')
+  const needed = `latchkey needs Node.js 24.16 or newer; this is `
+  for (const [version, code] of [
+    ['8.17.0', 1],
+    ['23.99.0', 1],
+    ['24.15.9', 1],
+    ['24.16.0', 0],
+    ['26.0.0', 0]
+  ] as const) {
+    const versions = JSON.stringify({ ...process.versions, node: version })
+    writeFileSync(pretend, `Object.defineProperty(process, 'versions', { value: ${versions} })`)
+    const said = code === 0 ? '' : `${needed}${version}\n`
+    t.match(await node(both, '--require', pretend, command, '--version'), { code, stderr: said }, version)
+  }
+  writeFileSync(
+    pretend,
+    `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '21.7.3' } })`
+  )
+  for (const entry of ['latchkey-guard', 'latchkey-guard/client'])
+    t.match(await node(both, '--require', pretend, '--eval', `import(${JSON.stringify(entry)})`), {
+      code: 1,
+      stderr: 'Error: latchkey-guard needs Node.js 22 or newer; this is 21.7.3'
+    })
+  const { stdout } = await run(both, '/usr/bin/node', ['--version']).catch(() => ({ stdout: '' }))
+  if (/^v(\d|1\d|2[0-3])\./.test(stdout)) {
+    const older = await run(both, '/usr/bin/node', [command])
+    t.strictSame(older, { code: 1, stdout: '', stderr: `${needed}${stdout.slice(1)}` })
+  }
+})
+
+t.test('no package brings a Node, and the guard neither native code nor a database', async (t) => {
+  for (const cwd of [both, guardOnly]) {
+    const installed = readdirSync(join(cwd, 'node_modules'))
+    t.strictSame(
+      installed.filter((name) => name.startsWith('node-linux')),
+      []
+    )
+    t.equal(existsSync(join(cwd, 'node_modules/.bin/node')), false)
+  }
+  t.strictSame(globSync('**/*.node', { cwd: guardOnly }), [])
+  t.strictSame(
+    ['pg', 'kysely', 'argon2', 'latchkey'].filter((name) => existsSync(join(guardOnly, 'node_modules', name))),
+    []
+  )
+})
+
+t.test('a package holds what it needs, says what it is and names what it depends on', async (t) => {
+  const root = JSON.parse(readFileSync('package.json', 'utf8'))
+  for (const name of ['latchkey', 'latchkey-guard']) {
+    const path = join(both, 'node_modules', name)
+    const { dependencies, peerDependencies, peerDependenciesMeta, engines, ...about } = JSON.parse(
+      readFileSync(join(path, 'package.json'), 'utf8')
+    )
+    t.match(about, { name, version: VERSION, license: 'MIT', type: 'module', private: undefined, scripts: undefined })
+    for (const [each, version] of Object.entries(dependencies)) t.equal(version, root.dependencies[each], each)
+    t.strictSame(
+      [engines, peerDependencies, peerDependenciesMeta],
+      name === 'latchkey'
+        ? [root.engines, undefined, undefined]
+        : [{ node: '>=22' }, { fastify: '^5.0.0' }, { fastify: { optional: true } }]
+    )
+    t.ok(readFileSync(join(path, 'README.md'), 'utf8').startsWith(`# ${name}\n`))
+    t.ok(existsSync(join(path, 'LICENSE')))
+    const declared = globSync('**/*.d.ts', { cwd: path }).map((file) => readFileSync(join(path, file), 'utf8'))
+    t.equal(
+      declared.some((text) => text.includes('declare module')),
+      name === 'latchkey-guard',
+      'what it adds to Fastify'
+    )
+    const files = globSync('**/*', { cwd: path, withFileTypes: true }).filter((file) => file.isFile())
+    t.strictSame(
+      files.filter(({ name }) => /(?<!\.d)\.ts$|\.map$|test/.test(name)).map((file) => file.name),
+      []
+    )
+  }
+})
+
+t.test('an app of one’s own mounts the package', async (t) => {
+  writeFileSync(
+    join(both, 'mounted.mjs'),
+    `import fastify from 'fastify'
+     import latchkey from 'latchkey'
+     const app = fastify()
+     await app.register(latchkey, { issuer: 'https://app.example.com/auth', dataDir: './mounted' })
+     const { issuer } = (await app.inject('/.well-known/oauth-authorization-server/auth')).json()
+     console.log(issuer, (await app.inject('/auth/docs')).statusCode)
+     await app.close()`
+  )
+  t.strictSame(await node(both, 'mounted.mjs'), { code: 0, stdout: 'https://app.example.com/auth 200\n', stderr: '' })
+})
+
+t.test('the types are there for who imports them, and those of the inside are not', async (t) => {
+  const mounted = await compile(
+    both,
+    'mounted',
+    `import fastify from 'fastify'
+     import latchkey, { type LatchkeyOptions } from 'latchkey'
+     const options: LatchkeyOptions = { issuer: 'https://app.example.com/auth', accessTokenTtl: 60, corsOrigins: ['https://a.example.com'] }
+     const app = fastify()
+     await app.register(latchkey, options)
+     await app.register(latchkey, { issuer: 'https://app.example.com/other', signingAlg: 'EdDSA' })
+     await fastify({ http2: true }).register(latchkey, options)
+     // @ts-expect-error there is no issuer
+     await app.register(latchkey, { signingAlg: 'ES256' })
+     // @ts-expect-error no such algorithm
+     await app.register(latchkey, { issuer: 'https://app.example.com/other', signingAlg: 'none' })
+     // @ts-expect-error the store is Latchkey's own
+     void app.store
+     // @ts-expect-error so are its rules
+     void app.auth
+     // @ts-expect-error and its guards
+     void app.requireScope
+     app.get('/', async (request) => {
+       // @ts-expect-error
+       void request.path
+       // @ts-expect-error
+       return request.principal
+     })`
+  )
+  t.equal(mounted, '')
+  const guarded = await compile(
+    guardOnly,
+    'guarded',
+    `import fastify from 'fastify'
+     import guard, { AccessError, type Principal } from 'latchkey-guard'
+     const app = fastify()
+     await app.register(guard, {} as never)
+     app.get('/', { preHandler: [app.requireUser(), app.requireScope('orders:read'), app.requireRole('clerk')] }, async (request) => {
+       const principal: Principal = request.principal
+       if (principal.kind === 'client') throw new AccessError('insufficient_scope', 'Not enough permissions')
+       return principal.sub
+     })
+     app.get('/open', { preHandler: app.publicAccess }, async () => 'open')
+     // @ts-expect-error the store is Latchkey's own
+     void app.store`
+  )
+  t.equal(guarded, '')
+})
+
+t.test(
+  'the ten lines of README.md work with the packages alone: one logs in at the pages of the service',
+  async (t) => {
+    const [port, servicePort] = [await freePort(), await freePort()]
+    const [latchkey, service] = [`http://localhost:${port}`, `http://localhost:${servicePort}`]
+    const atPorts = (text: string) =>
+      text
+        .replaceAll('http://localhost:3000', latchkey)
+        .replaceAll('http://localhost:4000', service)
+        .replaceAll('port: 4000', `port: ${servicePort}`)
+    const env = { LATCHKEY_PORT: String(port), LATCHKEY_DATA_DIR: './newcomer' }
+    await start(t, ['node_modules/.bin/latchkey'], env, '\n\n')
+    const password = readFileSync(join(both, 'newcomer/admin-password'), 'utf8').trim()
+    plant(password)
+
+    const npx = `npx() { shift; "${process.execPath}" node_modules/.bin/latchkey "$@"; }`
+    const typed = await run(
+      both,
+      'sh',
+      ['-ec', `${npx}\n${atPorts(block('README.md', 'sh', 'latchkey resource add'))}`],
+      env
+    )
+    const people = await run(
+      both,
+      'sh',
+      [
+        '-ec',
+        `${npx}\nnpx latchkey role add clerk --scope orders:read; echo "$ALICES" | npx latchkey user add alice --role clerk`
+      ],
+      { ...env, ALICES: PASSWORD }
+    )
+    t.equal(people.code, 0, people.stderr)
+    const [secret = ''] = /lks_\S+/.exec(typed.stdout) ?? []
+    t.equal(typed.code, 0, typed.stderr)
+    plant(secret)
+    writeFileSync(join(both, 'orders.mjs'), atPorts(SERVICE))
+    // Its log is JSON, a line each.
+    await start(t, ['orders.mjs'], { SECRET: secret }, '"the revocation log is heard of"}\n')
+
+    const page = await open(t, await launch(t), service, '/docs', undefined, undefined, latchkey)
+    t.equal(await execute(page, 'get_orders', /\/orders$/), '401')
+    await page.locator('.btn.authorize').click()
+    const dialog = await fillIn(page, 'alice', PASSWORD, [])
+    await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+    await close(page)
+    t.equal(await execute(page, 'get_orders', /\/orders$/), '200')
+    t.equal(await execute(page, 'get_admin_only', /\/admin-only$/), '403')
+  }
+)
+
+t.test('the tests of the examples pass with the packages', async (t) => {
+  cpSync('examples', join(both, 'examples'), { recursive: true, filter: (file) => !file.includes('node_modules') })
+  const files = globSync('examples/*/*.test.ts', { cwd: both })
+  const { stdout } = await node(both, '--test', '--test-reporter=tap', ...files)
+  t.match(stdout, /^# pass [1-9]\d*\n# fail 0\n# cancelled 0\n# skipped 0\n# todo 0$/m)
+})

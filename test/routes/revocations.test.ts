@@ -1,0 +1,386 @@
+import { Agent, get as httpGet, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { DomainError } from '../../src/domain/errors.ts'
+import type { RevocationKind } from '../../src/domain/model.ts'
+import { build, createDatabase, type Database, onEachDatabase, PASSWORD, type TestApp } from '../helper.ts'
+import { sql } from '../sql.ts'
+
+/** As long as a wait of usual length is, where there is time for it. */
+const LONG_WAIT = process.env.LATCHKEY_ROUNDS === undefined ? null : 20
+
+const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
+const problem = (status: number, title: string, detail: string) => ({ type: 'about:blank', title, status, detail })
+const FORBIDDEN = [403, problem(403, 'Forbidden', 'Not enough permissions')]
+const INVALID_TOKEN = [401, problem(401, 'Unauthorized', 'Could not validate credentials')]
+
+const READER = { id: 'orders-api', name: 'Orders API', grantTypes: ['client_credentials'] }
+
+/** How a client reads the log of an app. */
+function reader(world: TestApp, secret: string) {
+  const { token, get } = world
+  const own = { client_id: READER.id, client_secret: secret }
+  const newToken = async () => (await token({ grant_type: 'client_credentials', ...own })).json().access_token as string
+  const first = newToken()
+  const ask = async (query = '') => get(`/revocations${query}`, await first)
+  return {
+    ...world,
+    secret,
+    newToken,
+    ask,
+    /** Status and body. */
+    read: async (query = '') => {
+      const response = await ask(query)
+      return [response.statusCode, response.json()]
+    },
+    revoke: (id: string) => world.app.store.revocations.revokeToken(id, world.clock.now())
+  }
+}
+
+/** An app with a client that may read the log. */
+async function open(
+  t: Test,
+  options: { database?: Database; at?: { url: string; dataDir: string }; scopes?: string[]; logger?: false } = {}
+) {
+  const { scopes = ['revocations:read'], ...rest } = options
+  const world = await build(t, rest)
+  const { secret } = await world.app.auth.clients.create({ ...READER, scopes })
+  return reader(world, secret as string)
+}
+
+/** Puts that many entries into the log. */
+async function fill(world: TestApp, count: number): Promise<void> {
+  const rows = Array.from({ length: count }, (_, index) => `(${index + 1}, 'session', 's${index + 1}', 9000000000000)`)
+  await sql(world, `insert into revocations values ${rows.join(', ')}`)
+  await sql(world, `update counters set seq = ${count} where name = 'revocations'`)
+}
+
+/** Counts how often the store is asked. */
+function counted(app: TestApp['app']): { seq: number; since: number } {
+  const calls = { seq: 0, since: 0 }
+  const { revocations } = app.store
+  const { seq, since } = revocations
+  Object.assign(revocations, {
+    seq: () => {
+      calls.seq++
+      return seq()
+    },
+    since: (after: number, limit: number) => {
+      calls.since++
+      return since(after, limit)
+    }
+  })
+  return calls
+}
+
+const tokens = (...entries: [seq: number, id: string][]) => entries.map(([seq, id]) => ({ seq, kind: 'token', id }))
+
+/** Milliseconds until it is done, and its result. */
+async function timed<T>(run: Promise<T>): Promise<[T, number]> {
+  const start = performance.now()
+  return [await run, performance.now() - start]
+}
+
+onEachDatabase(t, 'a client reads what was revoked after a number, and how far the log goes', async (t, database) => {
+  const { ask, read, revoke } = await open(t, { database })
+  t.strictSame(await read(), [200, { entries: [], seq: 0, oldest: 0 }])
+  for (const id of ['a', 'b', 'c']) await revoke(id)
+  const all = tokens([1, 'a'], [2, 'b'], [3, 'c'])
+  for (const query of ['', '?after=0', '?after=0&wait=30'])
+    t.strictSame(await read(query), [200, { entries: all, seq: 3, oldest: 0 }], query)
+  t.strictSame(await read('?after=1'), [200, { entries: all.slice(1), seq: 3, oldest: 0 }])
+  t.strictSame(await read('?after=3&wait=0'), [200, { entries: [], seq: 3, oldest: 0 }])
+  const { headers } = await ask('?after=3')
+  t.strictSame([headers['cache-control'], headers['content-type']], ['no-store', 'application/json; charset=utf-8'])
+})
+
+onEachDatabase(t, 'every kind of entry names what ends by what stands in tokens', async (t, database) => {
+  const { app, read, token, inject, createUser } = await open(t, { database })
+  const claims = (jwt: string) => JSON.parse(Buffer.from(jwt.split('.')[1] as string, 'base64url').toString())
+  const enter = async () => (await token({ grant_type: 'password', username: 'alice', password: PASSWORD })).json()
+  const revoke = (which: string) => inject({ method: 'POST', url: '/revoke', headers: FORM, payload: `token=${which}` })
+  const [one, two] = [await enter(), await enter()]
+  await revoke(one.access_token)
+  await revoke(two.refresh_token)
+  const kid = (await app.auth.keys.page({ after: null, limit: 10 })).items.find(({ state }) => state === 'next')?.kid
+  await app.auth.keys.retire(kid as string, { compromised: true })
+  const bob = await createUser('bob')
+  await app.auth.users.change(bob, { disabled: true }, null)
+  await app.auth.clients.create({ id: 'worker', name: 'A worker' })
+  await app.auth.clients.change('worker', { disabled: true }, null)
+  await app.auth.roles.create({ name: 'clerk', description: '', scopes: ['profile'] }, null)
+  await app.auth.roles.change('clerk', { scopes: [] }, null)
+  const expected: [RevocationKind, string][] = [
+    ['token', claims(one.access_token).jti],
+    ['session', claims(two.access_token).sid],
+    ['key', kid as string],
+    ['user', bob],
+    ['client', 'worker'],
+    ['role', 'clerk']
+  ]
+  const entries = expected.map(([kind, id], index) => ({ seq: index + 1, kind, id }))
+  t.strictSame(await read(), [200, { entries, seq: 6, oldest: 0 }])
+})
+
+onEachDatabase(t, 'a thousand entries come at once, and the rest with the number of the last', async (t, database) => {
+  const world = await open(t, { database })
+  await fill(world, 2005)
+  const seen: number[] = []
+  const sizes: number[] = []
+  let after = 0
+  do {
+    const { entries, seq, oldest } = (await world.ask(`?after=${after}&wait=30`)).json()
+    t.strictSame([seq, oldest], [2005, 0])
+    sizes.push(entries.length)
+    seen.push(...entries.map((entry: { seq: number }) => entry.seq))
+    after = entries.at(-1).seq
+  } while (after < 2005)
+  t.strictSame(sizes, [1000, 1000, 5])
+  t.strictSame(
+    seen,
+    Array.from({ length: 2005 }, (_, index) => index + 1)
+  )
+})
+
+onEachDatabase(t, 'who is before or beyond the log gets all of it, at once', async (t, database) => {
+  const world = await open(t, { database })
+  for (const id of ['a', 'b', 'c', 'd']) await world.revoke(id)
+  await sql(world, 'delete from revocations where seq in (1, 3)')
+  const [all, ends] = [tokens([2, 'b'], [4, 'd']), { seq: 4, oldest: 1 }]
+  for (const after of [0, 1, 5, 2_000_000_000, 5_000_000_000, 999_999_999_999_999]) {
+    const [answer, took] = await timed(world.read(`?after=${after}&wait=30`))
+    t.strictSame(answer, [200, { entries: all, ...ends }], `after ${after}`)
+    t.ok(took < 1000)
+  }
+  t.strictSame(await world.read('?after=2&wait=30'), [200, { entries: all.slice(1), ...ends }])
+  await sql(world, 'delete from revocations')
+  for (const after of [0, 3, 5])
+    t.strictSame(await world.read(`?after=${after}&wait=30`), [200, { entries: [], seq: 4, oldest: 4 }])
+})
+
+t.test('a query that is none is refused where it is wrong: 400', async (t) => {
+  const { ask } = await open(t)
+  for (const [query, pointer] of [
+    ['after=-1', '/query/after'],
+    ['after=x', '/query/after'],
+    ['after=', '/query/after'],
+    ['after=1.5', '/query/after'],
+    ['after=1e3', '/query/after'],
+    ['after=0x1', '/query/after'],
+    ['after=%201', '/query/after'],
+    ['after=9999999999999999', '/query/after'],
+    [`after=${'9'.repeat(400)}`, '/query/after'],
+    ['after=1&after=2', '/query/after'],
+    ['wait=31', '/query/wait'],
+    ['wait=-1', '/query/wait'],
+    ['wait=0.5', '/query/wait'],
+    ['wait=Infinity', '/query/wait'],
+    ['since=1', '/query/since']
+  ] as const) {
+    const response = await ask(`?${query}`)
+    t.equal(response.statusCode, 400, query)
+    t.equal(response.json().errors[0].pointer, pointer, query)
+  }
+})
+
+onEachDatabase(t, 'only a client with the scope may read the log, with a token of its own', async (t, database) => {
+  const world = await open(t, { database, scopes: ['revocations:read', 'profile'] })
+  const { app, get, token, login, secret, inject, newToken } = world
+  const outcome = async (bearer: string) => {
+    const response = await get('/revocations', bearer)
+    return [response.statusCode, response.json()]
+  }
+  t.equal((await inject({ url: '/revocations' })).statusCode, 401)
+  const own = { grant_type: 'client_credentials', client_id: READER.id, client_secret: secret }
+  const narrow = (await token({ ...own, scope: 'profile' })).json().access_token
+  const response = await get('/revocations', narrow)
+  t.strictSame([response.statusCode, response.json()], FORBIDDEN, 'without the scope')
+  t.equal(
+    response.headers['www-authenticate'],
+    'Bearer realm="latchkey", error="insufficient_scope", error_description="Not enough permissions", scope="revocations:read"'
+  )
+  t.strictSame(await outcome(await login('admin')), FORBIDDEN, 'a user')
+
+  const good = await newToken()
+  t.equal((await outcome(good))[0], 200)
+  await app.auth.clients.change(READER.id, { scopes: ['profile'] }, null)
+  t.strictSame(await outcome(good), INVALID_TOKEN, 'that has lost the scope')
+  await app.auth.clients.change(READER.id, { scopes: ['revocations:read'] }, null)
+  const next = await newToken()
+  t.equal((await outcome(next))[0], 200)
+  await app.auth.clients.change(READER.id, { disabled: true }, null)
+  t.strictSame(await outcome(next), INVALID_TOKEN, 'a disabled one')
+})
+
+onEachDatabase(t, 'no user’s token holds the scope, whatever role and program they have', async (t, database) => {
+  const { app, send, login, token } = await open(t, { database })
+  const refused = problem(400, 'Bad Request', 'The scope revocations:read is for clients only')
+  const admin = await login('admin', 'roles:write')
+  const role = { name: 'reader', description: '', scopes: ['revocations:read'] }
+  t.strictSame((await send(admin, 'POST', '/roles', role)).json(), refused)
+  t.strictSame((await send(admin, 'PATCH', '/roles/user', { scopes: ['revocations:read', 'profile'] })).json(), refused)
+  const invalid = { code: 'invalid', message: refused.detail }
+  await t.rejects(app.auth.roles.create(role, null), invalid, 'nor by the operator')
+  await t.rejects(app.auth.roles.change('user', role, null), invalid)
+
+  const shop = { id: 'shop', name: 'Shop', grantTypes: ['password'], firstParty: true }
+  const { secret } = await app.auth.clients.create({ ...shop, scopes: ['profile', 'revocations:read'] })
+  const form = { grant_type: 'password', username: 'admin', password: PASSWORD, client_id: 'shop' }
+  const enter = (scope: string) => token({ ...form, client_secret: secret as string, scope })
+  t.equal((await enter('profile revocations:read')).json().scope, 'profile')
+  t.equal((await enter('revocations:read')).json().error, 'invalid_scope')
+})
+
+onEachDatabase(t, 'who waits is told within a second of what another instance revokes', async (t, database) => {
+  const at = await createDatabase(t, database, 'ready')
+  const one = await open(t, { at })
+  const two = reader(await build(t, { at }), one.secret)
+  await two.read()
+  for (const [id, after] of [
+    ['a', 0],
+    ['b', 1],
+    ['c', 2]
+  ] as const) {
+    const waiting = two.read(`?after=${after}&wait=20`)
+    await sleep(150)
+    await one.revoke(id)
+    const [answer, took] = await timed(waiting)
+    t.strictSame(answer, [200, { entries: tokens([after + 1, id]), seq: after + 1, oldest: 0 }])
+    t.ok(took < 1000, `${Math.round(took)} ms`)
+  }
+})
+
+onEachDatabase(t, 'nothing new is told when the wait is over', async (t, database) => {
+  const { read, revoke } = await open(t, { database })
+  await revoke('a')
+  const [answer, took] = await timed(read('?after=1&wait=1'))
+  t.strictSame(answer, [200, { entries: [], seq: 1, oldest: 0 }])
+  t.ok(took > 950 && took < 2000, `${Math.round(took)} ms`)
+})
+
+onEachDatabase(t, 'all who wait share one look at the log, and nobody looks when nobody waits', async (t, database) => {
+  const { app, read, revoke } = await open(t, { database })
+  await revoke('a')
+  await read()
+  const calls = counted(app)
+  const waiting = Promise.all(Array.from({ length: 50 }, () => read('?after=1&wait=20')))
+  await sleep(1000)
+  t.ok(calls.seq <= 11, `${calls.seq} looks`)
+  t.equal(calls.since, 50)
+  await revoke('b')
+  const answers = await waiting
+  t.strictSame(new Set(answers.map((answer) => JSON.stringify(answer))).size, 1)
+  t.strictSame(answers[0], [200, { entries: tokens([2, 'b']), seq: 2, oldest: 0 }])
+  t.equal(calls.since, 51, 'one query for all of them')
+  const { seq } = calls
+  await sleep(300)
+  t.equal(calls.seq, seq)
+})
+
+t.test('beyond a thousand who wait, the next is answered at once', async (t) => {
+  const { app, read } = await open(t)
+  const gone = new AbortController()
+  const log = app.auth.revocationLog
+  const waiting = Array.from({ length: 1000 }, () => log.read(0, 30, gone.signal))
+  await sleep(100)
+  const [answer, took] = await timed(read('?after=0&wait=30'))
+  t.strictSame(answer, [200, { entries: [], seq: 0, oldest: 0 }])
+  t.ok(took < 1000)
+  gone.abort()
+  await Promise.all(waiting)
+  const [, longer] = await timed(read('?after=0&wait=1'))
+  t.ok(longer > 950, 'there is room again')
+})
+
+t.test('a database that fails while somebody waits is told to them: 503', async (t) => {
+  const { app, read, revoke } = await open(t, { logger: false })
+  await read()
+  const waiting = [read('?wait=20'), read('?wait=20')]
+  await sleep(100)
+  const { seq } = app.store.revocations
+  const away = new DomainError('unavailable', 'The database is not available', { retryAfter: 1 })
+  Object.assign(app.store.revocations, { seq: () => Promise.reject(away) })
+  const refused = [503, problem(503, 'Service Unavailable', 'The database is not available')]
+  t.strictSame(await Promise.all(waiting), [refused, refused])
+  Object.assign(app.store.revocations, { seq })
+  const next = read('?wait=20')
+  await revoke('a')
+  t.equal((await next)[0], 200, 'and when it is back, all goes on')
+})
+
+/** A request over a connection of its own, which is kept. */
+async function overSocket({ app, newToken }: Awaited<ReturnType<typeof open>>, query: string) {
+  if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  const agent = new Agent({ keepAlive: true })
+  const headers = { authorization: `Bearer ${await newToken()}` }
+  const request = httpGet({ host: '127.0.0.1', port, path: `/revocations${query}`, agent, headers })
+  const answered = new Promise<[number | undefined, string | undefined, object]>((resolve, reject) => {
+    request.on('error', reject)
+    request.on('response', async (response: IncomingMessage) => {
+      let text = ''
+      for await (const chunk of response) text += chunk
+      resolve([response.statusCode, response.headers.connection, JSON.parse(text)])
+    })
+  })
+  answered.catch(() => {})
+  // Until it waits.
+  await sleep(300)
+  return { answered, request }
+}
+
+const NOTHING = { entries: [], seq: 0, oldest: 0 }
+
+t.test('a drain answers all who wait, ends their connections, and lets nobody wait', async (t) => {
+  const world = await open(t)
+  const { answered } = await overSocket(world, '?wait=30')
+  const draining = world.app.drain()
+  const [answer, took] = await timed(answered)
+  t.strictSame(answer, [200, 'close', NOTHING])
+  t.ok(took < 2000, `${Math.round(took)} ms`)
+  const [late, soon] = await timed(world.read('?wait=30'))
+  t.strictSame(late, [200, NOTHING])
+  t.ok(soon < 500)
+  await draining
+  const [, closing] = await timed(world.app.close())
+  t.ok(closing < 1000, `${Math.round(closing)} ms`)
+})
+
+onEachDatabase(t, 'a close answers all who wait and waits for nothing else', async (t, database) => {
+  const world = await open(t, { database })
+  const { answered } = await overSocket(world, '?wait=30')
+  const [, took] = await timed(world.app.close())
+  t.strictSame(await answered, [200, 'close', NOTHING])
+  t.ok(took < 1000, `${Math.round(took)} ms`)
+})
+
+t.test('a client that goes away is waited for no more', async (t) => {
+  const world = await open(t)
+  const calls = counted(world.app)
+  const { request } = await overSocket(world, '?wait=30')
+  t.ok(calls.seq > 0)
+  request.destroy()
+  await sleep(300)
+  const { seq } = calls
+  await sleep(300)
+  t.equal(calls.seq, seq)
+})
+
+t.test('a wait is no idle connection: it outlasts the limit after which an answer is given up', async (t) => {
+  const world = await open(t)
+  if (LONG_WAIT === null) world.app.server.setTimeout(200)
+  const wait = LONG_WAIT ?? 1
+  const start = performance.now()
+  const { answered } = await overSocket(world, `?wait=${wait}`)
+  t.strictSame(await answered, [200, 'keep-alive', NOTHING])
+  t.ok(performance.now() - start > wait * 1000)
+})
+
+t.test('HEAD is answered as GET, with its wait and without a body', async (t) => {
+  const { app, newToken } = await open(t)
+  const headers = { authorization: `Bearer ${await newToken()}` }
+  const [response, took] = await timed(app.inject({ method: 'HEAD', url: '/revocations?wait=1', headers }))
+  t.strictSame([response.statusCode, response.body, response.headers['cache-control']], [200, '', 'no-store'])
+  t.ok(took > 950)
+})
