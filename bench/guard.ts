@@ -8,7 +8,7 @@ import { createTestAuth } from '../src/testing/index.ts'
 
 /**
  * What the guard costs: requests per second with a token that was seen before, against the same server and header without
- * guard, in turns, each server alone in a process; and what many different tokens cost in memory.
+ * guard, in turns, each run in a process of its own; and what many different tokens cost in memory.
  *
  *     node bench/guard.ts [runs, 7] [seconds of each, 3] [different tokens, 1000000]
  */
@@ -37,7 +37,7 @@ async function serve(isGuarded: boolean): Promise<void> {
 }
 
 /** Answers per second of a server; all of them have the same length. */
-async function load({ port, token }: { port: number; token: string }): Promise<number> {
+async function load({ port, token }: { port: number; token: string }, seconds: number): Promise<number> {
   const request = `GET /orders HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${token}\r\n\r\n`
   const until = performance.now() + seconds * 1000
   let answers = 0
@@ -75,23 +75,20 @@ async function load({ port, token }: { port: number; token: string }): Promise<n
 const median = (numbers: number[]): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] as number
 const print = (line: string) => process.stdout.write(`${line}\n`)
 
+/** One run in a process of its own: two of the same code are seldom equally fast. */
+async function run(name: string): Promise<number> {
+  const child = fork(import.meta.filename, ['0', '0', '0', name])
+  const [address] = (await once(child, 'message')) as [{ port: number; token: string }]
+  await load(address, 1)
+  const rate = await load(address, seconds)
+  child.disconnect()
+  await once(child, 'exit')
+  return rate
+}
+
 async function speed(): Promise<void> {
-  const started = await Promise.all(
-    SERVERS.map(async (name) => {
-      const child = fork(import.meta.filename, ['0', '0', '0', name])
-      const [address] = (await once(child, 'message')) as [{ port: number; token: string }]
-      return { name, child, address }
-    })
-  )
   const rates: Record<string, number[]> = { bare: [], guarded: [] }
-  for (let run = -1; run < runs; run++)
-    for (const { name, address } of started) {
-      const rate = await load(address)
-      // The first warms up.
-      if (run >= 0) rates[name]?.push(rate)
-      await sleep(100)
-    }
-  for (const { child } of started) child.disconnect()
+  for (let round = 0; round < runs; round++) for (const name of SERVERS) rates[name]?.push(await run(name))
   const [bare, guarded] = SERVERS.map((name) => median(rates[name] as number[])) as [number, number]
   for (const name of SERVERS) print(`${name}: ${rates[name]?.map((rate) => Math.round(rate)).join(' ')} requests/s`)
   print(`median ${Math.round(bare)} without guard, ${Math.round(guarded)} with: ${(guarded / bare).toFixed(2)}`)
