@@ -7,18 +7,11 @@ import { FormatRegistry, type Static, type TSchema, Type } from '@sinclair/typeb
 import { Value } from '@sinclair/typebox/value'
 import { SetupError } from './domain/errors.ts'
 import { parseUsername } from './domain/usernames.ts'
+import { isIssuer } from './guard/metadata.ts'
 
 const PREFIX = 'LATCHKEY_'
 
 const url = (text: string): URL | null => (URL.canParse(text) ? new URL(text) : null)
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
-
-function isIssuer(text: string): boolean {
-  const parsed = url(text)
-  if (parsed === null || parsed.href.replace(/\/$/, '') !== text) return false
-  if (/[?#]/.test(text) || parsed.username !== '' || parsed.password !== '') return false
-  return parsed.protocol === 'https:' || (parsed.protocol === 'http:' && LOOPBACK.test(parsed.hostname))
-}
 
 function isNetwork(text: string): boolean {
   const [address = '', prefix, ...more] = text.split('/')

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import type { KeyObject } from 'node:crypto'
+import { createPublicKey, type KeyObject } from 'node:crypto'
 
 /** The claims of an access token, RFC 9068 §2.2, as Latchkey signs them. */
 export interface AccessTokenClaims {
@@ -30,6 +30,22 @@ export function isKeyFor(alg: string, { asymmetricKeyType: type, asymmetricKeyDe
   const { modulusLength = 0, publicExponent } = details ?? {}
   // With a small exponent a signature can be made without the private key; with large numbers a check takes long.
   return type === 'rsa' && modulusLength >= 2048 && modulusLength <= 4096 && publicExponent === 65537n
+}
+
+/** What a JWK holds beside its public members (RFC 7518 §6): such a key is no secret any more. */
+const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
+
+/** The key of a public JWK that signatures of that algorithm may be verified with (RFC 7517 §4); null for any other. */
+export function publicKeyOf(jwk: Record<string, unknown>, alg: string): KeyObject | null {
+  const { use, key_ops: operations } = jwk
+  if (PRIVATE_MEMBERS.some((name) => name in jwk) || (use !== undefined && use !== 'sig')) return null
+  if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) return null
+  try {
+    const key = createPublicKey({ key: jwk as Record<string, string>, format: 'jwk' })
+    return isKeyFor(alg, key) ? key : null
+  } catch {
+    return null
+  }
 }
 
 /** The JSON object in a segment that is canonical base64url and UTF-8; other people’s serializers write spaces. */

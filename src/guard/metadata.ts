@@ -19,18 +19,14 @@ const OPTIONAL = { introspectionEndpoint: 'introspection endpoint', revocations:
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
 
 /**
- * An issuer as it stands in `iss`: without query, fragment, credentials and trailing slash; over http only on a loopback host.
- * @throws TypeError
+ * Whether it is an issuer as it stands in `iss`: without query, fragment, credentials and trailing slash; over http only on a
+ * loopback host.
  */
-function parseIssuer(issuer: string): URL {
-  const url = URL.canParse(issuer) ? new URL(issuer) : null
-  const safe = url?.protocol === 'https:' || (url?.protocol === 'http:' && LOOPBACK.test(url.hostname))
-  const plain = url?.username === '' && url.password === '' && !/[?#]/.test(issuer)
-  if (url === null || !safe || !plain || url.href.replace(/\/$/, '') !== issuer)
-    throw new TypeError(
-      'issuer must be an https URL without query, fragment, credentials and trailing slash (http on a loopback host only)'
-    )
-  return url
+export function isIssuer(text: unknown): text is string {
+  if (typeof text !== 'string' || !URL.canParse(text)) return false
+  const { protocol, hostname, username, password, href } = new URL(text)
+  const safe = protocol === 'https:' || (protocol === 'http:' && LOOPBACK.test(hostname))
+  return safe && username === '' && password === '' && !/[?#]/.test(text) && href.replace(/\/$/, '') === text
 }
 
 /**
@@ -40,7 +36,11 @@ function parseIssuer(issuer: string): URL {
  * @throws TypeError when the issuer cannot be one
  */
 export function createMetadata({ issuer, fetch }: { issuer: string; fetch: Fetch }) {
-  const { origin, pathname } = parseIssuer(issuer)
+  if (!isIssuer(issuer))
+    throw new TypeError(
+      'issuer must be an https URL without query, fragment, credentials and trailing slash (http on a loopback host only)'
+    )
+  const { origin, pathname } = new URL(issuer)
   const url = `${origin}/.well-known/oauth-authorization-server${pathname.replace(/\/$/, '')}`
   let latest: Promise<Metadata> | null = null
   let askAfter = 0

@@ -101,8 +101,7 @@ export async function createTestAuth(options: TestAuthOptions = {}): Promise<Tes
     LATCHKEY_SEALING_KEY: randomBytes(32).toString('base64'),
     LATCHKEY_ADMIN_PASSWORD: ADMIN_PASSWORD,
     LATCHKEY_ARGON2_MEMORY: '7168',
-    LATCHKEY_ARGON2_PASSES: '1',
-    LATCHKEY_THROTTLE: 'on'
+    LATCHKEY_ARGON2_PASSES: '1'
   })
   const app = await buildApp(config, { clock: { now: clock.now, sleep: async () => {} }, logger: false })
   await bootstrap(app, config, { mayBeginAnew: true })
