@@ -2,8 +2,8 @@ FROM node:24.21.0-bookworm AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --omit=optional --ignore-scripts
-# The binary that argon2 brings is for any machine; one for the machine that builds hashes faster. An image that other
-# machines run needs flags that suit them all: --build-arg ARGON2_FLAGS='-O3 -march=x86-64-v3'
+# Compiles argon2 for the machine that builds, because this is faster than the binary in its package. An image for other machines
+# needs flags that all of them support: --build-arg ARGON2_FLAGS='-O3 -march=x86-64-v3'
 ARG ARGON2_FLAGS='-O3 -march=native'
 RUN CFLAGS="$ARGON2_FLAGS" CXXFLAGS="$ARGON2_FLAGS" npm explore argon2 -- node-gyp rebuild --nodedir=/usr/local \
   && rm -r node_modules/argon2/prebuilds

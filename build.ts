@@ -23,7 +23,7 @@ const PACKAGES: Package[] = [
     description: root.description,
     node: root.engines.node,
     bin: { latchkey: 'src/latchkey.cjs' },
-    exports: { '.': 'src/plugin.js', './testing': 'src/testing/index.js' }
+    exports: { '.': 'src/mount.js', './testing': 'src/testing/index.js' }
   },
   {
     name: 'latchkey-guard',

@@ -5,8 +5,8 @@ import { load } from '../test/cli/load.ts'
 import { freePort, greeted, launch, login, me, run } from '../test/cli/process.ts'
 
 /**
- * Users added by processes of the command line, one after the other, beside a server on the same SQLite file that answers
- * `GET /users/me` and logins meanwhile: what was lost, and how long the event loop of the server was held up.
+ * Adds users with commands, one process after the other, while a server on the same SQLite file handles `GET /users/me`
+ * and logins. Prints how many users and requests were lost, and the delays of the server's event loop.
  *
  *     node bench/cli-beside-server.ts [users, 100]
  */
@@ -22,7 +22,7 @@ const env = {
   LATCHKEY_PORT: port,
   LATCHKEY_LOG_LEVEL: 'warn'
 }
-const print = (what: string, value: string) => process.stdout.write(`${what.padEnd(44)} ${value}\n`)
+const print = (label: string, value: string) => process.stdout.write(`${label.padEnd(48)} ${value}\n`)
 
 const server = launch(['serve'], { ...env, NODE_OPTIONS: '--import ./bench/event-loop-delay.ts' })
 try {
@@ -46,12 +46,12 @@ try {
   const { resolution, p99, max, samples } = JSON.parse(line)
 
   const listed = JSON.parse((await run(['user', 'list', '--search', 'user', '--json'], env)).stdout)
-  print('users added, and there afterwards', `${added}, ${listed.length} of ${USERS} in ${seconds.toFixed(0)} s`)
-  print('requests meanwhile, of them failed', `${sent}, ${failures.length}`)
+  print('users added, users listed afterwards', `${added}, ${listed.length} of ${USERS} in ${seconds.toFixed(0)} s`)
+  print('requests in the meantime, failed requests', `${sent}, ${failures.length}`)
   for (const failure of new Set(failures)) process.stdout.write(`  ${failure}\n`)
-  print('event loop of the server, p99 (bound 50 ms)', `${p99} ms`)
-  print('event loop of the server, max', `${max} ms`)
-  print('  measured every', `${resolution} ms, ${samples} samples, nothing subtracted`)
+  print('event loop delay of the server, p99 (limit 50)', `${p99} ms`)
+  print('event loop delay of the server, max', `${max} ms`)
+  print('  measured every', `${resolution} ms, ${samples} samples, resolution not subtracted`)
 } finally {
   server.child.kill('SIGKILL')
   await server.exited

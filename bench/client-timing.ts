@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildApp } from '../src/app.ts'
-import { bootstrap } from '../src/bootstrap.ts'
 import { loadConfig } from '../src/config.ts'
+import { OPERATOR } from '../src/domain/caller.ts'
+import { bootstrap } from '../src/first-start.ts'
 import { timeRefusals } from './refusals.ts'
 
 /**
@@ -24,10 +25,10 @@ try {
   await bootstrap(app, config, { mayBeginAnew: true })
   const { clients } = app.auth
   const add = async (id: string) =>
-    (await clients.create({ id, name: id, grantTypes: ['client_credentials'] })).secret as string
+    (await clients.create(OPERATOR, { id, name: id, grantTypes: ['client_credentials'] })).secret as string
   await add('enabled')
   const secret = await add('stopped')
-  await clients.change('stopped', { disabled: true }, null)
+  await clients.change(OPERATOR, 'stopped', { disabled: true })
 
   const wrong = `lks_${'A'.repeat(43)}`
   const form = (client_id: string, client_secret: string) => ({

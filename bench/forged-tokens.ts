@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildApp } from '../src/app.ts'
-import { bootstrap } from '../src/bootstrap.ts'
 import { loadConfig } from '../src/config.ts'
+import { bootstrap } from '../src/first-start.ts'
 import { forgeries } from '../test/forged.ts'
 
 /**

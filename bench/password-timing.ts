@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { buildApp } from '../src/app.ts'
-import { bootstrap } from '../src/bootstrap.ts'
 import { loadConfig } from '../src/config.ts'
+import { OPERATOR } from '../src/domain/caller.ts'
+import { bootstrap } from '../src/first-start.ts'
 import { timeRefusals } from './refusals.ts'
 
 /**
@@ -26,7 +27,7 @@ const app = await buildApp(config, { logger: false })
 try {
   await bootstrap(app, config, { mayBeginAnew: true })
   for (const username of ['alice', 'bob'])
-    await app.auth.users.create({ username, password: PASSWORD, roles: ['user'] }, null)
+    await app.auth.users.create(OPERATOR, { username, password: PASSWORD, roles: ['user'] })
   const database = new DatabaseSync(file)
   database.prepare("update users set disabled_at = 1 where username_key = 'bob'").run()
   database.close()

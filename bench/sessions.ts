@@ -4,18 +4,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { buildApp } from '../src/app.ts'
-import { bootstrap } from '../src/bootstrap.ts'
 import { loadConfig } from '../src/config.ts'
+import { OPERATOR } from '../src/domain/caller.ts'
+import { bootstrap } from '../src/first-start.ts'
 
 /**
- * What many sessions cost. Waves of sessions that are put in through the store, expire and are swept away before the next: the
- * size of the database after each. And a refresh among a thousand living sessions and among many.
+ * Measures the cost of many sessions. Adds waves of sessions, each of which expires and is removed before the next, and
+ * prints the size of the database after each wave. Then measures a refresh among a thousand living sessions and among
+ * many.
  *
- *     node bench/sessions.ts [url of an empty PostgreSQL database; else SQLite] [sessions of a wave, 100000] [living ones, 1000000]
+ *     node bench/sessions.ts [database, sqlite] [sessions per wave, 100000] [living sessions, 1000000]
+ *
+ * The database is `sqlite` or the URL of an empty PostgreSQL database.
  */
 const [given = 'sqlite', wave = '100000', living = '1000000'] = process.argv.slice(2)
 const WAVES = 10
-const AT_ONCE = 8
+const CONCURRENCY = 8
 const REFRESHES = 2000
 const FEW = 1000
 const PASSWORD = 'correct horse battery staple'
@@ -33,9 +37,10 @@ let now = Date.now()
 const app = await buildApp(config, { logger: false, clock: { now: () => now, sleep: async () => {} } })
 await bootstrap(app, config, { mayBeginAnew: true })
 const { id: userId } = await app.auth.users.find('admin')
-const clientAuth = await app.auth.clients.docs()
-const print = (what: string, value: string) => process.stdout.write(`${what.padEnd(40)} ${value}\n`)
+const clientAuth = await app.auth.clientAuthentication.docs()
+const print = (label: string, value: string) => process.stdout.write(`${label.padEnd(40)} ${value}\n`)
 
+/** Returns the size of the database in bytes. */
 async function size(): Promise<number> {
   if (given === 'sqlite') return statSync(file).size
   const connection = new pg.Client({ connectionString: given })
@@ -45,7 +50,7 @@ async function size(): Promise<number> {
   return Number(rows[0].size)
 }
 
-/** Sessions of an hour. */
+/** Adds sessions that expire after an hour without use. */
 async function add(count: number): Promise<void> {
   let left = count
   const work = async () => {
@@ -65,30 +70,30 @@ async function add(count: number): Promise<void> {
         idleExpiresAt: now + 3_600_000,
         expiresAt: now + 7_200_000
       }
-      await app.store.sessions.open(
-        { ...login, ...times, id: randomUUIDv7(), salt: 'AAAAAAAAAAAAAAAAAAAAAA' },
-        1,
-        Number.MAX_SAFE_INTEGER
-      )
+      await app.store.sessions.open(OPERATOR, {
+        session: { ...login, ...times, id: randomUUIDv7(), salt: 'AAAAAAAAAAAAAAAAAAAAAA' },
+        authVersion: 1,
+        rev: Number.MAX_SAFE_INTEGER
+      })
     }
   }
-  await Promise.all(Array.from({ length: AT_ONCE }, work))
+  await Promise.all(Array.from({ length: CONCURRENCY }, work))
 }
 
+/** Removes all expired sessions and returns their number. Moves the clock past the lease of each call. */
 async function sweep(): Promise<number> {
   let removed = 0
   for (;;) {
-    const count = await app.auth.sweep()
+    const count = await app.auth.removeExpired()
     removed += count
     if (count === 0) return removed
     now += 61_000
   }
 }
 
-/** The median of refreshes of one session, in milliseconds. */
+/** Returns the median time of a refresh of one session in milliseconds. */
 async function refresh(): Promise<number> {
-  const exchange = (params: Record<string, string>) =>
-    app.auth.exchange({ clientAuth, params, origin: { address: null, userAgent: null } })
+  const exchange = (params: Record<string, string>) => app.auth.exchange(OPERATOR, { clientAuth, params })
   let token = (await exchange({ grant_type: 'password', username: 'admin', password: PASSWORD })).refreshToken
   const times: number[] = []
   for (let index = 0; index < REFRESHES; index++) {
@@ -111,7 +116,7 @@ for (let index = 1; index <= WAVES; index++) {
     `${((sizes.at(-1) as number) / 1e6).toFixed(1)} MB`
   )
 }
-print('after the last wave and the second', `${((sizes.at(-1) as number) / (sizes[1] as number)).toFixed(2)} ×`)
+print('size after the last wave / the second', `${((sizes.at(-1) as number) / (sizes[1] as number)).toFixed(2)} ×`)
 
 await add(FEW)
 await refresh()

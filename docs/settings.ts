@@ -1,9 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { settingsTable } from '../src/config.ts'
 
-const FILE = new URL('operations.md', import.meta.url)
+const FILE = new URL('reference/settings.md', import.meta.url)
 
-/** The page with the table of this code in it. */
+/** Returns the page with the table of this code between its markers. */
 export const withSettings = (page: string): string =>
   page.replace(
     /(<!-- settings -->\n)[\s\S]*?(<!-- \/settings -->)/,

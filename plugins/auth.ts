@@ -1,8 +1,8 @@
 import fp from 'fastify-plugin'
 import { type Auth, createAuth } from '../src/domain/index.ts'
-import type { SigningAlg } from '../src/domain/model.ts'
-import type { Clock } from '../src/domain/ports.ts'
+import type { Clock } from '../src/domain/ports/clock.ts'
 import { createSealer } from '../src/domain/sealing.ts'
+import type { Config } from '../src/settings.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -11,29 +11,21 @@ declare module 'fastify' {
 }
 
 export interface AuthOptions {
-  issuer: string
-  accessTokenTtl: number
-  signingAlg: SigningAlg
-  keyRotation: number
-  jwksMaxAge: number
-  refreshLeeway: number
-  passwordMinLength: number
-  throttle: boolean
-  docs: boolean
+  settings: Config
   clock: Clock
-  /** 32 bytes; asked at the first use. */
+  /** Returns 32 bytes. Called at the first use. */
   getSealingKey: () => Buffer
-  /** Likewise the one before; null when there is none. */
+  /** Returns the previous key, or null when there is none. Called at the first use. */
   getPreviousSealingKey: () => Buffer | null
 }
 
-/** The rules, put together from the capabilities that the plugins before gave. */
+/** The domain, built from the decorators of the plugins registered before. */
 export default fp<AuthOptions>(
-  async (fastify, { getSealingKey, getPreviousSealingKey, ...options }) => {
-    const { store, hasher, signer } = fastify
-    if (!options.throttle) fastify.log.warn('LATCHKEY_THROTTLE is off: passwords can be guessed without limit')
+  async (fastify, { settings, clock, getSealingKey, getPreviousSealingKey }) => {
+    const { store, hasher, signer, events } = fastify
+    if (!settings.throttle) fastify.log.warn('LATCHKEY_THROTTLE is off: password guessing is not limited')
     const sealer = createSealer(getSealingKey, getPreviousSealingKey)
-    fastify.decorate('auth', createAuth({ ...options, store, hasher, signer, sealer }))
+    fastify.decorate('auth', createAuth({ store, hasher, signer, sealer, events, clock, settings }))
   },
-  { name: 'auth', dependencies: ['store', 'hashing', 'jwt'] }
+  { name: 'auth', dependencies: ['store', 'hashing', 'jwt', 'events'] }
 )

@@ -1,24 +1,24 @@
 /**
- * Keeps the login of /docs: renews it when half of the access token's life is over, and ends it on the server at Logout.
+ * Keeps the login of /docs: renews it when half of the lifetime of the access token is over, and ends its session at Logout.
  *
- * What renews it is one entry of localStorage that all tabs share. It is touched only by the tab whose turn it is, for a
- * refresh token is good once. Without navigator.locks, which browsers have in secure contexts only, it stays in memory.
- * Passwords and client secrets are kept nowhere; a login with client fields filled in is not kept at all.
+ * The refresh token is in one entry of localStorage that all tabs share. A tab reads and writes the entry under a lock, because
+ * a refresh token is valid once. Without navigator.locks, which browsers have in secure contexts only, the login stays in
+ * memory. Passwords and client secrets are never stored, and a login with client fields filled in is not stored either.
  *
- * @typedef {{ id: string, username: string, refreshToken: string }} Login `id` tells one login from the next
+ * @typedef {{ id: string, username: string, refreshToken: string }} Login `id` identifies the login, also after a renewal
  */
 
 const SCHEME = 'password'
 const BASE = new URL('../../../', document.currentScript.src)
 const KEY = `latchkey:${BASE.pathname}`
-/** Together less than the leeway in which a refresh token whose answer was lost is good once more. */
+/** Their sum is less than the leeway, in which a refresh token may be used again after a lost answer. */
 const TIMEOUT_MS = 5000
 const FIRST_RETRY_MS = 1000
 const LAST_RETRY_MS = 30_000
 
-/** Swagger UI, once it is there. */
+/** Swagger UI; undefined until it is created. */
 let ui
-/** The login that this tab shows; null when it shows none, or one that is not kept. */
+/** The login that this tab shows; null when it shows none, or one that is not stored. */
 let shown = null
 let accessToken = ''
 let dueAt = 0
@@ -76,7 +76,7 @@ const later = (span) => {
 
 const backoff = (failed) => Math.min(FIRST_RETRY_MS * 2 ** failed, LAST_RETRY_MS)
 
-/** @param since when the token was asked for, at the latest */
+/** Shows a login and plans its renewal. @param since a time before the request for the token */
 function hold(login, token, since) {
   shown = login
   failures = 0
@@ -92,16 +92,16 @@ function showLoggedOut() {
   ui.authActions.logout([SCHEME])
 }
 
-/** Renews the login that is kept if that is due, forced, or news to this tab; shows none if none is kept. */
+/** Renews the stored login when it is due, when forced, or when this tab does not show it yet. Without one, shows none. */
 function sync(forced = false) {
   return inTurn(async () => {
     const before = shown
-    const kept = read()
-    if (kept === null) return showLoggedOut()
-    if (kept.id === before?.id && Date.now() < dueAt && !forced) return
+    const stored = read()
+    if (stored === null) return showLoggedOut()
+    if (stored.id === before?.id && Date.now() < dueAt && !forced) return
     const since = Date.now()
     try {
-      const answer = await post('token', { grant_type: 'refresh_token', refresh_token: kept.refreshToken })
+      const answer = await post('token', { grant_type: 'refresh_token', refresh_token: stored.refreshToken })
       if (answer.status === 400 || answer.status === 401) {
         storage.removeItem(KEY)
         return showLoggedOut()
@@ -109,11 +109,11 @@ function sync(forced = false) {
       if (!answer.ok)
         return later(Math.max(backoff(failures++), 1000 * (Number(answer.headers.get('retry-after')) || 0)))
       const token = await answer.json()
-      const login = { ...kept, refreshToken: token.refresh_token ?? kept.refreshToken }
+      const login = { ...stored, refreshToken: token.refresh_token ?? stored.refreshToken }
       write(login)
       if (shown !== before) return
       hold(login, token, since)
-      const auth = { name: SCHEME, username: kept.username, scopes: token.scope.split(' ') }
+      const auth = { name: SCHEME, username: stored.username, scopes: token.scope.split(' ') }
       ui.authActions.authorizeOauth2({ auth, token })
     } catch {
       later(backoff(failures++))
@@ -121,7 +121,7 @@ function sync(forced = false) {
   })
 }
 
-/** Ends a login on the server, also when the page is closed meanwhile. Any refresh token that it ever had will do. */
+/** Ends the session of a login, also when the page is closed meanwhile. The server accepts every refresh token of the session. */
 async function revoke({ refreshToken }, failed = 0) {
   const again = () => setTimeout(() => revoke({ refreshToken }, failed + 1), backoff(failed))
   try {
@@ -132,7 +132,7 @@ async function revoke({ refreshToken }, failed = 0) {
   }
 }
 
-/** Keeps a new login in place of the one before, which ends. */
+/** Stores a new login in place of the previous one, and ends the session of that. */
 function loggedIn({ username, clientId, clientSecret }, token) {
   const since = Date.now()
   return inTurn(() => {
@@ -172,7 +172,7 @@ const wrapActions = {
   }
 }
 
-/** A tab that was asleep renews before it asks. */
+/** Renews before a request when the token of this tab is due: the tab may have been asleep. */
 async function requestInterceptor(request) {
   const header = `Bearer ${accessToken}`
   if (shown === null || request.headers?.Authorization !== header) return request
@@ -181,7 +181,7 @@ async function requestInterceptor(request) {
   return request
 }
 
-/** A refusal may mean that the login was ended elsewhere; then renewing it says so. */
+/** Renews after a refusal, to learn whether the session was ended elsewhere. */
 function responseInterceptor(response) {
   if (response.status === 401 && shown !== null) sync(true)
   return response

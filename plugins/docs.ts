@@ -3,13 +3,13 @@ import fastifySwagger from '@fastify/swagger'
 import fastifySwaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { BUILT_IN_SCOPES, CLIENT_SCOPES } from '../src/domain/scopes.ts'
+import { BUILT_IN_SCOPES, CLIENT_SCOPES } from '../src/domain/built-in.ts'
 
 export interface DocsOptions {
   version: string
-  /** The issuer's path, empty at the root of its host. */
+  /** The path of the issuer; empty at the root of its host. */
   path: string
-  /** The beginning of the paths of all routes: the issuer's path, or empty where a proxy takes that away. */
+  /** The beginning of the paths of all routes: the path of the issuer, or empty where a proxy removes it. */
   base: string
   /** Whether the pages are served. */
   pages: boolean
@@ -17,18 +17,21 @@ export interface DocsOptions {
 
 const DESCRIPTION = `Self-hosted OAuth2 login for your services.
 
-Press **Authorize**, give a user name and a password, tick the scopes that you want, leave the client fields blank and
-press **Authorize** below them (scroll down). Then open an operation and press **Execute**. You stay logged in, in every tab
-and when you reload, until you log out or have been away for an hour, and for twelve hours at most. Over plain HTTP on any
-host but localhost the login is for its tab only, and with client fields filled in it ends with its token.
+1. Press **Authorize**. Enter a user name and a password, and select scopes. Leave the client fields blank.
+2. Scroll down and press **Authorize** at the end of the form.
+3. Open an operation and press **Execute**.
 
-Below the login, **clientCredentials** tries the id and the secret of a program: they get it a token in its own name. That is
-good at the services it is for; the operations on this page want a user's, but for \`GET /revocations\`.
+You stay logged in, in every tab and after a reload, until you log out or do nothing for an hour, and for at most twelve
+hours. Over plain HTTP on a host other than localhost the login is valid in its tab only. With client fields filled in it
+ends with its token.
 
-A login by password is for these pages and other first-party programs only (RFC 9700 §2.4). For everything else the way is
-the authorization code flow with PKCE, which this version does not have yet.`
+Below the login, **clientCredentials** accepts the id and the secret of a client. The client gets a token in its own name
+for the resources that it may use. The operations on this page require the token of a user, except \`GET /revocations\`.
 
-/** Swagger UI sets one style attribute; the hash allows that one and no other. */
+The login by password is for these pages and other first-party clients only (RFC 9700 §2.4). All other clients should use the
+authorization code flow with PKCE, which this version does not have yet.`
+
+/** The policy of the pages. Swagger UI sets one style attribute; the hash allows that one only. */
 const CSP = [
   "default-src 'none'",
   "script-src 'self'",
@@ -41,7 +44,7 @@ const CSP = [
   "frame-ancestors 'none'"
 ].join('; ')
 
-/** The OpenAPI document, written from the routes, and the pages at /docs where one can log in and try them. */
+/** Writes the OpenAPI document from the routes, and serves the pages at /docs where a person can log in and try them. */
 export default fp<DocsOptions>(
   async (fastify, { version, path, base, pages }) => {
     await fastify.register(fastifySwagger, {
@@ -51,12 +54,12 @@ export default fp<DocsOptions>(
         servers: [{ url: path === '' ? '/' : path, description: 'This server' }],
         tags: [
           { name: 'oauth', description: 'Tokens' },
-          { name: 'users', description: 'People' },
-          { name: 'sessions', description: 'Logins that last' },
-          { name: 'roles', description: 'What people may do' },
-          { name: 'clients', description: 'Programs, and the services that tokens are for' },
-          { name: 'discovery', description: 'What other programs read' },
-          { name: 'health', description: 'What an operator watches' }
+          { name: 'users', description: 'Users' },
+          { name: 'sessions', description: 'Sessions: logins that can be renewed' },
+          { name: 'roles', description: 'Roles: what users may do' },
+          { name: 'clients', description: 'Clients, and the resources that tokens are for' },
+          { name: 'discovery', description: 'What clients and resources need to know' },
+          { name: 'health', description: 'Liveness and readiness' }
         ],
         components: {
           securitySchemes: {
@@ -73,7 +76,7 @@ export default fp<DocsOptions>(
             clientCredentials: {
               type: 'oauth2',
               description:
-                'A program in its own name, by its id and its secret; with no scope ticked it gets its default scopes',
+                'A client in its own name, by its id and its secret. Without a selected scope it gets its default scopes.',
               flows: {
                 clientCredentials: {
                   tokenUrl: `${path}/token`,

@@ -6,29 +6,32 @@ import { DomainError } from '../src/domain/errors.ts'
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * The first half of a stop in which no request fails; `close()` is the second. The service says that it is not ready and
-     * serves on, so that a load balancer can turn away; then it lets nobody in any more, and ends each connection with
-     * its next answer.
+     * Does the first half of a stop in which no request fails; `close()` is the second half. First the service is not ready but
+     * accepts connections, so that a load balancer can turn away. Then it accepts no new connection, and each open connection
+     * ends with its next answer. Resolves after `serveOnMs` and `lastRequestsMs`.
      */
     drain(): Promise<void>
     /**
-     * The part of it, and of a close, after which nobody is kept: the service is not ready, and each connection ends with its
-     * next answer.
+     * Makes the service not ready, answers those who wait for the revocation log, and ends each connection with its next answer.
+     * A part of `drain()` and of `close()`.
      */
     letGo(): Promise<void>
   }
   interface FastifyContextConfig {
-    /** The route says whether the service is ready: no longer when it drains. */
+    /** The route reports whether the service is ready. It refuses while the service drains. */
     readiness?: true
   }
 }
 
-/** How long it serves on, and how long those who are connected then may send a last request. Milliseconds. */
-const SERVE_ON = 1000
-const LAST_REQUESTS = 500
+export interface DrainOptions {
+  /** Milliseconds in which the service is not ready but accepts connections. */
+  serveOnMs?: number
+  /** Milliseconds in which open connections may send a last request. */
+  lastRequestsMs?: number
+}
 
-export default fp(
-  async (fastify) => {
+export default fp<DrainOptions>(
+  async (fastify, { serveOnMs = 1000, lastRequestsMs = 500 }) => {
     let draining = false
     let closing = false
     fastify.decorate('letGo', async () => {
@@ -38,11 +41,11 @@ export default fp(
     })
     fastify.decorate('drain', async () => {
       draining = true
-      await sleep(SERVE_ON)
+      await sleep(serveOnMs)
       await fastify.letGo()
-      // The HTTP server's own close() would cut off who is connected and has not sent the next request yet.
+      // The HTTP server's own close() would cut connections that have not sent their next request yet.
       Server.prototype.close.call(fastify.server)
-      await sleep(LAST_REQUESTS)
+      await sleep(lastRequestsMs)
     })
     fastify.addHook('onRequest', async ({ routeOptions }) => {
       if (draining && routeOptions.config.readiness)

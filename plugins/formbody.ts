@@ -3,6 +3,7 @@ import { errorCodes } from 'fastify'
 import fp from 'fastify-plugin'
 import { OAuthError } from '../src/domain/errors.ts'
 
+/** The one parameter that may stand more than once (RFC 8707 §2). */
 const MAY_REPEAT = 'resource'
 
 function decode(text: string): string {
@@ -14,8 +15,8 @@ function decode(text: string): string {
 }
 
 /**
- * The parameters of a form: each once, none empty (RFC 6749 §3.2); `resource` as a list (RFC 8707 §2).
- * @throws OAuthError invalid_request
+ * Parses a form. Drops empty parameters (RFC 6749 §3.2) and returns `resource` as a list.
+ * @throws OAuthError invalid_request for a repeated parameter and for text that is not form-encoded UTF-8 without NUL
  */
 export function parseForm(text: string): Record<string, string | string[]> {
   if (text.includes('\uFFFD')) throw new OAuthError('invalid_request', 'The body is not UTF-8')
@@ -36,11 +37,11 @@ export function parseForm(text: string): Record<string, string | string[]> {
   return form
 }
 
-/** Makes a scope take forms and nothing else. */
+/** Accepts forms as bodies in a scope, and no other media type. */
 export default fp(
   async (fastify) => {
     fastify.removeAllContentTypeParsers()
-    // The text is parsed in a hook, because what a parser throws would end the process.
+    // A hook parses the text, because an error that the parser throws would end the process.
     await fastify.register(fastifyFormbody, { parser: (text) => ({ text }) })
     fastify.addHook('preValidation', async (request) => {
       if (request.body === undefined) {

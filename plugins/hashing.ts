@@ -3,7 +3,8 @@ import { availableParallelism } from 'node:os'
 import argon2 from 'argon2'
 import fp from 'fastify-plugin'
 import { DomainError } from '../src/domain/errors.ts'
-import type { Hasher } from '../src/domain/ports.ts'
+import type { Hasher } from '../src/domain/ports/hasher.ts'
+import { createQueue } from '../src/queue.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -12,37 +13,20 @@ declare module 'fastify' {
 }
 
 export interface HashingOptions {
+  /** KiB. */
   argon2Memory: number
   argon2Passes: number
   argon2Lanes: number
 }
 
-/** One core stays free for everything else; what waits longer than a person would is refused. */
+/** One core stays free for everything else. */
 const CONCURRENCY = Math.max(1, availableParallelism() - 1)
-const QUEUE = 64
+/** More callers would wait longer than a person does. */
+const MAX_WAITING = 64
 
-function createQueue() {
-  const waiting: (() => void)[] = []
-  let running = 0
+const tooMany = () => new DomainError('unavailable', 'Too many logins at once', { retryAfter: 2 })
 
-  return async function run<T>(work: () => Promise<T>): Promise<T> {
-    if (running >= CONCURRENCY) {
-      if (waiting.length >= QUEUE) throw new DomainError('unavailable', 'Too many logins at once', { retryAfter: 2 })
-      await new Promise<void>((resolve) => waiting.push(resolve))
-    } else {
-      running++
-    }
-    try {
-      return await work()
-    } finally {
-      const next = waiting.shift()
-      if (next === undefined) running--
-      else next()
-    }
-  }
-}
-
-/** argon2id, RFC 9106. */
+/** Hashes passwords with argon2id (RFC 9106), a few at a time. */
 export default fp<HashingOptions>(
   async (fastify, { argon2Memory, argon2Passes, argon2Lanes }) => {
     const parameters = {
@@ -52,12 +36,13 @@ export default fp<HashingOptions>(
       parallelism: argon2Lanes
     }
     const base64 = (bytes: number) => randomBytes(bytes).toString('base64').replaceAll('=', '')
-    const nobody = `$argon2id$v=19$m=${argon2Memory},t=${argon2Passes},p=${argon2Lanes}$${base64(16)}$${base64(32)}`
-    const run = createQueue()
+    // Verified in place of a hash for an unknown user, so that the answer takes as long.
+    const dummy = `$argon2id$v=19$m=${argon2Memory},t=${argon2Passes},p=${argon2Lanes}$${base64(16)}$${base64(32)}`
+    const queue = createQueue({ concurrency: CONCURRENCY, maxWaiting: MAX_WAITING, refuse: tooMany })
 
     fastify.decorate('hasher', {
-      hash: (password) => run(() => argon2.hash(password, parameters)),
-      verify: (hash, password) => run(() => argon2.verify(hash ?? nobody, password)),
+      hash: (password) => queue.run(() => argon2.hash(password, parameters)),
+      verify: (hash, password) => queue.run(() => argon2.verify(hash ?? dummy, password)),
       outdated: (hash) => !hash.startsWith('$argon2id$') || argon2.needsRehash(hash, parameters)
     })
   },

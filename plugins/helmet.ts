@@ -2,12 +2,12 @@ import helmet from '@fastify/helmet'
 import fp from 'fastify-plugin'
 
 /**
- * The headers by which browsers treat an answer with care. Here stands what data gets: it is never a page, is shown in no
- * frame and runs nothing. Pages have a policy of their own beside them.
+ * Sets the security headers of answers that are data: a browser never shows them as a page or in a frame, and runs nothing in
+ * them. Pages set a policy of their own.
  */
 export default fp<{ issuer: string }>(
   async (fastify, { issuer }) => {
-    // Documents that browser apps of other origins read by CORS.
+    // Browser apps of other origins may read these answers.
     fastify.addHook('onRoute', (route) => {
       if (route.config?.cors)
         Object.assign(route, { helmet: { crossOriginResourcePolicy: { policy: 'cross-origin' } } })

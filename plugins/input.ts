@@ -5,17 +5,17 @@ import { DomainError } from '../src/domain/errors.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The path as the router sees it: without query, percent-escapes and a slash at its end. */
+    /** The path as the router sees it: decoded, without the query and without a slash at its end. */
     readonly path: string
   }
 }
 
 const malformed = () => new DomainError('invalid', 'The request is malformed')
 
-/** How many requests of one connection are under way at most, for clients that do not wait for their answers. */
+/** Unanswered requests of one connection at most, for clients that do not wait for answers. */
 const PIPELINED = 16
 
-/** Whether every text in it, names of members too, is Unicode without NUL, so that every database can keep it. */
+/** Returns whether every text of the input is Unicode without NUL, names of members too. Databases cannot store other text. */
 function isStorable(input: unknown): boolean {
   const open = [input]
   while (open.length > 0) {
@@ -38,13 +38,16 @@ function isFormEncoded(query: string): boolean {
   }
 }
 
-/** Refuses input that is no text: bad UTF-8, bad percent-escapes, NUL, lone surrogates. Bodies are JSON unless a scope says otherwise. */
+/**
+ * Refuses input that is not text: invalid UTF-8, invalid percent-escapes, NUL and lone surrogates. Accepts only JSON bodies; a
+ * scope may replace the parser.
+ */
 export default fp(
   async (fastify) => {
     const parseJson = fastify.getDefaultJsonParser('error', 'error')
     fastify.removeContentTypeParser(['application/json', 'text/plain'])
     fastify.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-      // Many programs send the type with every request, also where there is nothing to send.
+      // Many clients send the content type with every request, also without a body.
       if (body.length === 0 && request.method === 'DELETE') return done(null)
       if (!isUtf8(body)) return done(malformed())
       void parseJson(request, body.toString('utf8'), (error, json) => done(error === null ? null : malformed(), json))
@@ -56,7 +59,7 @@ export default fp(
         return isFormEncoded(path) ? decodeURIComponent(path) : path
       }
     })
-    // Node.js would answer 417 without a word; RFC 9110 §10.1.1 allows to ignore what is not known.
+    // Node.js would answer 417 with an empty body. RFC 9110 §10.1.1 allows a server to ignore an unknown expectation.
     fastify.server.on('checkExpectation', (request, response) => fastify.server.emit('request', request, response))
     fastify.addHook('onRequest', async ({ raw: { rawHeaders, httpVersion } }, reply) => {
       const hosts = rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === 'host').length
@@ -66,19 +69,19 @@ export default fp(
       throw malformed()
     })
 
-    const underWay = new WeakMap<object, number>()
+    const unanswered = new WeakMap<object, number>()
     fastify.addHook('onRequest', async ({ raw: { socket } }, reply) => {
-      const requests = (underWay.get(socket) ?? 0) + 1
-      underWay.set(socket, requests)
+      const requests = (unanswered.get(socket) ?? 0) + 1
+      unanswered.set(socket, requests)
       if (requests <= PIPELINED) return
       reply.header('connection', 'close')
       throw new DomainError('invalid', `More than ${PIPELINED} requests at once on one connection`)
     })
     fastify.addHook('onResponse', async ({ raw: { socket } }) => {
-      underWay.set(socket, (underWay.get(socket) ?? 1) - 1)
+      unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1)
     })
 
-    // After the guards, which run in onRequest: whoever may not call learns nothing about the rest of the request.
+    // Runs after the guards, which are in onRequest, so a caller without rights learns nothing about the rest of the request.
     fastify.addHook('preParsing', async ({ url, headers }) => {
       if (headers['content-encoding'] !== undefined) throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
       const start = url.indexOf('?')

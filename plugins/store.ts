@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import type { Store } from '../src/domain/ports.ts'
+import type { Store } from '../src/domain/ports/store.ts'
 import { openStore } from '../src/store/index.ts'
 
 declare module 'fastify' {
@@ -8,12 +8,12 @@ declare module 'fastify' {
   }
 }
 
-/** The database, open for as long as the app is. */
+/** Opens the database, and closes it with the app. */
 export default fp<{ databaseUrl: string }>(
   async (fastify, { databaseUrl }) => {
-    const store = openStore(databaseUrl)
+    const store = openStore(databaseUrl, fastify.events)
     fastify.decorate('store', store)
     fastify.addHook('onClose', () => store.close())
   },
-  { name: 'store' }
+  { name: 'store', dependencies: ['events'] }
 )

@@ -2,40 +2,42 @@ import fp from 'fastify-plugin'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Once, for an app that another listens for. */
+    /** Starts the rounds of an app that does not listen by itself. Call it once. */
     startSweeping(): void
   }
 }
 
-const EVERY_MS = 60_000
+const INTERVAL_MS = 60_000
 
-/** Removes what has expired and sees to the keys, once a minute, while the service listens. */
+/** Removes expired rows and rotates the keys when they are due, once a minute while the service listens. */
 export default fp(
   async (fastify) => {
     const stop = new AbortController()
     let timer: NodeJS.Timeout | undefined
     let round = Promise.resolve()
 
-    // What fails, the next round does, here or in another instance.
+    // The next round, here or in another instance, repeats work that failed.
     async function sweep() {
       await fastify.auth
-        .sweep(stop.signal)
-        .catch((err: unknown) => fastify.log.warn({ err }, 'could not remove what has expired'))
+        .removeExpired(stop.signal)
+        .catch((err: unknown) => fastify.log.warn({ err }, 'could not remove expired rows'))
       if (stop.signal.aborted) return
       try {
-        const done = await fastify.auth.keys.tend()
+        const done = await fastify.auth.keys.maintain()
         if (done === 'rotated') fastify.log.info('the keys were rotated')
         if (done === 'postponed')
-          fastify.log.warn('the keys are due to rotate, after "latchkey key reseal": the sealing key is being changed')
+          fastify.log.warn(
+            'the keys are due to rotate, but the sealing key is being changed: run "latchkey key reseal" to finish that'
+          )
       } catch (err) {
-        fastify.log.warn({ err }, 'could not see to the keys')
+        fastify.log.warn({ err }, 'could not maintain the keys')
       }
     }
 
     fastify.decorate('startSweeping', () => {
       timer = setInterval(() => {
         round = round.then(sweep)
-      }, EVERY_MS).unref()
+      }, INTERVAL_MS).unref()
     })
     fastify.addHook('onListen', async () => fastify.startSweeping())
     fastify.addHook('preClose', async () => {

@@ -1,36 +1,37 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Type } from '@sinclair/typebox'
+import { HEALTHY, Health } from '../src/wire/health.ts'
+import { json } from '../src/wire/responses.ts'
 
-const Health = Type.Object({ status: Type.Literal('ok') }, { $id: 'Health', examples: [{ status: 'ok' }] })
-
+/** Health checks. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
+  const { auth, publicAccess } = fastify
   fastify.addSchema(Health)
-  const response = { 200: { description: 'It is', content: { 'application/json': { schema: Type.Ref(Health) } } } }
+  const response = { 200: json('Healthy', Health) }
 
   fastify.get(
     '/health/live',
     {
-      preHandler: fastify.publicAccess,
+      preHandler: publicAccess,
       config: { standalone: true },
       schema: {
         operationId: 'getLive',
-        summary: 'Whether the process is alive',
+        summary: 'Check whether the process is alive',
         description: 'Anyone may call it.',
         tags: ['health'],
         response
       }
     },
-    async () => ({ status: 'ok' as const })
+    async () => HEALTHY
   )
 
   fastify.get(
     '/health/ready',
     {
-      preHandler: fastify.publicAccess,
+      preHandler: publicAccess,
       config: { readiness: true },
       schema: {
         operationId: 'getReady',
-        summary: 'Whether it can serve: database and keys',
+        summary: 'Check whether the service can serve: database and keys',
         description:
           'Anyone may call it. 503 when the database cannot be reached, no key signs, or the service is stopping.',
         tags: ['health'],
@@ -38,8 +39,8 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       }
     },
     async () => {
-      await fastify.auth.assertReady()
-      return { status: 'ok' as const }
+      await auth.assertReady()
+      return HEALTHY
     }
   )
 }

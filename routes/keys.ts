@@ -1,77 +1,71 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import { json, KeyPage, KeyRetirement, KeyView, KidParams, PageQuery, pageOf, problem } from './schemas.ts'
+import * as wire from '../src/wire/keys.ts'
+import * as pages from '../src/wire/pages.ts'
+import { json, problem } from '../src/wire/responses.ts'
 
-/** The keys that tokens are signed with, for admins. */
+/** The keys that sign tokens, for admins. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
-  const { auth, requireUser, requireScope, requireRole } = fastify
-  const { view } = auth.keys
+  const { auth, requireAdmin } = fastify
+  const { KeyView, KeyPage, KeyRetirement, KeyParams } = wire
   for (const schema of [KeyView, KeyPage, KeyRetirement]) fastify.addSchema(schema)
-
-  const admin = (scope: string) => [requireUser(), requireScope(scope), requireRole('admin')]
 
   fastify.get(
     '/keys',
     {
-      preHandler: admin('keys:read'),
+      preHandler: requireAdmin('keys:read'),
       schema: {
         operationId: 'listKeys',
-        summary: 'Every key, the newest first',
-        description: 'Also those that are retired. Nothing private is shown.',
+        summary: 'List all keys, the newest first',
+        description: 'The list includes retired keys. It shows no private part.',
         tags: ['keys'],
-        querystring: PageQuery,
+        querystring: pages.PageQuery,
         response: { 200: json('A page', KeyPage) }
       }
     },
-    async (request) => {
-      const { items, next } = await auth.keys.page(pageOf(request.query))
-      return { items: items.map(view), next_cursor: next }
-    }
+    async ({ query }) => pages.toWire(await auth.keys.page(pages.fromWire(query)), wire.toWire)
   )
 
   fastify.post(
     '/keys/rotate',
     {
-      preHandler: admin('keys:write'),
+      preHandler: requireAdmin('keys:write'),
       schema: {
         operationId: 'rotateKeys',
-        summary: 'Let the next key sign',
+        summary: 'Make the next key sign',
         description:
-          'The one before verifies for as long as its tokens can live, and a new next one is published. The key that refresh ' +
-          'tokens are made with becomes another one too.',
+          'The previous key verifies for as long as its tokens can live, and a new next key is published. The key of refresh ' +
+          'tokens is replaced too.',
         tags: ['keys'],
         response: {
           200: json('The key that signs now', KeyView),
-          409: problem(
-            409,
-            'Conflict',
-            'The next key was published just now: it can sign from 2026-11-22T09:05:00.000Z on'
-          )
+          409: problem(409, 'The next key was published a short time ago: it can sign from 2026-11-22T09:05:00.000Z on')
         }
       }
     },
-    async () => view(await auth.keys.rotate())
+    async ({ caller }) => wire.toWire(await auth.keys.rotate(caller))
   )
 
   fastify.post(
-    '/keys/:kid(^[\\w-]{43}$)/retire',
+    `${wire.KEY_PATH}/retire`,
     {
-      preHandler: admin('keys:write'),
+      preHandler: requireAdmin('keys:write'),
       schema: {
         operationId: 'retireKey',
-        summary: 'Take a key out of use',
-        description: 'One that was compromised goes at once; if it signed, the next one signs in its place.',
+        summary: 'Retire a key',
+        description: 'A compromised key is retired at once; if it signed, the next key signs in its place.',
         tags: ['keys'],
-        params: KidParams,
+        params: KeyParams,
         body: Type.Ref(KeyRetirement),
         response: {
           200: json('The key', KeyView),
-          404: problem(404, 'Not Found', 'There is no such key'),
-          409: problem(409, 'Conflict', 'Tokens that it signed can live until 2026-11-22T10:01:00.000Z')
+          404: problem(404, 'There is no such key'),
+          409: problem(409, 'Tokens that the key signed can live until 2026-11-22T10:01:00.000Z')
         }
       }
     },
-    async (request) => view(await auth.keys.retire(request.params.kid, request.body))
+    async ({ caller, params, body }) =>
+      wire.toWire(await auth.keys.retire(caller, params.kid, wire.retirementFromWire(body)))
   )
 }
 export default routes

@@ -1,144 +1,114 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import {
-  created,
-  json,
-  PageQuery,
-  pageOf,
-  problem,
-  ResourceChanges,
-  ResourceCreation,
-  ResourcePage,
-  ResourceParams,
-  ResourceView
-} from './schemas.ts'
+import * as pages from '../src/wire/pages.ts'
+import * as wire from '../src/wire/resources.ts'
+import { created, empty, json, problem } from '../src/wire/responses.ts'
 
-const described = (scopes: { name: string; description?: string }[]) =>
-  scopes.map(({ name, description = '' }) => ({ name, description }))
-
-/** The services that tokens are for. */
+/** The services that tokens are for, for admins. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
-  const { auth, requireUser, requireScope, requireRole } = fastify
-  const { view } = auth.resources
+  const { auth, requireAdmin } = fastify
+  const { issuer } = auth
+  const { ResourceView, ResourcePage, ResourceCreation, ResourceChanges, ResourceParams } = wire
   for (const schema of [ResourceView, ResourcePage, ResourceCreation, ResourceChanges]) fastify.addSchema(schema)
 
-  const admin = (scope: string) => [requireUser(), requireScope(scope), requireRole('admin')]
-  const missing = problem(404, 'Not Found', 'There is no such resource')
+  const missing = problem(404, 'There is no such resource')
 
   fastify.get(
     '/resources',
     {
-      preHandler: admin('resources:read'),
+      preHandler: requireAdmin('resources:read'),
       schema: {
         operationId: 'listResources',
-        summary: 'Every resource, by id',
+        summary: 'List all resources by id',
         tags: ['clients'],
-        querystring: PageQuery,
+        querystring: pages.PageQuery,
         response: { 200: json('A page', ResourcePage) }
       }
     },
-    async (request) => {
-      const { items, next } = await auth.resources.list(pageOf(request.query))
-      return { items: items.map(view), next_cursor: next }
+    async ({ query }) => {
+      const page = await auth.resources.list(pages.fromWire(query))
+      return pages.toWire(page, (resource) => wire.toWire(resource, issuer))
     }
   )
 
   fastify.post(
     '/resources',
     {
-      preHandler: admin('resources:write'),
+      preHandler: requireAdmin('resources:write'),
       schema: {
         operationId: 'createResource',
         summary: 'Register a service that tokens are for',
+        description: 'Scope names that Latchkey uses or may use in a later version are reserved for Latchkey.',
         tags: ['clients'],
         body: Type.Ref(ResourceCreation),
         response: {
           201: created('The new resource', ResourceView),
-          409: problem(409, 'Conflict', 'A scope of this name is there already')
+          409: problem(409, 'A scope of this name is there already')
         }
       }
     },
-    async (request, reply) => {
-      const {
-        id,
-        resource: identifier,
-        name,
-        scopes = [],
-        introspection_clients: introspectionClients = []
-      } = request.body
-      const resource = await auth.resources.create({
-        id,
-        identifier,
-        name,
-        scopes: described(scopes),
-        introspectionClients
-      })
-      return reply.code(201).header('location', `${auth.issuer}/resources/${id}`).send(view(resource))
+    async ({ caller, body }, reply) => {
+      const resource = await auth.resources.create(caller, wire.inputFromWire(body))
+      reply.header('location', `${issuer}/resources/${resource.id}`)
+      return reply.code(201).send(wire.toWire(resource, issuer))
     }
   )
 
   fastify.get(
     '/resources/:id',
     {
-      preHandler: admin('resources:read'),
+      preHandler: requireAdmin('resources:read'),
       schema: {
         operationId: 'getResource',
-        summary: 'One resource',
+        summary: 'Get one resource',
         tags: ['clients'],
         params: ResourceParams,
         response: { 200: json('The resource', ResourceView), 404: missing }
       }
     },
-    async ({ params }) => view(await auth.resources.get(params.id))
+    async ({ params }) => wire.toWire(await auth.resources.get(params.id), issuer)
   )
 
   fastify.patch(
     '/resources/:id',
     {
-      preHandler: admin('resources:write'),
+      preHandler: requireAdmin('resources:write'),
       schema: {
         operationId: 'updateResource',
-        summary: 'Change the scopes of a resource, or who may ask about its tokens',
-        description: 'A scope that is taken away is gone from every role and client, and from the tokens of before.',
+        summary: 'Change the name, the scopes or the introspection clients of a resource',
+        description: 'A removed scope is removed from every role and client, and ends the tokens issued before.',
         tags: ['clients'],
         params: ResourceParams,
         body: Type.Ref(ResourceChanges),
         response: {
           200: json('The resource', ResourceView),
           404: missing,
-          409: problem(409, 'Conflict', 'The scopes of Latchkey’s own API stay as they are')
+          409: problem(409, 'The scopes of Latchkey’s own API cannot be changed')
         }
       }
     },
-    async ({ params, body }) => {
-      const { name, scopes, introspection_clients: introspectionClients } = body
-      const changes = {
-        ...(name === undefined ? {} : { name }),
-        ...(scopes === undefined ? {} : { scopes: described(scopes) }),
-        ...(introspectionClients === undefined ? {} : { introspectionClients })
-      }
-      return view(await auth.resources.change(params.id, changes))
-    }
+    async ({ caller, params, body }) =>
+      wire.toWire(await auth.resources.change(caller, params.id, wire.editFromWire(body)), issuer)
   )
 
   fastify.delete(
     '/resources/:id',
     {
-      preHandler: admin('resources:write'),
+      preHandler: requireAdmin('resources:write'),
       schema: {
         operationId: 'deleteResource',
         summary: 'Delete a resource with its scopes',
         tags: ['clients'],
         params: ResourceParams,
         response: {
-          204: { description: 'The resource is gone', type: 'null' },
+          204: empty('The resource was deleted'),
           404: missing,
-          409: problem(409, 'Conflict', 'Latchkey’s own API stays')
+          409: problem(409, 'Latchkey’s own API cannot be deleted')
         }
       }
     },
-    async (request, reply) => {
-      await auth.resources.delete(request.params.id)
+    async ({ caller, params }, reply) => {
+      await auth.resources.delete(caller, params.id)
       return reply.code(204).send(null)
     }
   )

@@ -1,33 +1,40 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { json, RevocationQuery, RevocationView } from './schemas.ts'
+import { json } from '../src/wire/responses.ts'
+import { fromWire, RevocationQuery, RevocationView, toWire } from '../src/wire/revocations.ts'
 
-/** The revocation log, for services that verify tokens by themselves. */
+/** The revocation log, for services that verify tokens themselves. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
+  const { auth, requireScope } = fastify
   fastify.addSchema(RevocationView)
 
   fastify.get(
     '/revocations',
     {
-      preHandler: fastify.requireScope('revocations:read'),
+      preHandler: requireScope('revocations:read'),
       schema: {
         operationId: 'getRevocations',
-        summary: 'What was revoked after a number, or news as soon as there are any',
+        summary: 'Get the revocations after a number, or wait for the next one',
         description:
-          'For clients in their own name. Go on with `after` = the number of the last entry while that is below `seq`, else with ' +
-          '`after` = `seq`. With `after` below `oldest` entries have ended that you have not seen, with `after` above `seq` the ' +
-          'log is another one: either way you get all that it holds. An answer can come before the wait is over.',
+          'For clients in their own name. In the next request set `after` to the number of the last entry while it is less than ' +
+          '`seq`, else to `seq`. If `after` is less than `oldest`, entries that you have not seen have expired. If `after` is ' +
+          'greater than `seq`, the log is a different one. In both cases the response starts with the oldest entry. A response ' +
+          'can come before the wait is over.',
         tags: ['oauth'],
         querystring: RevocationQuery,
         response: { 200: json('The entries after that number, at most 1,000', RevocationView) }
       }
     },
     async (request, reply) => {
-      const { after = 0, wait = 0 } = request.query
-      // Where nothing comes or goes meanwhile, the connection is not one to be given up.
-      const hold = () => {}
-      reply.raw.on('timeout', hold)
+      const { after, wait } = fromWire(request.query)
+      // With a listener for `timeout` Node.js does not close the idle connection while the request waits.
+      const keepOpen = () => {}
+      reply.raw.on('timeout', keepOpen)
       reply.header('cache-control', 'no-store')
-      return fastify.auth.revocationLog.read(after, wait, request.signal).finally(() => reply.raw.off('timeout', hold))
+      try {
+        return toWire(await auth.revocationLog.read(after, wait, request.signal))
+      } finally {
+        reply.raw.off('timeout', keepOpen)
+      }
     }
   )
 }

@@ -1,48 +1,37 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import {
-  created,
-  json,
-  NameParams,
-  PageQuery,
-  pageOf,
-  problem,
-  RoleChanges,
-  RoleCreation,
-  RolePage,
-  RoleView,
-  ScopePage
-} from './schemas.ts'
+import * as pages from '../src/wire/pages.ts'
+import { created, empty, json, problem } from '../src/wire/responses.ts'
+import * as wire from '../src/wire/roles.ts'
+import * as scopeWire from '../src/wire/scopes.ts'
 
+/** Roles and the scopes that they can hold, for admins. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
-  const { auth, requireUser, requireScope, requireRole } = fastify
-  for (const schema of [RoleView, RolePage, RoleCreation, RoleChanges, ScopePage]) fastify.addSchema(schema)
+  const { auth, requireAdmin } = fastify
+  const { RoleView, RolePage, RoleCreation, RoleChanges, RoleParams } = wire
+  for (const schema of [RoleView, RolePage, RoleCreation, RoleChanges, scopeWire.ScopePage]) fastify.addSchema(schema)
 
-  const admin = (scope: string) => [requireUser(), requireScope(scope), requireRole('admin')]
-  const missing = problem(404, 'Not Found', 'There is no such role')
+  const missing = problem(404, 'There is no such role')
 
   fastify.get(
     '/roles',
     {
-      preHandler: admin('roles:read'),
+      preHandler: requireAdmin('roles:read'),
       schema: {
         operationId: 'listRoles',
-        summary: 'Every role, by name',
+        summary: 'List all roles by name',
         tags: ['roles'],
-        querystring: PageQuery,
+        querystring: pages.PageQuery,
         response: { 200: json('A page', RolePage) }
       }
     },
-    async (request) => {
-      const { items, next } = await auth.roles.list(pageOf(request.query))
-      return { items, next_cursor: next }
-    }
+    async ({ query }) => pages.toWire(await auth.roles.list(pages.fromWire(query)), wire.toWire)
   )
 
   fastify.post(
     '/roles',
     {
-      preHandler: admin('roles:write'),
+      preHandler: requireAdmin('roles:write'),
       schema: {
         operationId: 'createRole',
         summary: 'Add a role',
@@ -50,71 +39,71 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         body: Type.Ref(RoleCreation),
         response: {
           201: created('The new role', RoleView),
-          409: problem(409, 'Conflict', 'A role of this name is there already')
+          409: problem(409, 'A role of this name is there already')
         }
       }
     },
-    async (request, reply) => {
-      const { description = '', scopes = [], name } = request.body
-      const role = await auth.roles.create({ name, description, scopes }, request.principal.sub)
-      return reply.code(201).header('location', `${auth.issuer}/roles/${name}`).send(role)
+    async ({ caller, body }, reply) => {
+      const role = await auth.roles.create(caller, wire.inputFromWire(body))
+      return reply.code(201).header('location', `${auth.issuer}/roles/${role.name}`).send(wire.toWire(role))
     }
   )
 
   fastify.get(
-    '/roles/:name(^[a-z][a-z0-9_.-]{0,63}$)',
+    wire.ROLE_PATH,
     {
-      preHandler: admin('roles:read'),
+      preHandler: requireAdmin('roles:read'),
       schema: {
         operationId: 'getRole',
-        summary: 'One role',
+        summary: 'Get one role',
         tags: ['roles'],
-        params: NameParams,
+        params: RoleParams,
         response: { 200: json('The role', RoleView), 404: missing }
       }
     },
-    async (request) => auth.roles.get(request.params.name)
+    async ({ params }) => wire.toWire(await auth.roles.get(params.name))
   )
 
   fastify.patch(
-    '/roles/:name(^[a-z][a-z0-9_.-]{0,63}$)',
+    wire.ROLE_PATH,
     {
-      preHandler: admin('roles:write'),
+      preHandler: requireAdmin('roles:write'),
       schema: {
         operationId: 'updateRole',
-        summary: 'Change what a role is for, or its scopes',
-        description: 'Holds for the next request of everyone who has it.',
+        summary: 'Change the description or the scopes of a role',
+        description: 'The change takes effect with the next request of every user with the role.',
         tags: ['roles'],
-        params: NameParams,
+        params: RoleParams,
         body: Type.Ref(RoleChanges),
         response: {
           200: json('The role', RoleView),
           404: missing,
-          409: problem(409, 'Conflict', 'The role admin keeps every scope of Latchkey’s own API')
+          409: problem(409, 'The role admin keeps every scope of Latchkey’s own API')
         }
       }
     },
-    async (request) => auth.roles.change(request.params.name, request.body, request.principal.sub)
+    async ({ caller, params, body }) =>
+      wire.toWire(await auth.roles.change(caller, params.name, wire.editFromWire(body)))
   )
 
   fastify.delete(
-    '/roles/:name(^[a-z][a-z0-9_.-]{0,63}$)',
+    wire.ROLE_PATH,
     {
-      preHandler: admin('roles:write'),
+      preHandler: requireAdmin('roles:write'),
       schema: {
         operationId: 'deleteRole',
-        summary: 'Delete a role, also from everyone who has it',
+        summary: 'Delete a role, also from every user who has it',
         tags: ['roles'],
-        params: NameParams,
+        params: RoleParams,
         response: {
-          204: { description: 'The role is gone', type: 'null' },
+          204: empty('The role was deleted'),
           404: missing,
-          409: problem(409, 'Conflict', 'The role admin cannot be deleted')
+          409: problem(409, 'The role admin cannot be deleted')
         }
       }
     },
-    async (request, reply) => {
-      await auth.roles.delete(request.params.name)
+    async ({ caller, params }, reply) => {
+      await auth.roles.delete(caller, params.name)
       return reply.code(204).send(null)
     }
   )
@@ -122,19 +111,16 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   fastify.get(
     '/scopes',
     {
-      preHandler: admin('roles:read'),
+      preHandler: requireAdmin('roles:read'),
       schema: {
         operationId: 'listScopes',
-        summary: 'Every scope, by name',
+        summary: 'List all scopes by name',
         tags: ['roles'],
-        querystring: PageQuery,
-        response: { 200: json('A page', ScopePage) }
+        querystring: pages.PageQuery,
+        response: { 200: json('A page', scopeWire.ScopePage) }
       }
     },
-    async (request) => {
-      const { items, next } = await auth.scopes.list(pageOf(request.query))
-      return { items, next_cursor: next }
-    }
+    async ({ query }) => pages.toWire(await auth.scopes.list(pages.fromWire(query)), scopeWire.toWire)
   )
 }
 export default routes

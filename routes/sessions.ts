@@ -1,36 +1,29 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { preHandlerAsyncHookHandler } from 'fastify'
-import {
-  IdParams,
-  json,
-  NoQuery,
-  OwnSessionParams,
-  PageQuery,
-  pageOf,
-  problem,
-  SessionPage,
-  SessionParams,
-  SessionsQuery,
-  SessionView
-} from './schemas.ts'
+import * as pages from '../src/wire/pages.ts'
+import { empty, json, problem } from '../src/wire/responses.ts'
+import { NoQuery } from '../src/wire/schema.ts'
+import * as wire from '../src/wire/sessions.ts'
+import { USER_PATH, UserParams } from '../src/wire/users.ts'
 
-/** Sessions: one's own, and for admins those of everyone. */
+/** Refuses a path that ends with a slash: a missing session id must not end all sessions. */
+const refuseTrailingSlash: preHandlerAsyncHookHandler = async (request, reply) => {
+  if (/\/(\?|$)/.test(request.url)) reply.callNotFound()
+}
+
+/** The sessions of the caller, and for admins those of every user. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
-  const { auth, requireUser, requireScope, requireRole } = fastify
-  const { view } = auth.sessions
+  const { auth, requireUser, requireScope, requireAdmin } = fastify
+  const { SessionView, SessionPage, SessionsQuery, SessionParams, OwnSessionParams } = wire
+  const { PageQuery } = pages
   for (const schema of [SessionView, SessionPage]) fastify.addSchema(schema)
 
   const own = [requireUser(), requireScope('profile')]
-  const admin = (scope: string) => [requireUser(), requireScope(scope), requireRole('admin')]
-  /** A session whose id was forgotten is not all of them. */
-  const exact: preHandlerAsyncHookHandler = async (request, reply) => {
-    if (/\/(\?|$)/.test(request.url)) reply.callNotFound()
-  }
-  const page = json('A page', SessionPage)
-  const missing = problem(404, 'Not Found', 'There is no such session')
-  const noUser = problem(404, 'Not Found', 'There is no such user')
-  const over = { description: 'The session has ended', type: 'null' }
-  const allOver = { description: 'The sessions have ended', type: 'null' }
+  const onePage = json('A page', SessionPage)
+  const missing = problem(404, 'There is no such session')
+  const noUser = problem(404, 'There is no such user')
+  const ended = empty('The session was ended')
+  const allEnded = empty('The sessions were ended')
 
   fastify.get(
     '/users/me/sessions',
@@ -38,33 +31,33 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: own,
       schema: {
         operationId: 'listMySessions',
-        summary: 'Your own sessions, by age',
+        summary: 'List your own sessions by age',
         tags: ['sessions'],
         querystring: PageQuery,
-        response: { 200: page }
+        response: { 200: onePage }
       }
     },
     async ({ principal, query }) => {
-      const { items, next } = await auth.sessions.list(principal.sub, pageOf(query))
-      return { items: items.map((session) => view(session, principal.sid)), next_cursor: next }
+      const page = await auth.sessions.list(principal.sub, pages.fromWire(query))
+      return pages.toWire(page, (session) => wire.toWire(session, principal.sid))
     }
   )
 
   fastify.delete(
-    '/users/me/sessions/:session(^[0-9a-f-]{36}$)',
+    `/users/me/sessions${wire.SESSION_PATH}`,
     {
       preHandler: own,
       schema: {
         operationId: 'endMySession',
         summary: 'End one of your own sessions',
-        description: 'Its tokens are good no more.',
+        description: 'Its tokens become invalid.',
         tags: ['sessions'],
         params: OwnSessionParams,
-        response: { 204: over, 404: missing }
+        response: { 204: ended, 404: missing }
       }
     },
-    async ({ principal, params }, reply) => {
-      await auth.sessions.end(principal.sub, params.session)
+    async ({ caller, principal, params }, reply) => {
+      await auth.sessions.end(caller, { userId: principal.sub, id: params.session })
       return reply.code(204).send(null)
     }
   )
@@ -72,77 +65,78 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   fastify.delete(
     '/users/me/sessions',
     {
-      preHandler: [...own, exact],
+      preHandler: [...own, refuseTrailingSlash],
       schema: {
         operationId: 'endMySessions',
         summary: 'End all of your own sessions, or all others',
         tags: ['sessions'],
         querystring: SessionsQuery,
-        response: { 204: allOver }
+        response: { 204: allEnded }
       }
     },
-    async ({ principal, query }, reply) => {
-      await auth.sessions.endAll(principal.sub, query.except === 'current' ? principal.sid : null)
+    async ({ caller, principal, query }, reply) => {
+      const except = query.except === 'current' ? principal.sid : null
+      await auth.sessions.endAll(caller, { userId: principal.sub, except })
       return reply.code(204).send(null)
     }
   )
 
   fastify.get(
-    '/users/:id(^[0-9a-f-]{36}$)/sessions',
+    `${USER_PATH}/sessions`,
     {
-      preHandler: admin('users:read'),
+      preHandler: requireAdmin('users:read'),
       schema: {
         operationId: 'listSessions',
-        summary: 'A user’s sessions, by age',
+        summary: 'List the sessions of a user by age',
         tags: ['sessions'],
-        params: IdParams,
+        params: UserParams,
         querystring: PageQuery,
-        response: { 200: page, 404: noUser }
+        response: { 200: onePage, 404: noUser }
       }
     },
     async ({ principal, params, query }) => {
       await auth.users.get(params.id)
-      const { items, next } = await auth.sessions.list(params.id, pageOf(query))
-      return { items: items.map((session) => view(session, principal.sid)), next_cursor: next }
+      const page = await auth.sessions.list(params.id, pages.fromWire(query))
+      return pages.toWire(page, (session) => wire.toWire(session, principal.sid))
     }
   )
 
   fastify.delete(
-    '/users/:id(^[0-9a-f-]{36}$)/sessions/:session(^[0-9a-f-]{36}$)',
+    `${USER_PATH}/sessions${wire.SESSION_PATH}`,
     {
-      preHandler: admin('users:write'),
+      preHandler: requireAdmin('users:write'),
       schema: {
         operationId: 'endSession',
         summary: 'End one session of a user',
-        description: 'Its tokens are good no more.',
+        description: 'Its tokens become invalid.',
         tags: ['sessions'],
         params: SessionParams,
-        response: { 204: over, 404: missing }
+        response: { 204: ended, 404: missing }
       }
     },
-    async ({ params }, reply) => {
-      await auth.sessions.end(params.id, params.session)
+    async ({ caller, params }, reply) => {
+      await auth.sessions.end(caller, { userId: params.id, id: params.session })
       return reply.code(204).send(null)
     }
   )
 
   fastify.delete(
-    '/users/:id(^[0-9a-f-]{36}$)/sessions',
+    `${USER_PATH}/sessions`,
     {
-      preHandler: [...admin('users:write'), exact],
+      preHandler: [...requireAdmin('users:write'), refuseTrailingSlash],
       schema: {
         operationId: 'endSessions',
         summary: 'End all sessions of a user',
         description: 'The user can log in again.',
         tags: ['sessions'],
-        params: IdParams,
+        params: UserParams,
         querystring: NoQuery,
-        response: { 204: allOver, 404: noUser }
+        response: { 204: allEnded, 404: noUser }
       }
     },
-    async ({ params }, reply) => {
+    async ({ caller, params }, reply) => {
       await auth.users.get(params.id)
-      await auth.sessions.endAll(params.id)
+      await auth.sessions.endAll(caller, { userId: params.id })
       return reply.code(204).send(null)
     }
   )

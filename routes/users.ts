@@ -1,37 +1,21 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import {
-  created,
-  IdParams,
-  json,
-  PasswordChange,
-  pageOf,
-  problem,
-  UserChanges,
-  UserCreation,
-  UserEdit,
-  UserPage,
-  UserQuery,
-  UserView
-} from './schemas.ts'
+import * as pages from '../src/wire/pages.ts'
+import { created, empty, json, problem } from '../src/wire/responses.ts'
+import * as wire from '../src/wire/users.ts'
 
+/** Users: one's own account, and for admins every account. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
-  const { auth, requireUser, requireScope, requireRole } = fastify
-  const { view } = auth.users
+  const { auth, requireUser, requireScope, requireAdmin } = fastify
+  const { UserView, UserPage, UserChanges, UserEdit, UserCreation, PasswordChange, UserParams, UserQuery } = wire
   for (const schema of [UserView, UserPage, UserChanges, UserEdit, UserCreation, PasswordChange])
     fastify.addSchema(schema)
 
-  const named = <T extends { full_name?: string | null }>({ full_name: fullName, ...rest }: T) => ({
-    ...rest,
-    ...(fullName === undefined ? {} : { fullName })
-  })
-
   const own = [requireUser(), requireScope('profile')]
-  const admin = (scope: string) => [requireUser(), requireScope(scope), requireRole('admin')]
   const user = json('The user', UserView)
-  const missing = problem(404, 'Not Found', 'There is no such user')
-  const taken = problem(409, 'Conflict', 'The e-mail is taken')
-  const refused = problem(409, 'Conflict', 'Nobody would be left with the role admin: give it to somebody else first')
+  const missing = problem(404, 'There is no such user')
+  const taken = problem(409, 'The e-mail is taken')
+  const lastAdmin = problem(409, 'Nobody would be left with the role admin: give it to somebody else first')
 
   fastify.get(
     '/users/me',
@@ -39,12 +23,12 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: own,
       schema: {
         operationId: 'getMe',
-        summary: 'The user the token speaks for',
+        summary: 'Get the user of the token',
         tags: ['users'],
         response: { 200: user }
       }
     },
-    async (request) => view(await auth.users.get(request.principal.sub))
+    async (request) => wire.toWire(await auth.users.get(request.principal.sub))
   )
 
   fastify.patch(
@@ -59,10 +43,8 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         response: { 200: user, 409: taken }
       }
     },
-    async (request) => {
-      const { sub } = request.principal
-      return view(await auth.users.change(sub, named(request.body), sub))
-    }
+    async ({ caller, principal, body }) =>
+      wire.toWire(await auth.users.change(caller, principal.sub, wire.editFromWire(body)))
   )
 
   fastify.post(
@@ -76,12 +58,11 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         description: 'Ends your other sessions.',
         tags: ['users'],
         body: Type.Ref(PasswordChange),
-        response: { 204: { description: 'The new password holds', type: 'null' } }
+        response: { 204: empty('The password was changed') }
       }
     },
-    async (request, reply) => {
-      const { current_password: current, new_password: next } = request.body
-      await auth.users.changePassword(request.principal, { current, next }, request.ip)
+    async ({ caller, body }, reply) => {
+      await auth.users.changePassword(caller, wire.passwordChangeFromWire(body))
       return reply.code(204).send(null)
     }
   )
@@ -89,30 +70,23 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   fastify.get(
     '/users',
     {
-      preHandler: admin('users:read'),
+      preHandler: requireAdmin('users:read'),
       schema: {
         operationId: 'listUsers',
-        summary: 'Every user, by age',
+        summary: 'List all users by age',
         tags: ['users'],
         querystring: UserQuery,
         response: { 200: json('A page', UserPage) }
       }
     },
-    async (request) => {
-      const { search, role, disabled, ...page } = request.query
-      const { items, next } = await auth.users.list(pageOf(page), {
-        ...(search === undefined ? {} : { search }),
-        ...(role === undefined ? {} : { role }),
-        ...(disabled === undefined ? {} : { disabled: disabled === 'true' })
-      })
-      return { items: items.map(view), next_cursor: next }
-    }
+    async ({ query }) =>
+      pages.toWire(await auth.users.list(pages.fromWire(query), wire.filterFromWire(query)), wire.toWire)
   )
 
   fastify.post(
     '/users',
     {
-      preHandler: admin('users:write'),
+      preHandler: requireAdmin('users:write'),
       schema: {
         operationId: 'createUser',
         summary: 'Add a user',
@@ -121,59 +95,58 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         response: { 201: created('The new user', UserView), 409: taken }
       }
     },
-    async (request, reply) => {
-      const { roles = [], ...rest } = request.body
-      const created = await auth.users.create({ ...named(rest), roles }, request.principal.sub)
-      return reply.code(201).header('location', `${auth.issuer}/users/${created.id}`).send(view(created))
+    async ({ caller, body }, reply) => {
+      const created = await auth.users.create(caller, wire.inputFromWire(body))
+      return reply.code(201).header('location', `${auth.issuer}/users/${created.id}`).send(wire.toWire(created))
     }
   )
 
   fastify.get(
-    '/users/:id(^[0-9a-f-]{36}$)',
+    wire.USER_PATH,
     {
-      preHandler: admin('users:read'),
+      preHandler: requireAdmin('users:read'),
       schema: {
         operationId: 'getUser',
-        summary: 'One user',
+        summary: 'Get one user',
         tags: ['users'],
-        params: IdParams,
+        params: UserParams,
         response: { 200: user, 404: missing }
       }
     },
-    async (request) => view(await auth.users.get(request.params.id))
+    async ({ params }) => wire.toWire(await auth.users.get(params.id))
   )
 
   fastify.patch(
-    '/users/:id(^[0-9a-f-]{36}$)',
+    wire.USER_PATH,
     {
-      preHandler: admin('users:write'),
+      preHandler: requireAdmin('users:write'),
       schema: {
         operationId: 'updateUser',
-        summary: 'Change, disable or enable a user, or their roles',
-        description: 'Holds for the next request that the user makes.',
+        summary: 'Change, disable or enable a user, or change their roles',
+        description: 'The change takes effect with the next request of the user.',
         tags: ['users'],
-        params: IdParams,
+        params: UserParams,
         body: Type.Ref(UserEdit),
-        response: { 200: user, 404: missing, 409: refused }
+        response: { 200: user, 404: missing, 409: lastAdmin }
       }
     },
-    async (request) => view(await auth.users.change(request.params.id, named(request.body), request.principal.sub))
+    async ({ caller, params, body }) => wire.toWire(await auth.users.change(caller, params.id, wire.editFromWire(body)))
   )
 
   fastify.delete(
-    '/users/:id(^[0-9a-f-]{36}$)',
+    wire.USER_PATH,
     {
-      preHandler: admin('users:write'),
+      preHandler: requireAdmin('users:write'),
       schema: {
         operationId: 'deleteUser',
-        summary: 'Delete a user, with everything that is theirs',
+        summary: 'Delete a user with all sessions',
         tags: ['users'],
-        params: IdParams,
-        response: { 204: { description: 'The user is gone', type: 'null' }, 404: missing, 409: refused }
+        params: UserParams,
+        response: { 204: empty('The user was deleted'), 404: missing, 409: lastAdmin }
       }
     },
-    async (request, reply) => {
-      await auth.users.delete(request.params.id)
+    async ({ caller, params }, reply) => {
+      await auth.users.delete(caller, params.id)
       return reply.code(204).send(null)
     }
   )

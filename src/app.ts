@@ -4,16 +4,20 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify'
 import auth from '../plugins/auth.ts'
+import clientAuthentication from '../plugins/client-authentication.ts'
 import cors from '../plugins/cors.ts'
 import docs from '../plugins/docs.ts'
-import drain from '../plugins/drain.ts'
-import errors, { clientErrorHandler, frameworkErrors } from '../plugins/errors.ts'
+import drain, { type DrainOptions } from '../plugins/drain.ts'
+import { clientErrorHandler, frameworkErrors } from '../plugins/errors/socket.ts'
+import errors from '../plugins/errors.ts'
+import events from '../plugins/events.ts'
 import formbody from '../plugins/formbody.ts'
 import guard from '../plugins/guard.ts'
 import hashing from '../plugins/hashing.ts'
 import helmet from '../plugins/helmet.ts'
 import input from '../plugins/input.ts'
 import jwt from '../plugins/jwt.ts'
+import caller from '../plugins/request-caller.ts'
 import store from '../plugins/store.ts'
 import sweep from '../plugins/sweep.ts'
 import clients from '../routes/clients.ts'
@@ -27,9 +31,9 @@ import roles from '../routes/roles.ts'
 import sessions from '../routes/sessions.ts'
 import users from '../routes/users.ts'
 import { compilersFactory } from './compilers.ts'
-import type { Config } from './config.ts'
-import type { Clock } from './domain/ports.ts'
+import type { Clock } from './domain/ports/clock.ts'
 import { getPreviousSealingKey, getSealingKey } from './files.ts'
+import type { Config } from './settings.ts'
 
 const { name, version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   name: string
@@ -40,12 +44,12 @@ export { version }
 
 const systemClock: Clock = { now: Date.now, sleep: (span) => sleep(span) }
 
-/** What is logged of a request: its query may hold what nobody should read. */
+/** The members of a request that are logged. The query is left out: it may hold secrets. */
 const withoutQuery = ({ method, url }: FastifyRequest) => ({ method, path: url.split('?', 1)[0] })
 
 /**
- * For clients that are slow or want too much: milliseconds until a request must have arrived, requests of one connection. An
- * answer that nobody reads is given up between one and two times `connectionTimeout`, which a route that waits holds back.
+ * Limits for slow and greedy clients, in milliseconds, bytes and requests of one connection. A response that the client does not
+ * read is aborted after one to two times `connectionTimeout`; a route that waits postpones that.
  */
 const LIMITS = {
   requestTimeout: 8000,
@@ -57,35 +61,22 @@ const LIMITS = {
 export interface Overrides {
   clock?: Clock
   logger?: false | { level?: string; stream?: { write(line: string): void } }
-  /** Where it writes its log in place of a log of its own. */
+  /** The log to write to, instead of an own one. */
   log?: FastifyBaseLogger
-  /** The paths of all routes begin with the issuer's own. Else a proxy takes it away. */
+  /** Whether the paths of all routes begin with the path of the issuer. Otherwise a proxy removes it. */
   mounted?: boolean
+  drainTimes?: DrainOptions
 }
 
 /**
- * The whole program, closed by `close()`. It changes nothing on disk: the database and the sealing key are opened at
- * their first use.
+ * Builds the whole program; `close()` closes it. Changes nothing on disk: the database and the sealing key are opened at their
+ * first use.
  */
 export async function buildApp(
   config: Config,
-  { clock = systemClock, logger = {}, log, mounted = false }: Overrides = {}
+  { clock = systemClock, logger = {}, log, mounted = false, drainTimes = {} }: Overrides = {}
 ): Promise<FastifyInstance> {
-  const {
-    issuer,
-    docs: pages,
-    databaseUrl,
-    argon2Memory,
-    argon2Passes,
-    argon2Lanes,
-    accessTokenTtl,
-    signingAlg,
-    keyRotation,
-    jwksMaxAge,
-    refreshLeeway,
-    passwordMinLength,
-    throttle
-  } = config
+  const { issuer, docs: pages, jwksMaxAge } = config
   const serializers = { req: withoutQuery }
   const path = new URL(issuer).pathname.replace(/\/$/, '')
   const base = mounted ? path : ''
@@ -96,7 +87,7 @@ export async function buildApp(
     genReqId: () => randomUUID(),
     bodyLimit: 16_384,
     ...LIMITS,
-    // A client's id may be 255 characters long, each of them encoded.
+    // A client id has up to 255 characters, and each may be percent-encoded.
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 800 },
     trustProxy: config.trustedProxies.length > 0 ? config.trustedProxies : false,
     return503OnClosing: false,
@@ -106,28 +97,23 @@ export async function buildApp(
     schemaController: { compilersFactory: compilersFactory() as never }
   }).withTypeProvider<TypeBoxTypeProvider>()
 
-  await app.register(store, { databaseUrl })
-  await app.register(hashing, { argon2Memory, argon2Passes, argon2Lanes })
+  await app.register(events)
+  await app.register(store, config)
+  await app.register(hashing, config)
   await app.register(jwt)
   await app.register(auth, {
-    issuer,
-    accessTokenTtl,
-    signingAlg,
-    keyRotation,
-    jwksMaxAge,
-    refreshLeeway,
-    passwordMinLength,
-    throttle,
-    docs: pages,
+    settings: config,
     clock,
     getSealingKey: () => getSealingKey(config),
     getPreviousSealingKey: () => getPreviousSealingKey(config)
   })
   await app.register(guard)
+  await app.register(caller)
+  await app.register(clientAuthentication)
   await app.register(input)
   await app.register(helmet, { issuer })
   await app.register(cors, { origins: config.corsOrigins, issuer })
-  await app.register(drain)
+  await app.register(drain, drainTimes)
   await app.register(sweep)
   await app.register(errors)
   await app.register(docs, { version, path, base, pages })

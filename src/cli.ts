@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { buildApp, version } from './app.ts'
-import { bootstrap } from './bootstrap.ts'
 import { addClientCommands } from './commands/clients.ts'
 import { addKeyCommands } from './commands/keys.ts'
 import { addResourceCommands } from './commands/resources.ts'
@@ -12,14 +11,15 @@ import { addUserCommands } from './commands/users.ts'
 import { loadConfig, readEnvironment, settingsTable, sizeThreadPool } from './config.ts'
 import { DomainError, SetupError } from './domain/errors.ts'
 import { adminPasswordFile, findAdminPassword } from './files.ts'
+import { bootstrap } from './first-start.ts'
 import { serve } from './server.ts'
 
-/** Runs one command line and gives its exit code: 0 done, 1 refused or failed, 2 wrong usage. */
+/** Runs one command line and returns its exit code: 0 for success, 1 for a refusal or a failure, 2 for wrong usage. */
 export async function run(args: string[], terminal: Terminal): Promise<number> {
   const { stdout, stderr, env } = terminal
   const program = new Command('latchkey')
     .description(
-      'Self-hosted OAuth2 service; without a command it is started. Settings are LATCHKEY_* variables or lines of a file .env; "latchkey settings" lists them.'
+      'Self-hosted OAuth2 service. Without a command it starts the service. Settings are LATCHKEY_* variables or lines of the file .env; "latchkey settings" lists them.'
     )
     .version(version)
     .showHelpAfterError()
@@ -29,30 +29,32 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
     .addHelpText(
       'after',
       '\nExamples:\n  latchkey user add alice\n  latchkey user list --json\n' +
-        '\nExit codes: 0 done, 1 refused or failed, 2 wrong usage.'
+        '\nExit codes: 0 success, 1 refusal or failure, 2 wrong usage.'
     )
 
   program
     .command('serve')
-    .description('start the service; on the embedded database with everything that a first start needs')
+    .description('start the service; a first start on the embedded database also sets it up')
     .action(() => serve(env()))
 
   program
     .command('migrate')
-    .description('bring the database to this version; on an empty one make keys, roles, scopes and the first admin')
+    .description(
+      'migrate the database to this version; in an empty database also create keys, roles, scopes and the first admin'
+    )
     .action(async () => {
       const config = loadConfig(env())
       const app = await buildApp(config, { logger: false })
       try {
         const { seeded, admin } = await bootstrap(app, config, { mayBeginAnew: true })
         const schema = await app.store.schema()
-        stderr.write(`the database is at version ${schema?.version}${seeded ? ', set up anew' : ''}\n`)
+        stderr.write(`the database is at version ${schema?.version}${seeded ? ', newly set up' : ''}\n`)
         if (admin !== null) {
           const password = findAdminPassword(config) === null ? '' : `; the password is in ${adminPasswordFile(config)}`
-          stderr.write(`admin ${admin} was made${password}\n`)
+          stderr.write(`admin ${admin} was created${password}\n`)
         } else if (!(await app.store.bootstrapped()).admin) {
           stderr.write(
-            'there is no admin: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run this again\n'
+            'there is no admin: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate" again\n'
           )
         }
       } finally {
@@ -71,7 +73,7 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
 
   program
     .command('settings')
-    .description('print every setting with what is allowed and its default, as a Markdown table')
+    .description('print every setting with its allowed values and its default, as a Markdown table')
     .action(() => void stdout.write(`${settingsTable()}\n`))
 
   addUserCommands(program, terminal)
@@ -88,24 +90,24 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     const { message, stack, cause } = error as Error
     const expected = error instanceof Refusal || error instanceof SetupError || error instanceof DomainError
-    const why =
+    const reason =
       error instanceof DomainError && error.code === 'unavailable' && cause instanceof Error
         ? ` (${cause.message})`
         : ''
-    stderr.write(`${expected ? message + why : stack}\n`)
+    stderr.write(`${expected ? message + reason : stack}\n`)
     return error instanceof Refusal ? error.exitCode : 1
   }
 }
 
-/** The command line of this process. */
+/** Runs the command line of this process. */
 export async function main(): Promise<void> {
   sizeThreadPool()
-  // Who reads the result may have enough of it, as "head" does.
+  // The reader of the output may close it early, as "head" does.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error
   })
   process.exitCode = await run(process.argv.slice(2), {
-    // Opened by who reads it only.
+    // Opened at the first use only.
     get stdin() {
       return process.stdin
     },

@@ -1,11 +1,11 @@
 import serializers from '@fastify/fast-json-stringify-compiler'
-import { Ajv } from 'ajv'
+import { Ajv, type ValidateFunction } from 'ajv'
 
 interface QuerySchema {
   properties?: Record<string, { type?: string }>
 }
 
-/** Ajv would make a number of `1e400`, ` 7` and `0x7` too. */
+/** Converts the integers of a query. Ajv's own conversion also accepts `1e400`, ` 7` and `0x7`. */
 function withIntegers(input: Record<string, unknown>, { properties = {} }: QuerySchema): void {
   for (const [name, { type }] of Object.entries(properties)) {
     const value = input[name]
@@ -14,9 +14,9 @@ function withIntegers(input: Record<string, unknown>, { properties = {} }: Query
 }
 
 /**
- * What Fastify makes validators and serialisers with. Input is taken as it is, but for integers in a query, which come as
- * text. Fastify asks for new compilers at every route of a scope that adds a schema (and drops what was set on the app
- * by `setValidatorCompiler`); one of each for the app makes its start several times faster.
+ * Makes the validators and serializers of all routes, each at its first use: a command of the CLI answers no request and needs
+ * none. Converts no input, except the integers in a query, which arrive as text. Fastify asks for new compilers at every route
+ * of a scope that adds a schema, and drops a compiler set by `setValidatorCompiler`; all of these share what is compiled.
  */
 export function compilersFactory() {
   const ajv = new Ajv({ allErrors: true, useDefaults: true, meta: false, validateSchema: false })
@@ -27,10 +27,10 @@ export function compilersFactory() {
     buildValidator(shared: Record<string, object>) {
       for (const [id, schema] of Object.entries(shared)) if (!(id in ajv.schemas)) ajv.addSchema(schema)
       return ({ schema, httpPart }: { schema: unknown; httpPart?: string }) => {
-        const validate = ajv.compile(schema as object)
-        if (httpPart !== 'querystring') return validate
+        let validate: ValidateFunction | undefined
         return (input: Record<string, unknown>) => {
-          withIntegers(input, schema as QuerySchema)
+          validate ??= ajv.compile(schema as object)
+          if (httpPart === 'querystring') withIntegers(input, schema as QuerySchema)
           return validate(input) || { error: validate.errors }
         }
       }
@@ -39,9 +39,12 @@ export function compilersFactory() {
       const compile = buildSerializer(...options)
       return (route: Parameters<typeof compile>[0]) => {
         const { $ref: reference } = route.schema as { $ref?: string }
-        const serialize = serializerOf.get(reference ?? '') ?? compile(route)
-        if (reference !== undefined) serializerOf.set(reference, serialize)
-        return serialize
+        let serialize: ReturnType<typeof compile> | undefined
+        return (data: unknown) => {
+          serialize ??= serializerOf.get(reference ?? '') ?? compile(route)
+          if (reference !== undefined) serializerOf.set(reference, serialize)
+          return serialize(data)
+        }
       }
     }
   }

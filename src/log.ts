@@ -2,15 +2,15 @@ import { constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { isatty } from 'node:tty'
 
-/** What some terminals obey and JSON does not escape: DEL, the C1 controls, line ends of Unicode. */
+/** Characters that some terminals execute and JSON does not escape: DEL, the C1 controls and Unicode's line ends. */
 const CONTROLS = /[\u007f-\u009f\u2028\u2029]/g
 const escaped = (line: string) =>
   line.replace(CONTROLS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
-/** What waits for a reader who is slow; beyond it lines are dropped. */
-const KEPT_BYTES = 1_048_576
+/** Bytes that wait for a slow reader at most. Further lines are dropped. */
+const MAX_WAITING_BYTES = 1_048_576
 
-/** The terminal, opened once more so that a write to one that was stopped (Ctrl-S) fails and does not wait. */
+/** Opens a terminal again, so that a write to a stopped one (Ctrl-S) fails instead of waiting. Returns any other descriptor. */
 function unblocked(fd: number): number {
   try {
     return isatty(fd) ? openSync('/dev/tty', constants.O_WRONLY | constants.O_NONBLOCK) : fd
@@ -20,18 +20,18 @@ function unblocked(fd: number): number {
 }
 
 /**
- * Standard output as the service's log. Whatever becomes of it (a full disk, a terminal that was stopped, a reader who is
- * gone or reads no more), writing a line neither throws nor waits: the line is lost and the service goes on.
+ * Opens standard output as the log of the service. Writing a line never throws and never waits: when the disk is full, the
+ * terminal is stopped, or the reader is gone or too slow, the line is lost.
  */
 export function openLog(fd = 1): { write(line: string): void } {
   const status = fstatSync(fd)
   if (status.isFIFO() || status.isSocket()) {
-    // A write to a pipe that is full would stop the event loop; a socket of Node.js waits beside it.
+    // A write to a full pipe would block the event loop. A socket of Node.js does not block it.
     const stream = new Socket({ fd, readable: false, writable: true }).unref()
     stream.on('error', () => {})
     return {
       write(line) {
-        if (!stream.destroyed && stream.writableLength < KEPT_BYTES) stream.write(escaped(line))
+        if (!stream.destroyed && stream.writableLength < MAX_WAITING_BYTES) stream.write(escaped(line))
       }
     }
   }
@@ -43,7 +43,7 @@ export function openLog(fd = 1): { write(line: string): void } {
         const bytes = Buffer.from(torn + escaped(line))
         torn = writeSync(file, bytes) < bytes.length ? '\n' : ''
       } catch {
-        // The disk is full, or the terminal takes nothing.
+        // The disk is full or the terminal is stopped: the line is lost.
       }
     }
   }

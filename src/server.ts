@@ -1,18 +1,19 @@
 import { lookup } from 'node:dns/promises'
 import { createServer } from 'node:net'
 import { buildApp, version } from './app.ts'
-import { prepare, unshownPassword } from './bootstrap.ts'
-import { type Config, loadConfig } from './config.ts'
+import { loadConfig } from './config.ts'
 import { SetupError } from './domain/errors.ts'
 import { adminPasswordFile, removeAdminPassword } from './files.ts'
+import { prepare, unshownPassword } from './first-start.ts'
 import { openLog } from './log.ts'
+import type { Config } from './settings.ts'
 import { endWell } from './stop.ts'
 
 const cannotListen = (cause: Error): never => {
   throw new SetupError(`${cause.message} (LATCHKEY_HOST, LATCHKEY_PORT)`, { cause })
 }
 
-/** The settings, with a free port in place of 0: the issuer must be known before the app is built. */
+/** Loads the settings and replaces port 0 by a free port: the issuer must be known before the app is built. */
 async function resolvePort(env: Record<string, string | undefined>): Promise<Config> {
   const config = loadConfig(env)
   if (config.port !== 0) return config
@@ -25,12 +26,12 @@ async function resolvePort(env: Record<string, string | undefined>): Promise<Con
   return loadConfig({ ...env, LATCHKEY_PORT: String(port) })
 }
 
-/** One word of a shell. */
+/** Quotes a text as one word of a shell. */
 const quoted = (text: string): string => (/^[\w./:@=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
 
 /**
- * What a person reads; kept out of the log, which machines read.
- * @param password the generated one that nobody was shown yet
+ * Returns the lines that a person reads at the start. They are not part of the log, which machines read.
+ * @param password the generated password until it was shown, else null
  */
 function greeting(config: Config, password: string | null, hasAdmin: boolean, toTerminal: boolean): string {
   const { issuer, adminUsername } = config
@@ -52,13 +53,13 @@ function greeting(config: Config, password: string | null, hasAdmin: boolean, to
   return `${lines.join('\n')}\n\n`
 }
 
-/** Starts the service: the first start where it is due, then listening. SIGTERM and SIGINT finish what is under way. */
+/** Starts the service: makes the first start if it is needed, then listens. SIGTERM and SIGINT finish the requests in progress. */
 export async function serve(env: Record<string, string | undefined>): Promise<void> {
   const config = await resolvePort(env)
   const app = await buildApp(config, { logger: { stream: openLog() } })
   endWell(
     async () => {
-      // Before it listens nothing is under way that a kill could harm.
+      // Before the service listens there is nothing to finish.
       if (!app.server.listening) return
       await app.drain()
       await app.close()
@@ -67,7 +68,7 @@ export async function serve(env: Record<string, string | undefined>): Promise<vo
   )
   try {
     const { hasAdmin } = await prepare(app, config)
-    // One address: for a name with several, Fastify would start more servers, which not all of the limits reach.
+    // One address: for a name with several addresses Fastify starts more servers, without some of the limits.
     const { address } = await lookup(config.host).catch(cannotListen)
     await app.listen({ host: address, port: config.port }).catch(cannotListen)
 

@@ -1,16 +1,20 @@
-/** After that long the process ends, whatever is still under way. */
+/** Milliseconds after which the process ends, also with work under way. */
 const STOP_MS = 9000
-/** A signal so soon after the first is the same one: a terminal gives it to npm and to the service, and npm passes it on. */
-const SAME_MS = 500
+/**
+ * Milliseconds in which a second signal counts as the first one. A terminal sends a signal to npm and to the service, and npm
+ * passes it on.
+ */
+const SAME_SIGNAL_MS = 500
 
 /**
- * Lets the process end well: at the first signal by `stop`, then with exit code 0; at a second one at once, with 1. An error
- * that nothing catches ends it at once too: what holds then nobody knows.
+ * Ends the process at a signal: at the first one with exit code 0 once `stop` has resolved, at a second one at once with exit
+ * code 1. An uncaught error ends the process at once too, because its state is unknown then.
+ * @param fail reports the error
  */
 export function endWell(stop: () => Promise<void>, fail: (error: unknown) => void): void {
   let first: number | undefined
   const onSignal = () => {
-    if (first !== undefined && performance.now() - first > SAME_MS) process.exit(1)
+    if (first !== undefined && performance.now() - first > SAME_SIGNAL_MS) process.exit(1)
     if (first !== undefined) return
     first = performance.now()
     setTimeout(() => process.exit(1), STOP_MS)
@@ -20,7 +24,7 @@ export function endWell(stop: () => Promise<void>, fail: (error: unknown) => voi
     fail(error)
     process.exit(1)
   }
-  // Never taken away: between two handlers a signal would end the process by itself.
+  // The handlers stay for good: without one, a signal would end the process by itself.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, onSignal)
   process.on('uncaughtException', onError)
   process.on('unhandledRejection', onError)

@@ -1,14 +1,52 @@
 import { globSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 
-/** Who may import whom: the first rule whose folder holds the file says what its imports must match. */
-const RULES: { files: RegExp; may: RegExp[] }[] = [
-  { files: /^src\/domain\//, may: [/^node:/, /^bidi-js$/, /^@zxcvbn-ts\/language-common$/, /^src\/domain\//] },
+/** An import of a file: the package, or the path of a file from the root. */
+interface Import {
+  target: string
+  isType: boolean
+}
+
+interface Rule {
+  files: RegExp
+  /** What the files may import. */
+  may: RegExp[]
+  /** What they may import as types only. */
+  mayAsType?: RegExp[]
+}
+
+const LEAVES = /^src\/(queue|defined|limits)\.ts$/
+
+/** Who may import whom: the first rule that matches a file applies. The table stands in docs/architecture.md. */
+const RULES: Rule[] = [
+  { files: /^src\/(queue|defined|limits)\.ts$/, may: [] },
+  { files: /^src\/settings\.ts$/, may: [/^@sinclair\/typebox$/, LEAVES] },
+  { files: /^src\/token\//, may: [/^node:/, /^src\/token\//] },
+  {
+    files: /^src\/domain\//,
+    may: [/^node:/, /^bidi-js$/, /^@zxcvbn-ts\/language-common$/, /^src\/(domain|token)\//, LEAVES],
+    mayAsType: [/^src\/settings\.ts$/]
+  },
   {
     files: /^src\/store\//,
-    may: [/^node:/, /^kysely(\/|$)/, /^pg$/, /^src\/store\//, /^src\/domain\/(model|ports|errors)\.ts$/]
+    may: [
+      /^node:/,
+      /^kysely(\/|$)/,
+      /^pg$/,
+      /^src\/store\//,
+      /^src\/domain\/(ports\/[\w-]+|model|errors|caller|events)\.ts$/,
+      LEAVES
+    ]
   },
-  { files: /^src\/(guard|client)\//, may: [/^node:/, /^fastify$/, /^fastify-plugin$/, /^src\/(guard|client)\//] },
+  {
+    files: /^src\/wire\//,
+    may: [/^@sinclair\/typebox$/, /^src\/wire\//, LEAVES],
+    mayAsType: [/^src\/domain\//]
+  },
+  {
+    files: /^src\/(guard|client)\//,
+    may: [/^node:/, /^fastify$/, /^fastify-plugin$/, /^src\/(guard|client|token)\//, LEAVES]
+  },
   {
     files: /^plugins\//,
     may: [
@@ -18,12 +56,14 @@ const RULES: { files: RegExp; may: RegExp[] }[] = [
       /^fastify-plugin$/,
       /^fast-jwt$/,
       /^argon2$/,
-      /^src\/(domain|store|guard)\//
-    ]
+      /^src\/(domain|store|guard|token)\//,
+      LEAVES
+    ],
+    mayAsType: [/^src\/settings\.ts$/]
   },
   {
     files: /^routes\//,
-    may: [/^fastify$/, /^@fastify\/type-provider-typebox$/, /^@sinclair\/typebox$/, /^routes\/schemas\.ts$/]
+    may: [/^fastify$/, /^@fastify\/type-provider-typebox$/, /^@sinclair\/typebox$/, /^src\/wire\//]
   },
   {
     files: /^src\/app\.ts$/,
@@ -32,53 +72,129 @@ const RULES: { files: RegExp; may: RegExp[] }[] = [
   { files: /^src\//, may: [/^(?!plugins\/|routes\/)/] }
 ]
 
-/** What may stand in these places only. */
+/** Text that may stand in these files only. */
 const ONLY_IN: { text: RegExp; files: string[] }[] = [
-  { text: /\bDate\.now\b|\bnew Date\(\)|=\s*Date\b/, files: ['src/app.ts', 'src/guard/clock.ts'] },
+  {
+    text: /\bDate\.now\b|\bnew Date\(\)|=\s*Date\b/,
+    files: ['src/app.ts', 'src/guard/clock.ts', 'src/token/clock.ts']
+  },
   { text: /\bprocess\??\.env\b|\bprocess\[|['"]node:process['"]/, files: ['src/config.ts'] }
 ]
 
-/** What the import table could be got around with. */
+/** Text that must not stand in these files. */
+const FORBIDDEN: { files: RegExp; text: RegExp; why: string }[] = [
+  {
+    files: /^src\/(domain|store)\//,
+    text: /\bcaller\?\s*:|(?<!const |let )\bcaller(: [\w&| ]+)? = |\bCaller \| (null|undefined)\b/,
+    why: 'has an optional caller'
+  },
+  {
+    files: /^src\/domain\//,
+    text: /\((?!\s*caller\b)[^()]*,\s*caller: Caller\b/,
+    why: 'has a caller that is not the first argument'
+  },
+  {
+    files: /^src\/domain\//,
+    text: /(?<![\w`'"$.-])[a-z]+(_[a-z]+)+\??: |\.[a-z]+(_[a-z]+)+\b(?!['"`])/,
+    why: 'uses a name of the wire (snake_case)'
+  }
+]
+
+/** Imports that the rules cannot read. */
 const HIDDEN_IMPORT = /\brequire\s*\(|\bcreateRequire\b|\bimport\s*\(\s*[^'"\s]/
 
-const IMPORT = /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s+['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g
+const IMPORT =
+  /(?:^|\n)\s*(import|export)\s(\s*type\s)?([^'"]*?)from\s+['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g
 
-/** Public functions of the domain and methods of its ports that have no comment of their own. */
+const LINES_MAX = 300
+
+/** Lists the imports of a file. */
+function importsOf(file: string, source: string): Import[] {
+  return [...source.matchAll(IMPORT)].map(([, , type, names = '', from, call]) => {
+    const name = from ?? call ?? ''
+    const braces = /^\s*\{([^}]*)\}\s*$/.exec(names)?.[1]
+    const allTypes = braces?.split(',').every((each) => /^\s*(type\s|$)/.test(each))
+    return {
+      target: name.startsWith('.') ? normalize(join(dirname(file), name)) : name,
+      isType: type !== undefined || allTypes === true
+    }
+  })
+}
+
+/** Lists the public functions of the domain and the methods of its ports that have no doc comment. */
 function undocumented(file: string, source: string): string[] {
   if (!file.startsWith('src/domain/')) return []
-  const declared = file.endsWith('ports.ts')
+  const declared = file.startsWith('src/domain/ports/')
     ? /^ +(\w+)\(.*(\{|\(|>|\w)$/
     : /^export (?:async )?(?:function|const) (\w+)/
   const lines = source.split('\n')
   return lines.flatMap((line, index) => {
     const [, name] = declared.exec(line) ?? []
     const before = lines[index - 1]?.trimEnd() ?? ''
-    return name === undefined || before.endsWith('*/') ? [] : [`${file} says nothing about ${name}`]
+    return name === undefined || before.endsWith('*/') ? [] : [`${file} has no doc comment for ${name}`]
   })
 }
 
-/** What the source of one file does that the table of docs/architecture.md forbids; empty when nothing. */
+/** Returns the folder that only this plugin may import: `plugins/errors/` for plugins/errors.ts and for the files in it. */
+function folderOfPlugin(file: string): string | null {
+  const [, name] = /^plugins\/([^/]+?)(?:\.ts$|\/)/.exec(file) ?? []
+  return name === undefined ? null : `plugins/${name}/`
+}
+
+/** Lists what the source of one file does against the rules. */
 export function violations(file: string, source: string): string[] {
   const rule = RULES.find(({ files }) => files.test(file))
   if (rule === undefined) return []
-  const imports = [...source.matchAll(IMPORT)].map(([, statement, call]) => statement ?? call ?? '')
-  const targets = imports.map((name) => (name.startsWith('.') ? normalize(join(dirname(file), name)) : name))
+  const code = source.replace(/\/\*[\s\S]*?\*\/|(^|\s)\/\/.*$/gm, '')
+  const ownFolder = folderOfPlugin(file)
+  const isAllowed = ({ target, isType }: Import) =>
+    (ownFolder !== null && target.startsWith(ownFolder)) ||
+    rule.may.some((pattern) => pattern.test(target)) ||
+    (isType && (rule.mayAsType ?? []).some((pattern) => pattern.test(target)))
   return [
-    ...targets
-      .filter((target) => !rule.may.some((pattern) => pattern.test(target)))
-      .map((target) => `${file} may not import ${target}`),
-    ...(HIDDEN_IMPORT.test(source) ? [`${file} imports by what cannot be read`] : []),
+    ...importsOf(file, source)
+      .filter((each) => !isAllowed(each))
+      .map(({ target }) => `${file} may not import ${target}`),
+    ...(HIDDEN_IMPORT.test(source) ? [`${file} has an import that cannot be read`] : []),
     ...undocumented(file, source),
     ...ONLY_IN.filter(({ text, files }) => !files.includes(file) && text.test(source)).map(
       ({ text, files }) => `${file} holds ${text.source}, which belongs in ${files.join(' and ')} only`
-    )
+    ),
+    ...FORBIDDEN.filter(({ files, text }) => files.test(file) && text.test(code)).map(
+      ({ text, why }) => `${file} ${why}: ${text.exec(code)?.[0].trim()}`
+    ),
+    ...(source.split('\n').length > LINES_MAX + 1 ? [`${file} has more than ${LINES_MAX} lines`] : [])
   ]
 }
 
-export const sources = (): string[] => globSync(['src/**/*.ts', 'plugins/**/*.ts', 'routes/**/*.ts'])
+/** Lists the import cycles among the files, each once. Imports of types count too. */
+export function cycles(sources: Map<string, string>): string[] {
+  const edges = new Map(
+    [...sources].map(([file, source]) => [file, importsOf(file, source).map(({ target }) => target)])
+  )
+  const done = new Set<string>()
+  const found: string[] = []
+
+  function visit(file: string, path: string[]): void {
+    const at = path.indexOf(file)
+    if (at !== -1) found.push(`import cycle: ${[...path.slice(at), file].join(' → ')}`)
+    if (at !== -1 || done.has(file)) return
+    for (const target of edges.get(file) ?? []) if (edges.has(target)) visit(target, [...path, file])
+    done.add(file)
+  }
+  for (const file of sources.keys()) visit(file, [])
+  return found
+}
+
+/** Reads every source file. */
+export const readSources = (): Map<string, string> =>
+  new Map(
+    globSync(['src/**/*.ts', 'plugins/**/*.ts', 'routes/**/*.ts']).map((file) => [file, readFileSync(file, 'utf8')])
+  )
 
 if (import.meta.main) {
-  const found = sources().flatMap((file) => violations(file, readFileSync(file, 'utf8')))
+  const sources = readSources()
+  const found = [...sources].flatMap(([file, source]) => violations(file, source)).concat(cycles(sources))
   for (const line of found) process.stderr.write(`${line}\n`)
   process.exitCode = found.length > 0 ? 1 : 0
 }

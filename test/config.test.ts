@@ -241,12 +241,12 @@ const SETTINGS: Record<string, { allowed: string[]; refused: string[]; says: str
   LATCHKEY_ADMIN_USERNAME: {
     allowed: ['a', 'x'.repeat(64), 'Ädmin'],
     refused: ['x'.repeat(65), 'my admin', '😀'],
-    says: '1 to 64 letters, digits and signs, no spaces (RFC 8265)'
+    says: 'a name of 1 to 64 letters, digits and signs without spaces (RFC 8265)'
   },
   LATCHKEY_ADMIN_PASSWORD: {
     allowed: ['x'.repeat(8), 'x'.repeat(1024), '🔑'.repeat(8)],
     refused: ['x'.repeat(7), 'x'.repeat(1025), '🔑'.repeat(7)],
-    says: 'at least LATCHKEY_PASSWORD_MIN_LENGTH characters, at most 1024 bytes',
+    says: 'a text of at least LATCHKEY_PASSWORD_MIN_LENGTH characters and at most 1024 bytes',
     secret: true
   },
   LATCHKEY_PASSWORD_MIN_LENGTH: {
@@ -306,8 +306,8 @@ for (const [name, { allowed, refused, says, secret }] of Object.entries(SETTINGS
   t.test(`${name} is ${says}`, async (t) => {
     for (const value of allowed) t.strictSame(problems({ [name]: value }), [], value)
     for (const value of refused) {
-      const what = secret ? 'the value' : JSON.stringify(value)
-      t.strictSame(problems({ [name]: value }), [`${name}: ${what} is not allowed; allowed: ${says}`], value)
+      const what = secret ? 'another value' : JSON.stringify(value)
+      t.strictSame(problems({ [name]: value }), [`${name} must be ${says}; got ${what}`], value)
     }
   })
 }
@@ -336,11 +336,11 @@ t.test('all problems are told at once, one line for each', async (t) => {
       LATCHKEY_ADMIN_PASSWORD: 'short'
     }).toSorted(),
     [
-      'LATCHKEY_ADMIN_PASSWORD: the value is not allowed; allowed: at least LATCHKEY_PASSWORD_MIN_LENGTH characters, at most 1024 bytes',
-      'LATCHKEY_DOCS: "maybe" is not allowed; allowed: true or false',
-      'LATCHKEY_PORT: "x" is not allowed; allowed: an integer from 0 to 65535',
-      'LATCHKEY_TRUSTED_PROXIES: "a,b,c" is not allowed; allowed: addresses or networks (10.0.0.0/8), separated by commas',
-      'LATCHKEY_TYPO is no setting; the settings are listed in docs/operations.md'
+      'LATCHKEY_ADMIN_PASSWORD must be a text of at least LATCHKEY_PASSWORD_MIN_LENGTH characters and at most 1024 bytes; got another value',
+      'LATCHKEY_DOCS must be true or false; got "maybe"',
+      'LATCHKEY_PORT must be an integer from 0 to 65535; got "x"',
+      'LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8), separated by commas; got "a,b,c"',
+      'LATCHKEY_TYPO is not a setting; "latchkey settings" lists the settings'
     ]
   )
 })
@@ -353,9 +353,7 @@ t.test('a name that is no setting is refused, and its value is not repeated', as
     'LATCHKEY_constructor',
     'LATCHKEY___proto__'
   ]) {
-    t.strictSame(problems({ [name]: 'hunter2' }), [
-      `${name} is no setting; the settings are listed in docs/operations.md`
-    ])
+    t.strictSame(problems({ [name]: 'hunter2' }), [`${name} is not a setting; "latchkey settings" lists the settings`])
   }
 })
 
@@ -378,7 +376,7 @@ t.test('the sealing key: on PostgreSQL always given, and never in two places', a
   const key = '32 bytes in base64 (openssl rand -base64 32)'
   const { LATCHKEY_DATABASE_URL } = POSTGRES
   t.strictSame(problems({ LATCHKEY_DATABASE_URL }), [
-    `LATCHKEY_SEALING_KEY is missing; on PostgreSQL it or LATCHKEY_SEALING_KEY_FILE is needed: ${key}`
+    `LATCHKEY_SEALING_KEY is missing; PostgreSQL needs it or LATCHKEY_SEALING_KEY_FILE: ${key}`
   ])
   t.strictSame(problems({ LATCHKEY_DATABASE_URL, LATCHKEY_SEALING_KEY: '' }).length, 1)
   t.equal(loadConfig(POSTGRES).sealingKeyFile, undefined)
@@ -386,11 +384,11 @@ t.test('the sealing key: on PostgreSQL always given, and never in two places', a
   const fromFile = loadConfig({ LATCHKEY_DATABASE_URL, LATCHKEY_SEALING_KEY_FILE: '/run/secrets/key' })
   t.strictSame([fromFile.sealingKey, fromFile.sealingKeyFile], [undefined, '/run/secrets/key'])
 
-  const both = ['LATCHKEY_SEALING_KEY and LATCHKEY_SEALING_KEY_FILE are both set; allowed: one of them']
+  const both = ['LATCHKEY_SEALING_KEY and LATCHKEY_SEALING_KEY_FILE are both set; set only one of them']
   t.strictSame(problems({ ...POSTGRES, LATCHKEY_SEALING_KEY_FILE: 'key' }), both)
   t.strictSame(problems({ LATCHKEY_SEALING_KEY: KEY, LATCHKEY_SEALING_KEY_FILE: 'key' }), both)
   t.strictSame(problems({ LATCHKEY_SEALING_KEY_PREVIOUS: KEY, LATCHKEY_SEALING_KEY_PREVIOUS_FILE: 'key' }), [
-    'LATCHKEY_SEALING_KEY_PREVIOUS and LATCHKEY_SEALING_KEY_PREVIOUS_FILE are both set; allowed: one of them'
+    'LATCHKEY_SEALING_KEY_PREVIOUS and LATCHKEY_SEALING_KEY_PREVIOUS_FILE are both set; set only one of them'
   ])
 })
 
@@ -404,7 +402,7 @@ t.test('what is loaded is nobody else’s', async (t) => {
 
 t.test('the table has every setting, with what is allowed and its default', async (t) => {
   const [head, rule, ...rows] = settingsTable().split('\n')
-  t.strictSame([head, rule], ['| Variable | What it is | Allowed | Default |', '| --- | --- | --- | --- |'])
+  t.strictSame([head, rule], ['| Variable | Meaning | Allowed | Default |', '| --- | --- | --- | --- |'])
   t.strictSame(rows.map((row) => /^\| `(\w+)` \|/.exec(row)?.[1]).toSorted(), Object.keys(SETTINGS).toSorted())
   for (const row of rows) {
     const [, name = '', what, allowed, fallback] = row.split(/(?<!\\) ?\| ?/)

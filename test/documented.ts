@@ -37,17 +37,18 @@ function load() {
     const pattern = path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')
     return { pattern: new RegExp(`^${pattern}/?$`), exact: !path.includes('{'), operations }
   })
-  const validators = new Map<object, ValidateFunction>()
+  const validators = new Map<string | object, ValidateFunction>()
   const validator = (schema: { $ref?: string; type?: string }): ValidateFunction => {
     const { $ref: reference } = schema
-    const validate = validators.get(schema) ?? ajv.compile(reference ? { $ref: `document${reference}` } : schema)
-    validators.set(schema, validate)
+    const key = reference ?? schema
+    const validate = validators.get(key) ?? ajv.compile(reference ? { $ref: `document${reference}` } : schema)
+    validators.set(key, validate)
     return validate
   }
   return { document, validator, paths: paths.toSorted((a, b) => Number(b.exact) - Number(a.exact)) }
 }
 
-/** The document as it is with the usual settings, and a validator for each schema that stands in it. */
+/** Returns the document of an app with the usual settings, and a validator for each of its schemas. */
 export function documented(): ReturnType<typeof load> {
   loaded ??= load()
   return loaded
@@ -61,13 +62,16 @@ const path = (url: string): string => {
   }
 }
 
-/** @throws Error when the answer is none that openapi.yaml describes for its operation: status, type, headers and body. */
+/**
+ * Compares an answer with the document of its operation. Ignores paths that are not in the document.
+ * @throws Error when the status, the media type, a header or the body is not documented
+ */
 export function assertDocumented(method: string, url: string, response: LightMyRequestResponse): void {
   const { paths, validator } = documented()
-  const found = paths.find(({ pattern }) => pattern.test(path(url)))
-  const operation = found?.operations[method.toLowerCase()]
+  const match = paths.find(({ pattern }) => pattern.test(path(url)))
+  const operation = match?.operations[method.toLowerCase()]
   if (operation === undefined) return
-  // A slash too many may be no place at all.
+  // A trailing slash may name no route.
   if (response.statusCode === 404 && path(url).endsWith('/')) return
   const { statusCode, headers, body } = response
   const name = `${method} ${url.slice(0, 100)}: ${statusCode}`
@@ -76,15 +80,15 @@ export function assertDocumented(method: string, url: string, response: LightMyR
   for (const [header, { schema }] of Object.entries(described.headers ?? {})) {
     const value = headers[header.toLowerCase()]
     if (!validator(schema)(schema.type === 'integer' ? Number(value) : value))
-      throw new Error(`${name} has not the header ${header} of its document: ${value}`)
+      throw new Error(`${name} has no valid header ${header}: ${value}`)
   }
   const [type = ''] = String(headers['content-type'] ?? '').split(';')
   if (described.content === undefined) {
-    if (body !== '') throw new Error(`${name} has a body`)
+    if (body !== '') throw new Error(`${name} has an undocumented body`)
     return
   }
   const media = described.content[type]
-  if (media === undefined) throw new Error(`${name} is of the type ${type}`)
+  if (media === undefined) throw new Error(`${name} has the undocumented type ${type}`)
   const validate = validator(media.schema)
   if (!validate(JSON.parse(body))) throw new Error(`${name}: ${JSON.stringify(validate.errors)}: ${body}`)
 }

@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import t, { type Test } from 'tap'
-import { type Config, loadConfig } from '../src/config.ts'
+import { loadConfig } from '../src/config.ts'
 import { SetupError } from '../src/domain/errors.ts'
 import {
   adminPasswordFile,
@@ -25,6 +25,7 @@ import {
   getSealingKey,
   removeAdminPassword
 } from '../src/files.ts'
+import type { Config } from '../src/settings.ts'
 
 const KEY = Buffer.alloc(32, 7)
 
@@ -119,7 +120,7 @@ t.test('the sealing key comes from the settings or from its file', async (t) => 
   t.equal(findSealingKey(fromFile), null)
   t.throws(() => getSealingKey(fromFile), {
     constructor: SetupError,
-    message: `the sealing key file ${file} is missing: put it back from where it is kept`
+    message: `the sealing key file ${file} is missing: restore it from your backup`
   })
   t.equal(existsSync(dataDir), false, 'asking makes nothing')
 
@@ -150,7 +151,10 @@ t.test('a file that holds no key is refused, and its content not repeated', asyn
     const refused = { constructor: SetupError, message: /^(?!.*hunter2)/s }
     t.throws(() => findSealingKey(config), refused, JSON.stringify(content))
     if (content.trim() === '')
-      t.throws(() => createSealingKey(file), { constructor: SetupError, message: `${file} is empty: delete it` })
+      t.throws(() => createSealingKey(file), {
+        constructor: SetupError,
+        message: `the file ${file} is empty: delete it`
+      })
     else createSealingKey(file)
     t.equal(readFileSync(file, 'utf8'), content, 'and left as it is')
   }
@@ -161,7 +165,7 @@ t.test('a file that cannot be read is said by its name', async (t) => {
   mkdirSync(join(dataDir, 'sealing-key'), { recursive: true })
   t.throws(() => findSealingKey(config), {
     constructor: SetupError,
-    message: `${join(dataDir, 'sealing-key')} cannot be read`
+    message: `the file ${join(dataDir, 'sealing-key')} cannot be read`
   })
 })
 

@@ -161,8 +161,6 @@ export async function accepted(t: Test, { get }: TestApp, token: string): Promis
 
 /** The process serves on. */
 export async function alive(t: Test, { inject }: TestApp): Promise<void> {
-  const started = performance.now()
   const response = await inject({ method: 'GET', url: '/health/ready' })
   t.strictSame([response.statusCode, response.json()], [200, { status: 'ok' }])
-  t.ok(performance.now() - started < 1000, 'within a second')
 }

@@ -1,6 +1,6 @@
 import { createHash, createHmac, generateKeyPairSync, type KeyObject, sign as signBytes } from 'node:crypto'
 import { deflateRawSync } from 'node:zlib'
-import type { Clock } from '../src/domain/ports.ts'
+import type { Clock } from '../src/domain/ports/clock.ts'
 import { createForge, encode, es256 } from './forge.ts'
 import { ISSUER, PASSWORD, type TestApp } from './helper.ts'
 

@@ -6,15 +6,18 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import pg from 'pg'
 import type { Test } from 'tap'
 import { buildApp, type Overrides } from '../src/app.ts'
-import { bootstrap } from '../src/bootstrap.ts'
 import { loadConfig } from '../src/config.ts'
-import type { Clock } from '../src/domain/ports.ts'
+import { OPERATOR } from '../src/domain/caller.ts'
+import type { Clock } from '../src/domain/ports/clock.ts'
 import { createSealer } from '../src/domain/sealing.ts'
+import { bootstrap } from '../src/first-start.ts'
 import { assertDocumented, DOCUMENT } from './documented.ts'
 import { plant, plantForAll, search } from './secrets.ts'
 
-export const databases = ['sqlite', 'postgres'] as const
-export type Database = (typeof databases)[number]
+export type Database = 'sqlite' | 'postgres'
+/** The databases that tests run on: without a PostgreSQL server (`npm run test:fast`) SQLite only. */
+export const databases: readonly Database[] =
+  process.env.TEST_POSTGRES === undefined ? ['sqlite'] : ['sqlite', 'postgres']
 
 export const PASSWORD = 'correct horse battery staple'
 export const ISSUER = 'http://localhost:3000'
@@ -48,16 +51,12 @@ function given(name: 'TEST_POSTGRES' | 'TEST_READY'): string {
   return value
 }
 
-async function admin(sql: string): Promise<void> {
-  await query(`${given('TEST_POSTGRES')}/postgres`, sql)
-}
+let server: pg.Pool | undefined
 
-async function query(connectionString: string, sql: string): Promise<Record<string, string>[]> {
-  const client = new pg.Client({ connectionString })
-  await client.connect()
-  const { rows } = await client.query(sql)
-  await client.end()
-  return rows
+/** Makes and drops databases, over one connection of this process. */
+async function admin(sql: string): Promise<void> {
+  server ??= new pg.Pool({ connectionString: `${given('TEST_POSTGRES')}/postgres`, max: 1, allowExitOnIdle: true })
+  await server.query(sql)
 }
 
 /** Everything in a database, as text. */
@@ -66,9 +65,14 @@ async function dump(url: string): Promise<string> {
     const files = ['', '-wal'].map((suffix) => url.slice('sqlite:'.length) + suffix).filter((file) => existsSync(file))
     return files.map((file) => readFileSync(file, 'latin1')).join('')
   }
-  const tables = await query(url, `select quote_ident(tablename) as name from pg_tables where schemaname = 'public'`)
-  const rows = await Promise.all(tables.map(({ name }) => query(url, `select x::text as row from ${name} x`)))
-  return rows.flatMap((each) => each.map(({ row }) => row)).join('\n')
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  const query = async (text: string) => (await client.query<{ line: string }>(text)).rows.map(({ line }) => line)
+  const tables = await query(`select quote_ident(tablename) as line from pg_tables where schemaname = 'public'`)
+  const selects = tables.map((table) => `select x::text as line from ${table} x`)
+  const lines = selects.length === 0 ? [] : await query(selects.join(' union all '))
+  await client.end()
+  return lines.join('\n')
 }
 
 /** A new database that is gone with the test: empty, or a copy of what `makeReady` made. */
@@ -87,7 +91,7 @@ export async function createDatabase(
     return { url, dataDir }
   }
   const name = `test_${randomBytes(8).toString('hex')}`
-  await admin(`create database ${name} ${from === 'ready' ? 'template ready' : ''}`)
+  await admin(`create database ${name} ${from === 'ready' ? 'template ready' : ''} strategy = file_copy`)
   t.teardown(() => admin(`drop database ${name} with (force)`))
   const url = `${given('TEST_POSTGRES')}/${name}`
   t.teardown(async () => search('databases', t.name, await dump(url)))
@@ -97,12 +101,14 @@ export async function createDatabase(
 /** Makes the databases that most tests begin with, once: set up, with the users `admin` and `alice` (role `user`). */
 export async function makeReady(): Promise<void> {
   const dataDir = given('TEST_READY')
-  await admin('create database ready')
-  for (const url of [`sqlite:${join(dataDir, 'latchkey.db')}`, `${given('TEST_POSTGRES')}/ready`]) {
+  const { TEST_POSTGRES: postgres } = process.env
+  if (postgres !== undefined) await admin('create database ready')
+  const urls = [`sqlite:${join(dataDir, 'latchkey.db')}`, ...(postgres === undefined ? [] : [`${postgres}/ready`])]
+  for (const url of urls) {
     const config = loadConfig(environment({ url, dataDir }))
     const app = await buildApp(config, { clock: new TestClock(), logger: false })
     await bootstrap(app, config, { mayBeginAnew: true })
-    await app.auth.users.create(ALICE, null)
+    await app.auth.users.create(OPERATOR, ALICE)
     writeFileSync(join(dataDir, DOCUMENT), JSON.stringify(app.swagger()))
     const sealer = createSealer(() => SEALING_KEY)
     for (const { kid, sealedPrivateKey } of await app.store.keys.list()) {
@@ -111,7 +117,9 @@ export async function makeReady(): Promise<void> {
     }
     await app.close()
   }
-  plantForAll([PASSWORD, SEALING_KEY.toString('base64'), new URL(given('TEST_POSTGRES')).href.split('@')[0] as string])
+  plantForAll([PASSWORD, SEALING_KEY.toString('base64')])
+  if (postgres !== undefined) plantForAll([new URL(postgres).href.split('@')[0] as string])
+  await server?.end()
 }
 
 /** Variables for a server on that database, with the cheapest hashes that are allowed. */
@@ -204,7 +212,7 @@ export async function build(
     ...overrides
   }: Overrides & { database?: Database; env?: Record<string, string>; at?: { url: string; dataDir: string } } = {}
 ): Promise<TestApp> {
-  const usual = Object.keys({ ...extra, ...overrides }).length === 0
+  const usual = Object.keys({ ...extra, ...overrides }).every((name) => name === 'logger')
   const env = { ...environment(at ?? (await createDatabase(t, database, usual ? 'ready' : 'empty'))), ...extra }
   const config = loadConfig(env)
   const clock = new TestClock()
@@ -221,8 +229,8 @@ export async function build(
       payload: typeof form === 'string' ? form : new URLSearchParams(form).toString()
     })
   const createUser: TestApp['createUser'] = async (username, roles = ['user']) =>
-    (await app.auth.users.create({ username, password: PASSWORD, roles }, null)).id
-  if (seeded) await app.auth.users.create(ALICE, null)
+    (await app.auth.users.create(OPERATOR, { username, password: PASSWORD, roles })).id
+  if (seeded) await app.auth.users.create(OPERATOR, ALICE)
 
   return {
     app,
@@ -247,6 +255,11 @@ export async function build(
 /** One test for each database. */
 export function onEachDatabase(t: Test, name: string, run: (t: Test, database: Database) => Promise<void>): void {
   for (const database of databases) t.test(`${name} (${database})`, (sub) => run(sub, database))
+}
+
+/** One test, on SQLite. A route behaves the same on both databases: test/store promises that. */
+export function onOneDatabase(t: Test, name: string, run: (t: Test, database: Database) => Promise<void>): void {
+  t.test(name, (sub) => run(sub, 'sqlite'))
 }
 
 /** `METHOD /path` of every route, from the router's own tree. */

@@ -6,7 +6,7 @@ import t from 'tap'
 import { openLog } from '../src/log.ts'
 import { build, PASSWORD } from './helper.ts'
 
-/** The log of a server that was sent these bytes, each on a connection of its own. */
+/** Sends each request on a connection of its own to one server, and returns its log. */
 async function logOf(requests: string[]): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-'))
   t.teardown(() => rmSync(directory, { recursive: true }))
@@ -28,7 +28,7 @@ async function logOf(requests: string[]): Promise<string> {
 const HOSTILE = '\x7f\x80\x85\x9b31m\x9d0;title\x9c\xff'
 
 t.test(
-  'BR6 every line of the log is one JSON object of printable characters, with the id of its request',
+  'every line of the log is one JSON object of printable characters, with the id of its request [BR6]',
   async (t) => {
     const log = await logOf([
       `GET /${HOSTILE} HTTP/1.1\r\nHost: x\r\nUser-Agent: ${HOSTILE}\r\n\r\n`,
@@ -47,7 +47,7 @@ t.test(
   }
 )
 
-t.test('BR6 neither queries, headers, bodies nor credentials are in the log, whatever they break', async (t) => {
+t.test('the log holds no query, header, body or credential, also of a request that is refused [BR6]', async (t) => {
   const form = `grant_type=password&username=alice&password=${PASSWORD.replaceAll(' ', '+')}`
   const type = 'Content-Type: application/x-www-form-urlencoded'
   const basic = Buffer.from(`docs:planted-secret`).toString('base64')

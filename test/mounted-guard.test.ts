@@ -5,10 +5,11 @@ import fastifySwaggerUi from '@fastify/swagger-ui'
 import fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
 import { buildApp } from '../src/app.ts'
-import { bootstrap } from '../src/bootstrap.ts'
 import { loadConfig } from '../src/config.ts'
+import { OPERATOR } from '../src/domain/caller.ts'
+import { bootstrap } from '../src/first-start.ts'
 import guard from '../src/guard/index.ts'
-import latchkey from '../src/plugin.ts'
+import latchkey from '../src/mount.ts'
 import { freePort } from './cli/process.ts'
 import { createDatabase, environment, PASSWORD } from './helper.ts'
 import { plant } from './secrets.ts'
@@ -26,19 +27,19 @@ t.test(
     const terminal = await buildApp(config, { logger: false })
     await bootstrap(terminal, config, { mayBeginAnew: true })
     const { auth } = terminal
-    await auth.resources.create({
+    await auth.resources.create(OPERATOR, {
       id: 'host',
       identifier: origin,
       name: 'Host',
       scopes: [{ name: 'orders:read', description: '' }]
     })
-    const { secret } = await auth.clients.create({
+    const { secret } = await auth.clients.create(OPERATOR, {
       id: 'host',
       name: 'Host',
       grantTypes: ['client_credentials'],
       scopes: ['revocations:read', 'orders:read']
     })
-    await auth.clients.create({
+    await auth.clients.create(OPERATOR, {
       id: 'shop',
       name: 'Shop',
       method: 'none',

@@ -5,37 +5,43 @@ import type { Test } from 'tap'
 import { freePort, fresh, serve } from './cli/process.ts'
 import { plant, search } from './secrets.ts'
 
-/** The code blocks in a language of a Markdown file. */
+/** Returns the code blocks of a Markdown file in one language. */
 export const blocks = (file: string, language: string): string[] =>
   [...readFileSync(file, 'utf8').matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].flatMap(([, tag, code = '']) =>
     tag === language ? [code] : []
   )
 
-/** The only one with that in it. @throws Error */
+/** Returns the only code block that holds a text. @throws Error when there is none, or more than one */
 export function block(file: string, language: string, holds: string): string {
   const [found, ...more] = blocks(file, language).filter((code) => code.includes(holds))
-  if (found === undefined || more.length > 0) throw new Error(`${file} has not one block with ${holds}`)
+  if (found === undefined || more.length > 0) throw new Error(`${file} does not have exactly one block with ${holds}`)
   return found
 }
 
-/** What a host signs its own tokens with. */
+/** The secret with which the host app of the guide signs its own tokens. */
 export const COOKIE_SECRET = 'only for tests: cookies'
 
-/** The service that README.md shows. */
+/** The source of the service in README.md. */
 export const SERVICE = block('README.md', 'js', "'latchkey-guard'")
+
+/** The part of the environment that programs share with the tests. */
+const SHARED = { PATH: process.env.PATH, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE }
 
 interface Circumstances {
   cwd?: string
   env?: Record<string, string | undefined>
-  /** All of its standard input. */
+  /** The complete standard input. */
   input?: string
 }
 
-/** Runs a program to its end, without what tap tells its children; what it printed. @throws Error when it fails */
+/**
+ * Runs a program to its end, without the environment of tap, and returns everything that it printed.
+ * @throws Error with the output when the exit code is not 0
+ */
 export async function run(file: string, args: string[], { cwd, env, input = '' }: Circumstances = {}): Promise<string> {
-  const child = spawn(file, args, { cwd, env: { PATH: process.env.PATH, ...env } })
+  const child = spawn(file, args, { cwd, env: { ...SHARED, ...env } })
   const ended = new Promise((resolve, reject) => child.once('error', reject).once('close', resolve))
-  child.stdin.on('error', () => {}) // it may end before it has read
+  child.stdin.on('error', () => {}) // the program may exit before it reads
   child.stdin.end(input)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
@@ -43,32 +49,37 @@ export async function run(file: string, args: string[], { cwd, env, input = '' }
   return output
 }
 
-/** For Node.js: the published names are known. */
+/** Arguments of Node.js that resolve the names of the published packages to this clone. */
 const PUBLISHED = ['--import', resolve('test/published.ts')]
 
-/** Runs a program that imports published names to its end. @throws Error when it fails */
+/** Runs a program that imports the published packages, see `run`. @throws Error */
 export const runPublished = (args: string[], circumstances?: Circumstances): Promise<string> =>
   run(process.execPath, [...PUBLISHED, ...args], circumstances)
 
 export interface Program {
   output(): string
-  /** Ends it by SIGTERM; its exit code. */
+  /** Ends the program with SIGTERM and returns its exit code. */
   stop(): Promise<number | null>
 }
 
-/** Starts a program that imports published names, and waits until it has said that; it does not outlive the test. */
+/**
+ * Starts a program that imports the published packages, and waits until its output holds all texts. The end of the test kills it.
+ * @throws Error with the output when the program exits before
+ */
 export async function startPublished(
   t: Test,
   args: string[],
-  env: Record<string, string>,
-  said: string
+  { env, awaited }: { env: Record<string, string>; awaited: string[] }
 ): Promise<Program> {
-  const child = spawn(process.execPath, [...PUBLISHED, ...args], { env: { PATH: process.env.PATH, ...env } })
+  const child = spawn(process.execPath, [...PUBLISHED, ...args], { env: { ...SHARED, ...env } })
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
   let output = ''
   const ready = new Promise<void>((resolve) => {
     for (const stream of [child.stdout, child.stderr])
-      stream.on('data', (chunk) => (output += chunk).includes(said) && resolve())
+      stream.on('data', (chunk) => {
+        output += chunk
+        if (awaited.every((text) => output.includes(text))) resolve()
+      })
   })
   t.teardown(async () => {
     child.kill('SIGKILL')
@@ -85,24 +96,24 @@ export async function startPublished(
   }
 }
 
-/** Somebody who does what README.md says under "Protect your own service", at ports of their own. */
+/** A Latchkey that was prepared as README.md says under "Protect a service", with other ports. */
 export interface Newcomer {
   latchkey: string
-  /** Where the service is to be. */
+  /** The URL at which the service must listen. */
   service: string
-  /** The admin's. */
+  /** The password of the admin. */
   password: string
-  /** The one of the client `orders-api`. */
+  /** The secret of the client `orders-api`. */
   secret: string
-  /** A text of the documentation at these ports. */
+  /** Replaces the ports in a text of the documentation. */
   atPorts(text: string): string
-  /** Types that into a shell; what it printed. @param input all of its standard input */
+  /** Runs commands of the documentation in a shell and returns the output. @param input the complete standard input */
   type(lines: string, input?: string): Promise<string>
-  /** Starts a service of the documentation. */
+  /** Starts a service of the documentation and waits until it has read the revocation log. @param source its code */
   start(source: string): Promise<Program>
 }
 
-/** Starts Latchkey and types what README.md says before the service is started. */
+/** Starts Latchkey and runs the commands of README.md that come before the service. */
 export async function followReadme(t: Test): Promise<Newcomer> {
   const { dir, ...env } = await fresh(t)
   const { origin: latchkey } = await serve(t, env)
@@ -122,11 +133,9 @@ export async function followReadme(t: Test): Promise<Newcomer> {
   const [secret = ''] = /lks_\S+/.exec(await type(block('README.md', 'sh', 'latchkey resource add'))) ?? []
   plant(secret)
   const start = (source: string) =>
-    startPublished(
-      t,
-      ['--input-type=module', '--eval', atPorts(source)],
-      { SECRET: secret, COOKIE_SECRET },
-      'Server listening'
-    )
+    startPublished(t, ['--input-type=module', '--eval', atPorts(source)], {
+      env: { SECRET: secret, COOKIE_SECRET },
+      awaited: ['Server listening', 'the revocation log is being read']
+    })
   return { latchkey, service, password, secret, atPorts, type, start }
 }

@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { build, routesOf } from './helper.ts'
 
+const { app } = await build(t)
+
 interface Operation {
   operationId?: string
   summary?: string
@@ -10,13 +12,11 @@ interface Operation {
   responses: Record<string, { content?: Record<string, object> }>
 }
 
-t.test('openapi.yaml is what the routes say: npm run openapi writes it', async (t) => {
-  const { app } = await build(t)
+t.test('openapi.yaml is the document of the routes, as npm run openapi writes it', async (t) => {
   t.equal(readFileSync('openapi.yaml', 'utf8'), app.swagger({ yaml: true }))
 })
 
-t.test('every route is in the document, but for the pages and the document itself', async (t) => {
-  const { app } = await build(t)
+t.test('every route is in the document, except the pages and the document itself', async (t) => {
   const { paths } = app.swagger() as unknown as { paths: Record<string, Record<string, Operation>> }
   const documented = Object.entries(paths).flatMap(([path, operations]) =>
     Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`)
@@ -27,32 +27,31 @@ t.test('every route is in the document, but for the pages and the document itsel
   t.strictSame(documented.toSorted(), served.toSorted())
 })
 
-t.test('every operation has an id, a summary, who may call it, and the refusals that it can give', async (t) => {
-  const { app } = await build(t)
+t.test('every operation documents its id, its summary, its callers and its refusals', async (t) => {
   const { paths } = app.swagger() as unknown as { paths: Record<string, Record<string, Operation>> }
   const ids = new Set<string>()
+  const faults: string[] = []
   for (const [path, operations] of Object.entries(paths)) {
-    for (const [method, { operationId = '', summary, description, security, responses }] of Object.entries(
-      operations
-    )) {
-      const name = `${method} ${path}`
-      t.notOk(ids.has(operationId) || operationId === '', `${name} has an id of its own`)
+    for (const [method, operation] of Object.entries(operations)) {
+      const { operationId = '', summary, description, security, responses } = operation
+      const mustBe = (name: string, isTrue: unknown) => {
+        if (!isTrue) faults.push(`${method} ${path}: ${name}`)
+      }
+      mustBe('a unique id', operationId !== '' && !ids.has(operationId))
       ids.add(operationId)
-      t.ok(summary && description, `${name} has a summary and a description`)
-      t.ok(security, `${name} says who may call it`)
-      t.ok(responses[400], `${name} can refuse a malformed request`)
-      if (security?.length) t.ok(responses[401] && responses[403], `${name} can refuse its caller`)
+      mustBe('a summary and a description', summary && description)
+      mustBe('who may call it', security)
+      mustBe('400', responses[400])
+      mustBe('401 and 403', security?.length === 0 || (responses[401] && responses[403]))
     }
   }
+  t.ok(ids.size > 30)
+  t.strictSame(faults, [])
 })
 
-t.test(
-  'a guard stands in the document as the scopes of one demand for each flow, and its roles in words',
-  async (t) => {
-    const { app } = await build(t)
-    const { paths } = app.swagger() as unknown as { paths: Record<string, Record<string, Operation>> }
-    const { security, description } = (paths['/users'] as Record<string, Operation>).get as Operation
-    t.strictSame(security, [{ password: ['users:read'] }])
-    t.equal(description, 'Needs a user’s token with the scope `users:read` and the role `admin`.')
-  }
-)
+t.test('the document shows the scopes of a guard for each flow, and its roles in the description', async (t) => {
+  const { paths } = app.swagger() as unknown as { paths: Record<string, Record<string, Operation>> }
+  const { security, description } = (paths['/users'] as Record<string, Operation>).get as Operation
+  t.strictSame(security, [{ password: ['users:read'] }])
+  t.equal(description, 'Needs a user’s token with the scope `users:read` and the role `admin`.')
+})

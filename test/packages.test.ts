@@ -13,8 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import t, { type Test } from 'tap'
-import { launch } from './browser/browser.ts'
-import { close, execute, fillIn, open } from './browser/docs.ts'
+import { visitService } from './browser/service-pages.ts'
 import { freePort, login, me } from './cli/process.ts'
 import { PASSWORD } from './helper.ts'
 import { block, SERVICE } from './newcomer.ts'
@@ -25,7 +24,8 @@ const { version: VERSION, dependencies: DEPENDENCIES } = JSON.parse(readFileSync
 /** What npm and tap tell their children is not for those of the test. */
 const ENV = Object.fromEntries(
   Object.entries(process.env).filter(
-    ([name]) => !/^(npm_(lifecycle|package|command|execpath|config_local_prefix)|NODE_|TAP|LATCHKEY_)/.test(name)
+    ([name]) =>
+      !/^(npm_(lifecycle|package|command|execpath|config_local_prefix)|NODE_(?!COMPILE_CACHE)|TAP|LATCHKEY_)/.test(name)
   )
 )
 
@@ -72,7 +72,7 @@ t.before(async () => {
   await install(guardOnly, ['latchkey-guard'], [`fastify@${DEPENDENCIES.fastify}`])
 })
 
-/** Compiles a TypeScript file beside what is installed, as strictly as it can be. */
+/** Compiles a TypeScript file beside what is installed, as strictly as possible. Returns the errors. */
 async function compile(cwd: string, name: string, source: string): Promise<string> {
   writeFileSync(join(cwd, `${name}.mts`), source)
   const options = {
@@ -108,39 +108,64 @@ async function start(t: Test, args: string[], env: Record<string, string>, end: 
   return { child, exited, output }
 }
 
-t.test('npx latchkey in an empty directory starts the service, in which one can log in', async (t) => {
+t.test('npx latchkey in an empty directory starts the service', async (t) => {
   const port = await freePort()
-  const { child, exited, output } = await start(
-    t,
-    ['node_modules/.bin/latchkey'],
-    { LATCHKEY_PORT: String(port) },
-    '\n\n'
-  )
-  const password = readFileSync(join(both, 'data/admin-password'), 'utf8').trim()
-  plant(password)
-  t.match(output, `Latchkey ${VERSION}\n\n  address   http://localhost:${port}\n`)
-  const origin = `http://localhost:${port}`
-  t.match(await me(origin, await login(origin, 'admin', password)), { status: 200, body: { username: 'admin' } })
-  const script = await fetch(`${origin}/docs/static/theme/docs-session.js`)
-  t.equal(await script.text(), readFileSync('plugins/docs-session.js', 'utf8'))
+  const latchkey = `http://localhost:${port}`
+  const env = { LATCHKEY_PORT: String(port) }
+  const { child, exited, output } = await start(t, ['node_modules/.bin/latchkey'], env, '\n\n')
+  t.match(output, `Latchkey ${VERSION}\n\n  address   ${latchkey}\n`)
 
-  if (process.platform === 'linux') {
+  await t.test('the admin logs in', async (t) => {
+    const password = readFileSync(join(both, 'data/admin-password'), 'utf8').trim()
+    plant(password)
+    t.match(await me(latchkey, await login(latchkey, 'admin', password)), { status: 200, body: { username: 'admin' } })
+    const script = await fetch(`${latchkey}/docs/static/theme/docs-session.js`)
+    t.equal(await script.text(), readFileSync('plugins/docs-session.js', 'utf8'))
+  })
+
+  await t.test('it runs in the process of the command, with the options that keep it small', async (t) => {
+    if (process.platform !== 'linux') return
     const [, ...args] = readFileSync(`/proc/${child.pid}/cmdline`, 'utf8').split('\0')
-    t.equal(args[0], '--max-semi-space-size=2', 'in the same process, which is kept small')
+    t.equal(args[0], '--max-semi-space-size=2')
     t.match(readFileSync(`/proc/${child.pid}/environ`, 'utf8'), '\0MALLOC_MMAP_THRESHOLD_=1048576')
-  }
+  })
+
+  await t.test('the other commands work as in a clone', async (t) => {
+    const command = (...args: string[]) => node(both, 'node_modules/.bin/latchkey', ...args)
+    t.match(await command('--version'), { code: 0, stdout: `${VERSION}\n` })
+    t.match(await command('user', 'list', '--json'), { code: 0, stdout: '"username": "admin"' })
+    t.match(await command('nonsense'), { code: 2, stderr: "unknown command 'nonsense'" })
+  })
+
+  await t.test('the ten lines of README.md protect a service, and users log in at its pages', async (t) => {
+    const servicePort = await freePort()
+    const service = `http://localhost:${servicePort}`
+    const atPorts = (text: string) =>
+      text
+        .replaceAll('http://localhost:3000', latchkey)
+        .replaceAll('http://localhost:4000', service)
+        .replaceAll('port: 4000', `port: ${servicePort}`)
+    const npx = `npx() { shift; "${process.execPath}" node_modules/.bin/latchkey "$@"; }`
+    const type = async (lines: string) => {
+      const { code, stdout, stderr } = await run(both, 'sh', ['-ec', `${npx}\n${lines}`], { ...env, ALICES: PASSWORD })
+      t.equal(code, 0, stderr)
+      return stdout
+    }
+    const [secret = ''] = /lks_\S+/.exec(await type(atPorts(block('README.md', 'sh', 'latchkey resource add')))) ?? []
+    plant(secret)
+    await type('npx latchkey role add clerk --scope orders:read')
+    await type('echo "$ALICES" | npx latchkey user add alice --role clerk')
+    writeFileSync(join(both, 'orders.mjs'), atPorts(SERVICE))
+    // Its log is JSON, a line each.
+    await start(t, ['orders.mjs'], { SECRET: secret }, '"the revocation log is being read"}\n')
+    await visitService(t, service, latchkey)
+  })
+
   child.kill('SIGTERM')
   t.equal(await exited, 0)
 })
 
-t.test('the other commands work as in a clone', async (t) => {
-  const latchkey = (...args: string[]) => node(both, 'node_modules/.bin/latchkey', ...args)
-  t.match(await latchkey('--version'), { code: 0, stdout: `${VERSION}\n` })
-  t.match(await latchkey('user', 'list', '--json'), { code: 0, stdout: '"username": "admin"' })
-  t.match(await latchkey('nonsense'), { code: 2, stderr: "unknown command 'nonsense'" })
-})
-
-t.test('an older Node is told so in one line', async (t) => {
+t.test('on an older Node the packages say so in one line', async (t) => {
   const pretend = join(directory, 'pretend.cjs')
   const command = join(both, 'node_modules/latchkey/src/latchkey.cjs')
   const needed = `latchkey needs Node.js 24.16 or newer; this is `
@@ -219,7 +244,7 @@ t.test('a package holds what it needs, says what it is and names what it depends
   }
 })
 
-t.test('an app of one’s own mounts the package', async (t) => {
+t.test('an app mounts the package', async (t) => {
   writeFileSync(
     join(both, 'mounted.mjs'),
     `import fastify from 'fastify'
@@ -233,11 +258,8 @@ t.test('an app of one’s own mounts the package', async (t) => {
   t.strictSame(await node(both, 'mounted.mjs'), { code: 0, stdout: 'https://app.example.com/auth 200\n', stderr: '' })
 })
 
-t.test('the types are there for who imports them, and those of the inside are not', async (t) => {
-  const mounted = await compile(
-    both,
-    'mounted',
-    `import fastify from 'fastify'
+t.test('the packages declare the types of their API, and no internal ones', async (t) => {
+  const mounted = `import fastify from 'fastify'
      import latchkey, { type LatchkeyOptions } from 'latchkey'
      const options: LatchkeyOptions = { issuer: 'https://app.example.com/auth', accessTokenTtl: 60, corsOrigins: ['https://a.example.com'] }
      const app = fastify()
@@ -260,12 +282,7 @@ t.test('the types are there for who imports them, and those of the inside are no
        // @ts-expect-error
        return request.principal
      })`
-  )
-  t.equal(mounted, '')
-  const guarded = await compile(
-    guardOnly,
-    'guarded',
-    `import fastify from 'fastify'
+  const guarded = `import fastify from 'fastify'
      import guard, { AccessError, type Principal } from 'latchkey-guard'
      const app = fastify()
      await app.register(guard, {} as never)
@@ -277,59 +294,9 @@ t.test('the types are there for who imports them, and those of the inside are no
      app.get('/open', { preHandler: app.publicAccess }, async () => 'open')
      // @ts-expect-error the store is Latchkey's own
      void app.store`
-  )
-  t.equal(guarded, '')
+  t.equal(await compile(both, 'mounted', mounted), '')
+  t.equal(await compile(guardOnly, 'guarded', guarded), '')
 })
-
-t.test(
-  'the ten lines of README.md work with the packages alone: one logs in at the pages of the service',
-  async (t) => {
-    const [port, servicePort] = [await freePort(), await freePort()]
-    const [latchkey, service] = [`http://localhost:${port}`, `http://localhost:${servicePort}`]
-    const atPorts = (text: string) =>
-      text
-        .replaceAll('http://localhost:3000', latchkey)
-        .replaceAll('http://localhost:4000', service)
-        .replaceAll('port: 4000', `port: ${servicePort}`)
-    const env = { LATCHKEY_PORT: String(port), LATCHKEY_DATA_DIR: './newcomer' }
-    await start(t, ['node_modules/.bin/latchkey'], env, '\n\n')
-    const password = readFileSync(join(both, 'newcomer/admin-password'), 'utf8').trim()
-    plant(password)
-
-    const npx = `npx() { shift; "${process.execPath}" node_modules/.bin/latchkey "$@"; }`
-    const typed = await run(
-      both,
-      'sh',
-      ['-ec', `${npx}\n${atPorts(block('README.md', 'sh', 'latchkey resource add'))}`],
-      env
-    )
-    const people = await run(
-      both,
-      'sh',
-      [
-        '-ec',
-        `${npx}\nnpx latchkey role add clerk --scope orders:read; echo "$ALICES" | npx latchkey user add alice --role clerk`
-      ],
-      { ...env, ALICES: PASSWORD }
-    )
-    t.equal(people.code, 0, people.stderr)
-    const [secret = ''] = /lks_\S+/.exec(typed.stdout) ?? []
-    t.equal(typed.code, 0, typed.stderr)
-    plant(secret)
-    writeFileSync(join(both, 'orders.mjs'), atPorts(SERVICE))
-    // Its log is JSON, a line each.
-    await start(t, ['orders.mjs'], { SECRET: secret }, '"the revocation log is heard of"}\n')
-
-    const page = await open(t, await launch(t), service, '/docs', undefined, undefined, latchkey)
-    t.equal(await execute(page, 'get_orders', /\/orders$/), '401')
-    await page.locator('.btn.authorize').click()
-    const dialog = await fillIn(page, 'alice', PASSWORD, [])
-    await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
-    await close(page)
-    t.equal(await execute(page, 'get_orders', /\/orders$/), '200')
-    t.equal(await execute(page, 'get_admin_only', /\/admin-only$/), '403')
-  }
-)
 
 t.test('the tests of the examples pass with the packages', async (t) => {
   cpSync('examples', join(both, 'examples'), { recursive: true, filter: (file) => !file.includes('node_modules') })

@@ -2,7 +2,7 @@ import { registerHooks } from 'node:module'
 
 /** The names under which parts of this repository are published, and where they are here; `paths` of tsconfig.json says the same. */
 const PUBLISHED: Record<string, string> = {
-  latchkey: '../src/plugin.ts',
+  latchkey: '../src/mount.ts',
   'latchkey/testing': '../src/testing/index.ts',
   'latchkey-guard': '../src/guard/index.ts',
   'latchkey-guard/client': '../src/client/index.ts'

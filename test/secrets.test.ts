@@ -4,7 +4,7 @@ import { holdsSecret, plant } from './secrets.ts'
 
 const SECRET = 'planted "here" & só'
 
-t.test('what is planted is found in every form in which it could leak, and nothing else is', async (t) => {
+t.test('a planted secret is found in every form in which it could leak, and no other text is', async (t) => {
   plant(SECRET, 'short')
   const bytes = Buffer.from(SECRET)
   for (const text of [

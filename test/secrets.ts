@@ -2,24 +2,30 @@ import { createHash } from 'node:crypto'
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Shorter ones stand in a text by chance. */
+/** The shortest secret that is searched for: a shorter one may stand in a text by chance. */
 const SHORTEST = 12
 const PLANTED = 'planted'
 const SEARCHED = 'searched'
 
 export type Place = 'log lines' | 'answers' | 'outputs' | 'databases'
 
-/** Every form of every secret, by its beginning. */
+/** All forms of all secrets, by their first characters. */
 const planted = new Map<string, Set<string>>()
+/** The hashes of the first four characters of all forms. They rule out nearly every place of a text quickly. */
+const marks = new Uint8Array(2 ** 20)
+const hash = (text: string, at: number): number =>
+  (((text.charCodeAt(at) * 31 + text.charCodeAt(at + 1)) * 31 + text.charCodeAt(at + 2)) * 31 +
+    text.charCodeAt(at + 3)) &
+  (marks.length - 1)
 const searched: Record<Place, number> = { 'log lines': 0, answers: 0, outputs: 0, databases: 0 }
 const found = new Set<string>()
 
 const directory = () => process.env.TEST_READY as string
 
-/** How a secret could be written somewhere: as it is, for a URL, encoded, or as a hash that anybody can try words on. */
+/** Returns the forms in which a secret could leak: plain, URL-encoded, base64, hex, and as an unsalted hash. */
 function forms(secret: string): string[] {
   const bytes = Buffer.from(secret)
-  // What is random may be kept as a hash.
+  // A random secret may be stored as a hash.
   const hashes = (secret.startsWith('lks_') ? [] : ['sha1', 'sha256', 'sha512']).map((name) =>
     createHash(name).update(bytes).digest()
   )
@@ -35,30 +41,33 @@ function forms(secret: string): string[] {
   ]
 }
 
-/** From now on nobody may find these anywhere. */
+/** Plants secrets: from now on a search that finds one fails the run. */
 export function plant(...secrets: unknown[]): void {
   for (const secret of secrets) {
     if (typeof secret !== 'string' || secret.length < SHORTEST) continue
     for (const form of forms(secret)) {
       const beginning = form.slice(0, SHORTEST)
       planted.set(beginning, (planted.get(beginning) ?? new Set()).add(form))
+      marks[hash(form, 0)] = 1
     }
   }
 }
 
-/** Plants them for every test, in whatever process. */
+/** Plants secrets for the tests of all processes. */
 export function plantForAll(secrets: string[]): void {
   appendFileSync(join(directory(), PLANTED), secrets.map((secret) => `${JSON.stringify(secret)}\n`).join(''))
 }
 
-/** Whether anything that was planted is in a text. */
+/** Returns whether a planted secret is in a text. */
 export function holdsSecret(text: string): boolean {
-  for (let at = 0; at + SHORTEST <= text.length; at++)
+  for (let at = 0; at + SHORTEST <= text.length; at++) {
+    if (marks[hash(text, at)] === 0) continue
     for (const secret of planted.get(text.slice(at, at + SHORTEST)) ?? []) if (text.startsWith(secret, at)) return true
+  }
   return false
 }
 
-/** Looks for everything that was planted. @param what where a secret was found, for whoever has to mend it */
+/** Searches a text for all planted secrets. @param what names the text in the report */
 export function search(place: Place, what: string, text: string): void {
   searched[place]++
   if (holdsSecret(text)) found.add(`${place}: ${what}`)
@@ -71,7 +80,7 @@ const lines = (file: string): string[] =>
         .filter((line) => line !== '')
     : []
 
-/** What all processes of a run searched and found. */
+/** Returns what all processes of the run have searched, and where they found secrets. */
 export function report(): { searched: Record<Place, number>; found: string[] } {
   const all = lines(join(directory(), SEARCHED)).map((line) => JSON.parse(line))
   const sum = { ...searched }

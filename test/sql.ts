@@ -2,7 +2,10 @@ import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 import pg from 'pg'
 import type { TestApp } from './helper.ts'
 
-/** Straight to the app's database, for states that no API makes: one statement, or several without values; `$1` is the first of `values`. */
+/**
+ * Runs SQL on the database of an app past the store, for states that no method makes. Returns the rows of one
+ * statement, where `$1` stands for the first of `values`; or runs several statements without values.
+ */
 export async function sql<Row = Record<string, unknown>>(
   { env }: Pick<TestApp, 'env'>,
   text: string,

@@ -1,10 +1,10 @@
-/** Why there is no token. Neither the message nor anything that a log shows of it holds a secret. */
+/** There is no access token. Neither the message nor anything that a logger shows holds a secret. */
 export class TokenError extends Error {
-  /** The issuer's word for it (RFC 6749 §5.2), like `invalid_client`; null when it gave none. */
+  /** The error code of the issuer (RFC 6749 §5.2), for example `invalid_client`; null without one. */
   readonly error: string | null
-  /** The HTTP status of the issuer's answer; null when there was none. */
+  /** The HTTP status of the issuer's response; null without a response. */
   readonly status: number | null
-  /** Seconds after which one may ask again, if the issuer said so. */
+  /** Seconds from the issuer's `Retry-After`; null without one. */
   readonly retryAfter: number | null
 
   constructor(

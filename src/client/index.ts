@@ -1,144 +1,145 @@
 import '../guard/node.ts'
-import { type Clock, systemClock } from '../guard/clock.ts'
+import { postForm } from '../guard/client-request.ts'
 import { type Credentials, createAuthentication } from '../guard/credentials.ts'
-import { requestJson, UpstreamError } from '../guard/http.ts'
+import { UpstreamError } from '../guard/http.ts'
 import { createMetadata } from '../guard/metadata.ts'
+import { systemTimer } from '../guard/timer.ts'
+import { type Clock, systemClock } from '../token/clock.ts'
 import { refusesToken } from './challenge.ts'
 import { TokenError } from './errors.ts'
-import { createTokens, type Grant } from './tokens.ts'
+import { createTokenCache, type IssuedToken } from './token-cache.ts'
 
 export { TokenError } from './errors.ts'
 
 export type TokenClientOptions = Credentials & {
-  /** As it stands in the tokens: an https URL without a slash at the end (http on a loopback host only). */
+  /** The `iss` of tokens: an https URL without a trailing slash (http on a loopback host only). */
   issuer: string
-  /** The scopes to ask for, with spaces between; the client's default ones, if none are named. */
+  /** The scopes to request, separated by spaces. Default: the default scopes of the client. */
   scope?: string
-  /** The service that the tokens are for, by its identifier (RFC 8707). */
+  /** The identifier of the service that the tokens are for (RFC 8707). */
   resource?: string
   /**
-   * The origins that `fetch` may give the token to, when they are not the one of `resource`:
-   * `['http://orders.internal:3000']`. Without either it is given to whoever is called.
+   * The origins to which `fetch` may send the token, for example `['http://orders.internal:3000']`. Default: the origin of
+   * `resource`; without `resource`, every origin.
    */
   origins?: string[]
-  /** How many milliseconds a call waits at most for a token when there is none. 10,000, if not given. */
+  /** Milliseconds that a call waits for a token at most. Default: 10,000. */
   timeout?: number
-  /** Takes the place of the global one, for the issuer and for services. */
+  /** Replaces the global `fetch`, for the issuer and for services. */
   fetch?: typeof globalThis.fetch
-  /** Says how old a token is, in milliseconds; a clock that nobody sets, if not given. */
+  /** Replaces the clock that measures the age of a token. */
   clock?: Clock
 }
 
 export interface TokenClient {
   /**
-   * An access token of the client's own (RFC 6749 §4.4), the same one until it nears its end. However many ask, one request is
-   * made. It is renewed beside the calls when 75 to 90 % of its life are over; while that fails the old one is given out for
-   * as long as it is good.
+   * Returns an access token for the client itself (RFC 6749 §4.4): the same token until 75 to 90 % of its lifetime are over. Then it
+   * is renewed in the background; when that fails the old token is returned while it is valid. Concurrent calls share one request.
    *
-   * Without a good one, a failure that may pass (no answer, 429, 5xx) is tried again for up to `timeout`, after 0.1 s, 0.2 s,
-   * 0.4 s and so on up to 1 s, each with up to half more by chance, and not before `Retry-After`. A refusal
-   * (`invalid_client`, say) is thrown at once, also to those who ask within the next second: then it is tried again.
+   * Without a valid token a temporary failure (no response, 429, 5xx) is retried for up to `timeout`: after 0.1 s, 0.2 s, 0.4 s up
+   * to 1 s, each with a random part of up to a half added, and not before `Retry-After`. A refusal, such as `invalid_client`, is
+   * thrown at once, also by calls within the next second.
    * @throws TokenError
    */
   token(): Promise<string>
 
   /**
-   * The global `fetch` with `Authorization: Bearer` (RFC 6750 §2.1), in place of a header `Authorization` of the caller's. When the
-   * service answers 401 and its challenge says that the token was not good, the token is given up and the call made
-   * once more with a new one, if its body can be sent again (a stream cannot, nor a Request that has a body); whatever comes
-   * then is the answer. A redirect to another origin does not take the token along.
-   * @throws TypeError when the URL is not at one of the origins that the token may go to
-   * @throws TokenError when there is no token; the reason of the caller's signal, when that is aborted
+   * Calls `fetch` with `Authorization: Bearer` (RFC 6750 §2.1), which replaces an `Authorization` header of the caller. When the
+   * service responds with 401 and its challenge refuses the token, the token is dropped and the request is sent once more with a
+   * new token, if its body can be sent again (a stream cannot, nor a Request with a body). Returns the response to that, whatever
+   * it is. A redirect to another origin does not carry the token.
+   * @throws TypeError when the token must not be sent to the origin of the URL
+   * @throws TokenError when there is no token; the reason of the caller's signal when that aborts
    */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
 
-  /** Ends what is under way; whoever waits for a token and whoever asks for one later gets a TokenError. */
+  /** Aborts the current request. Every call that waits for a token, and every later call, throws a TokenError. */
   close(): void
 }
 
-/** Milliseconds for one request to the issuer, and bytes of its answer. */
+/** Milliseconds for one request to the issuer. */
 const REQUEST_TIMEOUT = 5000
 const MAX_BYTES = 65_536
-/** Seconds for which a token is taken to be good that comes without `expires_in` (RFC 6749 §5.1), and for which any is. */
-const UNKNOWN_LIFETIME = 60
-const LONGEST_LIFETIME = 86_400
+/** Lifetime in seconds: of a token without `expires_in` (RFC 6749 §5.1), and at most. */
+const LIFETIME = { default: 60, max: 86_400 }
 /** RFC 6750 §2.1. */
 const TOKEN = /^[\w.~+/-]+=*$/
 
-/** RFC 6749 §5.1. @throws UpstreamError */
-function readGrant(body: unknown): Grant {
+/** Reads a token response (RFC 6749 §5.1). @throws UpstreamError */
+function readToken(body: unknown): IssuedToken {
   const {
     access_token: token,
     token_type: type,
-    expires_in: lifetime = UNKNOWN_LIFETIME
+    expires_in: lifetime = LIFETIME.default
   } = (body ?? {}) as Record<string, unknown>
-  const refuse = (problem: string) => new UpstreamError(`the answer ${problem}`, { status: 200 })
-  if (typeof token !== 'string' || !TOKEN.test(token)) throw refuse('has no access_token that can be sent')
-  if (typeof type !== 'string' || type.toLowerCase() !== 'bearer') throw refuse('has a token_type other than Bearer')
-  if (typeof lifetime !== 'number' || !(lifetime >= 1)) throw refuse('has an expires_in that is no time')
-  return { token, lifetime: Math.min(lifetime, LONGEST_LIFETIME) }
+  const invalid = (problem: string) => new UpstreamError(`the response ${problem}`, { status: 200 })
+  if (typeof token !== 'string' || !TOKEN.test(token)) throw invalid('has no valid access_token')
+  if (typeof type !== 'string' || type.toLowerCase() !== 'bearer') throw invalid('has a token_type other than Bearer')
+  if (typeof lifetime !== 'number' || !(lifetime >= 1)) throw invalid('has an expires_in below one second')
+  return { token, lifetime: Math.min(lifetime, LIFETIME.max) }
 }
 
 const isRequest = (input: string | URL | Request): input is Request => typeof input === 'object' && 'url' in input
 
+/** Returns whether the body can be sent a second time. */
 function isRepeatable(input: string | URL | Request, body: unknown): boolean {
   if (body === undefined || body === null) return !isRequest(input) || input.body === null
   const kinds = [URLSearchParams, ArrayBuffer, Blob, FormData]
   return typeof body === 'string' || ArrayBuffer.isView(body) || kinds.some((kind) => body instanceof kind)
 }
 
-/** @throws TypeError */
+/** Returns the origins that may get the token; null for every origin. @throws TypeError */
 function parseOrigins({ origins, resource }: Pick<TokenClientOptions, 'origins' | 'resource'>): string[] | null {
   for (const origin of origins ?? [])
     if (!URL.canParse(origin) || new URL(origin).origin !== origin)
-      throw new TypeError('origins must be origins, like https://orders.example.com')
+      throw new TypeError('origins must be origins, for example https://orders.example.com')
   if (origins !== undefined) return origins
   return resource !== undefined && /^https?:/i.test(resource) ? [new URL(resource).origin] : null
 }
 
 /**
- * Tokens for a service that calls others in its own name, and a `fetch` that sends them. Nothing is asked for before the first
- * call. It is meant to be made once for each service that is called, and kept.
- * @throws TypeError for options that cannot be used
+ * Returns the client of a service that calls other services in its own name. Sends nothing before the first call. A service needs
+ * one client for each service that it calls.
+ * @throws TypeError for options that are not valid
  */
 export function createTokenClient(options: TokenClientOptions): TokenClient {
   const { issuer, clientId, scope, resource, timeout = 10_000, fetch = globalThis.fetch, clock } = options
-  if (!(timeout > 0 && timeout < 2 ** 31)) throw new TypeError('timeout must be a number of milliseconds')
+  if (!(timeout > 0 && timeout < 2 ** 31))
+    throw new TypeError('timeout must be a number of milliseconds from 1 to 2147483647')
   const metadata = createMetadata({ issuer, fetch })
-  const authentication = createAuthentication({ ...options, clock: clock ?? systemClock })
+  const authenticate = createAuthentication({ ...options, clock: clock ?? systemClock })
   const origins = parseOrigins(options)
-  const wanted = {
+  const form = {
     grant_type: 'client_credentials',
     ...(scope === undefined ? {} : { scope }),
     ...(resource === undefined ? {} : { resource })
   }
 
-  async function ask(signal: AbortSignal): Promise<Grant> {
+  /** Translates the failure of a request. */
+  function tokenError(cause: UpstreamError): TokenError {
+    const { message, status, retryAfter, body } = cause
+    const { error } = (body ?? {}) as { error?: unknown }
+    const code = typeof error === 'string' && /^[a-z][a-z_]{1,40}$/.test(error) ? error : null
+    const reason = `no token for ${clientId} from ${issuer}: ${code ?? message}`
+    return new TokenError(reason, { error: code, status, retryAfter, cause })
+  }
+
+  async function request(signal: AbortSignal): Promise<IssuedToken> {
     try {
       const { tokenEndpoint } = await metadata.get()
-      const { headers, form } = authentication()
-      const { body } = await requestJson(fetch, tokenEndpoint, {
-        method: 'POST',
-        headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded' },
-        body: new URLSearchParams({ ...wanted, ...form }).toString(),
-        timeout: REQUEST_TIMEOUT,
-        maxBytes: MAX_BYTES,
-        signal
-      })
-      return readGrant(body)
+      const limits = { timeout: REQUEST_TIMEOUT, maxBytes: MAX_BYTES, signal }
+      const { body } = await postForm(fetch, tokenEndpoint, { form, authenticate, ...limits })
+      return readToken(body)
     } catch (cause) {
-      const { message, status, retryAfter, body } = cause as UpstreamError
-      const { error } = (body ?? {}) as { error?: unknown }
-      const code = typeof error === 'string' && /^[a-z][a-z_]{1,40}$/.test(error) ? error : null
-      throw new TokenError(`no token for ${clientId} from ${issuer}: ${code ?? message}`, {
-        error: code,
-        status,
-        retryAfter,
-        cause
-      })
+      throw tokenError(cause as UpstreamError)
     }
   }
-  const tokens = createTokens({ ask, clock: clock ?? { now: () => performance.now() }, timeout })
+  const tokens = createTokenCache({
+    request,
+    clock: clock ?? { now: systemTimer.elapsed },
+    timer: systemTimer,
+    timeout
+  })
 
   return {
     token: () => tokens.get(),
@@ -147,25 +148,27 @@ export function createTokenClient(options: TokenClientOptions): TokenClient {
     async fetch(input, init) {
       const { origin } = new URL(isRequest(input) ? input.url : input)
       if (origins !== null && !origins.includes(origin))
-        throw new TypeError(`the token is not for ${origin}: name it in origins if it may go there`)
+        throw new TypeError(`the token must not be sent to ${origin}; add it to origins to allow this`)
       const signal = init?.signal ?? (isRequest(input) ? input.signal : null)
+      // Must be known before the first request consumes the body.
       const repeatable = isRepeatable(input, init?.body)
 
-      const call = (token: string): Promise<Response> => {
+      const send = (token: string): Promise<Response> => {
         const headers = new Headers(init?.headers ?? (isRequest(input) ? input.headers : {}))
         headers.set('authorization', `Bearer ${token}`)
         return fetch(input, { ...init, headers })
       }
       const token = await tokens.get(signal)
-      const response = await call(token)
-      // What another origin says, to which it was redirected without the token, says nothing of the token.
-      const own = response.url === '' || new URL(response.url).origin === origin
-      if (response.status !== 401 || !own || !refusesToken(response.headers.get('www-authenticate') ?? ''))
-        return response
+      const response = await send(token)
+      // After a redirect to another origin the response says nothing about the token, which was not sent there.
+      const isFromOrigin = response.url === '' || new URL(response.url).origin === origin
+      const isRefused =
+        response.status === 401 && isFromOrigin && refusesToken(response.headers.get('www-authenticate') ?? '')
+      if (!isRefused) return response
       tokens.drop(token)
       if (!repeatable) return response
       await response.body?.cancel().catch(() => {})
-      return call(await tokens.get(signal))
+      return send(await tokens.get(signal))
     }
   }
 }

@@ -1,27 +1,34 @@
 import type { Command } from 'commander'
+import { defined } from '../defined.ts'
+import { OPERATOR } from '../domain/caller.ts'
 import { DomainError } from '../domain/errors.ts'
 import type { Resource } from '../domain/model.ts'
+import { toWire } from '../wire/resources.ts'
 import { confirm, everyPage, type Json, print, Refusal, type Terminal, table, withAuth } from './terminal.ts'
 
-const HEAD = ['ID', 'RESOURCE', 'NAME', 'SCOPES', 'MAY BE ASKED ABOUT BY']
+const HEAD = ['ID', 'RESOURCE', 'NAME', 'SCOPES', 'INTROSPECTED BY']
 
-/** `orders:read` or `orders:read=See orders`. */
-function scope(text: string): Resource['scopes'][number] {
+type Scope = Resource['scopes'][number]
+
+/** Parses `orders:read` or `orders:read=See orders`. */
+function parseScope(text: string): Scope {
   const [name = '', ...rest] = text.split('=')
   return { name, description: rest.join('=') }
 }
 
 /** `latchkey resource …` */
 export function addResourceCommands(program: Command, terminal: Terminal): void {
-  const group = program.command('resource').description('services that tokens are for').helpCommand(false)
+  const group = program
+    .command('resource')
+    .description('manage resources: services that tokens are for')
+    .helpCommand(false)
   const command = (usage: string, description: string) =>
     group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
-  const show = (json: true | undefined, resource: object, text: string) => print(terminal, json, resource, text)
 
-  command('add <id> <uri>', 'add a service; the URI is the "aud" of its tokens')
-    .option('--name <name>', 'what people call it; else its id')
-    .option('--scope <scope...>', 'its scopes, with what they are for: orders:read="See orders"', [])
-    .option('--introspect <client...>', 'clients that may ask about its tokens', [])
+  command('add <id> <uri>', 'add a resource; the URI is the "aud" of its tokens')
+    .option('--name <name>', 'its name for people; by default its id')
+    .option('--scope <scope...>', 'its scopes, with their descriptions: orders:read="See orders"', [])
+    .option('--introspect <client...>', 'clients that may introspect its tokens', [])
     .addHelpText(
       'after',
       '\nExample:\n  latchkey resource add orders https://orders.example.com --scope orders:read="See orders" orders:write'
@@ -30,82 +37,82 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
       async (
         id: string,
         identifier: string,
-        { json, name = id, scope: scopes, introspect }: Json & { name?: string; scope: string[]; introspect: string[] }
+        { json, name = id, scope, introspect }: Json & { name?: string; scope: string[]; introspect: string[] }
       ) => {
-        const input = { id, identifier, name, scopes: scopes.map(scope), introspectionClients: introspect }
-        const resource = await withAuth(terminal, async ({ resources }) =>
-          resources.view(await resources.create(input))
+        const input = { id, identifier, name, scopes: scope.map(parseScope), introspectionClients: introspect }
+        const resource = await withAuth(terminal, async ({ resources, issuer }) =>
+          toWire(await resources.create(OPERATOR, input), issuer)
         )
-        show(json, resource, `resource ${id} was added`)
+        print(terminal, json, resource, `resource ${id} was added`)
       }
     )
 
-  command('list', 'list services by id').action(async ({ json }: Json) => {
+  command('list', 'list resources by id').action(async ({ json }: Json) => {
     const resources = await withAuth(terminal, async (auth) =>
-      (await everyPage(auth.resources.list)).map(auth.resources.view)
+      (await everyPage(auth.resources.list)).map((resource) => toWire(resource, auth.issuer))
     )
-    const rows = resources.map(({ id, resource, name, scopes, introspection_clients: clients }) => [
-      id,
-      resource,
-      name,
-      scopes.map((each) => each.name).join(' '),
-      clients.join(' ')
+    const rows = resources.map((resource) => [
+      resource.id,
+      resource.resource,
+      resource.name,
+      resource.scopes.map(({ name }) => name).join(' '),
+      resource.introspection_clients.join(' ')
     ])
-    show(json, resources, table([HEAD, ...rows]))
+    print(terminal, json, resources, table([HEAD, ...rows]))
   })
 
-  command('scope <id>', 'add scopes to a service, or take some away, from every role and client')
-    .option('--add <scope...>', 'scopes, with what they are for: orders:read="See orders"', [])
+  command('scope <id>', 'add scopes to a resource, or remove scopes from it and from every role and client')
+    .option('--add <scope...>', 'scopes, with their descriptions: orders:read="See orders"', [])
     .option('--remove <scope...>', 'names of scopes', [])
-    .option('--yes', 'do not ask before scopes are taken away')
+    .option('--yes', 'do not ask before scopes are removed')
     .addHelpText('after', '\nExample:\n  latchkey resource scope orders --add orders:delete="Delete orders"')
     .action(async (id: string, { json, add, remove, yes }: Json & { add: string[]; remove: string[]; yes?: true }) => {
       if (add.length + remove.length === 0) throw new Refusal('there is nothing to change: give --add or --remove', 2)
-      const resource = await withAuth(terminal, async ({ resources }) => {
+      const added = add.map(parseScope)
+      const replaced = [...remove, ...added.map(({ name }) => name)]
+      /** Returns the scopes to have, made of the current ones. */
+      const scopes = (current: Scope[]): Scope[] => {
+        const unknown = remove.find((name) => !current.some((scope) => scope.name === name))
+        if (unknown !== undefined) throw new DomainError('invalid', `The resource ${id} has no scope ${unknown}`)
+        return [...current.filter(({ name }) => !replaced.includes(name)), ...added]
+      }
+      const resource = await withAuth(terminal, async ({ resources, issuer }) => {
         if (remove.length > 0) await confirm(terminal, id, yes)
-        const added = add.map(scope)
-        const gone = [...remove, ...added.map((each) => each.name)]
-        const changed = await resources.change(id, {
-          scopes(before) {
-            const unknown = remove.find((name) => !before.some((each) => each.name === name))
-            if (unknown !== undefined) throw new DomainError('invalid', `The resource ${id} has no scope ${unknown}`)
-            return [...before.filter(({ name }) => !gone.includes(name)), ...added]
-          }
-        })
-        return resources.view(changed)
+        return toWire(await resources.change(OPERATOR, id, { scopes }), issuer)
       })
       const names = resource.scopes.map(({ name }) => name).join(' ')
-      show(json, resource, names === '' ? `resource ${id} has no scopes` : `resource ${id} has the scopes ${names}`)
+      const text = names === '' ? `resource ${id} has no scopes` : `resource ${id} has the scopes ${names}`
+      print(terminal, json, resource, text)
     })
 
-  command('set <id>', 'change what people call a service, or who may ask about its tokens')
-    .option('--name <name>', 'what people call it')
-    .option('--introspect <client...>', 'clients that may ask about its tokens: these are then all')
-    .option('--no-introspect', 'let nobody ask')
+  command('set <id>', 'change the name of a resource, or the clients that may introspect its tokens')
+    .option('--name <name>', 'its name for people')
+    .option('--introspect <client...>', 'clients that may introspect its tokens; they replace the previous ones')
+    .option('--no-introspect', 'no client may introspect its tokens')
     .action(
       async (id: string, { json, name, introspect }: Json & { name?: string; introspect?: string[] | boolean }) => {
-        const edit = {
-          ...(name === undefined ? {} : { name }),
-          ...(Array.isArray(introspect) ? { introspectionClients: introspect } : {}),
-          ...(introspect === false ? { introspectionClients: [] } : {})
-        }
+        const introspectionClients = introspect === false ? [] : introspect
+        const edit = defined({
+          name,
+          introspectionClients: Array.isArray(introspectionClients) ? introspectionClients : undefined
+        })
         if (Object.keys(edit).length === 0) throw new Refusal('there is nothing to change: see --help', 2)
-        const resource = await withAuth(terminal, async ({ resources }) =>
-          resources.view(await resources.change(id, edit))
+        const resource = await withAuth(terminal, async ({ resources, issuer }) =>
+          toWire(await resources.change(OPERATOR, id, edit), issuer)
         )
-        show(json, resource, `resource ${id} was changed`)
+        print(terminal, json, resource, `resource ${id} was changed`)
       }
     )
 
-  command('delete <id>', 'delete a service, with its scopes')
+  command('delete <id>', 'delete a resource with its scopes')
     .option('--yes', 'do not ask')
     .action(async (id: string, { json, yes }: Json & { yes?: true }) => {
-      const resource = await withAuth(terminal, async ({ resources }) => {
-        const found = resources.view(await resources.get(id))
+      const resource = await withAuth(terminal, async ({ resources, issuer }) => {
+        const current = toWire(await resources.get(id), issuer)
         await confirm(terminal, id, yes)
-        await resources.delete(id)
-        return found
+        await resources.delete(OPERATOR, id)
+        return current
       })
-      show(json, resource, `resource ${id} was deleted`)
+      print(terminal, json, resource, `resource ${id} was deleted`)
     })
 }

@@ -1,19 +1,21 @@
 import type { Command } from 'commander'
+import { OPERATOR } from '../domain/caller.ts'
+import { toWire } from '../wire/sessions.ts'
 import { everyPage, type Json, print, Refusal, type Terminal, table, withAuth } from './terminal.ts'
 
 const HEAD = ['ID', 'CLIENT', 'SCOPES', 'ADDRESS', 'CREATED', 'LAST USED', 'EXPIRES']
 
 /** `latchkey session …` */
 export function addSessionCommands(program: Command, terminal: Terminal): void {
-  const group = program.command('session').description('logins that last').helpCommand(false)
+  const group = program.command('session').description('manage the sessions of users').helpCommand(false)
   const command = (usage: string, description: string) =>
     group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
 
   command('list <username>', 'list the sessions of a user by age').action(async (username: string, { json }: Json) => {
     const sessions = await withAuth(terminal, async (auth) => {
       const { id } = await auth.users.find(username)
-      const found = await everyPage((page) => auth.sessions.list(id, page))
-      return found.map((session) => auth.sessions.view(session))
+      const all = await everyPage((page) => auth.sessions.list(id, page))
+      return all.map((session) => toWire(session, null))
     })
     const rows = sessions.map((session) => [
       session.id,
@@ -27,18 +29,18 @@ export function addSessionCommands(program: Command, terminal: Terminal): void {
     print(terminal, json, sessions, table([HEAD, ...rows]))
   })
 
-  command('revoke <username> [session]', 'end a session of a user: its tokens are good no more')
-    .option('--all', 'end all of them')
+  command('revoke <username> [session]', 'end a session of a user with its tokens')
+    .option('--all', 'end all sessions of the user')
     .addHelpText(
       'after',
       '\nExamples:\n  latchkey session revoke alice 0199d0a4-8f20-7c11-8a4e-1b6f0d2c9e55\n  latchkey session revoke alice --all'
     )
     .action(async (username: string, session: string | undefined, { json, all }: Json & { all?: true }) => {
-      if ((session === undefined) === (all === undefined)) throw new Refusal('name one session, or say --all', 2)
+      if ((session === undefined) === (all === undefined)) throw new Refusal('give the id of one session, or --all', 2)
       const ended = await withAuth(terminal, async ({ users, sessions }) => {
-        const { id } = await users.find(username)
-        if (session === undefined) return sessions.endAll(id)
-        await sessions.end(id, session)
+        const { id: userId } = await users.find(username)
+        if (session === undefined) return sessions.endAll(OPERATOR, { userId })
+        await sessions.end(OPERATOR, { userId, id: session })
         return 1
       })
       print(terminal, json, { ended }, `${ended} ${ended === 1 ? 'session has' : 'sessions have'} ended`)

@@ -6,12 +6,12 @@ import { loadConfig } from '../config.ts'
 import { SetupError } from '../domain/errors.ts'
 import type { Auth } from '../domain/index.ts'
 import type { Paged } from '../domain/pages.ts'
-import type { Page } from '../domain/ports.ts'
+import type { Page } from '../domain/ports/page.ts'
 
-/** What a command reads and writes: the process's own, or a test's. */
+/** The streams and the environment of a command: those of the process, or of a test. */
 export interface Terminal {
   stdin: Readable & { isTTY?: boolean }
-  /** The result and nothing else. */
+  /** Gets the result and nothing else. */
   stdout: Writable
   stderr: Writable
   env: () => Record<string, string | undefined>
@@ -22,7 +22,7 @@ export interface Json {
   json?: true
 }
 
-/** What ends a command; `message` is one line for the person. */
+/** Ends a command without a stack trace. The message is one line for the operator. */
 export class Refusal extends Error {
   readonly exitCode: 1 | 2
 
@@ -33,13 +33,13 @@ export class Refusal extends Error {
   }
 }
 
-/** Does something on the database of the settings, also while servers run on it. @throws SetupError when it is not ready */
+/** Runs a function on the database of the settings, also while servers use it. @throws SetupError when it is not ready */
 export async function withAuth<T>({ env }: Terminal, run: (auth: Auth) => Promise<T>): Promise<T> {
   const config = loadConfig(env())
   const app = await buildApp(config, { logger: false })
   try {
     if ((await app.store.schema()) === null) {
-      // Without the password.
+      // Leaves the password out.
       const where = config.databaseUrl.replace(/\/\/[^@/]*@/, '//')
       throw new SetupError(
         `the database ${where} is not set up: give the settings of the service (LATCHKEY_DATA_DIR, LATCHKEY_DATABASE_URL), or run "latchkey migrate" for a new one`
@@ -52,7 +52,7 @@ export async function withAuth<T>({ env }: Terminal, run: (auth: Auth) => Promis
   }
 }
 
-/** Everything that a list gives page by page. */
+/** Returns the items of all pages of a list. */
 export async function everyPage<T>(list: (page: Page) => Promise<Paged<T>>): Promise<T[]> {
   const all: T[] = []
   let after: string | null = null
@@ -64,11 +64,11 @@ export async function everyPage<T>(list: (page: Page) => Promise<Paged<T>>): Pro
   return all
 }
 
-/** Asks on the terminal, one line each. Ctrl-C and Ctrl-D refuse. @param echo whether one sees what is typed */
+/** Asks questions on the terminal and returns one line for each. @param echo whether the terminal shows the answers @throws Refusal on Ctrl-C and Ctrl-D */
 async function ask({ stdin, stderr }: Terminal, questions: string[], echo: boolean): Promise<string[]> {
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input: stdin, output: echo ? stderr : silent, terminal: true, historySize: 0 })
-  // One iterator for all questions: it keeps a second line that was pasted together with the first.
+  // One iterator for all questions keeps a second line that was pasted together with the first.
   const typed = lines[Symbol.asyncIterator]()
   const answers: string[] = []
   try {
@@ -85,14 +85,14 @@ async function ask({ stdin, stderr }: Terminal, questions: string[], echo: boole
   return answers
 }
 
-/** More than any password has; what is longer is refused by its length. */
-const MAX_LINE = 4096
+/** Bytes. Longer than every password, so that a longer line is refused for its length. */
+const LINE_BYTES_MAX = 4096
 
 async function firstLine(stdin: Readable): Promise<string> {
   let read = Buffer.alloc(0)
   for await (const chunk of stdin) {
     read = Buffer.concat([read, Buffer.from(chunk)])
-    if (read.includes('\n') || read.length > MAX_LINE) break
+    if (read.includes('\n') || read.length > LINE_BYTES_MAX) break
   }
   const end = read.indexOf('\n')
   const line = end < 0 ? read : read.subarray(0, end)
@@ -100,10 +100,10 @@ async function firstLine(stdin: Readable): Promise<string> {
   return line.toString().replace(/^\u{feff}|\r$/gu, '')
 }
 
-/** A new password: typed twice unseen on a terminal, else the first line of standard input. */
+/** Reads a new password: asks for it twice on a terminal without showing it, else takes the first line of standard input. */
 export async function readPassword(terminal: Terminal, minLength: number): Promise<string> {
   const typed = terminal.stdin.isTTY
-    ? await ask(terminal, [`New password (at least ${minLength} characters): `, 'The same again: '], false)
+    ? await ask(terminal, [`New password (at least ${minLength} characters): `, 'Repeat the password: '], false)
     : [await firstLine(terminal.stdin)]
   const [password = '', again = password] = typed
   if (again !== password) throw new Refusal('the two passwords differ, nothing was changed')
@@ -111,7 +111,7 @@ export async function readPassword(terminal: Terminal, minLength: number): Promi
   return password
 }
 
-/** Lets the name be typed again before something is deleted, unless it was said beforehand. */
+/** Asks the operator to type the name of an object before it is deleted. @param yes skips the question @throws Refusal */
 export async function confirm(terminal: Terminal, name: string, yes: true | undefined): Promise<void> {
   if (yes) return
   if (!terminal.stdin.isTTY) throw new Refusal('there is no terminal to ask on: add --yes to delete', 2)
@@ -119,7 +119,7 @@ export async function confirm(terminal: Terminal, name: string, yes: true | unde
   if (answer !== name) throw new Refusal('the names differ, nothing was deleted')
 }
 
-/** Lines of cells as wide as the widest of their column. */
+/** Returns lines in which every cell is as wide as the widest cell of its column. */
 export function table(rows: string[][]): string {
   const width = (text: string) => [...text].length
   const widths: number[] = []
@@ -131,7 +131,7 @@ export function table(rows: string[][]): string {
     .join('\n')
 }
 
-/** The result: `value` as one JSON document when that was asked for, else the text for people. */
+/** Prints the result of a command: `value` as one JSON document with `--json`, else the text for people. */
 export function print({ stdout }: Terminal, json: true | undefined, value: unknown, text: string): void {
   stdout.write(`${json ? JSON.stringify(value, null, 2) : text}\n`)
 }

@@ -1,6 +1,8 @@
 import { type Command, Option } from 'commander'
+import { defined } from '../defined.ts'
+import { OPERATOR } from '../domain/caller.ts'
 import type { User } from '../domain/model.ts'
-import { view } from '../domain/users.ts'
+import { toWire } from '../wire/users.ts'
 import {
   confirm,
   everyPage,
@@ -24,14 +26,17 @@ const row = ({ username, email, fullName, roles, disabledAt }: User) => [
 
 /** `latchkey user …` */
 export function addUserCommands(program: Command, terminal: Terminal): void {
-  const group = program.command('user').description('people who log in, by name or id').helpCommand(false)
+  const group = program.command('user').description('manage users, by username or id').helpCommand(false)
   const command = (usage: string, description: string) =>
     group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
-  const show = (json: true | undefined, user: User, text: string) => print(terminal, json, view(user), text)
+  const show = (json: true | undefined, user: User, text: string) => print(terminal, json, toWire(user), text)
 
-  command('add <username>', 'add a user; the password is asked for, or is the first line of standard input')
+  command(
+    'add <username>',
+    'add a user; on a terminal it asks for the password, else it reads the first line of standard input'
+  )
     .option('--email <address>', 'e-mail address')
-    .option('--full-name <name>', 'name as people write it')
+    .option('--full-name <name>', 'full name')
     .option('--role <role...>', 'roles', ['user'])
     .addHelpText(
       'after',
@@ -45,20 +50,22 @@ export function addUserCommands(program: Command, terminal: Terminal): void {
         { json, role: roles, ...profile }: Json & { email?: string; fullName?: string; role: string[] }
       ) => {
         const user = await withAuth(terminal, async (auth) =>
-          auth.users.create(
-            { username, ...profile, roles, password: await readPassword(terminal, auth.users.passwordMinLength) },
-            null
-          )
+          auth.users.create(OPERATOR, {
+            username,
+            ...profile,
+            roles,
+            password: await readPassword(terminal, auth.users.passwordMinLength)
+          })
         )
         show(json, user, `user ${user.username} was added`)
       }
     )
 
   command('list', 'list users by age')
-    .option('--search <text>', 'whose username or e-mail begins so')
-    .option('--role <role>', 'who have this role')
-    .addOption(new Option('--disabled', 'who are disabled').conflicts('enabled'))
-    .option('--enabled', 'who are enabled')
+    .option('--search <text>', 'only users whose username or e-mail address begins with this text')
+    .option('--role <role>', 'only users with this role')
+    .addOption(new Option('--disabled', 'only disabled users').conflicts('enabled'))
+    .option('--enabled', 'only enabled users')
     .action(
       async ({
         json,
@@ -66,28 +73,28 @@ export function addUserCommands(program: Command, terminal: Terminal): void {
         enabled,
         ...filter
       }: Json & { search?: string; role?: string; disabled?: true; enabled?: true }) => {
-        const state = disabled || enabled ? { disabled: disabled === true } : {}
+        const state = defined({ disabled: disabled || enabled ? disabled === true : undefined })
         const users = await withAuth(terminal, (auth) =>
           everyPage((page) => auth.users.list(page, { ...filter, ...state }))
         )
-        print(terminal, json, users.map(view), table([HEAD, ...users.map(row)]))
+        print(terminal, json, users.map(toWire), table([HEAD, ...users.map(row)]))
       }
     )
 
   command('show <username>', 'show a user').action(async (username: string, { json }: Json) => {
     const user = await withAuth(terminal, (auth) => auth.users.find(username))
-    const { roles, disabled, ...rest } = view(user)
+    const { roles, disabled, ...rest } = toWire(user)
     const lines = { ...rest, disabled: disabled ? 'yes' : 'no', roles: roles.join(' ') }
     show(json, user, table(Object.entries(lines).map(([name, value]) => [name, value ?? ''])))
   })
 
   for (const [name, disabled, description] of [
-    ['disable', true, 'refuse a user from the next request on, and end their sessions'],
-    ['enable', false, 'let a user log in again']
+    ['disable', true, 'refuse the requests of a user from now on, and end their sessions'],
+    ['enable', false, 'enable a disabled user']
   ] as const) {
     command(`${name} <username>`, description).action(async (username: string, { json }: Json) => {
       const user = await withAuth(terminal, async ({ users }) =>
-        users.change((await users.find(username)).id, { disabled }, null)
+        users.change(OPERATOR, (await users.find(username)).id, { disabled })
       )
       show(json, user, `user ${user.username} is ${name}d`)
     })
@@ -95,7 +102,7 @@ export function addUserCommands(program: Command, terminal: Terminal): void {
 
   command(
     'passwd <username>',
-    'give a user a new password, asked for or the first line of standard input, and end their sessions'
+    'set the password of a user and end their sessions; on a terminal it asks for the password, else it reads the first line of standard input'
   )
     .addHelpText(
       'after',
@@ -104,41 +111,41 @@ export function addUserCommands(program: Command, terminal: Terminal): void {
     .action(async (username: string, { json }: Json) => {
       const user = await withAuth(terminal, async ({ users }) => {
         const { id } = await users.find(username)
-        await users.setPassword(id, await readPassword(terminal, users.passwordMinLength))
+        await users.setPassword(OPERATOR, { id, password: await readPassword(terminal, users.passwordMinLength) })
         return users.get(id)
       })
       show(json, user, `user ${user.username} has a new password`)
     })
 
-  command('roles <username> [role...]', 'show the roles of a user, or set them: those given are then all')
-    .option('--none', 'take all roles away')
+  command('roles <username> [role...]', 'show the roles of a user, or replace them by the given ones')
+    .option('--none', 'remove all roles')
     .addHelpText('after', '\nExamples:\n  latchkey user roles alice user admin\n  latchkey user roles alice --none')
     .action(async (username: string, roles: string[], { json, none }: Json & { none?: true }) => {
       if (none && roles.length > 0) throw new Refusal('give roles or --none, not both', 2)
       const user = await withAuth(terminal, async ({ users }) => {
-        const found = await users.find(username)
-        return none || roles.length > 0 ? users.change(found.id, { roles }, null) : found
+        const user = await users.find(username)
+        return none || roles.length > 0 ? users.change(OPERATOR, user.id, { roles }) : user
       })
       show(json, user, user.roles.join('\n') || `user ${user.username} has no roles`)
     })
 
-  command('rename <username> <new-name>', 'give a user another name to log in with').action(
+  command('rename <username> <new-name>', 'change the username of a user').action(
     async (username: string, name: string, { json }: Json) => {
       const user = await withAuth(terminal, async ({ users }) =>
-        users.change((await users.find(username)).id, { username: name }, null)
+        users.change(OPERATOR, (await users.find(username)).id, { username: name })
       )
       show(json, user, `user ${user.username} is the new name of ${username}`)
     }
   )
 
-  command('delete <username>', 'delete a user, with everything that is theirs')
+  command('delete <username>', 'delete a user with all sessions')
     .option('--yes', 'do not ask')
     .action(async (username: string, { json, yes }: Json & { yes?: true }) => {
       const user = await withAuth(terminal, async ({ users }) => {
-        const found = await users.find(username)
-        await confirm(terminal, found.username, yes)
-        await users.delete(found.id)
-        return found
+        const current = await users.find(username)
+        await confirm(terminal, current.username, yes)
+        await users.delete(OPERATOR, current.id)
+        return current
       })
       show(json, user, `user ${user.username} was deleted`)
     })

@@ -1,4 +1,6 @@
-/** The error codes of RFC 6749 §5.2, RFC 6750 §3.1 and RFC 8707 §2 that this service answers with. */
+import type { Millis } from './model.ts'
+
+/** The error codes of RFC 6749 §5.2, RFC 6750 §3.1 and RFC 8707 §2 that this service sends. */
 export type OAuthErrorCode =
   | 'invalid_request'
   | 'invalid_client'
@@ -9,7 +11,7 @@ export type OAuthErrorCode =
   | 'invalid_target'
 
 /**
- * A refusal in the protocol's own words. `message` is sent as `error_description`, so it holds only the characters
+ * A refusal with an OAuth error code. The caller gets `message` as `error_description`, so it holds only the characters
  * %x20-21 / %x23-5B / %x5D-7E (RFC 6749 §5.2) and never repeats what the caller sent.
  */
 export class OAuthError extends Error {
@@ -22,12 +24,12 @@ export class OAuthError extends Error {
   }
 }
 
-/** RFC 6749 §5.2: the same for an unknown client, a wrong secret and none. */
+/** Makes the refusal of RFC 6749 §5.2, which is the same for an unknown client, a wrong secret and no secret. */
 export const clientRefused = (): OAuthError => new OAuthError('invalid_client', 'Client authentication failed')
 
 export type DomainErrorCode = 'invalid' | 'forbidden' | 'not_found' | 'conflict' | 'throttled' | 'unavailable'
 
-/** A refusal that no RFC has a word for. `message` is sent to the caller. */
+/** A refusal for which no RFC has an error code. The caller gets `message`. */
 export class DomainError extends Error {
   readonly code: DomainErrorCode
   /** Seconds after which the same request can succeed; with `throttled` and `unavailable`. */
@@ -41,7 +43,14 @@ export class DomainError extends Error {
   }
 }
 
-/** A state of the installation that only its operator can mend. `message` is one line that names what helps. */
+/** Makes a refusal of invalid input. */
+export const invalid = (message: string): DomainError => new DomainError('invalid', message)
+
+/** Makes a refusal after too many attempts. @param wait milliseconds after which the caller may try again */
+export const throttled = (wait: Millis, message: string): DomainError =>
+  new DomainError('throttled', message, { retryAfter: Math.max(1, Math.ceil(wait / 1000)) })
+
+/** A state of the installation that only its operator can repair. `message` is one line that names the repair. */
 export class SetupError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)

@@ -1,55 +1,71 @@
 import { createHash } from 'node:crypto'
-import { isIPv4, isIPv6 } from 'node:net'
+import { createKeyedQueue } from '../queue.ts'
+import type { Config } from '../settings.ts'
+import { throttled } from './errors.ts'
 import type { Millis } from './model.ts'
-import type { Clock, Store, Tries } from './ports.ts'
-import { createTurns, throttled } from './turns.ts'
+import { networkOf } from './networks.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Tries } from './ports/guesses.ts'
+import type { Store } from './ports/store.ts'
 
 const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
 
-/** Failures of one account from one network: the next try must wait 1 s after the fifth, then twice as long each time. */
+/** Failures of one account from one network. After the fifth the next try must wait 1 s, then twice as long each time. */
 const PAIR = { free: 5, firstWait: 1000, longestWait: 15 * MINUTE, memory: 15 * MINUTE }
-/** Failures from one network, whatever the account, within the time that the first one begins. What is under way does not count yet. */
+/** Failures from one network for any account. They are counted after the try, for 15 minutes from the first. */
 const NETWORK = { limit: 100, memory: 15 * MINUTE }
 /**
- * Failures in a row of one account, from wherever: they make others wait a little, and after the last one (NIST SP
- * 800-63B-4 §3.2.2) only networks of former logins get in.
+ * Failures in a row of one account from any network. They delay tries from unknown networks, and after the last one (NIST
+ * SP 800-63B-4 §3.2.2) only known networks can log in.
  */
 const ACCOUNT = { free: 10, firstDelay: 250, longestDelay: 2000, slowFor: 15 * MINUTE, limit: 100, memory: 30 * DAY }
-/** How long, and for how many failures in a row, a network counts as one that the account logs in from. */
-const KNOWN = { limit: 100, memory: 90 * DAY }
-/** How many tries of one account from one network may wait for their turn here. */
-const QUEUE = 64
+/** Networks that the account logged in from: how long, and up to how many failures in a row, a network stays known. */
+const KNOWN = { limit: 100, memory: 90 * DAY, renewAfter: DAY }
+/** Number of tries of one account from one network that may wait in this process. */
+const MAX_WAITING = 64
 
-/** /24 of IPv4 (also when mapped into IPv6), /48 of IPv6: what one household or office may have. Some proxies write the port too. */
-export function networkOf(address: string | null): string {
-  const plain = (address ?? '').replace(/^\[(.*)\](:\d+)?$|^([\d.]+):\d+$/, '$1$3').replace(/%.*$/, '')
-  if (isIPv4(plain)) return plain.split('.').slice(0, 3).join('.')
-  if (!isIPv6(plain)) return 'none'
-  // In the one form that URLs have: without an IPv4 address in it.
-  const canonical = new URL(`http://[${plain}]`).hostname.slice(1, -1)
-  const [head = [], tail = []] = canonical.split('::').map((part) => part.split(':').filter((group) => group !== ''))
-  const all = [...head, ...new Array<string>(8 - head.length - tail.length).fill('0'), ...tail]
-  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = all.map((group) => Number.parseInt(group, 16))
-  if (a + b + c + d + e === 0 && f === 0xffff) return [g >> 8, g & 0xff, h >> 8].join('.')
-  return [a, b, c].map((group) => group.toString(16)).join(':')
-}
-
-/** Names are typed by people, who type passwords into the wrong field: only a hash is kept. */
+/** People type passwords into the field for the name, so only a hash of the name is stored. */
 const hashed = (text: string): string => createHash('sha256').update(text).digest('base64url')
 
 const growing = (first: number, longest: number, times: number): number => Math.min(first * 2 ** times, longest)
 
 const TOO_MANY = 'Too many failed attempts'
 
+/** One try that was admitted. The caller must call `fail` or `cancel` exactly once. */
+export interface Attempt {
+  /** Whether the account is locked for this network: every secret then counts as wrong. */
+  locked: boolean
+  /** Leaves the try counted as a failure. */
+  fail(): Promise<void>
+  /** Takes the count back, because the secret was right or was not checked. */
+  cancel(): Promise<void>
+}
+
+const UNLIMITED: Attempt = { locked: false, fail: async () => {}, cancel: async () => {} }
+
+/** The tries of a key as they count now. A clock that was ahead may have written instants in the future: they move back to now. */
+function currentTries(tries: Map<string, Tries>, key: string, now: Millis): Tries {
+  const stored = tries.get(key)
+  if (stored === undefined || stored.expiresAt <= now) return { key, count: 0, lastAt: now, expiresAt: now }
+  const ahead = Math.max(0, stored.lastAt - now)
+  return { ...stored, lastAt: stored.lastAt - ahead, expiresAt: stored.expiresAt - ahead }
+}
+
+const waitOfPair = ({ count, lastAt }: Tries, now: Millis): Millis =>
+  count < PAIR.free ? 0 : growing(PAIR.firstWait, PAIR.longestWait, count - PAIR.free) - (now - lastAt)
+
 /**
- * Limits guessing, by counts in the store that all instances share. A try is counted as a failure of its account before it
- * is made and taken back when it was none, so that parallel tries never get past a limit. Unknown names are counted like
- * known ones.
+ * Limits the guessing of secrets with counts in the store, which all instances share. A try counts as a failure of its account
+ * before it is made, so parallel tries cannot get past a limit. Unknown names count like existing ones.
  */
-export function createGuesses({ store, clock, throttle }: { store: Store; clock: Clock; throttle: boolean }) {
-  /** Parallel tries of one account from one network take turns, so that a burst of right ones is not taken for guessing. */
-  const inTurn = createTurns(QUEUE, TOO_MANY)
+export function createGuesses({ store, clock, settings }: { store: Store; clock: Clock; settings: Config }) {
+  /** Parallel tries of one account from one network run one after the other: else many right ones at once would count as failures. */
+  const queue = createKeyedQueue({
+    concurrency: 1,
+    maxWaiting: MAX_WAITING,
+    refuse: () => throttled(1000, TOO_MANY)
+  })
 
   const keysOf = (account: string, address: string | null) => {
     const [name, network] = [hashed(account), networkOf(address)]
@@ -62,33 +78,24 @@ export function createGuesses({ store, clock, throttle }: { store: Store; clock:
   }
   type Keys = ReturnType<typeof keysOf>
 
-  const read = (tries: Map<string, Tries>, key: string, now: Millis): Tries => {
-    const found = tries.get(key)
-    if (found === undefined || found.expiresAt <= now) return { key, count: 0, lastAt: now, expiresAt: now }
-    // What a clock wrote that was ahead counts from now on.
-    const ahead = Math.max(0, found.lastAt - now)
-    return { ...found, lastAt: found.lastAt - ahead, expiresAt: found.expiresAt - ahead }
-  }
-
-  const waitOfPair = ({ count, lastAt }: Tries, now: Millis): Millis =>
-    count < PAIR.free ? 0 : growing(PAIR.firstWait, PAIR.longestWait, count - PAIR.free) - (now - lastAt)
-
-  /** How long a try must wait by what can be read without keeping others from it: a flood of refused ones writes nothing. */
-  async function refusal({ pair, network }: Keys, now: Millis): Promise<Millis> {
+  /** Returns the remaining wait. Reads only, so a flood of throttled tries writes nothing. */
+  async function remainingWait({ pair, network }: Keys, now: Millis): Promise<Millis> {
     const tries = await store.guesses.read([pair, network])
-    const ofNetwork = read(tries, network, now)
-    // What is of a clock that was ahead is put right by `begin`.
+    const ofNetwork = currentTries(tries, network, now)
+    // `countAttempt` corrects a count that was written by a clock ahead of this one.
     const ahead = (tries.get(pair)?.lastAt ?? 0) > now
     return Math.max(
-      ahead ? 0 : waitOfPair(read(tries, pair, now), now),
+      ahead ? 0 : waitOfPair(currentTries(tries, pair, now), now),
       ofNetwork.count < NETWORK.limit ? 0 : ofNetwork.expiresAt - now
     )
   }
 
-  /** Counts a try as a failure of the account, or says how long it must wait. */
-  const begin = ({ pair, account, known }: Keys, now: Millis) =>
+  /** Counts a try as a failure of the account, or returns how long it must wait. */
+  const countAttempt = ({ pair, account, known }: Keys, now: Millis) =>
     store.guesses.count([pair, account, known], (tries) => {
-      const [ofPair, ofAccount, ofKnown] = [read(tries, pair, now), read(tries, account, now), read(tries, known, now)]
+      const ofPair = currentTries(tries, pair, now)
+      const ofAccount = currentTries(tries, account, now)
+      const ofKnown = currentTries(tries, known, now)
       const wait = waitOfPair(ofPair, now)
       if (wait > 0) return { next: [ofPair], result: { wait, delay: 0, locked: false } }
 
@@ -103,57 +110,71 @@ export function createGuesses({ store, clock, throttle }: { store: Store; clock:
       return { next, result: { wait: 0, delay, locked: !isKnown && ofAccount.count >= ACCOUNT.limit } }
     })
 
-  /** Takes back what `begin` counted: all that the account failed from here when it was right, one try when it was none. */
-  const settle = ({ pair, account, known }: Keys, how: 'right' | 'none', now: Millis) =>
+  /** Takes one counted try back. */
+  const uncountAttempt = ({ pair, account, known }: Keys, now: Millis) =>
     store.guesses.count([pair, account, known], (tries) => {
       const less = (key: string): Tries => {
-        const found = read(tries, key, now)
-        return { ...found, count: how === 'right' ? 0 : Math.max(0, found.count - 1) }
+        const current = currentTries(tries, key, now)
+        return { ...current, count: Math.max(0, current.count - 1) }
       }
-      const ofKnown =
-        how === 'right' ? { key: known, count: 1, lastAt: now, expiresAt: now + KNOWN.memory } : less(known)
-      // What was no try must not make the next one wait.
-      return { next: [{ ...less(pair), lastAt: 0 }, less(account), ofKnown], result: undefined }
+      // The next try must not wait because of this one.
+      return { next: [{ ...less(pair), lastAt: 0 }, less(account), less(known)], result: undefined }
     })
 
   const countNetwork = ({ network }: Keys, now: Millis) =>
     store.guesses.count([network], (tries) => {
-      const { count, expiresAt } = read(tries, network, now)
+      const { count, expiresAt } = currentTries(tries, network, now)
       const end = count === 0 ? now + NETWORK.memory : expiresAt
       return { next: [{ key: network, count: count + 1, lastAt: now, expiresAt: end }], result: undefined }
     })
 
   return {
     /**
-     * Makes one try to guess an account's secret, if it may be made now.
-     * @param account what names it for good: an id, or the canonical name where there is no such account
-     * @param guess   gives null when the secret was wrong; what it throws was no try
-     * @returns what `guess` gave; null also for an account that is locked, whatever the secret was
+     * Admits one try to guess the secret of an account, after waiting for its turn and for the delay of the account.
+     * @param account the id of the account, or the canonical name where there is no such account
      * @throws DomainError throttled, with the seconds after which it may be tried again
      */
-    async attempt<T>(account: string, address: string | null, guess: () => Promise<T | null>): Promise<T | null> {
-      if (!throttle) return guess()
+    async begin(account: string, address: string | null): Promise<Attempt> {
+      if (!settings.throttle) return UNLIMITED
       const keys = keysOf(account, address)
-      return inTurn(keys.pair, async () => {
-        const refused = await refusal(keys, clock.now())
+      const leave = await queue.enter(keys.pair)
+      try {
+        const refused = await remainingWait(keys, clock.now())
         if (refused > 0) throw throttled(refused, TOO_MANY)
-        const { wait, delay, locked } = await begin(keys, clock.now())
+        const { wait, delay, locked } = await countAttempt(keys, clock.now())
         if (wait > 0) throw throttled(wait, TOO_MANY)
         if (delay > 0) await clock.sleep(delay)
-        let how: 'right' | 'wrong' | 'none' = 'none'
-        try {
-          const result = await guess()
-          how = result === null || locked ? 'wrong' : 'right'
-          return how === 'right' ? result : null
-        } finally {
-          if (how === 'wrong') await countNetwork(keys, clock.now())
-          else await settle(keys, how, clock.now())
+        return {
+          locked,
+          fail: () => countNetwork(keys, clock.now()).finally(leave),
+          cancel: () => uncountAttempt(keys, clock.now()).finally(leave)
         }
-      })
+      } catch (error) {
+        leave()
+        throw error
+      }
     },
 
-    /** Unlocks an account whose secret was set anew. */
-    async forgive(account: string): Promise<void> {
+    /** Forgets the failures of an account from everywhere and from this network, which counts as known from now on. */
+    async forgive(account: string, address: string | null): Promise<void> {
+      if (!settings.throttle) return
+      const { pair, account: ofAccount, known } = keysOf(account, address)
+      const now = clock.now()
+      const tries = await store.guesses.read([pair, ofAccount, known])
+      const stored = tries.get(known)
+      const isFresh = stored !== undefined && stored.count === 1 && Math.abs(now - stored.lastAt) < KNOWN.renewAfter
+      if (isFresh && [pair, ofAccount].every((key) => currentTries(tries, key, now).count === 0)) return
+      await store.guesses.count([pair, ofAccount, known], () => ({
+        next: [
+          ...[pair, ofAccount].map((key) => ({ key, count: 0, lastAt: 0, expiresAt: 0 })),
+          { key: known, count: 1, lastAt: now, expiresAt: now + KNOWN.memory }
+        ],
+        result: undefined
+      }))
+    },
+
+    /** Unlocks an account whose secret was set anew or which was enabled again. */
+    async unlock(account: string): Promise<void> {
       const { account: key } = keysOf(account, null)
       await store.guesses.count([key], () => ({
         next: [{ key, count: 0, lastAt: 0, expiresAt: 0 }],
@@ -162,3 +183,5 @@ export function createGuesses({ store, clock, throttle }: { store: Store; clock:
     }
   }
 }
+
+export type Guesses = ReturnType<typeof createGuesses>

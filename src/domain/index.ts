@@ -1,11 +1,22 @@
-import { createBootstrap } from './bootstrap.ts'
+import type { Config } from '../settings.ts'
+import { createAccessTokens } from './access-tokens.ts'
+import { createClientAuthentication } from './client-authentication.ts'
 import { createClients } from './clients.ts'
-import { createExchange, grants } from './grants/index.ts'
+import type { Events } from './events.ts'
+import { createExchange } from './exchange.ts'
+import { createExpiry } from './expiry.ts'
+import { createGrants } from './grants/index.ts'
 import { createGuesses } from './guesses.ts'
+import { createIntrospection } from './introspection.ts'
 import { createKeyRotation } from './key-rotation.ts'
 import { createKeys } from './keys.ts'
-import type { Seconds, SigningAlg } from './model.ts'
-import type { Clock, Hasher, Sealer, Signer, Store } from './ports.ts'
+import { createLogins } from './logins.ts'
+import { createPasswordProof } from './password-proof.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Hasher } from './ports/hasher.ts'
+import type { Sealer } from './ports/sealer.ts'
+import type { Signer } from './ports/signer.ts'
+import type { Store } from './ports/store.ts'
 import { createRefreshTokens } from './refresh-tokens.ts'
 import { createResources } from './resources.ts'
 import { createRevocation } from './revocation.ts'
@@ -13,69 +24,50 @@ import { createRevocationLog } from './revocation-log.ts'
 import { createRoles } from './roles.ts'
 import { createScopes } from './scopes.ts'
 import { createSessions } from './sessions.ts'
-import { createSweeper } from './sweeper.ts'
-import { createTokens } from './tokens.ts'
+import { createSetup } from './setup.ts'
 import { createUsers } from './users.ts'
 
-export type Users = ReturnType<typeof createUsers>
-export type Guesses = ReturnType<typeof createGuesses>
-export type Clients = ReturnType<typeof createClients>
-export type Scopes = ReturnType<typeof createScopes>
-export type Sessions = ReturnType<typeof createSessions>
-export type Tokens = ReturnType<typeof createTokens>
-export type RefreshTokens = ReturnType<typeof createRefreshTokens>
-
-/** Every rule of the service, put together from its ports. */
-export function createAuth(deps: {
+/** Builds the domain from its ports: every rule of the service. A module gets only modules that stand above it. */
+export function createAuth(ports: {
   store: Store
   hasher: Hasher
   signer: Signer
   sealer: Sealer
+  events: Events
   clock: Clock
-  issuer: string
-  accessTokenTtl: Seconds
-  signingAlg: SigningAlg
-  /** After how many days keys rotate by themselves; 0 for never. */
-  keyRotation: number
-  /** How long others may keep the JWKS. */
-  jwksMaxAge: Seconds
-  refreshLeeway: Seconds
-  /** Code points that a new password has at least. */
-  passwordMinLength: number
-  /** Whether guesses are limited. */
-  throttle: boolean
-  /** Whether the client of /docs may be used. */
-  docs: boolean
+  settings: Config
 }) {
-  const { issuer } = deps
-  const guesses = createGuesses(deps)
-  const users = createUsers({ ...deps, guesses })
-  const roles = createRoles(deps)
-  const clients = createClients({ ...deps, grants })
-  const scopes = createScopes(deps)
-  const resources = createResources(deps)
-  const refreshTokens = createRefreshTokens(deps)
-  const sessions = createSessions({ ...deps, refreshTokens })
-  const keys = createKeys({ ...deps, alg: deps.signingAlg })
-  const tokens = createTokens({ ...deps, keys, clients, ttl: deps.accessTokenTtl })
-  const exchange = createExchange({ ...deps, users, clients, scopes, sessions, tokens, refreshTokens })
-  const firstStart = createBootstrap({ ...deps, users, keys, refreshTokens })
+  const guesses = createGuesses(ports)
+  const passwordProof = createPasswordProof({ ...ports, guesses })
+  const logins = createLogins({ ...ports, guesses })
+  const users = createUsers({ ...ports, guesses, passwordProof })
+  const refreshTokens = createRefreshTokens(ports)
+  const sessions = createSessions({ ...ports, refreshTokens })
+  const scopes = createScopes(ports)
+  const keys = createKeys(ports)
+  const accessTokens = createAccessTokens({ ...ports, keys })
+  const grants = createGrants({ ...ports, passwordProof, refreshTokens })
+  const clients = createClients({ ...ports, grants })
+  const clientAuthentication = createClientAuthentication(ports)
   return {
-    issuer,
+    issuer: ports.settings.issuer,
     users,
-    roles,
+    passwordProof,
+    roles: createRoles(ports),
     clients,
+    clientAuthentication,
     scopes,
-    resources,
+    resources: createResources(ports),
     sessions,
-    keys: { ...keys, ...createKeyRotation({ ...deps, keys, refreshTokens }) },
-    tokens,
-    revocationLog: createRevocationLog(deps),
+    keys: { ...keys, ...createKeyRotation({ ...ports, keys, refreshTokens }) },
+    accessTokens,
+    revocationLog: createRevocationLog(ports),
     grants,
-    exchange,
-    ...createRevocation({ ...deps, users, clients, tokens, refreshTokens }),
-    ...createSweeper(deps),
-    ...firstStart
+    exchange: createExchange({ ...ports, grants, clientAuthentication, scopes, sessions, logins, accessTokens }),
+    ...createRevocation({ ...ports, accessTokens, refreshTokens }),
+    ...createIntrospection({ ...ports, users, clients, accessTokens, refreshTokens }),
+    ...createExpiry(ports),
+    ...createSetup({ ...ports, users, keys, refreshTokens })
   }
 }
 

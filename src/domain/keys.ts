@@ -1,22 +1,34 @@
+import type { Config } from '../settings.ts'
 import { SetupError } from './errors.ts'
-import type { PublicKey, SigningAlg, StoredKey } from './model.ts'
-import type { Clock, Sealer, Signer, Store } from './ports.ts'
+import type { PublicKey, StoredKey } from './model.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Sealer } from './ports/sealer.ts'
+import type { Signer } from './ports/signer.ts'
+import type { Store } from './ports/store.ts'
 
 type SigningKey = PublicKey & { privateKey: string }
 
-/** What a private key is sealed for. */
+/** Returns the context in which a private key is sealed. */
 export const keyContext = (kid: string) => `signing_keys/${kid}/private_key`
 
-/** The signing keys. Which key is in which state is asked at every use; only what never changes about a key is kept. */
-export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer; clock: Clock; alg: SigningAlg }) {
-  const { store, signer, sealer, clock, alg } = deps
+/** The signing keys. The state of a key is read at every use; only the members that never change are cached. */
+export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer; clock: Clock; settings: Config }) {
+  const { store, signer, sealer, clock, settings } = deps
   const publicKeys = new Map<string, PublicKey>()
-  let unsealed: SigningKey | undefined
+  let opened: SigningKey | undefined
+
+  async function load(kid: string): Promise<PublicKey | null> {
+    const stored = await store.keys.find(kid)
+    if (stored === null) return null
+    const key = { kid, alg: stored.alg, publicJwk: stored.publicJwk }
+    publicKeys.set(kid, key)
+    return key
+  }
 
   return {
-    /** A new key pair, ready to be stored. */
+    /** Makes a key pair to be stored. */
     async generate(state: 'signing' | 'next'): Promise<StoredKey> {
-      const { privateKey, ...publicKey } = await signer.generate(alg)
+      const { privateKey, ...publicKey } = await signer.generate(settings.signingAlg)
       const now = clock.now()
       return {
         ...publicKey,
@@ -29,34 +41,30 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
       }
     },
 
-    /** The key that signs now. @throws SetupError when there is none or it cannot be unsealed */
+    /** Returns the signing key. @throws SetupError when there is none or it cannot be opened */
     async signing(): Promise<SigningKey> {
       const key = await store.keys.signing()
       if (key?.sealedPrivateKey == null) throw new SetupError('there is no signing key')
-      if (unsealed?.kid !== key.kid) {
-        unsealed = {
+      if (opened?.kid !== key.kid) {
+        opened = {
           kid: key.kid,
           alg: key.alg,
           publicJwk: key.publicJwk,
           privateKey: sealer.open(key.sealedPrivateKey, keyContext(key.kid))
         }
       }
-      return unsealed
+      return opened
     },
 
-    /** The public half, whatever the key's state is. */
-    async find(kid: string): Promise<PublicKey | null> {
-      const known = publicKeys.get(kid)
-      if (known !== undefined) return known
-      const key = await store.keys.find(kid)
-      if (key !== null) publicKeys.set(kid, { kid, alg: key.alg, publicJwk: key.publicJwk })
-      return key
+    /** Returns the public key of a key in any state; null when there is no such key. A cached key is returned without a promise. */
+    find(kid: string): PublicKey | null | Promise<PublicKey | null> {
+      return publicKeys.get(kid) ?? load(kid)
     },
 
-    /** All that are published: RFC 7517 §5, public members only. */
+    /** Returns the published keys (RFC 7517 §5), with public members only. */
     async jwks(): Promise<{ keys: Record<string, string>[] }> {
       const keys = await store.keys.list()
-      return { keys: keys.map(({ publicJwk, kid, alg: keyAlg }) => ({ ...publicJwk, kid, alg: keyAlg, use: 'sig' })) }
+      return { keys: keys.map(({ publicJwk, kid, alg }) => ({ ...publicJwk, kid, alg, use: 'sig' })) }
     }
   }
 }

@@ -3,30 +3,30 @@ export type Millis = number
 /** A span of time in seconds. */
 export type Seconds = number
 
-/** The built-in role without which nobody could administer. */
+/** The built-in role that may administer everything. */
 export const ADMIN_ROLE = 'admin'
 
 /** The id of the built-in public client of /docs. */
 export const DOCS_CLIENT = 'docs'
 
-/** The scope of clients that may ask whether tokens are good. */
+/** The scope of clients that may introspect tokens. */
 export const INTROSPECT = 'tokens:introspect'
 
 /** The scope of clients that may read the revocation log. */
 export const READ_REVOCATIONS = 'revocations:read'
 
-/** Scopes that only clients hold, for themselves, and no role does; whoever may register clients may give them. */
+/** Scopes that only clients in their own name hold. A caller that may register clients may give them. */
 export const CLIENT_ONLY_SCOPES = [INTROSPECT, READ_REVOCATIONS]
 
-/** As long as any access token can live (`LATCHKEY_ACCESS_TOKEN_TTL` at its most), and a minute. */
+/** The longest lifetime of an access token (the maximum of `LATCHKEY_ACCESS_TOKEN_TTL`), and a minute. */
 export const TOKENS_LIVE_MS = 3_660_000
+
+/** The grant by which a client renews its sessions. A client without it gets no refresh tokens. */
+export const REFRESH_GRANT = 'refresh_token'
 
 export type SigningAlg = 'ES256' | 'EdDSA' | 'RS256'
 
-/** Who does something: a user’s id, or null for the operator at the terminal, who may grant everything. */
-export type Actor = string | null
-
-/** A person. The password's hash is no part of it: see `Credentials`. */
+/** A person. The hash of the password stands in `Credentials`. */
 export interface User {
   /** UUIDv7; the `sub` of the user's tokens. */
   id: string
@@ -43,30 +43,30 @@ export interface Credentials {
   user: User
   /** PHC string. */
   passwordHash: string
-  /** Raised by whatever must end a login that is under way: disabling, a new password, deletion. */
+  /** Raised by every change that must end a login in progress: disabling, a new password, deletion. */
   authVersion: number
 }
 
-/** A confidential client has a secret; a public one cannot keep any (RFC 6749 §2.1). */
+/** A confidential client can keep a secret, a public client cannot (RFC 6749 §2.1). */
 export type ClientKind = 'confidential' | 'public'
 
 export interface Client {
   id: string
   name: string
   kind: ClientKind
-  /** The operator's own: only such a one may see passwords. */
+  /** Whether it is a program of the operator. Only such a client may handle passwords. */
   firstParty: boolean
   grantTypes: string[]
-  /** What its tokens may hold at most. */
+  /** The scopes that its tokens may hold. */
   scopes: string[]
-  /** What is granted when the request names no scope. */
+  /** The scopes of a request that names none. */
   defaultScopes: string[]
-  /** Ids of the resources that its tokens may be for, the default first; none for every one that its scopes belong to. */
+  /** Ids of the resources that its tokens may be for, the default resource first. Empty: every resource of its scopes. */
   resources: string[]
   redirectUris: string[]
-  /** The keys that its assertions are signed with (RFC 7523); null for none. */
+  /** The public keys that verify its assertions (RFC 7523); null for none. */
   jwks: ClientKey[] | null
-  /** Null for that of the settings. */
+  /** Null for the lifetime of the settings. */
   accessTokenTtl: Seconds | null
   sessionIdleTtl: Seconds
   sessionAbsoluteTtl: Seconds
@@ -78,20 +78,20 @@ export interface Client {
 /** A public key of a client, RFC 7517 §4. */
 export type ClientKey = { kty: string; alg: AssertionAlg; kid?: string } & Record<string, string>
 
-/** What assertions of clients may be signed with. */
+/** The algorithms of client assertions. */
 export const ASSERTION_ALGS = ['ES256', 'EdDSA', 'RS256', 'PS256'] as const
 export type AssertionAlg = (typeof ASSERTION_ALGS)[number]
 
-/** A secret of a client as it is stored; the secret itself is shown once and kept nowhere. */
+/** A client secret as it is stored. Its text is shown once and not stored. */
 export interface ClientSecret {
   /** UUIDv7. */
   id: string
   /** SHA-256, base64url. */
   hash: string
   createdAt: Millis
-  /** Not good from this instant on; null for one without an end. */
+  /** The instant from which it is invalid; null for never. */
   expiresAt: Millis | null
-  /** To the hour; null for one that was never used. */
+  /** Precise to the hour; null when it was never used. */
   lastUsedAt: Millis | null
 }
 
@@ -102,7 +102,7 @@ export interface Resource {
   identifier: string | null
   name: string
   scopes: Pick<Scope, 'name' | 'description'>[]
-  /** Ids of the clients that may ask about its tokens. */
+  /** Ids of the clients that may introspect its tokens. */
   introspectionClients: string[]
 }
 
@@ -133,29 +133,29 @@ export interface Session {
   amr: string[]
   authAt: Millis
   createdAt: Millis
-  /** Not alive after this instant unless it is renewed. */
+  /** The session ends at this instant unless it is renewed. */
   idleExpiresAt: Millis
-  /** Not alive after this instant in any case. */
+  /** The session ends at this instant in any case. */
   expiresAt: Millis
-  /** When it was last renewed; at the login, if never. */
+  /** The instant of the last renewal, else of the login. */
   lastUsedAt: Millis
   /** The address and user agent of the login. */
   address: string | null
   userAgent: string | null
-  /** Random; a part of what its refresh tokens are made from. Null for a session that cannot be renewed. */
-  salt: string | null
+  /** Random; an input of the MAC of its refresh tokens. */
+  salt: string
 }
 
 export interface StoredSession extends Session {
-  /** How often it was renewed. */
+  /** Number of renewals. */
   counter: number
   endedAt: Millis | null
 }
 
-/** What became of a refresh token that was presented; see `Store.sessions.rotate`. */
+/** The outcome of a renewal; see `SessionStore.rotate`. */
 export type Rotation = 'rotated' | 'retried' | 'reused' | 'unknown'
 
-/** The key that refresh tokens are made with. */
+/** A key that refresh tokens are made with. */
 export interface RefreshKey {
   /** 8 random bytes, base64url. */
   id: string
@@ -164,28 +164,28 @@ export interface RefreshKey {
   createdAt: Millis
 }
 
-/** What ends: this session, token or key; for the others every token from before the entry. */
+/** A session, token or key is revoked itself. For a user, client or role every token issued before the entry is. */
 export type RevocationKind = 'session' | 'token' | 'key' | 'user' | 'client' | 'role'
 
 /** An entry of the revocation log. */
 export interface Revocation {
-  /** Dense, in the order of commits. */
+  /** Numbers have no gap and follow the order of commits. */
   seq: number
   kind: RevocationKind
   id: string
 }
 
-/** What the revocation log holds after some number, as it was at one instant. */
+/** The entries of the revocation log after some number, read at one instant. */
 export interface RevocationPage {
   /** In the order of their numbers. */
   entries: Revocation[]
-  /** How far the log had come. */
+  /** The number of the last entry of the log. */
   seq: number
-  /** The smallest number after which nothing is missing. */
+  /** The smallest number after which no entry is missing. */
   oldest: number
 }
 
-/** `next` is published and does not sign yet; `verifying` signs no more. */
+/** `next` is published and does not sign yet; `verifying` no longer signs; `retired` no longer verifies. */
 export type KeyState = 'next' | 'signing' | 'verifying' | 'retired'
 
 export interface PublicKey {
@@ -198,51 +198,13 @@ export interface PublicKey {
 
 export interface StoredKey extends PublicKey {
   state: KeyState
-  /** The private key, PKCS #8 PEM, sealed; null once the key signs no more. */
+  /** The sealed private key (PKCS #8 PEM); null once the key no longer signs. */
   sealedPrivateKey: string | null
-  /** When it was published. */
+  /** The instant of publication. */
   createdAt: Millis
-  /** From when on it signed; null for one that never did. */
+  /** The instant from which it signed; null when it never did. */
   signsSinceAt: Millis | null
-  /** Until when a token that it signed can live; null while it signs or never did. */
+  /** The instant at which the last token that it signed expires; null while it signs, and when it never did. */
   verifiesUntilAt: Millis | null
   retiredAt: Millis | null
-}
-
-/** The claims of an access token, RFC 9068 §2.2. */
-export interface AccessTokenClaims {
-  iss: string
-  sub: string
-  aud: string
-  client_id: string
-  /** Seconds since the epoch. */
-  iat: number
-  exp: number
-  jti: string
-  /** Space-separated, RFC 6749 §3.3. */
-  scope: string
-  roles: string[]
-  /** The session; only in a user's token. */
-  sid?: string
-  /** How far the revocation log had come before the state was read that this token was made from. */
-  rev: number
-}
-
-/** Who is calling, as the live state says at this very request. */
-export interface Principal {
-  kind: 'user' | 'client'
-  /** The user's id, or the client's for its own token. */
-  sub: string
-  clientId: string
-  sid: string | null
-  /** Token ∩ live client ∩ live roles. */
-  scopes: string[]
-  roles: string[]
-  token: AccessTokenClaims
-}
-
-/** From where a request came. */
-export interface Origin {
-  address: string | null
-  userAgent: string | null
 }

@@ -1,12 +1,12 @@
-import type { Page } from './ports.ts'
+import type { Page } from './ports/page.ts'
 
-/** One page of a list, and the cursor after which the next one starts, or null at the end. */
+/** One page of a list. `next` is the cursor of the next page, or null at the end. */
 export interface Paged<T> {
   items: T[]
   next: string | null
 }
 
-/** Asks for one more than the page holds, to know whether there is a next one. */
+/** Reads one page. Asks `list` for one item more than the page holds, to find out whether there is a next page. */
 export async function paged<T>(
   { after, limit }: Page,
   cursorOf: (item: T) => string,

@@ -1,15 +1,17 @@
-const MAX_BYTES = 1024
+import { PASSWORD_BYTES_MAX } from '../limits.ts'
 
 /**
- * The text that is hashed: NFC, so that one password typed on two systems is one (RFC 8265 §4.2). Null for what cannot be
- * a password: over 1,024 bytes in UTF-8, not well-formed, or with a NUL.
+ * Returns the text that is hashed: NFC, so that a password typed on two systems is the same (RFC 8265 §4.2). Returns null for a text
+ * that cannot be a password: longer than 1,024 bytes in UTF-8, not well-formed, or with a NUL.
  */
 export function normalPassword(password: string): string | null {
   const normal = password.normalize('NFC')
-  return normal.isWellFormed() && !normal.includes('\0') && Buffer.byteLength(normal) <= MAX_BYTES ? normal : null
+  return normal.isWellFormed() && !normal.includes('\0') && Buffer.byteLength(normal) <= PASSWORD_BYTES_MAX
+    ? normal
+    : null
 }
 
-/** What people type key by key; a password that goes along one of them, round and round, either way, is no secret. */
+/** Rows of keys. A password that follows one of them, in either direction and repeatedly, is too common. */
 const ROWS = [
   '1234567890',
   '123456789',
@@ -21,12 +23,12 @@ const ROWS = [
   '1q2w3e4r5t6y7u8i9o0p'
 ]
 
-/** So few characters, repeated, are too common whatever they are; and so few beside digits are no run. */
+/** A password of at most this number of different characters, or of one part of this length repeated, is too common. */
 const FEW = 4
 
 let common: Promise<Set<string>> | undefined
 
-/** The list takes 20 MB, so it is loaded by the first who needs it. */
+/** Loads the list of common passwords. It takes 20 MB, so it is loaded at the first use. */
 const loadCommon = async () => new Set((await import('@zxcvbn-ts/language-common')).dictionary['passwords-common'])
 
 async function isCommon(text: string): Promise<boolean> {
@@ -42,7 +44,7 @@ async function isCommon(text: string): Promise<boolean> {
   )
 }
 
-/** The common words that a run of letters and digits is made of, if it is one or two and at most four digits or a row of them. */
+/** Returns the common words that make up a run of letters and digits, at most two, with at most four digits or a row of digits; else null. */
 async function commonWordsOf(run: string): Promise<string[] | null> {
   const list = await (common ??= loadCommon())
   const [, stem = '', digits = ''] = /^(.*?)(\d*)$/su.exec(run) ?? []
@@ -55,7 +57,7 @@ async function commonWordsOf(run: string): Promise<string[] | null> {
   return stem === '' && few ? [] : null
 }
 
-/** Whether it is one or two common words, however often, with whatever between them. */
+/** Returns whether the text consists of one or two common words, repeated or not, with any separators. */
 async function isCommonWords(text: string): Promise<boolean> {
   const words = new Set<string>()
   for (const run of text.split(/[^\p{L}\p{M}\p{N}]+/u).filter(Boolean)) {
@@ -66,10 +68,10 @@ async function isCommonWords(text: string): Promise<boolean> {
   return words.size === 1 || words.size === 2
 }
 
-/** How little is as good as nothing beside a name. */
+/** A password that holds at most this number of characters beside a name is refused. */
 const REST = 4
 
-/** Whether hardly anything is left of the text without the names and their parts. */
+/** Returns whether at most `REST` characters remain of the text without the names and their parts. */
 function isOwn(text: string, names: string[]): boolean {
   const known = names
     .map((name) => name.normalize('NFC').toLowerCase())
@@ -81,10 +83,10 @@ function isOwn(text: string, names: string[]): boolean {
 }
 
 /**
- * Why this cannot be a new password, in one sentence for the person, or null when it can (NIST SP 800-63B-4 §3.1.1.2):
- * length and a list of common passwords decide, nothing else is asked of its characters.
+ * Returns why this text cannot be a new password, in one sentence for the user; null when it can (NIST SP 800-63B-4 §3.1.1.2).
+ * Length and a list of common passwords decide; there are no rules about kinds of characters.
  * @param minLength code points
- * @param names     what an attacker tries first: the user's names and the service's
+ * @param names     the names that an attacker tries first: those of the user and of the service
  */
 export async function weakness(
   password: string,
@@ -92,8 +94,8 @@ export async function weakness(
 ): Promise<string | null> {
   const normal = normalPassword(password)
   if (normal === null) {
-    return Buffer.byteLength(password.normalize('NFC')) > MAX_BYTES
-      ? `A password has at most ${MAX_BYTES} bytes`
+    return Buffer.byteLength(password.normalize('NFC')) > PASSWORD_BYTES_MAX
+      ? `A password has at most ${PASSWORD_BYTES_MAX} bytes`
       : 'A password holds only whole characters and no NUL'
   }
   if ([...normal].length < minLength) return `A password has at least ${minLength} characters`

@@ -1,31 +1,30 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { REVOCATIONS_MAX } from '../limits.ts'
 import type { RevocationPage, Seconds } from './model.ts'
-import type { Store } from './ports.ts'
+import type { Store } from './ports/store.ts'
 
-/** Entries of one answer at most. */
-const ENTRIES = 1000
-/** How often the log is looked at while somebody waits. */
+/** The interval in which the log is read while a caller waits. */
 const LOOK_EVERY_MS = 100
-/** How many wait at once; whoever comes then is answered at once. */
-const MOST_WAITING = 1000
+/** Number of callers that may wait. Further callers get a response at once. */
+const MAX_WAITING = 1000
 
 interface Waiter extends PromiseWithResolvers<RevocationPage> {
   after: number
 }
 
-/** The revocation log for services that verify tokens by themselves. */
+/** The revocation log, for services that verify tokens themselves. */
 export function createRevocationLog({ store }: { store: Store }) {
   const waiting = new Set<Waiter>()
   let looking = false
   let stopped = false
 
-  const pageAfter = (after: number) => store.revocations.since(after, ENTRIES)
+  const pageAfter = (after: number) => store.revocations.since(after, REVOCATIONS_MAX)
 
-  /** One query for all who have read equally far; settled when they have their answers. */
+  /** Resolves these waiters, with one query for all that have read equally far. */
   async function answer(waiters: Waiter[]): Promise<void> {
     const pages = new Map<number, Promise<RevocationPage>>()
     for (const waiter of waiters) {
-      // Another has answered it.
+      // Another call resolved it.
       if (!waiting.delete(waiter)) continue
       const page = pages.get(waiter.after) ?? pageAfter(waiter.after)
       pages.set(waiter.after, page)
@@ -34,7 +33,7 @@ export function createRevocationLog({ store }: { store: Store }) {
     await Promise.allSettled(pages.values())
   }
 
-  /** Looks at the number of the log, for all who wait, until nobody does. */
+  /** Reads the number of the log for all waiters, until no caller waits. */
   async function look(): Promise<void> {
     if (looking) return
     looking = true
@@ -53,14 +52,14 @@ export function createRevocationLog({ store }: { store: Store }) {
 
   return {
     /**
-     * What the log holds after that number; while that is nothing, the answer waits. How long it does decides nothing, so it
-     * is told by timers. Nobody waits beyond the first thousand, nor once it is stopped.
-     * @param signal nobody waits for the answer any more
+     * Returns the entries after that number, and waits while there are none. The wait decides nothing, so it is measured by timers
+     * and not by the clock port. Returns at once when too many callers wait, and after `stop`.
+     * @param signal aborted when the caller no longer waits
      * @throws DomainError unavailable, also while it waits
      */
     async read(after: number, wait: Seconds, signal: AbortSignal): Promise<RevocationPage> {
       const page = await pageAfter(after)
-      if (page.seq !== after || wait === 0 || stopped || signal.aborted || waiting.size >= MOST_WAITING) return page
+      if (page.seq !== after || wait === 0 || stopped || signal.aborted || waiting.size >= MAX_WAITING) return page
 
       const waiter: Waiter = { after, ...Promise.withResolvers() }
       const leave = () => {
@@ -79,7 +78,7 @@ export function createRevocationLog({ store }: { store: Store }) {
       }
     },
 
-    /** Answers all who wait, and lets nobody wait from now on. */
+    /** Resolves all waiters. From now on no call waits. */
     async stop(): Promise<void> {
       stopped = true
       await answer([...waiting])

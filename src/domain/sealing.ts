@@ -1,8 +1,8 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
 import { SetupError } from './errors.ts'
-import type { Sealer } from './ports.ts'
+import type { Sealer } from './ports/sealer.ts'
 
-/** What proves at every start that the sealing key is the right one. */
+/** The value that proves at every start that the sealing key is the right one. */
 export const CANARY = { name: 'canary', context: 'sealed_values/canary', text: 'latchkey' }
 
 interface Key {
@@ -16,9 +16,10 @@ const identified = (bytes: Buffer): Key => ({
 })
 
 /**
- * AES-256-GCM. A sealed value is `<key id>.<nonce>.<ciphertext and tag>`, base64url; key id and context are authenticated.
- * @param getKey 32 bytes; asked at the first use, because a first start makes the key after the program is put together
- * @param getPrevious the key before, which opens and never seals; null when there is none
+ * Seals with AES-256-GCM. A sealed value is `<key id>.<nonce>.<ciphertext and tag>`, base64url; key id and context are
+ * authenticated.
+ * @param getKey returns 32 bytes. It is called at the first use: a first start makes the key after the program was built
+ * @param getPrevious returns the previous key, which opens and never seals; null when there is none
  */
 export function createSealer(getKey: () => Buffer, getPrevious: () => Buffer | null = () => null): Sealer {
   let loaded: { current: Key; all: Key[] } | undefined
@@ -44,7 +45,7 @@ export function createSealer(getKey: () => Buffer, getPrevious: () => Buffer | n
       const key = load().all.find(({ id }) => id === sealedWith)
       if (key === undefined)
         throw new SetupError(
-          'the sealing key is not the one that this database was sealed with: put that one back, or give it as LATCHKEY_SEALING_KEY_PREVIOUS'
+          'the database was sealed with another sealing key: put that key back, or set it as LATCHKEY_SEALING_KEY_PREVIOUS'
         )
       const bytes = Buffer.from(body ?? '', 'base64url')
       try {

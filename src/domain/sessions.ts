@@ -1,126 +1,92 @@
 import { randomBytes, randomUUIDv7 } from 'node:crypto'
-import { DomainError, OAuthError } from './errors.ts'
-import type { RefreshTokens } from './index.ts'
-import type { Client, Millis, Origin, Seconds, Session } from './model.ts'
+import { createKeyedQueue } from '../queue.ts'
+import type { Config } from '../settings.ts'
+import type { Caller } from './caller.ts'
+import { DomainError, throttled } from './errors.ts'
+import type { VerifiedLogin } from './logins.ts'
+import { type Client, type Millis, REFRESH_GRANT, type Session } from './model.ts'
 import { type Paged, paged } from './pages.ts'
-import type { Clock, Page, Store } from './ports.ts'
-import type { PresentedToken } from './refresh-tokens.ts'
-import { createTurns } from './turns.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Page } from './ports/page.ts'
+import type { Store } from './ports/store.ts'
+import type { PresentedToken, RefreshTokens } from './refresh-tokens.ts'
 
-/** The grant by which a client renews its sessions; one without it gets no refresh tokens. */
-export const REFRESH_GRANT = 'refresh_token'
+/** Number of renewals of one session that may wait in this process. */
+const MAX_WAITING = 500
 
-/** How many renewals of one session may wait for their turn here. */
-const QUEUE = 500
-
-/** What a token is issued for: the session, and what renews it, if anything does. */
-export interface Renewable {
+/** The session that an access token belongs to, and the refresh token that renews it. */
+export interface TokenSession {
   sid: string
-  /** When the session ends in any case. */
+  /** The instant at which the session ends in any case. */
   expiresAt: Millis
+  /** Null when the client may not renew sessions. */
   refreshToken: string | null
-  /**
-   * Opens or renews the session, as the last thing of all: what fails before it has used nothing up.
-   * @throws OAuthError invalid_grant
-   */
-  commit(): Promise<void>
 }
 
-/** A session in the names of the wire. @param current the session of whoever asks */
-export const view = (session: Session, current: string | null = null) => ({
-  id: session.id,
-  client_id: session.clientId,
-  scope: session.scopes.join(' '),
-  amr: session.amr,
-  address: session.address,
-  user_agent: session.userAgent,
-  current: session.id === current,
-  authenticated_at: new Date(session.authAt).toISOString(),
-  created_at: new Date(session.createdAt).toISOString(),
-  last_used_at: new Date(session.lastUsedAt).toISOString(),
-  expires_at: new Date(session.idleExpiresAt).toISOString()
-})
-
-/** Logins of users at clients. */
-export function createSessions(deps: {
-  store: Store
-  clock: Clock
-  refreshTokens: RefreshTokens
-  /** How long a refresh token that was just used gets the same successor again; 0 for never. */
-  refreshLeeway: Seconds
-  accessTokenTtl: Seconds
-}) {
-  const { store, clock, refreshTokens, refreshLeeway, accessTokenTtl } = deps
-  const inTurn = createTurns(QUEUE, 'Too many requests for one session')
+/** The sessions of users at clients: each is one login. */
+export function createSessions(deps: { store: Store; clock: Clock; refreshTokens: RefreshTokens; settings: Config }) {
+  const { store, clock, refreshTokens, settings } = deps
+  /** Renewals of one session run one after the other here, so that those that wait for its row hold no connection. */
+  const queue = createKeyedQueue({
+    concurrency: 1,
+    maxWaiting: MAX_WAITING,
+    refuse: () => throttled(1000, 'Too many requests for one session')
+  })
 
   return {
-    view,
-
-    /**
-     * The session of a login. It is refused when the user was disabled or got a new password since, or something was taken
-     * from the client.
-     * @param login `authVersion` is what the credentials had when they were checked, `rev` how far the log had come when the
-     *   client was read
-     */
-    async opening(
-      login: { userId: string; authVersion: number; rev: number; scopes: string[]; authAt: Millis; amr: string[] },
-      client: Client,
-      origin: Origin
-    ): Promise<Renewable> {
-      const { authVersion, rev, ...rest } = login
+    /** Makes the session of a login. Stores nothing: `Logins.finish` opens it. */
+    async draft(
+      caller: Caller,
+      { login, client, scopes }: { login: VerifiedLogin; client: Client; scopes: string[] }
+    ): Promise<{ session: Session; refreshToken: string | null }> {
       const now = clock.now()
       const expiresAt = now + client.sessionAbsoluteTtl * 1000
-      const renewable = client.grantTypes.includes(REFRESH_GRANT)
-      const idleTtl = renewable ? client.sessionIdleTtl : (client.accessTokenTtl ?? accessTokenTtl)
-      const salt = randomBytes(16).toString('base64url')
-      const session = {
-        ...rest,
-        ...origin,
+      const isRenewable = client.grantTypes.includes(REFRESH_GRANT)
+      const idleTtl = isRenewable ? client.sessionIdleTtl : (client.accessTokenTtl ?? settings.accessTokenTtl)
+      const session: Session = {
         id: randomUUIDv7(),
+        userId: login.userId,
         clientId: client.id,
+        scopes,
+        amr: login.amr,
+        authAt: login.authAt,
+        address: caller.address,
+        userAgent: caller.userAgent,
         createdAt: now,
         lastUsedAt: now,
         idleExpiresAt: Math.min(now + idleTtl * 1000, expiresAt),
         expiresAt,
-        salt
+        salt: randomBytes(16).toString('base64url')
       }
-      return {
-        sid: session.id,
-        expiresAt,
-        refreshToken: renewable ? refreshTokens.make(session, 0, await refreshTokens.current()) : null,
-        async commit() {
-          if (!(await store.sessions.open(session, authVersion, rev)))
-            throw new OAuthError('invalid_grant', 'Incorrect username or password')
-        }
-      }
+      const refreshToken = isRenewable ? refreshTokens.make(session, 0, await refreshTokens.current()) : null
+      return { session, refreshToken }
     },
+
+    /** Makes the next refresh token of a session. Stores nothing: `renew` makes it valid. */
+    successor: ({ session, counter, key }: PresentedToken): TokenSession => ({
+      sid: session.id,
+      expiresAt: session.expiresAt,
+      refreshToken: refreshTokens.make(session, counter + 1, key)
+    }),
 
     /**
-     * A session that is renewed by a token of it (RFC 6749 §6, RFC 9700 §4.14.2). A token that was used before ends the
-     * session, unless that was just now; it does so at once, whatever else is wrong with the request.
-     * @throws OAuthError invalid_grant for a session that cannot be renewed
+     * Renews a session by a refresh token of it (RFC 6749 §6, RFC 9700 §4.14.2). A token that was used before ends the session,
+     * unless its first use was within the leeway.
+     * @returns false when the session was not renewed
      */
-    async renewal({ session, counter, key }: PresentedToken, client: Client): Promise<Renewable> {
-      const { id, salt } = session
-      const refused = () => new OAuthError('invalid_grant', 'The refresh token is not valid')
-      if (salt === null) throw refused()
-      async function rotate() {
-        const rotation = await inTurn(id, () =>
-          store.sessions.rotate(id, client, counter, refreshLeeway * 1000, clock.now())
-        )
-        if (rotation === 'reused' || rotation === 'unknown') throw refused()
-      }
-      const used = counter < session.counter
-      if (used) await rotate()
-      return {
-        sid: id,
-        expiresAt: session.expiresAt,
-        refreshToken: refreshTokens.make({ id, salt }, counter + 1, key),
-        commit: used ? async () => {} : rotate
+    async renew(caller: Caller, { session, counter }: PresentedToken, client: Client): Promise<boolean> {
+      const leave = await queue.enter(session.id)
+      try {
+        const leeway = settings.refreshLeeway * 1000
+        const renewal = { id: session.id, client, counter, leeway, now: clock.now() }
+        const rotation = await store.sessions.rotate(caller, renewal)
+        return rotation === 'rotated' || rotation === 'retried'
+      } finally {
+        leave()
       }
     },
 
-    /** One page of a user's living sessions, by age. */
+    /** Returns one page of the living sessions of a user, by age. */
     list: (userId: string, page: Page): Promise<Paged<Session>> =>
       paged(
         page,
@@ -128,14 +94,16 @@ export function createSessions(deps: {
         (rows) => store.sessions.list(userId, rows, clock.now())
       ),
 
-    /** Ends one session of a user; its tokens are good no more. @throws DomainError not_found, also for another user's */
-    async end(userId: string, id: string): Promise<void> {
-      if ((await store.sessions.end({ userId, id }, clock.now())) === 0)
+    /** Ends one session of a user with its tokens. @throws DomainError not_found, also for a session of another user */
+    async end(caller: Caller, { userId, id }: { userId: string; id: string }): Promise<void> {
+      if ((await store.sessions.end(caller, { userId, id, now: clock.now() })) === 0)
         throw new DomainError('not_found', 'There is no such session')
     },
 
-    /** Ends all sessions of a user, but the one that is excepted; how many those were. */
-    endAll: (userId: string, except: string | null = null): Promise<number> =>
-      store.sessions.end({ userId, except }, clock.now())
+    /** Ends all sessions of a user except one, and returns how many it ended. */
+    endAll: (caller: Caller, { userId, except = null }: { userId: string; except?: string | null }): Promise<number> =>
+      store.sessions.end(caller, { userId, except, now: clock.now() })
   }
 }
+
+export type Sessions = ReturnType<typeof createSessions>

@@ -7,25 +7,12 @@ import type {
   RouteOptions
 } from 'fastify'
 import fp from 'fastify-plugin'
+import type { Principal } from '../token/principal.ts'
 import { AccessError } from './errors.ts'
 
 export { AccessError } from './errors.ts'
 
-/** Who is calling. */
-export interface Principal {
-  kind: 'user' | 'client'
-  /** The user's id, or the client's for its own token. */
-  sub: string
-  clientId: string
-  /** The session; null for a client's own token. */
-  sid: string | null
-  scopes: string[]
-  roles: string[]
-  /** The claims as they were signed. */
-  token: object
-}
-
-/** What one guard asks for; those of a route are merged into one. */
+/** The requirements of a guard. The guards of a route are merged into one demand. */
 interface Demand {
   user: boolean
   scopes: string[]
@@ -34,49 +21,49 @@ interface Demand {
 
 const DEMAND = Symbol('demand')
 
-/** A preHandler that carries its meaning: `null` for a route that anyone may call or that sees to its callers itself. */
+/** A preHandler with its demand; null when the route is public or checks its callers itself. */
 export type Guard = preHandlerAsyncHookHandler & { [DEMAND]: Demand | null }
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** A user must be calling, not a client in its own name. */
+    /** Requires a user's token, not a client's own. */
     requireUser(): Guard
-    /** The token must hold all of these scopes. */
+    /** Requires a token with all of these scopes. */
     requireScope(...scopes: string[]): Guard
-    /** The user must have all of these roles. */
+    /** Requires a user with all of these roles. */
     requireRole(...roles: string[]): Guard
-    /** Anyone may call. */
+    /** Lets everybody in. */
     publicAccess: Guard
-    /** In a child scope: the guard of its routes that name none, for plugins that bring routes of their own. */
+    /** The guard of the routes in this scope that name none: for plugins that add routes of their own. */
     guardOfScope: Guard | null
   }
   interface FastifyRequest {
-    /** Set on every route with a guard that asks for a token. */
+    /** Set on every route with a guard that requires a token. */
     principal: Principal
   }
 }
 
 export interface GuardOptions {
-  /** Null for every token that is not good; what it throws is a failure of ours. */
+  /** Returns null for every token that is not valid. An error that it throws becomes a response of 500 or above. */
   verify: (token: string) => Principal | null | Promise<Principal | null>
-  /** Names of the OAuth2 security schemes of the OpenAPI document, one for each flow: those by which users get tokens, and clients. */
+  /** Names of the OAuth2 security schemes in the OpenAPI document, one for each flow, by who gets tokens from it. */
   flows: { user: string[]; client: string[] }
-  /** Where one reads what the resource wants (RFC 9728 §5.1); a part of every challenge. */
+  /** URL of the protected resource metadata (RFC 9728 §5.1). Part of every challenge. */
   metadataUrl?: string | null
-  /** Paths, and all below them, whose routes anyone may call unless they name a guard. */
+  /** Paths whose routes, and all routes below them, are public unless they name a guard. */
   publicPaths?: string[]
-  /** What becomes of a route that names no guard: it stops the boot, or it is left as it is. */
+  /** For a route that names no guard: `refuse` stops the start, `allow` leaves the route as it is. */
   unguarded?: 'refuse' | 'allow'
 }
 
-/** Makes a guard of a function that sees to its callers itself. */
+/** Makes a guard of a function that checks its callers itself. */
 export function selfGuarded(check: preHandlerAsyncHookHandler): Guard {
   return Object.assign(check, { [DEMAND]: null })
 }
 
 const isGuard = (hook: unknown): hook is Guard => typeof hook === 'function' && DEMAND in hook
 
-/** The token of a request: only from the header, only once (RFC 6750 §2.1). @throws AccessError */
+/** Returns the token in the Authorization header (RFC 6750 §2.1). @throws AccessError without a Bearer scheme */
 function bearerToken({ headers: { authorization = '' } }: FastifyRequest): string {
   const space = authorization.indexOf(' ')
   const scheme = space === -1 ? authorization : authorization.slice(0, space)
@@ -86,7 +73,7 @@ function bearerToken({ headers: { authorization = '' } }: FastifyRequest): strin
   return authorization.slice(start)
 }
 
-/** Whether a header came more than once; Node.js shows the first of them only. */
+/** Returns whether a header occurs more than once; `request.headers` holds only the first. */
 function isRepeated(rawHeaders: string[], header: string): boolean {
   let times = 0
   for (let index = 0; index < rawHeaders.length; index += 2) {
@@ -107,7 +94,7 @@ function enforce({ user, scopes, roles }: Demand, principal: Principal): void {
 
 const quoted = (names: string[]): string => names.map((name) => `\`${name}\``).join(', ')
 
-function inWords({ user, scopes, roles }: Demand): string {
+function describe({ user, scopes, roles }: Demand): string {
   const needs = [
     ...(scopes.length > 0 ? [`the scope ${quoted(scopes)}`] : []),
     ...(roles.length > 0 ? [`the role ${quoted(roles)}`] : [])
@@ -116,12 +103,12 @@ function inWords({ user, scopes, roles }: Demand): string {
 }
 
 /**
- * Guards for routes. What a route declares under `preHandler` is enforced before anything is parsed, and written into its
- * OpenAPI operation; a route that declares nothing stops the boot. Register it before the routes.
+ * Adds guards for routes. A guard under `preHandler` runs before anything is parsed, and its demand is written into the OpenAPI
+ * operation. A route without a guard stops the start. Must be registered before the routes.
  */
 export default fp<GuardOptions>(
   async (fastify, { verify, flows, metadataUrl = null, publicPaths = [], unguarded = 'refuse' }) => {
-    /** Under `preHandler` of a route it is known by its demand; wherever else it is put, as a hook of a scope, it is run. */
+    /** Makes a guard. `onRoute` takes the demand of one under `preHandler`; anywhere else, as a hook of a scope, the guard runs itself. */
     function guard(asked: Partial<Demand>): Guard {
       const demand: Demand = { user: false, scopes: [], roles: [], ...asked }
       const check = enforcing(demand)
@@ -132,7 +119,7 @@ export default fp<GuardOptions>(
       return Object.assign(run, { [DEMAND]: demand })
     }
 
-    /** Status and headers of an error are on the answer whatever the error handler makes of it. */
+    /** Sets status and headers of the error here, so that every error handler keeps them. */
     function refused(reply: FastifyReply, error: Error & { statusCode?: number; headers?: Record<string, string> }) {
       if (error instanceof AccessError && metadataUrl !== null)
         error.headers['www-authenticate'] += `, resource_metadata="${metadataUrl}"`
@@ -140,15 +127,15 @@ export default fp<GuardOptions>(
       return error
     }
 
-    /** Whatever status an error of `verify` holds, it is not the caller's. */
+    /** Replaces an error of `verify` with a status below 500: the caller did not cause it. */
     function failure(cause: unknown): Error {
       const { statusCode = 500, status = 500 } = (cause ?? {}) as { statusCode?: number; status?: number }
       return statusCode < 500 || status < 500 || !(cause instanceof Error)
-        ? new Error('the token could not be checked', { cause })
+        ? new Error('the token could not be verified', { cause })
         : cause
     }
 
-    /** Nothing is awaited for a token that can be judged at once. */
+    /** Awaits nothing when `verify` returns no promise. */
     const enforcing =
       (demand: Demand) =>
       (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
@@ -223,7 +210,7 @@ export default fp<GuardOptions>(
       route.schema = {
         ...route.schema,
         security: [...flows.user, ...(demand.user ? [] : flows.client)].map((flow) => ({ [flow]: demand.scopes })),
-        description: [description, inWords(demand)].filter(Boolean).join('\n\n')
+        description: [description, describe(demand)].filter(Boolean).join('\n\n')
       } as object
       route.onRequest = [enforcing(demand), ...[route.onRequest ?? []].flat()]
     })

@@ -1,13 +1,13 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 
-/** Names of the OAuth2 security schemes, one for each flow: Swagger UI shows every flow of one scheme as authorized after one login. */
+/** Names of the OAuth2 security schemes. Each flow has its own: Swagger UI shows all flows of a scheme as authorized after one login. */
 export const FLOWS = { user: ['password'], client: ['clientCredentials'] }
 const ALL_FLOWS = Object.values(FLOWS).flat()
 
-const CHALLENGE = { 'WWW-Authenticate': { type: 'string', description: 'What is asked for (RFC 6750 §3)' } }
+const CHALLENGE = { 'WWW-Authenticate': { type: 'string', description: 'The challenge (RFC 6750 §3)' } }
 /**
- * A response without a word of its body: @fastify/swagger takes `null` for none, and where Fastify knows of no content type
- * it leaves the answer to the service's own error handler as it is.
+ * Makes a response that describes no body: @fastify/swagger takes `null` for none. Without a content type Fastify does not
+ * serialize by this schema, so the service's own error handler keeps its body.
  */
 const bodiless = (description: string, headers?: object) => ({
   description,
@@ -18,9 +18,9 @@ const bodiless = (description: string, headers?: object) => ({
 
 const REFUSALS = {
   400: bodiless('The request is malformed'),
-  401: bodiless('No token, or one that is not good', CHALLENGE),
-  403: bodiless('The token does not reach', CHALLENGE),
-  503: bodiless('The token cannot be judged now')
+  401: bodiless('The token is missing or not valid', CHALLENGE),
+  403: bodiless('The token lacks a scope or role', CHALLENGE),
+  503: bodiless('The token cannot be verified now')
 }
 
 interface Operation {
@@ -29,35 +29,39 @@ interface Operation {
 }
 
 /**
- * Writes the logins into the service's own OpenAPI document, which @fastify/swagger makes from the routes, and serves what
- * the service wants as an OAuth 2.0 protected resource (RFC 9728).
+ * Adds the security schemes and the responses of the guards to the OpenAPI document that @fastify/swagger makes, and serves the
+ * protected resource metadata (RFC 9728).
  */
 export function documentGuards(
   fastify: FastifyInstance,
   { issuer, audience, path }: { issuer: string; audience: string; path: string }
 ): void {
   const isDocumented = fastify.hasDecorator('swagger')
-  /** The routes that ask for a scope. */
+  /** By scope: the names of the routes that require it. */
   const uses = new Map<string, string[]>()
 
   fastify.addHook('onRoute', function (this: FastifyInstance, route: RouteOptions) {
     const { security: all = [], response = {} } = (route.schema ?? {}) as Operation
-    // A route that is open by setting may ask for logins of others.
+    // A route that is unguarded by setting may have security schemes of another plugin.
     const security = all.filter((each) => Object.keys(each).some((flow) => ALL_FLOWS.includes(flow)))
     if (security.length === 0) return
     const name = `${[route.method].flat().join(', ')} ${route.url}`
     for (const scope of new Set(security.flatMap((each) => Object.values(each).flat())))
       if (route.method !== 'HEAD') uses.set(scope, [...(uses.get(scope) ?? []), name])
-    // Another serializer has schemas of another kind, and so has what makes a document of them.
+    // With another serializer the schemas are not JSON Schema.
     if (!isDocumented || this.serializerCompiler !== undefined) return
-    const said = Object.keys(response).map((status) => status.toLowerCase())
-    // What serialises an answer is the nearest that is said of its status.
+    const declared = Object.keys(response).map((status) => status.toLowerCase())
+    // Fastify serializes by the schema that is nearest to the status: 401, then 4xx, then default.
     const refusals = Object.entries(REFUSALS).filter(
-      ([status]) => ![status, `${status[0]}xx`, 'default'].some((each) => said.includes(each))
+      ([status]) => ![status, `${status[0]}xx`, 'default'].some((each) => declared.includes(each))
     )
-    const answered = said.some((status) => status.startsWith('2') || status === 'default')
-    const answers = { ...Object.fromEntries(refusals), ...(answered ? {} : { '2xx': bodiless('Done') }), ...response }
-    route.schema = { ...route.schema, response: answers } as object
+    const hasSuccess = declared.some((status) => status.startsWith('2') || status === 'default')
+    const responses = {
+      ...Object.fromEntries(refusals),
+      ...(hasSuccess ? {} : { '2xx': bodiless('Done') }),
+      ...response
+    }
+    route.schema = { ...route.schema, response: responses } as object
   })
 
   const scopes = () => Object.fromEntries([...uses].map(([scope, names]) => [scope, `For ${names.join(', ')}`]))
@@ -67,19 +71,19 @@ export function documentGuards(
     return {
       password: {
         type: 'oauth2',
-        description: `For people: log in at ${issuer} with your name and password. Leave client_secret blank. If you tick no scope, you get all that you may have.`,
+        description: `For users: log in at ${issuer} with your username and password. Leave client_secret empty. Without a selected scope you get every scope that you may have.`,
         flows: { password: { tokenUrl, scopes: scopes() } }
       },
       clientCredentials: {
         type: 'oauth2',
         description:
-          'For programs: put the id and the secret of one here, to try what it may do in its own name. No user is logged in then.',
+          'For clients: enter the id and the secret of a client to call the API as this client. No user is logged in then.',
         flows: { clientCredentials: { tokenUrl, scopes: scopes() } }
       }
     }
   }
 
-  /** @fastify/swagger calls it for this route before it comes to those that are declared later, and shows it the document. */
+  /** Adds the security schemes. @fastify/swagger calls it with the document before it transforms the routes that are declared later. */
   function swaggerTransform({ schema, url, openapiObject }: { schema: object; url: string; openapiObject?: Document }) {
     if (openapiObject !== undefined)
       openapiObject.components.securitySchemes = { ...openapiObject.components.securitySchemes, ...securitySchemes() }
@@ -99,7 +103,7 @@ export function documentGuards(
 
   fastify.addHook('onReady', async () => {
     if (!isDocumented && fastify.hasDecorator('swagger'))
-      throw new Error('register @fastify/swagger before latchkey-guard, so that it sees the logins')
+      throw new Error('register @fastify/swagger before latchkey-guard, so that the document includes the guards')
   })
 }
 

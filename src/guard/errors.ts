@@ -1,18 +1,21 @@
-/** Refusals of a protected resource, RFC 6750 §3.1; without a code when the request held no token at all. */
+/** Error codes of a protected resource (RFC 6750 §3.1). */
 export type AccessErrorCode = 'invalid_request' | 'invalid_token' | 'insufficient_scope'
 
 const STATUS = { invalid_request: 400, invalid_token: 401, insufficient_scope: 403 }
 
-/** A caller that is not let in. `message` is sent; status and headers are those that Fastify takes from an error. */
+/** The refusal of a request. The caller reads `message`. Fastify sends `statusCode` and `headers`. */
 export class AccessError extends Error {
   readonly statusCode: number
   readonly headers: { 'www-authenticate': string }
 
-  /** @param scopes those that the request needs, when it is scopes that are missing */
+  /**
+   * @param code null when the request has no token (RFC 6750 §3.1)
+   * @param scopes the scopes that the request needs, when one is missing
+   */
   constructor(code: AccessErrorCode | null, message: string, scopes: string[] = []) {
     super(message)
     this.name = 'AccessError'
-    // It is the caller's doing, so where it was thrown tells nobody anything, at every request in the log.
+    // Omits the stack: every refusal would carry the same one.
     this.stack = `AccessError: ${message}`
     this.statusCode = code === null ? 401 : STATUS[code]
     const params = ['realm="latchkey"']
@@ -22,7 +25,7 @@ export class AccessError extends Error {
   }
 }
 
-/** The token could not be judged: a failure of ours and not of the caller. Its status and headers are those that Fastify takes from an error. */
+/** The token cannot be verified now, and the caller is not the cause. Fastify sends `statusCode` and `headers`. */
 export class UnavailableError extends Error {
   readonly statusCode = 503
   readonly headers = { 'retry-after': '1' }

@@ -1,4 +1,4 @@
-/** The part of the global fetch by which the issuer is asked; tests and mounted servers give their own. */
+/** The part of the global fetch that reaches the issuer. Tests and mounted servers bring their own. */
 export type Fetch = (
   url: string,
   init: {
@@ -10,11 +10,11 @@ export type Fetch = (
   }
 ) => Promise<Response>
 
-/** An answer of the issuer that cannot be used, or none at all. No message holds what was sent or received. */
+/** The issuer gave no response or one that is not valid. The message holds nothing that was sent or received. */
 export class UpstreamError extends Error {
-  /** The HTTP status; null when there was no answer. */
+  /** The HTTP status; null without a response. */
   readonly status: number | null
-  /** Seconds after which one may ask again, if the answer says so in seconds (RFC 9110 §10.2.3). */
+  /** Seconds from `Retry-After` (RFC 9110 §10.2.3); null without one in seconds. */
   readonly retryAfter: number | null
   readonly #body: unknown
 
@@ -30,10 +30,26 @@ export class UpstreamError extends Error {
     this.#body = body
   }
 
-  /** The JSON of the answer, or null. Whatever writes errors into a log leaves it out. */
+  /** The JSON of the response; null without any. A getter, so that loggers leave it out. */
   get body(): unknown {
     return this.#body
   }
+}
+
+export interface RequestOptions {
+  method?: string
+  headers?: Record<string, string>
+  body?: string
+  /** Milliseconds for the whole exchange, also when `fetch` ignores its signal. */
+  timeout: number
+  /** Of the response, after decompression. */
+  maxBytes: number
+  signal?: AbortSignal | undefined
+}
+
+export interface JsonResponse {
+  body: unknown
+  headers: Headers
 }
 
 const JSON_TYPE = /^application\/json\s*(;|$)/i
@@ -52,46 +68,41 @@ async function readText(response: Response, maxBytes: number): Promise<string> {
   return text + decoder.decode()
 }
 
-/** The JSON of an answer, or why there is none. */
-async function readJson(response: Response, maxBytes: number): Promise<{ body: unknown } | { problem: string }> {
+/** Reads the JSON of a response. `problem` is null, or says why there is none. */
+async function readJson(
+  response: Response,
+  maxBytes: number
+): Promise<{ body: unknown; problem: null } | { body: null; problem: string }> {
   if (!JSON_TYPE.test(response.headers.get('content-type') ?? '')) {
     await response.body?.cancel()
-    return { problem: 'is not application/json' }
+    return { body: null, problem: 'is not application/json' }
   }
   try {
-    return { body: JSON.parse(await readText(response, maxBytes)) }
+    return { body: JSON.parse(await readText(response, maxBytes)), problem: null }
   } catch (error) {
-    if (error instanceof RangeError) return { problem: error.message }
-    // Words of a parser quote what it reads.
+    if (error instanceof RangeError) return { body: null, problem: error.message }
+    // Does not pass on the message of the parser, which quotes the body.
     if (error instanceof SyntaxError || (error as { code?: string }).code === 'ERR_ENCODING_INVALID_ENCODED_DATA')
-      return { problem: 'is not JSON' }
+      return { body: null, problem: 'is not JSON' }
     throw error
   }
 }
 
+function retryAfterOf({ headers }: Response): number | null {
+  const [seconds] = /^\d{1,9}$/.exec(headers.get('retry-after') ?? '') ?? []
+  return seconds === undefined ? null : Number(seconds)
+}
+
 /**
- * JSON from the issuer, of an answer with a status of 200 to 299. Follows no redirect, reads at most `maxBytes` (after
- * decompression, counted while reading), refuses other media types than application/json.
- * @param options.timeout milliseconds for all of it, also when `fetch` does not heed its signal
- * @throws UpstreamError
+ * Requests JSON from the issuer. Follows no redirect and reads at most `maxBytes`.
+ * @throws UpstreamError for every other response than application/json with a status of 200 to 299
  */
-export async function requestJson(
-  fetch: Fetch,
-  url: string,
-  options: {
-    method?: string
-    headers?: Record<string, string>
-    body?: string
-    timeout: number
-    maxBytes: number
-    signal?: AbortSignal
-  }
-): Promise<{ body: unknown; headers: Headers }> {
+export async function requestJson(fetch: Fetch, url: string, options: RequestOptions): Promise<JsonResponse> {
   const { timeout, maxBytes, signal, method = 'GET', headers, body } = options
   const { origin, pathname } = new URL(url)
-  const what = `${method} ${origin}${pathname}`
+  const name = `${method} ${origin}${pathname}`
 
-  async function ask(within: AbortSignal): Promise<{ body: unknown; headers: Headers }> {
+  async function send(within: AbortSignal): Promise<JsonResponse> {
     within.throwIfAborted()
     const response = await fetch(url, {
       method,
@@ -102,33 +113,30 @@ export async function requestJson(
     })
     const { status } = response
     const read = await readJson(response, maxBytes)
-    if (!response.ok) {
-      const after = /^\d{1,9}$/.exec(response.headers.get('retry-after') ?? '')
-      const retryAfter = after === null ? null : Number(after[0])
-      throw new UpstreamError(`${what}: the answer is ${status}`, {
+    if (!response.ok)
+      throw new UpstreamError(`${name}: the status is ${status}`, {
         status,
-        retryAfter,
-        body: 'body' in read ? read.body : null
+        retryAfter: retryAfterOf(response),
+        body: read.body
       })
-    }
-    if ('problem' in read) throw new UpstreamError(`${what}: the answer ${read.problem}`, { status })
+    if (read.problem !== null) throw new UpstreamError(`${name}: the response ${read.problem}`, { status })
     return { body: read.body, headers: response.headers }
   }
 
   const within = new AbortController()
-  const ended = new Promise<never>((_resolve, reject) =>
+  const aborted = new Promise<never>((_resolve, reject) =>
     within.signal.addEventListener('abort', () => reject(within.signal.reason))
   )
-  const stop = () => within.abort(new UpstreamError(`${what}: given up by the caller`, { cause: signal?.reason }))
-  const timer = setTimeout(() => within.abort(new UpstreamError(`${what}: no answer within ${timeout} ms`)), timeout)
-  signal?.addEventListener('abort', stop)
-  if (signal?.aborted) stop()
+  const abort = () => within.abort(new UpstreamError(`${name}: aborted by the caller`, { cause: signal?.reason }))
+  const timer = setTimeout(() => within.abort(new UpstreamError(`${name}: no response within ${timeout} ms`)), timeout)
+  signal?.addEventListener('abort', abort)
+  if (signal?.aborted) abort()
   try {
-    return await Promise.race([ended, ask(within.signal)])
+    return await Promise.race([aborted, send(within.signal)])
   } catch (error) {
-    throw error instanceof UpstreamError ? error : new UpstreamError(`${what}: no answer`, { cause: error })
+    throw error instanceof UpstreamError ? error : new UpstreamError(`${name}: no response`, { cause: error })
   } finally {
     clearTimeout(timer)
-    signal?.removeEventListener('abort', stop)
+    signal?.removeEventListener('abort', abort)
   }
 }

@@ -1,57 +1,55 @@
-import type { Principal } from './core.ts'
-import type { createAuthentication } from './credentials.ts'
+import type { Principal } from '../token/principal.ts'
+import { postForm } from './client-request.ts'
+import type { Authenticate } from './credentials.ts'
 import { UnavailableError } from './errors.ts'
-import { type Fetch, requestJson } from './http.ts'
+import type { Fetch } from './http.ts'
 import type { createMetadata } from './metadata.ts'
 
 const TIMEOUT_MS = 3000
 const MAX_BYTES = 65_536
 
-const isTexts = (value: unknown): value is string[] =>
+const isStrings = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((each) => typeof each === 'string')
 
-/**
- * Asks the issuer about a token that is good by itself (RFC 7662): what is left of it at this instant. Nothing of the answer
- * is kept.
- */
+/** Introspects tokens at the issuer (RFC 7662). Caches no response. */
 export function createIntrospection(deps: {
   metadata: ReturnType<typeof createMetadata>
-  authentication: ReturnType<typeof createAuthentication>
+  authenticate: Authenticate
   fetch: Fetch
 }) {
-  const { metadata, authentication, fetch } = deps
+  const { metadata, authenticate, fetch } = deps
+  const unavailable = (cause?: unknown) =>
+    new UnavailableError('The issuer does not say whether the token is active', cause)
 
-  async function ask(token: string): Promise<unknown> {
-    const introspectionEndpoint = await metadata.endpoint('introspectionEndpoint')
-    const { headers, form } = authentication()
-    const { body } = await requestJson(fetch, introspectionEndpoint, {
-      method: 'POST',
-      headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded' },
-      body: new URLSearchParams({ token, token_type_hint: 'access_token', ...form }).toString(),
+  async function introspect(token: string): Promise<Record<string, unknown>> {
+    const endpoint = await metadata.endpoint('introspectionEndpoint')
+    const { body } = await postForm(fetch, endpoint, {
+      form: { token, token_type_hint: 'access_token' },
+      authenticate,
       timeout: TIMEOUT_MS,
       maxBytes: MAX_BYTES
     })
-    return body
+    return (body ?? {}) as Record<string, unknown>
   }
 
   /**
-   * @param principal whom the token speaks for by what it says itself; null for one that is not good
-   * @throws UnavailableError when the issuer does not say
+   * Returns the principal with the scopes and roles that the token still has at this instant; null when the token is not active.
+   * @param principal of the verified token; null for a token that is not valid, which is not sent to the issuer
+   * @throws UnavailableError when the issuer gives no valid response
    */
   return async (token: string, principal: Principal | null): Promise<Principal | null> => {
     if (principal === null) return null
-    const answer = await ask(token).catch((cause: unknown) => {
-      throw new UnavailableError('The issuer does not say whether the token is good', cause)
+    const {
+      active,
+      sub,
+      scope,
+      roles = []
+    } = await introspect(token).catch((cause: unknown) => {
+      throw unavailable(cause)
     })
-    const { active, sub, scope, roles = [] } = (answer ?? {}) as Record<string, unknown>
     if (active === false) return null
-    if (active !== true || sub !== principal.sub || typeof scope !== 'string' || !isTexts(roles))
-      throw new UnavailableError('The issuer does not say whether the token is good')
-    return {
-      ...principal,
-      // What is left of the token, and never more.
-      scopes: principal.scopes.filter((each) => scope.split(' ').includes(each)),
-      roles
-    }
+    if (active !== true || sub !== principal.sub || typeof scope !== 'string' || !isStrings(roles)) throw unavailable()
+    // Never more scopes than the token has.
+    return { ...principal, scopes: principal.scopes.filter((each) => scope.split(' ').includes(each)), roles }
   }
 }

@@ -1,20 +1,20 @@
 import { DomainError, SetupError } from '../domain/errors.ts'
 
 const SQLITE = { busy: 5, readonly: 8, ioerr: 10, corrupt: 11, full: 13, cantopen: 14, notadb: 26 }
-/** PostgreSQL has undone one of those who waited for each other; each method is one transaction, so it is simply done again. */
+/** SQLSTATE of a transaction that PostgreSQL rolled back to resolve a deadlock. */
 const DEADLOCK = '40P01'
-const DEADLOCK_TRIES = 3
+const MAX_TRIES = 3
 
 const SQLITE_UNIQUE = [1555, 2067]
 const SQLITE_FOREIGN_KEY = 787
 
-/** Classes of SQLSTATE that say that the server cannot serve now: connection, resources, shutdown, timeout, read-only. */
+/** SQLSTATEs of a server that cannot serve now: connection, resources, shutdown, timeout, read-only, rollback. */
 const UNAVAILABLE_STATE = /^(08|53|57|58|25006|40)/
 const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)/
-/** What the driver throws without a code. */
+/** Errors of the driver that have no code. */
 const UNAVAILABLE_MESSAGE = /timeout|Connection terminated|not queryable|connection error/i
 
-/** What people give a name to, by its unique constraint in the words of either database. */
+/** Messages for unique values that a caller chooses, by the name of the constraint in SQLite or PostgreSQL. */
 const TAKEN: [RegExp, string][] = [
   [/users[._]username_key/, 'The username is taken'],
   [/users[._]email_key/, 'The e-mail is taken'],
@@ -25,6 +25,7 @@ const TAKEN: [RegExp, string][] = [
   [/(^|\W)scopes[._](name|pkey)/, 'A scope of this name is there already']
 ]
 
+/** Returns the error of the domain for an error of a driver; other errors as they are. */
 function translate(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof DomainError || error instanceof SetupError) return error
   const {
@@ -62,7 +63,10 @@ function translate(error: unknown): unknown {
 
 type Methods = Record<string, unknown>
 
-/** The same methods, two levels deep, that throw in the words of the domain what a driver throws in its own. */
+/**
+ * Returns the same methods, at any depth, which throw errors of the domain in place of errors of a driver. Runs a
+ * method again after a deadlock: every method is one transaction, which was rolled back.
+ */
 export function translateErrors<T extends object>(store: T): T {
   const wrapped = Object.entries(store as Methods).map(([name, value]) => {
     if (typeof value === 'function') {
@@ -73,7 +77,7 @@ export function translateErrors<T extends object>(store: T): T {
             try {
               return await value(...args)
             } catch (error) {
-              if (tries === DEADLOCK_TRIES || (error as { code?: string }).code !== DEADLOCK) throw translate(error)
+              if (tries === MAX_TRIES || (error as { code?: string }).code !== DEADLOCK) throw translate(error)
             }
           }
         }

@@ -1,52 +1,61 @@
-import type { Kysely } from 'kysely'
-import type { Store } from '../domain/ports.ts'
-import type { Tables } from './schema.ts'
+import type { ExpiryStore } from '../domain/ports/revocations.ts'
+import { needsRowLocks } from './columns.ts'
 import { GRACE_MS } from './sessions.ts'
+import type { Database } from './transaction.ts'
 
-/** How many rows of a table go at once: others wait no longer for a transaction than that. */
-const ROWS_AT_ONCE = 500
+/** Number of rows of a table that one statement removes at most, which bounds the wait of other transactions. */
+const ROWS_PER_DELETE = 500
 
-/** No lease is longer. */
-const LONGEST_MS = 600_000
+/** The longest lease. */
+const MAX_LEASE_MS = 600_000
 
-/** @param locksRows whether rows that somebody else holds must be passed over */
-export function expiry(db: Kysely<Tables>, locksRows: boolean): Store['expiry'] {
+export function expiry({ db }: Database): ExpiryStore {
+  /** Leaves out rows that another transaction has locked. */
+  const skipLocked = <Query extends { forUpdate(): { skipLocked(): Query } }>(query: Query): Query =>
+    needsRowLocks(db) ? query.forUpdate().skipLocked() : query
+
   return {
     async lead(now, until) {
       const { numUpdatedRows } = await db
         .updateTable('leases')
         .set({ until_at: until })
         .where('name', '=', 'sweep')
-        // One that is far ahead was written by a clock that was.
-        .where((eb) => eb.or([eb('until_at', '<=', now), eb('until_at', '>', until + LONGEST_MS)]))
+        // A lease that ends later than any lease can was taken by a clock that was ahead.
+        .where((eb) => eb.or([eb('until_at', '<=', now), eb('until_at', '>', until + MAX_LEASE_MS)]))
         .executeTakeFirstOrThrow()
       return numUpdatedRows === 1n
     },
 
     async prune(now) {
-      const before = now - GRACE_MS
-      const sessions = db.selectFrom('sessions').select('id').where('idle_expires_at', '<=', before).limit(ROWS_AT_ONCE)
-      const guesses = db.selectFrom('guesses').select('key').where('expires_at', '<=', before).limit(ROWS_AT_ONCE)
-      const entries = db.selectFrom('revocations').select('seq').where('expires_at', '<=', before).limit(ROWS_AT_ONCE)
+      const until = now - GRACE_MS
+      const sessions = db
+        .selectFrom('sessions')
+        .select('id')
+        .where('idle_expires_at', '<=', until)
+        .limit(ROWS_PER_DELETE)
+      const guesses = db.selectFrom('guesses').select('key').where('expires_at', '<=', until).limit(ROWS_PER_DELETE)
+      const entries = db.selectFrom('revocations').select('seq').where('expires_at', '<=', until).limit(ROWS_PER_DELETE)
       const assertions = db
         .selectFrom('client_assertions')
         .select('jti_hash')
-        .where('expires_at', '<=', before)
-        .limit(ROWS_AT_ONCE)
-      const secrets = db.selectFrom('client_secrets').select('id').where('expires_at', '<=', before).limit(ROWS_AT_ONCE)
-      const free = <Query extends { forUpdate(): { skipLocked(): Query } }>(query: Query): Query =>
-        locksRows ? query.forUpdate().skipLocked() : query
+        .where('expires_at', '<=', until)
+        .limit(ROWS_PER_DELETE)
+      const secrets = db
+        .selectFrom('client_secrets')
+        .select('id')
+        .where('expires_at', '<=', until)
+        .limit(ROWS_PER_DELETE)
       const results = [
-        await db.deleteFrom('sessions').where('id', 'in', free(sessions)).executeTakeFirstOrThrow(),
-        await db.deleteFrom('guesses').where('key', 'in', free(guesses)).executeTakeFirstOrThrow(),
+        await db.deleteFrom('sessions').where('id', 'in', skipLocked(sessions)).executeTakeFirstOrThrow(),
+        await db.deleteFrom('guesses').where('key', 'in', skipLocked(guesses)).executeTakeFirstOrThrow(),
         await db
           .deleteFrom('client_assertions')
-          .where('jti_hash', 'in', free(assertions))
-          // Another client may have used the same jti since.
-          .where('expires_at', '<=', before)
+          .where('jti_hash', 'in', skipLocked(assertions))
+          // Another client may have used the same jti later.
+          .where('expires_at', '<=', until)
           .executeTakeFirstOrThrow(),
-        await db.deleteFrom('client_secrets').where('id', 'in', free(secrets)).executeTakeFirstOrThrow(),
-        await db.deleteFrom('revocations').where('seq', 'in', free(entries)).executeTakeFirstOrThrow()
+        await db.deleteFrom('client_secrets').where('id', 'in', skipLocked(secrets)).executeTakeFirstOrThrow(),
+        await db.deleteFrom('revocations').where('seq', 'in', skipLocked(entries)).executeTakeFirstOrThrow()
       ]
       return results.reduce((sum, { numDeletedRows }) => sum + Number(numDeletedRows), 0)
     }

@@ -1,15 +1,17 @@
-import { type Kysely, type Selectable, sql } from 'kysely'
+import { type Selectable, sql } from 'kysely'
 import type { Millis, StoredKey } from '../domain/model.ts'
-import type { Store } from '../domain/ports.ts'
-import { lock } from './admins.ts'
-import { makeCurrent } from './refresh-keys.ts'
-import { log } from './revocations.ts'
+import type { KeyStore } from '../domain/ports/keys.ts'
+import type { Db } from './columns.ts'
+import { lock } from './locks.ts'
+import { replaceRefreshKey } from './refresh-keys.ts'
+import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
+import type { Database } from './transaction.ts'
 
-/** In place of a private part that was wiped. */
-const WIPED = ''
+/** The column of a private key that was erased. */
+const ERASED = ''
 
-/** Everything that is sealed: table, id of the row, column. */
+/** Every column with sealed values: table, primary key, column. */
 const SEALED = [
   ['signing_keys', 'kid', 'sealed_private_key'],
   ['refresh_keys', 'id', 'sealed_key'],
@@ -20,23 +22,22 @@ const toKey = (row: Selectable<Tables['signing_keys']>): StoredKey => ({
   kid: row.kid,
   alg: row.alg,
   publicJwk: JSON.parse(row.public_jwk),
-  sealedPrivateKey: row.sealed_private_key === WIPED ? null : row.sealed_private_key,
+  sealedPrivateKey: row.sealed_private_key === ERASED ? null : row.sealed_private_key,
   state: row.state,
   createdAt: row.created_at,
-  signsSinceAt: row.signs_since_at ?? (row.state === 'signing' ? row.created_at : null),
+  signsSinceAt: row.signs_since_at,
   verifiesUntilAt: row.verifies_until_at,
   retiredAt: row.retired_at
 })
 
-/** In the caller's transaction. */
-export async function insertKey(db: Kysely<Tables>, key: StoredKey): Promise<void> {
-  await db
+export async function insertKey(trx: Db, key: StoredKey): Promise<void> {
+  await trx
     .insertInto('signing_keys')
     .values({
       kid: key.kid,
       alg: key.alg,
       public_jwk: JSON.stringify(key.publicJwk),
-      sealed_private_key: key.sealedPrivateKey ?? WIPED,
+      sealed_private_key: key.sealedPrivateKey ?? ERASED,
       state: key.state,
       created_at: key.createdAt,
       signs_since_at: key.signsSinceAt,
@@ -46,17 +47,27 @@ export async function insertKey(db: Kysely<Tables>, key: StoredKey): Promise<voi
     .execute()
 }
 
-/** The next key signs, and another is the next. The one that signed before has its new state already. */
-async function advance(trx: Kysely<Tables>, next: StoredKey, now: Millis): Promise<void> {
-  await trx
+/**
+ * Makes the next key sign, publishes `next`, and returns the kid of the key that signs. No key may be in the state
+ * `signing` anymore.
+ */
+async function advance(trx: Db, next: StoredKey, now: Millis): Promise<string> {
+  const { kid } = await trx
     .updateTable('signing_keys')
     .set({ state: 'signing', signs_since_at: now })
     .where('state', '=', 'next')
-    .execute()
+    .returning('kid')
+    .executeTakeFirstOrThrow()
   await insertKey(trx, { ...next, createdAt: now })
+  return kid
 }
 
-const canaryIs = async (trx: Kysely<Tables>, canary: string): Promise<boolean> => {
+async function stateOf(trx: Db, kid: string) {
+  const row = await trx.selectFrom('signing_keys').select('state').where('kid', '=', kid).executeTakeFirst()
+  return row?.state ?? null
+}
+
+async function isCanary(trx: Db, canary: string): Promise<boolean> {
   const row = await trx
     .selectFrom('sealed_values')
     .select('name')
@@ -66,10 +77,8 @@ const canaryIs = async (trx: Kysely<Tables>, canary: string): Promise<boolean> =
   return row !== undefined
 }
 
-export function keys(db: Kysely<Tables>): Store['keys'] {
+function readKeys(db: Db): Pick<KeyStore, 'list' | 'page' | 'signing' | 'find'> {
   const select = db.selectFrom('signing_keys').selectAll()
-  const stateOf = async (trx: Kysely<Tables>, kid: string) =>
-    (await trx.selectFrom('signing_keys').select('state').where('kid', '=', kid).executeTakeFirst())?.state ?? null
 
   return {
     async list() {
@@ -78,9 +87,9 @@ export function keys(db: Kysely<Tables>): Store['keys'] {
     },
 
     async page({ after, limit }) {
-      const place = sql<boolean>`(created_at, kid) < (select created_at, kid from signing_keys where kid = ${after})`
+      const isOlder = sql<boolean>`(created_at, kid) < (select created_at, kid from signing_keys where kid = ${after})`
       const rows = await select
-        .$if(after !== null, (query) => query.where(place))
+        .$if(after !== null, (query) => query.where(isOlder))
         .orderBy('created_at', 'desc')
         .orderBy('kid', 'desc')
         .limit(limit)
@@ -96,69 +105,83 @@ export function keys(db: Kysely<Tables>): Store['keys'] {
     async find(kid) {
       const row = await select.where('kid', '=', kid).executeTakeFirst()
       return row === undefined ? null : toKey(row)
-    },
+    }
+  }
+}
 
-    rotate: ({ from, next, refreshKey, verifiesMs, refreshVerifiesMs }, clock) =>
-      db.transaction().execute(async (trx) => {
+export function keys({ db, transaction, recordCommitted }: Database): KeyStore {
+  return {
+    ...readKeys(db),
+
+    rotate: (caller, { from, next, refreshKey, verifiesMs, refreshVerifiesMs, clock }) =>
+      transaction(async (trx, record) => {
         await lock(trx, 'keys')
         const now = clock()
         const states = [await stateOf(trx, from.signing), await stateOf(trx, from.next)]
-        if (states.join() !== 'signing,next' || !(await canaryIs(trx, from.canary))) return false
+        if (states.join() !== 'signing,next' || !(await isCanary(trx, from.canary))) return false
         await trx
           .updateTable('signing_keys')
-          .set({ state: 'verifying', sealed_private_key: WIPED, verifies_until_at: now + verifiesMs })
+          .set({ state: 'verifying', sealed_private_key: ERASED, verifies_until_at: now + verifiesMs })
           .where('state', '=', 'signing')
           .execute()
-        await advance(trx, next, now)
-        await makeCurrent(trx, { ...refreshKey, createdAt: now }, now + refreshVerifiesMs)
+        const key = await advance(trx, next, now)
+        await replaceRefreshKey(trx, { ...refreshKey, createdAt: now }, now + refreshVerifiesMs)
+        record({ type: 'key.rotated', caller, subject: { key } })
         return true
       }),
 
-    compromise: (kid, { canary, next }, clock) =>
-      db.transaction().execute(async (trx) => {
+    compromise: (caller, { kid, canary, next, clock }) =>
+      transaction(async (trx, record) => {
         await lock(trx, 'keys')
         const now = clock()
         const state = await stateOf(trx, kid)
         if (state === null || state === 'retired') return true
-        const replaced = state !== 'verifying'
-        if (replaced && (next === null || !(await canaryIs(trx, canary)))) return false
+        const needsNext = state !== 'verifying'
+        if (needsNext && (next === null || !(await isCanary(trx, canary)))) return false
         await trx
           .updateTable('signing_keys')
-          .set({ state: 'retired', sealed_private_key: WIPED, retired_at: now })
+          .set({ state: 'retired', sealed_private_key: ERASED, retired_at: now })
           .where('kid', '=', kid)
           .execute()
-        if (state === 'signing') await advance(trx, next as StoredKey, now)
-        else if (state === 'next') await insertKey(trx, { ...(next as StoredKey), createdAt: now })
-        await log(trx, [{ kind: 'key', id: kid }], now)
+        record({ type: 'key.retired', caller, subject: { key: kid }, reason: 'compromised' })
+        if (state === 'signing') {
+          const key = await advance(trx, next as StoredKey, now)
+          record({ type: 'key.rotated', caller, subject: { key } })
+        } else if (state === 'next') await insertKey(trx, { ...(next as StoredKey), createdAt: now })
+        await appendRevocations(trx, [{ kind: 'key', id: kid }], now)
         return true
       }),
 
-    async expire(now, kid) {
-      const { numUpdatedRows } = await db
+    async expire(caller, { now, kid }) {
+      const rows = await db
         .updateTable('signing_keys')
-        .set({ state: 'retired', sealed_private_key: WIPED, retired_at: now })
+        .set({ state: 'retired', sealed_private_key: ERASED, retired_at: now })
         .where('state', '=', 'verifying')
         .where('verifies_until_at', '<=', now)
         .$if(kid !== undefined, (query) => query.where('kid', '=', kid as string))
-        .executeTakeFirstOrThrow()
-      return Number(numUpdatedRows)
+        .returning('kid')
+        .execute()
+      for (const { kid: key } of rows)
+        recordCommitted({ type: 'key.retired', caller, subject: { key }, reason: 'expired' })
+      return rows.length
     },
 
-    reseal: (change) =>
-      db.transaction().execute(async (trx) => {
+    reseal: (caller, change) =>
+      transaction(async (trx, record) => {
         await lock(trx, 'keys')
         let count = 0
         for (const [table, id, column] of SEALED) {
-          const place = sql.ref(column)
-          const { rows } = await sql<{ id: string; sealed: string }>`select ${sql.ref(id)} as id, ${place} as sealed
-            from ${sql.table(table)} where ${place} != ${WIPED}`.execute(trx)
+          const value = sql.ref(column)
+          const { rows } = await sql<{ id: string; sealed: string }>`select ${sql.ref(id)} as id, ${value} as sealed
+            from ${sql.table(table)} where ${value} != ${ERASED}`.execute(trx)
           for (const row of rows) {
             const sealed = change(table, row.id, row.sealed)
             if (sealed === row.sealed) continue
-            await sql`update ${sql.table(table)} set ${place} = ${sealed} where ${sql.ref(id)} = ${row.id}`.execute(trx)
+            await sql`update ${sql.table(table)} set ${value} = ${sealed} where ${sql.ref(id)} = ${row.id}`.execute(trx)
             count++
           }
         }
+        if (count > 0) record({ type: 'keys.resealed', caller, subject: {}, reason: `sealed values: ${count}` })
         return count
       })
   }

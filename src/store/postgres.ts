@@ -8,14 +8,17 @@ const types: pg.CustomTypesConfig = {
     oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) as pg.CustomTypesConfig['getTypeParser']
 }
 
-/** An answer of the server has an SQLSTATE and lets the connection live; anything else leaves the connection in doubt. */
+/**
+ * Returns whether the server answered with an error and keeps the connection open. After any other error its state is
+ * unknown.
+ */
 const isAnswer = (error: unknown): boolean => error instanceof pg.DatabaseError && error.severity !== 'FATAL'
 
 /**
- * A connection that once got no answer is closed instead of used again: what was sent on it may still be done, and after a
- * `begin` that was done late everything that others send on it would be lost.
+ * Closes a connection after a statement without an answer, in place of returning it to the pool: the server may still
+ * run that statement. After a late `begin`, for example, later statements on the connection would never be committed.
  */
-function discardedInDoubt(client: pg.PoolClient) {
+function discardInDoubt(client: pg.PoolClient) {
   let doubt: unknown = null
   return {
     async query(sql: string, parameters: unknown[]) {
@@ -32,8 +35,8 @@ function discardedInDoubt(client: pg.PoolClient) {
 }
 
 /**
- * @param patient for migrations, which may wait for one another and take long; everything else must fail in time: one
- *   second to get a connection, two for a statement, two and a half for an answer
+ * Opens a pool of connections. Waits at most 1 s for a connection, 2 s for a statement and 2.5 s for an answer.
+ * @param patient for migrations, which wait for one another and may take long: one connection without these limits
  */
 export function openPostgres(url: string, { patient = false } = {}): Dialect {
   const pool = new pg.Pool({
@@ -44,13 +47,13 @@ export function openPostgres(url: string, { patient = false } = {}): Dialect {
     max: patient ? 1 : 10,
     ...(patient ? {} : { statement_timeout: 2000, query_timeout: 2500 })
   })
-  // A connection that breaks tells whoever uses it next; without listeners, for idle ones and for those in use, it ends the process.
+  // The next use of a broken connection fails. Without listeners on the pool and on each client the process would exit.
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
   return new PostgresDialect({
     pool: {
       options: pool.options,
-      connect: async () => discardedInDoubt(await pool.connect()) as unknown as PostgresPoolClient,
+      connect: async () => discardInDoubt(await pool.connect()) as unknown as PostgresPoolClient,
       end: () => pool.end()
     }
   })

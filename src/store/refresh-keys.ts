@@ -1,22 +1,26 @@
-import type { Kysely, Selectable } from 'kysely'
+import type { Selectable } from 'kysely'
 import type { Millis, RefreshKey } from '../domain/model.ts'
-import type { Store } from '../domain/ports.ts'
+import type { RefreshKeyStore } from '../domain/ports/sessions.ts'
+import type { Db } from './columns.ts'
 import type { Tables } from './schema.ts'
+import type { Database } from './transaction.ts'
 
-const toKey = (row: Selectable<Tables['refresh_keys']> | undefined): RefreshKey | null =>
-  row === undefined ? null : { id: row.id, sealedKey: row.sealed_key, createdAt: row.created_at }
+const toKey = (row: Selectable<Tables['refresh_keys']>): RefreshKey => ({
+  id: row.id,
+  sealedKey: row.sealed_key,
+  createdAt: row.created_at
+})
 
-/** Makes it the current one unless there is one; in the caller's transaction. */
-export async function insertRefreshKey(db: Kysely<Tables>, { id, sealedKey, createdAt }: RefreshKey): Promise<void> {
-  await db
+/** Inserts the current refresh key. There must be none. */
+export async function insertRefreshKey(trx: Db, { id, sealedKey, createdAt }: RefreshKey): Promise<void> {
+  await trx
     .insertInto('refresh_keys')
     .values({ id, sealed_key: sealedKey, state: 'current', created_at: createdAt })
-    .onConflict((conflict) => conflict.doNothing())
     .execute()
 }
 
-/** Makes it the current one in place of the one that is; in the caller's transaction, under the lock `keys`. */
-export async function makeCurrent(trx: Kysely<Tables>, key: RefreshKey, verifiesUntil: Millis): Promise<void> {
+/** Replaces the current refresh key, which verifies until then. The transaction must hold the lock `keys`. */
+export async function replaceRefreshKey(trx: Db, key: RefreshKey, verifiesUntil: Millis): Promise<void> {
   await trx
     .updateTable('refresh_keys')
     .set({ state: 'verifying', verifies_until_at: verifiesUntil })
@@ -25,12 +29,20 @@ export async function makeCurrent(trx: Kysely<Tables>, key: RefreshKey, verifies
   await insertRefreshKey(trx, key)
 }
 
-export function refreshKeys(db: Kysely<Tables>): Store['refreshKeys'] {
+export function refreshKeys({ db }: Database): RefreshKeyStore {
   const select = db.selectFrom('refresh_keys').selectAll()
+
   return {
-    current: async () => toKey(await select.where('state', '=', 'current').executeTakeFirst()),
-    find: async (id) => toKey(await select.where('id', '=', id).executeTakeFirst()),
-    create: (key) => insertRefreshKey(db, key),
+    async current() {
+      const row = await select.where('state', '=', 'current').executeTakeFirst()
+      return row === undefined ? null : toKey(row)
+    },
+
+    async find(id) {
+      const row = await select.where('id', '=', id).executeTakeFirst()
+      return row === undefined ? null : toKey(row)
+    },
+
     async expire(now) {
       const { numDeletedRows } = await db
         .deleteFrom('refresh_keys')

@@ -1,117 +1,147 @@
-import { type Kysely, sql } from 'kysely'
+import { sql } from 'kysely'
 import { DomainError } from '../domain/errors.ts'
-import { ADMIN_ROLE, type Resource } from '../domain/model.ts'
-import type { Store } from '../domain/ports.ts'
-import { log } from './revocations.ts'
+import type { Resource } from '../domain/model.ts'
+import type { ResourceStore } from '../domain/ports/resources.ts'
+import { describeChanges, describeGiven } from './changes.ts'
+import { type Db, needsRowLocks } from './columns.ts'
+import { deleteScopes, insertScopes, lockScopeHolders } from './resource-scopes.ts'
+import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
+import type { Database } from './transaction.ts'
 
-/** The role that may do everything gets the scopes too. In the caller's transaction. */
-async function insertScopes(trx: Kysely<Tables>, resourceId: string, scopes: Resource['scopes']): Promise<void> {
-  for (const { name, description } of scopes) {
-    await trx.insertInto('scopes').values({ name, description, resource_id: resourceId }).execute()
+type ResourceRow = Pick<Tables['resources'], 'id' | 'identifier' | 'name'>
+
+const COLUMNS = ['id', 'identifier', 'name'] as const
+
+/** Reads the scopes and introspection clients of resources, and returns the resources in the given order. */
+async function complete(trx: Db, rows: ResourceRow[]): Promise<Resource[]> {
+  const ids = rows.map((row) => row.id)
+  if (ids.length === 0) return []
+  const scopes = await trx.selectFrom('scopes').selectAll().where('resource_id', 'in', ids).orderBy('name').execute()
+  const clients = await trx
+    .selectFrom('introspection_clients')
+    .selectAll()
+    .where('resource_id', 'in', ids)
+    .orderBy('client_id')
+    .execute()
+  return rows.map((row) => ({
+    ...row,
+    scopes: scopes
+      .filter((scope) => scope.resource_id === row.id)
+      .map(({ name, description }) => ({ name, description })),
+    introspectionClients: clients.filter((each) => each.resource_id === row.id).map((each) => each.client_id)
+  }))
+}
+
+async function getResource(trx: Db, id: string): Promise<Resource | null> {
+  const row = await trx.selectFrom('resources').select(COLUMNS).where('id', '=', id).executeTakeFirst()
+  return row === undefined ? null : ((await complete(trx, [row]))[0] as Resource)
+}
+
+/** Replaces the introspection clients and returns the previous ones. @throws DomainError invalid */
+async function setIntrospectionClients(trx: Db, resourceId: string, clients: string[]): Promise<string[]> {
+  const previous = await trx
+    .deleteFrom('introspection_clients')
+    .where('resource_id', '=', resourceId)
+    .returning('client_id')
+    .execute()
+  if (clients.length > 0) {
+    const rows = await trx.selectFrom('clients').select('id').where('id', 'in', clients).execute()
+    const unknown = clients.find((id) => !rows.some((row) => row.id === id))
+    if (unknown !== undefined) throw new DomainError('invalid', `There is no client ${JSON.stringify(unknown)}`)
     await trx
-      .insertInto('role_scopes')
-      .columns(['role', 'scope'])
-      .expression(
-        trx
-          .selectFrom('roles')
-          .where('roles.name', '=', ADMIN_ROLE)
-          .select(({ ref, val }) => [ref('roles.name').as('role'), val(name).as('scope')])
-      )
+      .insertInto('introspection_clients')
+      .values(clients.map((client_id) => ({ resource_id: resourceId, client_id })))
       .execute()
   }
+  return previous.map((row) => row.client_id)
 }
 
-/**
- * Waits for whoever is changing a role or a client that has one of the scopes, and keeps others from it: before the scopes
- * themselves are taken, as those who change them do.
- */
-async function lockHolders(trx: Kysely<Tables>, names: string[], locksRows: boolean): Promise<void> {
-  if (!locksRows || names.length === 0) return
-  await trx
-    .selectFrom('roles')
-    .select('name')
-    .where('name', 'in', trx.selectFrom('role_scopes').select('role').where('scope', 'in', names))
+function changeResource({ transaction }: Database): ResourceStore['change'] {
+  return (caller, { id, changes, now }) =>
+    transaction(async (trx, record) => {
+      // The first statement, so that changes of one resource run one after the other.
+      const locked = await trx
+        .updateTable('resources')
+        .set(({ ref }) => ({ name: ref('name') }))
+        .where('id', '=', id)
+        .returning(COLUMNS)
+        .executeTakeFirst()
+      if (locked === undefined) return null
+      const { name = locked.name, introspectionClients, scopes: decide } = changes
+      if (name !== locked.name) await trx.updateTable('resources').set({ name }).where('id', '=', id).execute()
+      const previousClients =
+        introspectionClients === undefined ? null : await setIntrospectionClients(trx, id, introspectionClients)
+      const previousScopes = decide === undefined ? null : await changeScopes(trx, id, { decide, now })
+
+      const [after] = (await complete(trx, [{ ...locked, name }])) as [Resource]
+      const before = {
+        ...locked,
+        scopes: previousScopes ?? after.scopes,
+        introspectionClients: previousClients ?? after.introspectionClients
+      }
+      const reason = describeResource(before, after)
+      if (reason !== '') record({ type: 'resource.changed', caller, subject: { resource: id }, reason })
+      return after
+    })
+}
+
+/** Changes the scopes of a resource as `decide` says, and returns the previous ones. */
+async function changeScopes(
+  trx: Db,
+  resourceId: string,
+  { decide, now }: { decide: (current: Resource['scopes']) => Resource['scopes']; now: number }
+): Promise<Resource['scopes']> {
+  const before = await trx
+    .selectFrom('scopes')
+    .select(['name', 'description'])
+    .where('resource_id', '=', resourceId)
     .orderBy('name')
-    .forNoKeyUpdate()
     .execute()
-  await trx
-    .selectFrom('clients')
-    .select('id')
-    .where('id', 'in', trx.selectFrom('client_scopes').select('client_id').where('scope', 'in', names))
-    .orderBy('id')
-    .forNoKeyUpdate()
-    .execute()
+  const wanted = decide(before)
+  const isIn = (scopes: Resource['scopes'], name: string) => scopes.some((scope) => scope.name === name)
+  await insertScopes(
+    trx,
+    resourceId,
+    wanted.filter(({ name }) => !isIn(before, name))
+  )
+  for (const { name, description } of wanted.filter((scope) => isIn(before, scope.name)))
+    await trx.updateTable('scopes').set({ description }).where('name', '=', name).execute()
+  const removed = before.filter(({ name }) => !isIn(wanted, name)).map(({ name }) => name)
+  await appendRevocations(trx, await deleteScopes(trx, removed), now)
+  return before
 }
 
-/** With what roles and clients have of them; in the caller's transaction. Gives the entries for the revocation log. */
-async function deleteScopes(trx: Kysely<Tables>, names: string[], locksRows: boolean) {
-  if (names.length === 0) return []
-  await lockHolders(trx, names, locksRows)
-  // Nobody is given them from here on.
-  if (locksRows)
-    await trx.selectFrom('scopes').select('name').where('name', 'in', names).orderBy('name').forUpdate().execute()
-  const roles = await trx.deleteFrom('role_scopes').where('scope', 'in', names).returning('role').execute()
-  const clients = await trx.deleteFrom('client_scopes').where('scope', 'in', names).returning('client_id').execute()
-  await trx.deleteFrom('scopes').where('name', 'in', names).execute()
-  return [
-    ...[...new Set(roles.map(({ role }) => role))].map((id) => ({ kind: 'role' as const, id })),
-    ...[...new Set(clients.map(({ client_id }) => client_id))].map((id) => ({ kind: 'client' as const, id }))
-  ]
+function describeResource(before: Resource, after: Resource): string {
+  const names = (resource: Resource) => ({
+    ...resource,
+    scopes: resource.scopes.map(({ name }) => name),
+    introspectionClients: resource.introspectionClients.toSorted()
+  })
+  const isDescribedAnew = after.scopes.some(({ name, description }) =>
+    before.scopes.some((scope) => scope.name === name && scope.description !== description)
+  )
+  return [describeChanges(names(before), names(after)), isDescribedAnew ? 'descriptions of scopes' : '']
+    .filter((text) => text !== '')
+    .join('; ')
 }
 
-async function setIntrospectionClients(trx: Kysely<Tables>, resourceId: string, clients: string[]): Promise<void> {
-  await trx.deleteFrom('introspection_clients').where('resource_id', '=', resourceId).execute()
-  if (clients.length === 0) return
-  const found = await trx.selectFrom('clients').select('id').where('id', 'in', clients).execute()
-  const unknown = clients.find((id) => !found.some((row) => row.id === id))
-  if (unknown !== undefined) throw new DomainError('invalid', `There is no client ${JSON.stringify(unknown)}`)
-  await trx
-    .insertInto('introspection_clients')
-    .values(clients.map((client_id) => ({ resource_id: resourceId, client_id })))
-    .execute()
-}
-
-/** @param locksRows whether a statement must say that it locks the rows it rests on */
-export function resources(db: Kysely<Tables>, locksRows: boolean): Store['resources'] {
-  async function list(
-    trx: Kysely<Tables>,
-    which: { id?: string; after?: string | null; limit: number }
-  ): Promise<Resource[]> {
-    const { id, after = null, limit } = which
-    const rows = await trx
-      .selectFrom('resources')
-      .select(['id', 'identifier', 'name'])
-      .$if(id !== undefined, (query) => query.where('id', '=', id as string))
-      .$if(after !== null, (query) => query.where('id', '>', after))
-      .orderBy('id')
-      .limit(limit)
-      .execute()
-    const ids = rows.map((row) => row.id)
-    if (ids.length === 0) return []
-    const scopes = await trx.selectFrom('scopes').selectAll().where('resource_id', 'in', ids).orderBy('name').execute()
-    const clients = await trx
-      .selectFrom('introspection_clients')
-      .selectAll()
-      .where('resource_id', 'in', ids)
-      .orderBy('client_id')
-      .execute()
-    return rows.map((row) => ({
-      id: row.id,
-      identifier: row.identifier,
-      name: row.name,
-      scopes: scopes
-        .filter((scope) => scope.resource_id === row.id)
-        .map(({ name, description }) => ({ name, description })),
-      introspectionClients: clients.flatMap((each) => (each.resource_id === row.id ? [each.client_id] : []))
-    }))
-  }
-
-  const get = async (trx: Kysely<Tables>, id: string) => (await list(trx, { id, limit: 1 }))[0] ?? null
+export function resources(database: Database): ResourceStore {
+  const { db, transaction } = database
 
   return {
-    get: (id) => get(db, id),
-    list: (page) => list(db, page),
+    get: (id) => getResource(db, id),
+
+    async list({ after, limit }) {
+      const rows = await db
+        .selectFrom('resources')
+        .select(COLUMNS)
+        .$if(after !== null, (query) => query.where('id', '>', after))
+        .orderBy('id')
+        .limit(limit)
+        .execute()
+      return complete(db, rows)
+    },
 
     async mayIntrospect(clientId, identifier) {
       const row = await db
@@ -129,63 +159,37 @@ export function resources(db: Kysely<Tables>, locksRows: boolean): Store['resour
       return row !== undefined
     },
 
-    create: ({ id, identifier, name, scopes, introspectionClients }, now) =>
-      db.transaction().execute(async (trx) => {
+    create: (caller, { id, identifier, name, scopes, introspectionClients, now }) =>
+      transaction(async (trx, record) => {
         await trx.insertInto('resources').values({ id, identifier, name, created_at: now }).execute()
         await insertScopes(trx, id, scopes)
         await setIntrospectionClients(trx, id, introspectionClients)
+        const reason = describeGiven({ scopes: scopes.map((scope) => scope.name), introspectionClients })
+        record({ type: 'resource.created', caller, subject: { resource: id }, reason })
       }),
 
-    change: (id, { name, scopes: decide, introspectionClients }, now) =>
-      db.transaction().execute(async (trx) => {
-        // First, so that two changes of one resource happen one after the other.
-        const { numUpdatedRows } = await trx
-          .updateTable('resources')
-          .set(({ ref }) => ({ name: name ?? ref('name') }))
-          .where('id', '=', id)
-          .executeTakeFirstOrThrow()
-        if (numUpdatedRows === 0n) return null
-        if (introspectionClients !== undefined) await setIntrospectionClients(trx, id, introspectionClients)
-        if (decide !== undefined) {
-          const before = (await get(trx, id))?.scopes ?? []
-          const scopes = decide(before)
-          const isNew = (scope: { name: string }) => !before.some((each) => each.name === scope.name)
-          await insertScopes(trx, id, scopes.filter(isNew))
-          for (const scope of scopes.filter((each) => !isNew(each)))
-            await trx
-              .updateTable('scopes')
-              .set({ description: scope.description })
-              .where('name', '=', scope.name)
-              .execute()
-          const gone = before.filter((each) => !scopes.some((scope) => scope.name === each.name))
-          const entries = await deleteScopes(
-            trx,
-            gone.map((scope) => scope.name),
-            locksRows
-          )
-          await log(trx, entries, now)
-        }
-        return get(trx, id)
-      }),
+    change: changeResource(database),
 
-    delete: (id, now) =>
-      db.transaction().execute(async (trx) => {
-        const named = trx.selectFrom('resources').select('id').where('id', '=', id)
-        // Changes of it happen before or after; whoever has its scopes comes next, and then nobody names it any more.
-        if (locksRows) await named.forNoKeyUpdate().execute()
-        const found = await get(trx, id)
-        if (found === null) return false
-        const scopes = found.scopes.map((scope) => scope.name)
-        await lockHolders(trx, scopes, locksRows)
-        if (locksRows) await named.forUpdate().execute()
+    delete: (caller, { id, now }) =>
+      transaction(async (trx, record) => {
+        const row = trx.selectFrom('resources').select('id').where('id', '=', id)
+        // Waits for changes of the resource, then for changes of roles and clients with its scopes, then for clients that are
+        // being given the resource. All transactions lock in this order.
+        if (needsRowLocks(trx)) await row.forNoKeyUpdate().execute()
+        const resource = await getResource(trx, id)
+        if (resource === null) return false
+        const scopes = resource.scopes.map((scope) => scope.name)
+        await lockScopeHolders(trx, scopes)
+        if (needsRowLocks(trx)) await row.forUpdate().execute()
         const pattern = `% ${id.replaceAll('_', '\\_')} %`
         const { rows } = await sql<{ id: string }>`select id from clients
           where ' ' || resources || ' ' like ${pattern} escape '\\' order by id limit 1`.execute(trx)
         if (rows[0] !== undefined)
           throw new DomainError('conflict', `The client ${JSON.stringify(rows[0].id)} names it: change that first`)
-        const entries = await deleteScopes(trx, scopes, locksRows)
+        const entries = await deleteScopes(trx, scopes)
         await trx.deleteFrom('resources').where('id', '=', id).execute()
-        await log(trx, entries, now)
+        await appendRevocations(trx, entries, now)
+        record({ type: 'resource.deleted', caller, subject: { resource: id } })
         return true
       })
   }

@@ -1,16 +1,18 @@
-import { type Kysely, sql } from 'kysely'
+import { sql } from 'kysely'
+import { DomainError } from '../domain/errors.ts'
 import { type Millis, type RevocationKind, TOKENS_LIVE_MS } from '../domain/model.ts'
-import type { Store } from '../domain/ports.ts'
-import type { Tables } from './schema.ts'
+import type { RevocationStore } from '../domain/ports/revocations.ts'
+import type { Db } from './columns.ts'
+import type { Database } from './transaction.ts'
 
-const ROWS_AT_ONCE = 500
+const ROWS_PER_INSERT = 500
 
 /**
- * Writes entries into the revocation log, as the last statements of the caller's transaction: whoever holds the counter's
- * row keeps all others from it, so numbers are dense and in the order of commits.
+ * Appends entries to the revocation log. It must be the last change of the transaction: it takes the row of the counter
+ * as a lock until the commit, so the numbers are dense and in the order of the commits.
  */
-export async function log(
-  trx: Kysely<Tables>,
+export async function appendRevocations(
+  trx: Db,
   entries: { kind: RevocationKind; id: string }[],
   now: Millis
 ): Promise<void> {
@@ -26,24 +28,24 @@ export async function log(
     seq: seq - entries.length + 1 + index,
     expires_at: now + TOKENS_LIVE_MS
   }))
-  for (let at = 0; at < rows.length; at += ROWS_AT_ONCE)
+  for (let start = 0; start < rows.length; start += ROWS_PER_INSERT)
     await trx
       .insertInto('revocations')
-      .values(rows.slice(at, at + ROWS_AT_ONCE))
+      .values(rows.slice(start, start + ROWS_PER_INSERT))
       .execute()
-  // What a client's tokens are held against at Latchkey's own endpoints.
+  // Latchkey's own endpoints compare the tokens of a client with this number.
   const clients = entries.flatMap(({ kind, id }) => (kind === 'client' ? [id] : []))
   if (clients.length > 0)
     await trx.updateTable('clients').set({ revoked_seq: seq }).where('id', 'in', clients).execute()
 }
 
-/** One row for each entry, or one without. */
-type PageRow = { head: number; first: number | null } & (
+/** One row for each entry; one row without an entry when there is none. */
+type PageRow = { last: number; first: number | null } & (
   | { seq: number; kind: RevocationKind; id: string }
   | { seq: null; kind: null; id: null }
 )
 
-export function revocations(db: Kysely<Tables>): Store['revocations'] {
+export function revocations({ db, transaction }: Database): RevocationStore {
   return {
     async seq() {
       const { seq } = await db
@@ -56,7 +58,7 @@ export function revocations(db: Kysely<Tables>): Store['revocations'] {
 
     async since(after, limit) {
       const { rows } =
-        await sql<PageRow>`select c.seq as head, (select min(seq) from revocations) as first, r.seq, r.kind, r.id
+        await sql<PageRow>`select c.seq as last, (select min(seq) from revocations) as first, r.seq, r.kind, r.id
         from counters c left join (
           select seq, kind, id from revocations
           where seq > (select case when seq < cast(${after} as bigint) then 0 else cast(${after} as bigint) end
@@ -64,23 +66,25 @@ export function revocations(db: Kysely<Tables>): Store['revocations'] {
           order by seq limit ${limit}
         ) r on true
         where c.name = 'revocations' order by r.seq`.execute(db)
-      const { head, first } = rows[0] as PageRow
+      const { last, first } = rows[0] as PageRow
       return {
         entries: rows.flatMap(({ seq, kind, id }) => (seq === null ? [] : [{ seq, kind, id }])),
-        seq: head,
-        oldest: first === null ? head : first - 1
+        seq: last,
+        oldest: first === null ? last : first - 1
       }
     },
 
-    revokeToken: (jti, now) =>
-      db.transaction().execute(async (trx) => {
-        const known = await trx
+    revokeToken: (caller, { jti, now }) =>
+      transaction(async (trx, record) => {
+        const entry = await trx
           .selectFrom('revocations')
           .select('seq')
           .where('kind', '=', 'token')
           .where('id', '=', jti)
           .executeTakeFirst()
-        if (known === undefined) await log(trx, [{ kind: 'token', id: jti }], now)
+        if (entry !== undefined) throw new DomainError('conflict', 'The token is revoked already')
+        await appendRevocations(trx, [{ kind: 'token', id: jti }], now)
+        record({ type: 'token.revoked', caller, subject: { token: jti } })
       })
   }
 }

@@ -1,10 +1,11 @@
-import { type Kysely, sql } from 'kysely'
-import type { Role } from '../domain/model.ts'
-import type { Store } from '../domain/ports.ts'
-import { assertMayGrant } from './admins.ts'
-import { log } from './revocations.ts'
-import type { Tables } from './schema.ts'
-import { words } from './users.ts'
+import { sql } from 'kysely'
+import type { Millis, Role } from '../domain/model.ts'
+import type { RoleStore } from '../domain/ports/roles.ts'
+import { describeChanges, describeGiven } from './changes.ts'
+import { type Db, needsRowLocks, words } from './columns.ts'
+import { assertMayGrantScopes } from './may-grant.ts'
+import { appendRevocations } from './revocations.ts'
+import type { Database } from './transaction.ts'
 
 const SCOPES = sql<
   string | null
@@ -16,74 +17,94 @@ const toRole = ({ name, description, scopes }: { name: string; description: stri
   scopes: words(scopes)
 })
 
-async function setScopes(trx: Kysely<Tables>, role: string, scopes: string[]): Promise<void> {
-  await trx.deleteFrom('role_scopes').where('role', '=', role).execute()
-  for (const scope of scopes) await trx.insertInto('role_scopes').values({ role, scope }).execute()
+async function insertScopes(trx: Db, role: string, scopes: string[]): Promise<void> {
+  if (scopes.length === 0) return
+  await trx
+    .insertInto('role_scopes')
+    .values(scopes.map((scope) => ({ role, scope })))
+    .execute()
 }
 
-/** In the caller's transaction. */
-export async function insertRole(trx: Kysely<Tables>, { name, description, scopes }: Role, now: number): Promise<void> {
+export async function insertRole(trx: Db, { name, description, scopes }: Role, now: Millis): Promise<void> {
   await trx.insertInto('roles').values({ name, description, created_at: now, updated_at: now }).execute()
-  await setScopes(trx, name, scopes)
+  await insertScopes(trx, name, scopes)
 }
 
-/** @param locksRows whether a statement must say that it locks the rows it rests on */
-export function roles(db: Kysely<Tables>, locksRows: boolean): Store['roles'] {
-  const select = (trx: Kysely<Tables>) =>
-    trx
-      .selectFrom('roles')
-      .select(['name', 'description', SCOPES.as('scopes')])
-      .orderBy('name')
+const selectRoles = (trx: Db) =>
+  trx
+    .selectFrom('roles')
+    .select(['name', 'description', SCOPES.as('scopes')])
+    .orderBy('name')
 
-  async function get(trx: Kysely<Tables>, name: string): Promise<Role | null> {
-    const row = await select(trx).where('name', '=', name).executeTakeFirst()
-    return row === undefined ? null : toRole(row)
-  }
+async function getRole(trx: Db, name: string): Promise<Role | null> {
+  const row = await selectRoles(trx).where('name', '=', name).executeTakeFirst()
+  return row === undefined ? null : toRole(row)
+}
 
+export function roles({ db, transaction }: Database): RoleStore {
   return {
-    get: (name) => get(db, name),
+    get: (name) => getRole(db, name),
 
     async list({ after, limit }) {
-      const rows = await select(db)
+      const rows = await selectRoles(db)
         .$if(after !== null, (query) => query.where('name', '>', after))
         .limit(limit)
         .execute()
       return rows.map(toRole)
     },
 
-    create: (role, actor, now) =>
-      db.transaction().execute(async (trx) => {
-        await assertMayGrant(trx, actor, 'scopes', role.scopes)
+    create: (caller, { now, ...role }) =>
+      transaction(async (trx, record) => {
+        const { name, scopes } = role
+        await assertMayGrantScopes(trx, caller, { scopes })
         await insertRole(trx, role, now)
+        record({ type: 'role.created', caller, subject: { role: name }, reason: describeGiven({ scopes }) })
       }),
 
-    change: (name, { description, scopes }, actor, now) =>
-      db.transaction().execute(async (trx) => {
-        // First, so that two changes of one role happen one after the other.
-        const { numUpdatedRows } = await trx
+    change: (caller, { name, changes, now }) =>
+      transaction(async (trx, record) => {
+        // The first statement, so that changes of one role run one after the other.
+        const locked = await trx
           .updateTable('roles')
-          .set({ updated_at: now, ...(description === undefined ? {} : { description }) })
+          .set({ updated_at: now })
           .where('name', '=', name)
-          .executeTakeFirstOrThrow()
-        if (numUpdatedRows === 0n) return null
+          .returning('description')
+          .executeTakeFirst()
+        if (locked === undefined) return null
+        const { description = locked.description, scopes } = changes
+        const previous = scopes === undefined ? [] : ((await getRole(trx, name)) as Role).scopes
         if (scopes !== undefined) {
-          const before = (await get(trx, name))?.scopes ?? []
-          const added = scopes.filter((scope) => !before.includes(scope))
-          await assertMayGrant(trx, actor, 'scopes', added)
-          await setScopes(trx, name, scopes)
-          if (before.some((scope) => !scopes.includes(scope))) await log(trx, [{ kind: 'role', id: name }], now)
+          const added = scopes.filter((scope) => !previous.includes(scope))
+          await assertMayGrantScopes(trx, caller, { scopes: added })
+          await trx.deleteFrom('role_scopes').where('role', '=', name).execute()
+          await insertScopes(trx, name, scopes)
         }
-        return get(trx, name)
+        const row = await trx
+          .updateTable('roles')
+          .set({ description })
+          .where('name', '=', name)
+          .returning(['name', 'description', SCOPES.as('scopes')])
+          .executeTakeFirstOrThrow()
+        const after = toRole(row)
+        const before = { description: locked.description, scopes: scopes === undefined ? after.scopes : previous }
+        if (before.scopes.some((scope) => !after.scopes.includes(scope)))
+          await appendRevocations(trx, [{ kind: 'role', id: name }], now)
+        const reason = describeChanges(before, { description: after.description, scopes: after.scopes })
+        if (reason !== '') record({ type: 'role.changed', caller, subject: { role: name }, reason })
+        return after
       }),
 
-    delete: (name, now) =>
-      db.transaction().execute(async (trx) => {
-        // Whoever is being given the role just now is waited for.
-        if (locksRows) await trx.selectFrom('roles').select('name').where('name', '=', name).forUpdate().execute()
+    delete: (caller, { name, now }) =>
+      transaction(async (trx, record) => {
+        // Waits for transactions that are giving the role to a user.
+        if (needsRowLocks(trx))
+          await trx.selectFrom('roles').select('name').where('name', '=', name).forUpdate().execute()
         await trx.deleteFrom('user_roles').where('role', '=', name).execute()
         const { numDeletedRows } = await trx.deleteFrom('roles').where('name', '=', name).executeTakeFirstOrThrow()
-        if (numDeletedRows === 1n) await log(trx, [{ kind: 'role', id: name }], now)
-        return numDeletedRows === 1n
+        if (numDeletedRows === 0n) return false
+        await appendRevocations(trx, [{ kind: 'role', id: name }], now)
+        record({ type: 'role.deleted', caller, subject: { role: name } })
+        return true
       })
   }
 }

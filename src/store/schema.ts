@@ -1,13 +1,15 @@
 import type { ClientKind, KeyState, RevocationKind, SigningAlg } from '../domain/model.ts'
 
-/** The tables. Instants are epoch milliseconds in columns ending `_at`; lists of names are joined by a space. */
+/**
+ * The tables. A column ending in `_at` holds epoch milliseconds. A column with a list of names joins them by a space.
+ */
 export interface Tables {
   schema_version: { version: number; compatible_from: number }
-  /** One row for each rule over several rows: updating it first is the lock under which the rule is kept. */
+  /** One row for each rule over several rows. Updating the row takes the lock that protects the rule. */
   invariants: { name: string; version: number }
   counters: { name: string; seq: number }
   sealed_values: { name: string; value: string }
-  resources: { id: string; name: string; created_at: number; identifier: string | null }
+  resources: { id: string; identifier: string | null; name: string; created_at: number }
   introspection_clients: { resource_id: string; client_id: string }
   scopes: { name: string; description: string; resource_id: string }
   roles: { name: string; description: string; created_at: number; updated_at: number }
@@ -29,21 +31,24 @@ export interface Tables {
   clients: {
     id: string
     name: string
+    kind: ClientKind
+    /** 1 or 0. */
+    first_party: number
     grant_types: string
+    /** Empty for all resources. */
+    resources: string
+    redirect_uris: string
+    /** A JSON array. */
+    jwks: string | null
+    /** Seconds. */
+    access_token_ttl: number | null
     session_idle_ttl: number
     session_absolute_ttl: number
     disabled_at: number | null
+    /** Tokens with a lower `rev` are revoked. */
+    revoked_seq: number
     created_at: number
     updated_at: number
-    kind: ClientKind
-    first_party: number
-    resources: string
-    redirect_uris: string
-    /** JSON. */
-    jwks: string | null
-    access_token_ttl: number | null
-    /** Tokens with a lower `rev` are good no more. */
-    revoked_seq: number
   }
   client_secrets: {
     id: string
@@ -69,10 +74,10 @@ export interface Tables {
     address: string | null
     user_agent: string | null
     counter: number
-    salt: string | null
+    salt: string
     rotated_at: number | null
   }
-  /** `current` signs; the others still verify. */
+  /** The `current` key makes refresh tokens; the others still verify. */
   refresh_keys: {
     id: string
     sealed_key: string
@@ -80,17 +85,16 @@ export interface Tables {
     created_at: number
     verifies_until_at: number | null
   }
-  /** The revocation log. */
   revocations: { seq: number; kind: RevocationKind; id: string; expires_at: number }
-  /** Who does what only one instance does at a time, until when. */
+  /** Tasks that one instance runs at a time, and how long that instance may. */
   leases: { name: string; until_at: number }
-  /** What is counted against guessing, by kind and (hashed) account or network. */
+  /** Failed guesses. The key names the kind of counter and the hash of the account or network. */
   guesses: { key: string; count: number; last_at: number; expires_at: number }
   signing_keys: {
     kid: string
     alg: SigningAlg
     public_jwk: string
-    /** Empty once the key signs no more. */
+    /** Empty when the key no longer signs. */
     sealed_private_key: string
     state: KeyState
     created_at: number

@@ -1,9 +1,17 @@
-import { type Kysely, type Selectable, sql } from 'kysely'
-import type { StoredSession } from '../domain/model.ts'
-import type { Store } from '../domain/ports.ts'
-import { log } from './revocations.ts'
+import { type Selectable, sql } from 'kysely'
+import { defined } from '../defined.ts'
+import type { Millis, StoredSession } from '../domain/model.ts'
+import type { SessionFilter, SessionStore } from '../domain/ports/sessions.ts'
+import { type Db, needsRowLocks, words } from './columns.ts'
+import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
-import { words } from './users.ts'
+import type { Database } from './transaction.ts'
+
+/**
+ * How long a session is kept after it expired. Within this time it can still be ended, by an instance whose clock is
+ * behind for example.
+ */
+export const GRACE_MS = 60_000
 
 const toSession = (row: Selectable<Tables['sessions']>): StoredSession => ({
   id: row.id,
@@ -23,21 +31,16 @@ const toSession = (row: Selectable<Tables['sessions']>): StoredSession => ({
   endedAt: row.ended_at
 })
 
-/** For instances whose clocks are behind: for so long what has expired is kept, and can be ended. */
-export const GRACE_MS = 60_000
-
-/** What ends a session; then it is also swept away like one that was idle too long. */
-const ended = (now: number) => ({ ended_at: now, idle_expires_at: now })
+/** The columns of an ended session. It is removed later like one that was idle for too long. */
+const ended = (now: Millis) => ({ ended_at: now, idle_expires_at: now })
 
 /**
- * Ends the living sessions for which all that is given is true, in the caller's transaction and in one order for everyone,
- * so that nobody waits in a circle. Gives their ids, which the caller logs.
+ * Ends all matching sessions and returns their ids; the caller must append them to the revocation log. Locks the
+ * sessions in the order of their ids, so that two such transactions cannot deadlock.
  */
 export async function endSessions(
-  trx: Kysely<Tables>,
-  { id, userId, clientId, except }: Parameters<Store['sessions']['end']>[0],
-  now: number,
-  locksRows: boolean
+  trx: Db,
+  { id, userId, clientId, except, now }: SessionFilter & { now: Millis }
 ): Promise<string[]> {
   const rows = await trx
     .selectFrom('sessions')
@@ -49,17 +52,32 @@ export async function endSessions(
     .$if(clientId !== undefined, (query) => query.where('client_id', '=', clientId as string))
     .$if(typeof except === 'string', (query) => query.where('id', '!=', except as string))
     .orderBy('id')
-    .$if(locksRows, (query) => query.forUpdate())
+    .$if(needsRowLocks(trx), (query) => query.forUpdate())
     .execute()
   const ids = rows.map((row) => row.id)
   for (const each of ids) await trx.updateTable('sessions').set(ended(now)).where('id', '=', each).execute()
   return ids
 }
 
-/** @param locksRows whether a statement must say that it locks the rows it rests on */
-export function sessions(db: Kysely<Tables>, locksRows: boolean): Store['sessions'] {
+export function sessions({ db, transaction, recordCommitted }: Database): SessionStore {
   return {
-    async open(session, authVersion, rev) {
+    async open(caller, { session, authVersion, rev }) {
+      const row = {
+        id: session.id,
+        user_id: session.userId,
+        client_id: session.clientId,
+        scopes: session.scopes.join(' '),
+        amr: session.amr.join(' '),
+        auth_at: session.authAt,
+        created_at: session.createdAt,
+        idle_expires_at: session.idleExpiresAt,
+        expires_at: session.expiresAt,
+        address: session.address,
+        user_agent: session.userAgent,
+        salt: session.salt,
+        counter: 0
+      }
+      const columns = Object.keys(row) as (keyof typeof row)[]
       const allowed = db
         .selectFrom(['users', 'clients'])
         .where('users.id', '=', session.userId)
@@ -68,40 +86,21 @@ export function sessions(db: Kysely<Tables>, locksRows: boolean): Store['session
         .where('clients.id', '=', session.clientId)
         .where('clients.disabled_at', 'is', null)
         .where('clients.revoked_seq', '<=', rev)
-        .select(({ val, ref }) => [
-          val(session.id).as('id'),
-          ref('users.id').as('user_id'),
-          ref('clients.id').as('client_id'),
-          val(session.scopes.join(' ')).as('scopes'),
-          val(session.amr.join(' ')).as('amr'),
-          val(session.authAt).as('auth_at'),
-          val(session.createdAt).as('created_at'),
-          val(session.idleExpiresAt).as('idle_expires_at'),
-          val(session.expiresAt).as('expires_at'),
-          val(session.address).as('address'),
-          val(session.userAgent).as('user_agent'),
-          val(session.salt).as('salt')
-        ])
-        .$if(locksRows, (query) => query.forShare())
+        .select(({ val }) => columns.map((column) => val(row[column]).as(column)))
+        .$if(needsRowLocks(db), (query) => query.forShare())
       const { numInsertedOrUpdatedRows } = await db
         .insertInto('sessions')
-        .columns([
-          'id',
-          'user_id',
-          'client_id',
-          'scopes',
-          'amr',
-          'auth_at',
-          'created_at',
-          'idle_expires_at',
-          'expires_at',
-          'address',
-          'user_agent',
-          'salt'
-        ])
+        .columns(columns)
         .expression(allowed)
         .executeTakeFirstOrThrow()
-      return numInsertedOrUpdatedRows === 1n
+      if (numInsertedOrUpdatedRows !== 1n) return false
+      recordCommitted({
+        type: 'login.succeeded',
+        caller,
+        subject: { user: session.userId, client: session.clientId, session: session.id },
+        reason: session.amr.join(' ')
+      })
+      return true
     },
 
     async get(id) {
@@ -123,8 +122,8 @@ export function sessions(db: Kysely<Tables>, locksRows: boolean): Store['session
       return rows.map(toSession)
     },
 
-    rotate: (id, client, counter, leeway, now) =>
-      db.transaction().execute(async (trx) => {
+    rotate: (caller, { id, client, counter, leeway, now }) =>
+      transaction(async (trx, record) => {
         const idleUntil = now + client.sessionIdleTtl * 1000
         const { numUpdatedRows } = await trx
           .updateTable('sessions')
@@ -141,33 +140,43 @@ export function sessions(db: Kysely<Tables>, locksRows: boolean): Store['session
           .executeTakeFirstOrThrow()
         if (numUpdatedRows === 1n) return 'rotated'
 
-        // No lock: those who retry need not wait for one another.
+        // Reads without a lock, so that retries do not wait for one another.
         const row = await trx.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst()
         if (row === undefined || row.client_id !== client.id) return 'unknown'
         if (row.ended_at !== null || row.idle_expires_at <= now || counter >= row.counter) return 'unknown'
-        // Whoever waited for the other, or has a clock that is behind, asks from before the renewal.
+        // `now` can be before the renewal: after a wait for the other call, or by a clock that is behind.
         const sinceRenewal = Math.max(0, now - (row.rotated_at ?? 0))
         if (counter === row.counter - 1 && sinceRenewal < leeway) return 'retried'
-        // Counters only grow, so it stays reused; of many at once one ends the session.
-        const { numUpdatedRows: ends } = await trx
+        // Counters only grow, so the token stays reused. Of concurrent calls one ends the session.
+        const { numUpdatedRows: endedRows } = await trx
           .updateTable('sessions')
           .set(ended(now))
           .where('id', '=', id)
           .where('ended_at', 'is', null)
           .executeTakeFirstOrThrow()
-        if (ends === 0n) return 'unknown'
-        await log(trx, [{ kind: 'session', id }], now)
+        if (endedRows === 0n) return 'unknown'
+        await appendRevocations(trx, [{ kind: 'session', id }], now)
+        record({
+          type: 'session.replayed',
+          caller,
+          subject: { user: row.user_id, client: client.id, session: id },
+          outcome: 'failure'
+        })
         return 'reused'
       }),
 
-    end: (which, now) =>
-      db.transaction().execute(async (trx) => {
-        const ids = await endSessions(trx, which, now, locksRows)
-        await log(
+    end: (caller, { now, ...filter }) =>
+      transaction(async (trx, record) => {
+        const ids = await endSessions(trx, { ...filter, now })
+        await appendRevocations(
           trx,
           ids.map((id) => ({ kind: 'session', id })),
           now
         )
+        const { id: session, userId: user, clientId: client } = filter
+        const reason = ids.length === 1 ? '1 session' : `${ids.length} sessions`
+        if (ids.length > 0)
+          record({ type: 'session.ended', caller, subject: defined({ session, user, client }), reason })
         return ids.length
       })
   }

@@ -13,10 +13,12 @@ import {
   SqliteQueryCompiler
 } from 'kysely'
 import { SetupError } from '../domain/errors.ts'
+import { createQueue, type Leave } from '../queue.ts'
 
 const MEMORY = ':memory:'
 const BUSY_WAIT_MS = 2000
-const STATEMENTS_KEPT = 500
+/** Prepared statements of one connection. */
+const MAX_STATEMENTS = 500
 const SQLITE_BUSY = 5
 /** SQLITE_IOERR_FSYNC and SQLITE_IOERR_DIR_FSYNC. */
 const FSYNC_FAILED = [1034, 1290]
@@ -27,10 +29,10 @@ const isBusy = (error: unknown): boolean => {
 }
 
 /**
- * Runs it again while another process holds the lock, for up to two seconds. The waiting is done by timers: SQLite's own
- * busy handler would stop the event loop.
+ * Retries while another process holds the lock, until the deadline. Waits by timers, because the busy handler of SQLite
+ * would block the event loop.
  */
-async function whileBusy<T>(run: () => T, deadline = performance.now() + BUSY_WAIT_MS): Promise<T> {
+async function retryWhileBusy<T>(run: () => T, deadline = performance.now() + BUSY_WAIT_MS): Promise<T> {
   for (;;) {
     try {
       return run()
@@ -50,8 +52,8 @@ class Connection {
   }
 
   /**
-   * Runs one statement. After an fsync that failed nobody knows what is on the disk, and the next one can succeed all the
-   * same: so the error is thrown once more, before anything else runs, where it ends the process.
+   * Runs one statement. After a failed fsync the content of the file is unknown, and a later fsync may succeed. The
+   * error is thrown again in the next microtask, so the process exits before anything else runs.
    */
   run<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> {
     try {
@@ -69,7 +71,7 @@ class Connection {
   #execute<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> {
     let statement = this.#statements.get(sql)
     if (statement === undefined) {
-      if (this.#statements.size >= STATEMENTS_KEPT) this.#statements.clear()
+      if (this.#statements.size >= MAX_STATEMENTS) this.#statements.clear()
       statement = this.database.prepare(sql)
       this.#statements.set(sql, statement)
     }
@@ -80,14 +82,15 @@ class Connection {
 }
 
 /**
- * One connection that writes and, for a file, one that only reads, so that a writer who waits for another process holds
- * up no reader. Transactions are `begin immediate` and take turns.
+ * Uses one connection to write. A file has a second connection that only reads, so reads go on while a write waits for
+ * another process. Transactions begin with `begin immediate` and run one after the other.
  */
 class SqliteDriver implements Driver {
   readonly #file: string
   #writer: Connection | undefined
   #reader: Connection | undefined
-  #turn: Promise<void> = Promise.resolve()
+  /** Never full: a writer waits no longer than the deadlines of the writers before it. */
+  readonly #writers = createQueue({ concurrency: 1, refuse: () => new Error('unreachable') })
 
   constructor(file: string) {
     this.#file = file
@@ -97,7 +100,7 @@ class SqliteDriver implements Driver {
     if (this.#file !== MEMORY && !existsSync(this.#file)) throw new SetupError(`the database ${this.#file} is missing`)
     const writer = new Connection(this.#file, false)
     try {
-      await whileBusy(() => writer.database.exec('pragma synchronous = full; select count(*) from sqlite_schema'))
+      await retryWhileBusy(() => writer.database.exec('pragma synchronous = full; select count(*) from sqlite_schema'))
       this.#reader = this.#file === MEMORY ? writer : new Connection(this.#file, true)
     } catch (error) {
       writer.database.close()
@@ -137,19 +140,15 @@ class SqliteDriver implements Driver {
     return this.#reader as Connection
   }
 
-  /** Waits for the turn to write; the result ends it. Whoever is before waits no longer than its own deadline. */
-  async takeTurn(): Promise<() => void> {
-    const before = this.#turn
-    const { promise, resolve: endTurn } = Promise.withResolvers<void>()
-    this.#turn = promise
-    await before
-    return endTurn
+  /** Waits until no other connection writes. The caller must call the result when it is done. */
+  enterWriters(): Promise<Leave> {
+    return this.#writers.enter()
   }
 }
 
 class SqliteConnection implements DatabaseConnection {
   readonly #driver: SqliteDriver
-  #endTurn: (() => void) | undefined
+  #leave: Leave | undefined
 
   constructor(driver: SqliteDriver) {
     this.#driver = driver
@@ -157,48 +156,48 @@ class SqliteConnection implements DatabaseConnection {
 
   async begin(): Promise<void> {
     const deadline = performance.now() + BUSY_WAIT_MS
-    const endTurn = await this.#driver.takeTurn()
+    const leave = await this.#driver.enterWriters()
     try {
-      await whileBusy(() => this.#driver.writer.run('begin immediate', []), deadline)
+      await retryWhileBusy(() => this.#driver.writer.run('begin immediate', []), deadline)
     } catch (error) {
-      endTurn()
+      leave()
       throw error
     }
-    this.#endTurn = endTurn
+    this.#leave = leave
   }
 
-  async end(how: 'commit' | 'rollback'): Promise<void> {
+  async end(statement: 'commit' | 'rollback'): Promise<void> {
     const { writer } = this.#driver
-    if (how === 'commit') writer.run(how, [])
+    if (statement === 'commit') writer.run(statement, [])
     try {
-      if (writer.database.isTransaction) writer.run(how, [])
+      if (writer.database.isTransaction) writer.run(statement, [])
     } finally {
-      this.#endTurn?.()
-      this.#endTurn = undefined
+      this.#leave?.()
+      this.#leave = undefined
     }
   }
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
     const { reader, writer } = this.#driver
-    if (this.#endTurn !== undefined) return writer.run(sql, parameters)
-    if (reader !== writer && /^select /i.test(sql)) return whileBusy(() => reader.run(sql, parameters))
+    if (this.#leave !== undefined) return writer.run(sql, parameters)
+    if (reader !== writer && /^select /i.test(sql)) return retryWhileBusy(() => reader.run(sql, parameters))
     const deadline = performance.now() + BUSY_WAIT_MS
-    const endTurn = await this.#driver.takeTurn()
+    const leave = await this.#driver.enterWriters()
     try {
-      return await whileBusy(() => writer.run(sql, parameters), deadline)
+      return await retryWhileBusy(() => writer.run(sql, parameters), deadline)
     } finally {
-      endTurn()
+      leave()
     }
   }
 
-  // biome-ignore lint/correctness/useYield: nothing here streams
+  // biome-ignore lint/correctness/useYield: streams are not supported
   async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
     throw new Error('queries are not streamed')
   }
 }
 
 class TransactionalSqliteAdapter extends SqliteAdapter {
-  /** Otherwise Kysely lets in one query at a time, and reads wait behind a writer who waits. */
+  /** With false Kysely runs one query at a time, so reads would wait behind a waiting write. */
   override get supportsMultipleConnections(): boolean {
     return true
   }
@@ -221,7 +220,10 @@ export function openSqlite(file: string) {
     dialect,
     exists: () => file === MEMORY || existsSync(file),
 
-    /** Makes the empty database unless the file is there: readable by its owner only, with a write-ahead log. */
+    /**
+     * Creates an empty database with a write-ahead log, readable by its owner only. Leaves the content of a present
+     * file alone.
+     */
     async create(): Promise<void> {
       if (file === MEMORY) return
       mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
@@ -229,7 +231,7 @@ export function openSqlite(file: string) {
       chmodSync(file, 0o600)
       const database = new DatabaseSync(file, { timeout: 0 })
       try {
-        await whileBusy(() => database.exec('pragma journal_mode = wal'))
+        await retryWhileBusy(() => database.exec('pragma journal_mode = wal'))
       } finally {
         database.close()
       }

@@ -1,8 +1,8 @@
-import { type Kysely, sql } from 'kysely'
+import { sql } from 'kysely'
 import type { KeyState } from '../domain/model.ts'
-import type { Store } from '../domain/ports.ts'
-import type { Tables } from './schema.ts'
-import { words } from './users.ts'
+import type { Store } from '../domain/ports/store.ts'
+import { words } from './columns.ts'
+import type { Database } from './transaction.ts'
 
 interface StateRow {
   key_state: KeyState | null
@@ -22,8 +22,8 @@ interface StateRow {
   revoked_seq: number
 }
 
-/** By primary keys only, in one statement: what it answers was true at one instant. */
-export function state(db: Kysely<Tables>): Store['state'] {
+/** Reads everything that a token depends on in one statement. Uses primary keys only. */
+export function state({ db }: Database): Store['state'] {
   return async ({ kid, jti, sid, sub, clientId }) => {
     const { rows } = await sql<StateRow>`select k.state as key_state,
         s.user_id as session_user, s.client_id as session_client, s.idle_expires_at, s.expires_at, s.ended_at,

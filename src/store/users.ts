@@ -1,22 +1,26 @@
-import { type Kysely, sql } from 'kysely'
-import type { User } from '../domain/model.ts'
-import type { NewUser, Store, UserChanges } from '../domain/ports.ts'
-import { assertMayGrant, keepingAnAdmin, takeName } from './admins.ts'
-import { log } from './revocations.ts'
+import { sql } from 'kysely'
+import { defined } from '../defined.ts'
+import type { Millis, User } from '../domain/model.ts'
+import type { NewUser, UserChanges, UserStore } from '../domain/ports/users.ts'
+import { describeChanges, describeGiven } from './changes.ts'
+import { type Db, words } from './columns.ts'
+import { takeUsername, withAdminLock } from './locks.ts'
+import { assertMayGrantRoles } from './may-grant.ts'
+import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { endSessions } from './sessions.ts'
-
-export const words = (text: string | null): string[] => (text === null || text === '' ? [] : text.split(' '))
+import type { Database, RecordEvent } from './transaction.ts'
 
 const ROLES = sql<string | null>`(select string_agg(role, ' ' order by role) from user_roles where user_id = users.id)`
+const SCOPES = sql<
+  string | null
+>`(select string_agg(scope, ' ') from user_roles r join role_scopes rs on rs.role = r.role where r.user_id = users.id)`
 const COLUMNS = ['users.id', 'username', 'email', 'full_name', 'disabled_at', 'created_at', 'updated_at'] as const
 
 type UserRow = Pick<
   Tables['users'],
   'id' | 'username' | 'email' | 'full_name' | 'disabled_at' | 'created_at' | 'updated_at'
-> & {
-  roles: string | null
-}
+> & { roles: string | null }
 
 const toUser = (row: UserRow): User => ({
   id: row.id,
@@ -29,10 +33,25 @@ const toUser = (row: UserRow): User => ({
   updatedAt: row.updated_at
 })
 
-/** In the caller's transaction. */
-export async function insertUser(db: Kysely<Tables>, user: NewUser): Promise<void> {
-  await takeName(db, user)
-  await db
+const selectUsers = (trx: Db) => trx.selectFrom('users').select(COLUMNS).select(ROLES.as('roles'))
+
+async function getUser(trx: Db, id: string): Promise<User | null> {
+  const row = await selectUsers(trx).where('users.id', '=', id).executeTakeFirst()
+  return row === undefined ? null : toUser(row)
+}
+
+async function insertRoles(trx: Db, userId: string, roles: string[]): Promise<void> {
+  if (roles.length === 0) return
+  await trx
+    .insertInto('user_roles')
+    .values(roles.map((role) => ({ user_id: userId, role })))
+    .execute()
+}
+
+/** @throws DomainError conflict when the name belongs to a client */
+export async function insertUser(trx: Db, user: NewUser): Promise<void> {
+  await takeUsername(trx, user.usernameKey)
+  await trx
     .insertInto('users')
     .values({
       id: user.id,
@@ -46,30 +65,24 @@ export async function insertUser(db: Kysely<Tables>, user: NewUser): Promise<voi
       updated_at: user.now
     })
     .execute()
-  await db.insertInto('credentials').values({ user_id: user.id, password_hash: user.passwordHash }).execute()
-  for (const role of user.roles) await db.insertInto('user_roles').values({ user_id: user.id, role }).execute()
+  await trx.insertInto('credentials').values({ user_id: user.id, password_hash: user.passwordHash }).execute()
+  await insertRoles(trx, user.id, user.roles)
 }
 
-/** What `UserChanges` says of the columns of `users`. */
-const columns = ({ username, usernameKey, email, emailKey, fullName }: UserChanges) => ({
-  ...(username === undefined ? {} : { username }),
-  ...(usernameKey === undefined ? {} : { username_key: usernameKey }),
-  ...(email === undefined ? {} : { email }),
-  ...(emailKey === undefined ? {} : { email_key: emailKey }),
-  ...(fullName === undefined ? {} : { full_name: fullName })
-})
+const toColumns = ({ username, usernameKey, email, emailKey, fullName }: UserChanges) =>
+  defined({ username, username_key: usernameKey, email, email_key: emailKey, full_name: fullName })
 
 /**
- * Ends the user's sessions but one, and the logins that are under way, in the caller's transaction.
- * @param which `from`: only if the user has this `auth_version`, else nothing happens
- * @returns the sessions that ended; null when nothing happened
+ * Raises the `auth_version` of the user, which ends the logins in progress, and ends the sessions of the user.
+ * @param ending `keep` is a session that lives on; `from` is the `auth_version` that the user must have, or null for
+ *   any
+ * @returns the ids of the ended sessions; null when nothing changed because there is no such user or the version
+ *   differs
  */
 async function endLogins(
-  trx: Kysely<Tables>,
+  trx: Db,
   id: string,
-  { keep, from }: { keep: string | null; from: number | null },
-  now: number,
-  locksRows: boolean
+  { keep = null, from = null, now }: { keep?: string | null; from?: number | null; now: Millis }
 ): Promise<string[] | null> {
   const { numUpdatedRows } = await trx
     .updateTable('users')
@@ -78,33 +91,63 @@ async function endLogins(
     .$if(from !== null, (query) => query.where('auth_version', '=', from as number))
     .executeTakeFirstOrThrow()
   if (numUpdatedRows === 0n) return null
-  return endSessions(trx, { userId: id, except: keep }, now, locksRows)
+  return endSessions(trx, { userId: id, except: keep, now })
 }
 
-const simply = <T>(db: Kysely<Tables>, run: (trx: Kysely<Tables>) => Promise<T>): Promise<T> =>
-  db.transaction().execute(run)
+function changeUser(database: Database): UserStore['change'] {
+  return (caller, { id, changes, now }) => {
+    const { roles, disabled, ...profile } = changes
 
-/** @param locksRows whether a statement must say that it locks the rows it rests on */
-export function users(db: Kysely<Tables>, locksRows: boolean): Store['users'] {
-  const selectFrom = (trx: Kysely<Tables>) => trx.selectFrom('users').select(COLUMNS).select(ROLES.as('roles'))
-  const select = selectFrom(db)
+    async function change(trx: Db, record: RecordEvent): Promise<User | null> {
+      const before = await getUser(trx, id)
+      if (before === null) return null
+      if (profile.usernameKey !== undefined) await takeUsername(trx, profile.usernameKey)
+      await trx
+        .updateTable('users')
+        .set({ ...toColumns(profile), updated_at: now })
+        .where('id', '=', id)
+        .execute()
+      const removed = roles === undefined ? [] : before.roles.filter((role) => !roles.includes(role))
+      const added = roles === undefined ? [] : roles.filter((role) => !before.roles.includes(role))
+      await assertMayGrantRoles(trx, caller, added)
+      if (removed.length > 0)
+        await trx.deleteFrom('user_roles').where('user_id', '=', id).where('role', 'in', removed).execute()
+      await insertRoles(trx, id, added)
+      if (disabled === false) await trx.updateTable('users').set({ disabled_at: null }).where('id', '=', id).execute()
+      const disables = disabled === true && before.disabledAt === null
+      if (disables) {
+        await trx.updateTable('users').set({ disabled_at: now }).where('id', '=', id).execute()
+        await endLogins(trx, id, { now })
+      }
+      if (disables || removed.length > 0) await appendRevocations(trx, [{ kind: 'user', id }], now)
+      const after = (await getUser(trx, id)) as User
+      const reason = describeChanges(before, { ...after, updatedAt: before.updatedAt })
+      if (reason !== '')
+        record({ type: 'user.changed', caller, subject: { user: id, username: after.username }, reason })
+      return after
+    }
 
-  async function get(trx: Kysely<Tables>, id: string): Promise<User | null> {
-    const row = await selectFrom(trx).where('users.id', '=', id).executeTakeFirst()
-    return row === undefined ? null : toUser(row)
+    const canRemoveAdmin = roles !== undefined || disabled !== undefined
+    return canRemoveAdmin ? withAdminLock(database, change) : database.transaction(change)
   }
+}
+
+export function users(database: Database): UserStore {
+  const { db, transaction } = database
 
   return {
-    create: (user, actor) =>
-      db.transaction().execute(async (trx) => {
-        await assertMayGrant(trx, actor, 'roles', user.roles)
+    create: (caller, user) =>
+      transaction(async (trx, record) => {
+        const { id, username, roles } = user
+        await assertMayGrantRoles(trx, caller, roles)
         await insertUser(trx, user)
+        record({ type: 'user.created', caller, subject: { user: id, username }, reason: describeGiven({ roles }) })
       }),
 
-    get: (id) => get(db, id),
+    get: (id) => getUser(db, id),
 
     async credentials(username) {
-      const row = await select
+      const row = await selectUsers(db)
         .innerJoin('credentials', 'user_id', 'users.id')
         .select(['auth_version', 'password_hash'])
         .where('username_key', '=', username)
@@ -114,14 +157,22 @@ export function users(db: Kysely<Tables>, locksRows: boolean): Store['users'] {
         : { user: toUser(row), passwordHash: row.password_hash, authVersion: row.auth_version }
     },
 
+    async access(id) {
+      const row = await db
+        .selectFrom('users')
+        .select([ROLES.as('roles'), SCOPES.as('scopes')])
+        .where('id', '=', id)
+        .where('disabled_at', 'is', null)
+        .executeTakeFirst()
+      return row === undefined ? null : { roles: words(row.roles), scopes: [...new Set(words(row.scopes))] }
+    },
+
     async list({ after, limit }, { search, role, disabled }) {
-      const beginning = `${search?.replace(/[\\%_]/g, '\\$&')}%`
-      const rows = await select
+      const prefix = `${search?.replace(/[\\%_]/g, '\\$&')}%`
+      const rows = await selectUsers(db)
         .$if(after !== null, (query) => query.where('users.id', '>', after))
         .$if(search !== undefined, (query) =>
-          query.where(
-            sql<boolean>`(username_key like ${beginning} escape '\\' or email_key like ${beginning} escape '\\')`
-          )
+          query.where(sql<boolean>`(username_key like ${prefix} escape '\\' or email_key like ${prefix} escape '\\')`)
         )
         .$if(role !== undefined, (query) =>
           query.where(({ exists, selectFrom }) =>
@@ -140,51 +191,34 @@ export function users(db: Kysely<Tables>, locksRows: boolean): Store['users'] {
       return rows.map(toUser)
     },
 
-    change: (id, { roles, disabled, ...profile }, actor, now) =>
-      (roles === undefined && disabled === undefined ? simply : keepingAnAdmin)(db, async (trx) => {
-        const before = await get(trx, id)
-        if (before === null) return null
-        if (profile.usernameKey !== undefined) await takeName(trx, { usernameKey: profile.usernameKey })
-        await trx
-          .updateTable('users')
-          .set({ ...columns(profile), updated_at: now })
-          .where('id', '=', id)
-          .execute()
-        const lost = roles === undefined ? [] : before.roles.filter((role) => !roles.includes(role))
-        const added = roles === undefined ? [] : roles.filter((role) => !before.roles.includes(role))
-        await assertMayGrant(trx, actor, 'roles', added)
-        if (lost.length > 0)
-          await trx.deleteFrom('user_roles').where('user_id', '=', id).where('role', 'in', lost).execute()
-        for (const role of added) await trx.insertInto('user_roles').values({ user_id: id, role }).execute()
-        if (disabled === false) await trx.updateTable('users').set({ disabled_at: null }).where('id', '=', id).execute()
-        const ends = disabled === true && before.disabledAt === null
-        if (ends) {
-          await trx.updateTable('users').set({ disabled_at: now }).where('id', '=', id).execute()
-          await endLogins(trx, id, { keep: null, from: null }, now, locksRows)
-        }
-        if (ends || lost.length > 0) await log(trx, [{ kind: 'user', id }], now)
-        return get(trx, id)
-      }),
+    change: changeUser(database),
 
-    delete: (id, now) =>
-      keepingAnAdmin(db, async (trx) => {
-        // The sessions first, in the order in which everyone ends them.
-        if ((await endLogins(trx, id, { keep: null, from: null }, now, locksRows)) === null) return false
-        await trx.deleteFrom('users').where('id', '=', id).execute()
-        await log(trx, [{ kind: 'user', id }], now)
+    delete: (caller, { id, now }) =>
+      withAdminLock(database, async (trx, record) => {
+        // Sessions end first, in the same order as everywhere, to avoid deadlocks.
+        if ((await endLogins(trx, id, { now })) === null) return false
+        const { username } = await trx
+          .deleteFrom('users')
+          .where('id', '=', id)
+          .returning('username')
+          .executeTakeFirstOrThrow()
+        await appendRevocations(trx, [{ kind: 'user', id }], now)
+        record({ type: 'user.deleted', caller, subject: { user: id, username } })
         return true
       }),
 
-    setPassword: (id, { hash, from, keep }, now) =>
-      db.transaction().execute(async (trx) => {
-        const sessions = await endLogins(trx, id, { keep, from }, now, locksRows)
-        if (sessions === null) return false
+    setPassword: (caller, { id, hash, from, keep, now }) =>
+      transaction(async (trx, record) => {
+        const ended = await endLogins(trx, id, { keep, from, now })
+        if (ended === null) return false
         await trx.updateTable('credentials').set({ password_hash: hash }).where('user_id', '=', id).execute()
-        await log(
+        await appendRevocations(
           trx,
-          sessions.map((session) => ({ kind: 'session', id: session })),
+          ended.map((session) => ({ kind: 'session', id: session })),
           now
         )
+        const isOwn = caller.kind === 'user' && caller.id === id
+        record({ type: isOwn ? 'password.changed' : 'password.reset', caller, subject: { user: id } })
         return true
       }),
 
@@ -195,18 +229,6 @@ export function users(db: Kysely<Tables>, locksRows: boolean): Store['users'] {
         .where('user_id', '=', id)
         .where('password_hash', '=', from)
         .execute()
-    },
-
-    async scopes(id) {
-      const rows = await db
-        .selectFrom('users')
-        .leftJoin('user_roles', 'user_id', 'users.id')
-        .leftJoin('role_scopes', 'role_scopes.role', 'user_roles.role')
-        .select('scope')
-        .distinct()
-        .where('users.id', '=', id)
-        .execute()
-      return rows.length === 0 ? null : rows.flatMap((row) => row.scope ?? [])
     }
   }
 }

@@ -1,9 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import { buildApp } from '../app.ts'
-import { bootstrap } from '../bootstrap.ts'
 import { loadConfig } from '../config.ts'
-import { systemClock } from '../guard/clock.ts'
+import { OPERATOR } from '../domain/caller.ts'
+import { bootstrap } from '../first-start.ts'
+import { systemClock } from '../token/clock.ts'
 
 /** The password of the user `admin`. */
 export const ADMIN_PASSWORD = 'only for tests: admin'
@@ -14,7 +15,7 @@ export interface TestAuthOptions {
   audience?: string
 }
 
-/** What a token says. */
+/** The content of a token. */
 export interface TestToken {
   /** The user's id; a client's own token has none, but a `clientId`. */
   sub?: string
@@ -25,7 +26,7 @@ export interface TestToken {
   expiresIn?: number
 }
 
-/** A clock that stands still until it is moved. */
+/** A clock that moves only by `advance`. */
 export interface TestClock {
   /** Milliseconds since 1970. */
   now(): number
@@ -37,7 +38,7 @@ export interface TestAuth {
   issuer: string
   audience: string
   clock: TestClock
-  /** Asks this Latchkey, whatever host the URL has. */
+  /** Sends every request to this Latchkey, whatever host the URL names. */
   fetch: typeof globalThis.fetch
   /** For `register(guard, auth.guardOptions)`. */
   guardOptions: {
@@ -48,18 +49,18 @@ export interface TestAuth {
     fetch: typeof globalThis.fetch
     clock: { now(): number }
   }
-  /** A good access token for the audience; who it speaks for need not exist. */
+  /** Issues a valid access token for the audience. The user or client of the token need not exist. */
   tokenFor(token: TestToken): Promise<string>
-  /** Revokes that one token; resolves when the guards that follow the log through `fetch` were told. */
+  /** Revokes one token. Resolves when the guards that follow the log through `fetch` have received the entry. */
   revoke(token: string): Promise<void>
-  /** Registers a client that gets tokens in its own name, with these scopes of the audience. */
+  /** Registers a client for client credentials, with these scopes of the audience. */
   clientFor(client: { scopes: string[] }): Promise<{ clientId: string; clientSecret: string }>
-  /** All of Latchkey, for `inject` and `listen`; its user `admin` has the password `ADMIN_PASSWORD`. */
+  /** The whole app, for `inject` and `listen`. Its user `admin` has the password `ADMIN_PASSWORD`. */
   app: FastifyInstance
   close(): Promise<void>
 }
 
-/** @see TestAuth.fetch. @param underWay holds the calls that were not answered yet */
+/** Makes `TestAuth.fetch`. @param underWay holds the calls without a response */
 function fetchFrom(app: FastifyInstance, underWay: Set<Promise<unknown>>): TestAuth['fetch'] {
   return async (input: string | URL | Request, init: RequestInit = {}) => {
     const request = new Request(input, init)
@@ -83,8 +84,8 @@ function fetchFrom(app: FastifyInstance, underWay: Set<Promise<unknown>>): TestA
 }
 
 /**
- * Latchkey for the tests of a service: in this process, with its database in memory and nothing on disk; no port is opened.
- * What it stands on is set aside at `close()`.
+ * Starts Latchkey for the tests of a service: in this process, with its database in memory, without a file and without a port.
+ * `close()` releases everything.
  */
 export async function createTestAuth(options: TestAuthOptions = {}): Promise<TestAuth> {
   const { issuer = 'http://localhost:3000', audience = 'http://localhost:4000' } = options
@@ -106,8 +107,8 @@ export async function createTestAuth(options: TestAuthOptions = {}): Promise<Tes
   const app = await buildApp(config, { clock: { now: clock.now, sleep: async () => {} }, logger: false })
   await bootstrap(app, config, { mayBeginAnew: true })
   const { auth, store } = app
-  await auth.resources.create({ id: 'service', identifier: audience, name: 'The service of the test' })
-  const { client, secret } = await auth.clients.create({
+  await auth.resources.create(OPERATOR, { id: 'service', identifier: audience, name: 'The service of the test' })
+  const { client, secret } = await auth.clients.create(OPERATOR, {
     name: 'The guard',
     grantTypes: ['client_credentials'],
     scopes: ['revocations:read']
@@ -130,7 +131,7 @@ export async function createTestAuth(options: TestAuthOptions = {}): Promise<Tes
     },
 
     async tokenFor({ sub, scopes = [], roles = [], clientId = 'test', expiresIn = 300 }) {
-      const { accessToken } = await auth.tokens.issue({
+      const { accessToken } = await auth.accessTokens.issue({
         sub: sub ?? clientId,
         client: { id: clientId, accessTokenTtl: expiresIn },
         aud: audience,
@@ -143,24 +144,28 @@ export async function createTestAuth(options: TestAuthOptions = {}): Promise<Tes
     },
 
     async revoke(token) {
-      const claims = await auth.tokens.read(token)
+      const claims = await auth.accessTokens.read(token)
       if (claims === null) throw new Error('this Latchkey did not sign that token')
-      await store.revocations.revokeToken(claims.jti, now)
+      await store.revocations.revokeToken(OPERATOR, { jti: claims.jti, now })
       await Promise.allSettled(underWay)
-      // Those who asked go on first.
+      // Lets the waiting guards continue first.
       await new Promise(setImmediate)
     },
 
     async clientFor({ scopes }) {
-      await auth.resources.change('service', {
-        scopes: (before) => [
-          ...before,
+      await auth.resources.change(OPERATOR, 'service', {
+        scopes: (current) => [
+          ...current,
           ...scopes
-            .filter((name) => before.every((each) => each.name !== name))
+            .filter((name) => current.every((each) => each.name !== name))
             .map((name) => ({ name, description: '' }))
         ]
       })
-      const added = await auth.clients.create({ name: 'A client', grantTypes: ['client_credentials'], scopes })
+      const added = await auth.clients.create(OPERATOR, {
+        name: 'A client',
+        grantTypes: ['client_credentials'],
+        scopes
+      })
       return { clientId: added.client.id, clientSecret: added.secret as string }
     },
 

@@ -1,14 +1,32 @@
 import { type Browser, chromium } from 'playwright-core'
-import type { Test } from 'tap'
+import root from 'tap'
 
-/** A Chromium with its web security as it ships, closed with the test. */
-export async function launch(t: Test, ...more: string[]): Promise<Browser> {
+/** A host on loopback that is no loopback host to Chromium: its pages are in no secure context. */
+export const INSECURE_HOST = 'latchkey.test'
+
+let browser: Promise<Browser> | undefined
+
+/** Returns the Chromium of this process, with its web security as it ships. It is closed when all tests of the process have ended. */
+export function launch(): Promise<Browser> {
+  browser ??= start()
+  return browser
+}
+
+async function start(): Promise<Browser> {
   const executablePath = process.env.TEST_CHROMIUM
   if (executablePath === undefined) throw new Error('the tests need their browser: run them by "npm test"')
-  const browser = await chromium.launch({
+  const started = await chromium.launch({
     executablePath,
-    args: ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--no-first-run', ...more]
+    args: [
+      '--no-sandbox',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--no-first-run',
+      '--disable-gpu',
+      '--disable-software-rasterizer',
+      `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`
+    ]
   })
-  t.teardown(() => browser.close())
-  return browser
+  root.teardown(() => started.close())
+  return started
 }

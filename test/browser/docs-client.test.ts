@@ -1,25 +1,28 @@
 import { decodeJwt } from 'jose'
-import type { Page } from 'playwright-core'
+import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { build, PASSWORD } from '../helper.ts'
 import { launch } from './browser.ts'
-import { close, execute, fillIn, form, NARROW, open, picture, WIDE } from './docs.ts'
+import { close, execute, fillIn, form, NARROW, open, picture, shorten, WIDE } from './docs.ts'
 
-const browser = launch(t)
-/** As the pages send it, which encode nothing. */
+/** The pages send it as it is, not form-encoded. */
 const ID = 'batch+%~x'
 
-async function serve(t: Test): Promise<{ origin: string; secret: string }> {
+async function serve(t: Test, scope: string): Promise<{ origin: string; context: BrowserContext; secret: string }> {
   const { app } = await build(t)
   const origin = await app.listen({ host: '127.0.0.1', port: 0 })
-  const { secret } = await app.auth.clients.create({
+  const context = await (await launch()).newContext()
+  t.teardown(() => context.close())
+  await shorten(context, origin)
+  const { secret } = await app.auth.clients.create(OPERATOR, {
     id: ID,
     name: 'Batch',
     grantTypes: ['client_credentials'],
-    scopes: ['tokens:introspect'],
-    defaultScopes: ['tokens:introspect']
+    scopes: [scope],
+    defaultScopes: [scope]
   })
-  return { origin, secret: secret as string }
+  return { origin, context, secret: secret as string }
 }
 
 const tokenAnswer = (page: Page) => page.waitForResponse((response) => response.url().endsWith('/token'))
@@ -45,8 +48,8 @@ for (const [path, viewport] of [
   ['/docs/', NARROW]
 ] as const) {
   t.test(`a program’s id and secret get a token at ${path}, beside the login (${viewport.width} wide)`, async (t) => {
-    const { origin, secret } = await serve(t)
-    const page = await open(t, await browser, origin, path, viewport)
+    const { origin, context, secret } = await serve(t, 'tokens:introspect')
+    const page = await open(t, context, { origin, path, viewport })
     await page.locator('.btn.authorize').click()
     t.strictSame(
       await page.locator('.auth-container h4').allInnerTexts(),
@@ -99,14 +102,11 @@ for (const [path, viewport] of [
 }
 
 t.test('a scope that is ticked is asked for, and one that the client may not have is refused', async (t) => {
-  const { app } = await build(t)
-  const origin = await app.listen({ host: '127.0.0.1', port: 0 })
-  const grantTypes = ['client_credentials']
-  const { secret } = await app.auth.clients.create({ id: ID, name: 'Batch', grantTypes, scopes: ['profile'] })
-  const page = await open(t, await browser, origin, '/docs')
+  const { origin, context, secret } = await serve(t, 'profile')
+  const page = await open(t, context, { origin })
   await page.locator('.btn.authorize').click()
   await form(page, 'clientCredentials').locator('label[for^="tokens:introspect-"]').first().click()
-  const answer = await enter(page, secret as string)
+  const answer = await enter(page, secret)
   t.equal(new URLSearchParams(answer.request().postData() ?? '').get('scope'), 'tokens:introspect')
   await form(page, 'clientCredentials').locator('.errors').waitFor()
   t.match(
@@ -116,8 +116,8 @@ t.test('a scope that is ticked is asked for, and one that the client may not hav
 })
 
 t.test('a user’s login and a program’s token stand beside each other, and each ends alone', async (t) => {
-  const { origin, secret } = await serve(t)
-  const page = await open(t, await browser, origin, '/docs')
+  const { origin, context, secret } = await serve(t, 'tokens:introspect')
+  const page = await open(t, context, { origin })
   await page.locator('.btn.authorize').click()
   const login = await fillIn(page, 'alice', PASSWORD, ['profile'])
   const remove = { name: 'Remove authorization' }

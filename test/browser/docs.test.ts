@@ -1,9 +1,7 @@
 import t, { type Test } from 'tap'
 import { build, PASSWORD } from '../helper.ts'
 import { launch } from './browser.ts'
-import { close, execute, fillIn, form, NARROW, open, picture, WIDE } from './docs.ts'
-
-const browser = launch(t)
+import { close, execute, fillIn, form, NARROW, open, picture, shorten, WIDE } from './docs.ts'
 
 async function serve(t: Test): Promise<string> {
   const { app } = await build(t)
@@ -15,7 +13,7 @@ for (const [path, viewport] of [
   ['/docs/', NARROW]
 ] as const) {
   t.test(`a person logs in at ${path} and calls a protected route (${viewport.width} wide)`, async (t) => {
-    const page = await open(t, await browser, await serve(t), path, viewport)
+    const page = await open(t, await launch(), { origin: await serve(t), path, viewport })
     await picture(page, `docs-${viewport.width}`)
     t.equal(await execute(page, 'getMe'), '401')
 
@@ -47,7 +45,11 @@ for (const [path, viewport] of [
 }
 
 t.test('an admin sees every user from /docs, with both scopes ticked', async (t) => {
-  const page = await open(t, await browser, await serve(t), '/docs')
+  const origin = await serve(t)
+  const context = await (await launch()).newContext()
+  t.teardown(() => context.close())
+  await shorten(context, origin)
+  const page = await open(t, context, { origin })
   await page.locator('.btn.authorize').click()
   const dialog = await fillIn(page, 'admin', PASSWORD, ['profile', 'users:read'])
   await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
@@ -55,7 +57,7 @@ t.test('an admin sees every user from /docs, with both scopes ticked', async (t)
   t.equal(await execute(page, 'listUsers'), '200')
 })
 
-t.test('BR2 the pages come under a policy that lets in nothing from elsewhere', async (t) => {
+t.test('the pages come under a policy that lets in nothing from elsewhere [BR2]', async (t) => {
   const { inject } = await build(t)
   for (const url of ['/docs', '/docs/', '/docs/static/swagger-ui.css']) {
     const { statusCode, headers } = await inject({ url })

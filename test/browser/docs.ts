@@ -8,25 +8,28 @@ export const NARROW = { width: 390, height: 844 }
 /** Chromium's own line for an answer that the test expects. */
 const EXPECTED = /^Failed to load resource: the server responded with a status of 4\d\d/
 
-/**
- * A page that fails the test when it asks another server for anything, or says anything unexpected on the console.
- * @param also another server that it may ask
- */
+export interface Visit {
+  origin: string
+  path?: string
+  viewport?: { width: number; height: number }
+  /** What may stand on the console. */
+  expected?: RegExp
+  /** Another server that the page may ask. */
+  also?: string
+}
+
+/** Opens a page that fails the test when it asks another server for anything, or writes anything unexpected to the console. */
 export async function open(
   t: Test,
   context: Browser | BrowserContext,
-  origin: string,
-  path: string,
-  viewport = WIDE,
-  expected = EXPECTED,
-  also = origin
+  { origin, path = '/docs', viewport = WIDE, expected = EXPECTED, also = origin }: Visit
 ): Promise<Page> {
   const page = await context.newPage()
   await page.setViewportSize(viewport)
   t.teardown(() => page.close())
   page.on('request', (request) => {
     const url = request.url()
-    // Only what is wrong is said: a page asks on by itself until it is closed, when the test has ended.
+    // Only an unexpected request is reported: a page goes on asking until it is closed, when the test has ended.
     if (!url.startsWith('data:') && ![origin, also].includes(new URL(url).origin)) t.fail(`a request to ${url}`)
   })
   page.on('console', (message) => {
@@ -38,6 +41,21 @@ export async function open(
   return page
 }
 
+/** What the pages show after `shorten`. */
+const SHOWN = ['/users', '/users/me', '/users/me/sessions']
+
+/** Has the pages of a context show a few operations only. Rendering the whole document takes most of the time of a page. */
+export async function shorten(context: BrowserContext, origin: string): Promise<void> {
+  await context.route('**/docs/json', async (route) => {
+    const response = await route.fetch({ url: `${origin}/docs/json` })
+    const { paths, components, ...rest } = await response.json()
+    const operation = (path: string) => ({ get: { ...paths[path].get, responses: { 200: { description: '' } } } })
+    const short = Object.fromEntries(SHOWN.map((path) => [path, operation(path)]))
+    const { securitySchemes } = components
+    await route.fulfill({ response, json: { ...rest, paths: short, components: { securitySchemes } } })
+  })
+}
+
 export async function picture(page: Page, name: string): Promise<void> {
   const directory = process.env.TEST_PICTURES
   if (directory === undefined) return
@@ -45,7 +63,7 @@ export async function picture(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: `${directory}/${name}.png` })
 }
 
-/** The part of the open dialog in which one logs in by that flow. */
+/** Returns the part of the open dialog for that flow. */
 export const form = (page: Page, flow: 'password' | 'clientCredentials'): Locator =>
   page.locator('.auth-container').filter({ has: page.getByRole('heading', { name: `(OAuth2, ${flow})` }) })
 
@@ -61,7 +79,7 @@ export async function fillIn(page: Page, username: string, password: string, sco
   return dialog
 }
 
-/** The status that an operation answers when it is tried in the page. @param path of its URL */
+/** Tries an operation in the page and returns the status of its answer. @param path of its URL */
 export async function execute(page: Page, operation: string, path = /\/users/): Promise<string> {
   const block = page.locator(`[id$="-${operation}"]`)
   if ((await block.locator('.execute').count()) === 0) await block.locator('.opblock-summary-control').click()

@@ -4,69 +4,62 @@ import { command } from './command.ts'
 import { load } from './load.ts'
 import { launch, login, me, run, serve } from './process.ts'
 
-const USERS = 2 * Math.max(1, Math.round(Number(process.env.LATCHKEY_ROUNDS ?? 10) / 10))
+const USERS = Math.ceil(Number(process.env.LATCHKEY_ROUNDS ?? 10) / 5)
 const OTHER = 'another horse battery staple'
 
-onEachDatabase(t, 'what a command changes holds at the next request of a running server', async (t, database) => {
+onEachDatabase(t, 'beside a running server', async (t, database) => {
   const env = environment(await createDatabase(t, database, 'ready'))
   const { origin } = await serve(t, env)
   const user = (args: string[], input = '') => command(env, ['user', ...args], input)
 
-  t.match(await user(['add', 'bob'], `${PASSWORD}\n`), { code: 0, stdout: 'user bob was added\n', stderr: '' })
-  const first = await login(origin, 'bob', PASSWORD)
-  t.equal((await me(origin, first)).status, 200)
+  await t.test('what a command changes holds at the next request', async (t) => {
+    t.match(await user(['add', 'bob'], `${PASSWORD}\n`), { code: 0, stdout: 'user bob was added\n', stderr: '' })
+    const first = await login(origin, 'bob', PASSWORD)
+    t.equal((await me(origin, first)).status, 200)
 
-  t.match(await user(['passwd', 'bob'], `${OTHER}\n`), { code: 0, stdout: 'user bob has a new password\n' })
-  t.equal((await me(origin, first)).status, 401)
-  await t.rejects(login(origin, 'bob', PASSWORD), /invalid_grant/)
-  const second = await login(origin, 'bob', OTHER)
+    t.match(await user(['passwd', 'bob'], `${OTHER}\n`), { code: 0, stdout: 'user bob has a new password\n' })
+    t.equal((await me(origin, first)).status, 401)
+    await t.rejects(login(origin, 'bob', PASSWORD), /invalid_grant/)
+    const second = await login(origin, 'bob', OTHER)
 
-  t.match(await user(['disable', 'bob']), { code: 0, stdout: 'user bob is disabled\n' })
-  t.equal((await me(origin, second)).status, 401)
-  await t.rejects(login(origin, 'bob', OTHER), /invalid_grant/)
-  t.match(await user(['enable', 'bob']), { code: 0 })
-  t.equal((await me(origin, await login(origin, 'bob', OTHER))).status, 200)
-})
+    t.match(await user(['disable', 'bob']), { code: 0, stdout: 'user bob is disabled\n' })
+    t.equal((await me(origin, second)).status, 401)
+    await t.rejects(login(origin, 'bob', OTHER), /invalid_grant/)
+    t.match(await user(['enable', 'bob']), { code: 0 })
+    t.equal((await me(origin, await login(origin, 'bob', OTHER))).status, 200)
+  })
 
-t.test('a process ends with 0 when it is done, 1 when it was refused, 2 when it was used wrongly', async (t) => {
-  const env = environment(await createDatabase(t, 'sqlite', 'ready'))
-  const exits = await Promise.all([
-    run(['user', 'show', 'alice', '--json'], env),
-    run(['user', 'add', '--help']),
-    run(['user', 'add', 'bob'], env, 'short\n'),
-    run(['user', 'add'], env),
-    run(['role', 'delete', 'user'], env)
-  ])
-  t.strictSame(
-    exits.map(({ code }) => code),
-    [0, 0, 1, 2, 2]
-  )
-  t.equal(JSON.parse(exits[0]?.stdout ?? '').username, 'alice')
-  t.equal(exits[2]?.stderr, 'A password has at least 15 characters\n')
-})
-
-t.test('a reader who has enough is no failure', async (t) => {
-  const { child, exited } = launch(['settings'], {})
-  child.stdout.destroy()
-  t.match(await exited, { code: 0, stdout: '', stderr: '' })
-})
-
-t.test(
-  'users that are added one after the other beside a busy server are all there, and no request fails',
-  async (t) => {
-    const env = environment(await createDatabase(t, 'sqlite', 'ready'))
-    const { origin } = await serve(t, env)
+  if (database === 'postgres') return
+  await t.test('users are added one after the other while it is busy, and no request fails', async (t) => {
     const busy = load(origin, 'alice', PASSWORD)
     const names = Array.from({ length: USERS }, (_, index) => `user${index}`)
     for (const name of names) t.match(await run(['user', 'add', name], env, PASSWORD), { code: 0, stderr: '' })
     const { sent, failures } = await busy.stop()
     t.strictSame(failures, [])
-    t.ok(sent > USERS, `${sent} requests`)
-    const listed = JSON.parse((await command(env, ['user', 'list', '--search', 'user', '--json'])).stdout)
+    t.ok(sent > 0, `${sent} requests`)
+    const listed = JSON.parse((await user(['list', '--search', 'user', '--json'])).stdout)
     t.strictSame(
       listed.map(({ username }: { username: string }) => username),
       names
     )
     for (const name of names) t.equal((await me(origin, await login(origin, name, PASSWORD))).status, 200)
-  }
-)
+  })
+})
+
+t.test('a process ends with 0 when it is done, 1 when it was refused, 2 when it was used wrongly', async (t) => {
+  const env = environment(await createDatabase(t, 'sqlite', 'ready'))
+  const [shown, refused, wrong] = await Promise.all([
+    run(['user', 'show', 'alice', '--json'], env),
+    run(['user', 'add', 'bob'], env, 'short\n'),
+    run(['user', 'add'], env)
+  ])
+  t.strictSame([shown.code, refused.code, wrong.code], [0, 1, 2])
+  t.equal(JSON.parse(shown.stdout).username, 'alice')
+  t.equal(refused.stderr, 'A password has at least 15 characters\n')
+})
+
+t.test('a reader who closes the pipe early is no failure', async (t) => {
+  const { child, exited } = launch(['settings'], {})
+  child.stdout.destroy()
+  t.match(await exited, { code: 0, stdout: '', stderr: '' })
+})

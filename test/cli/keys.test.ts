@@ -3,6 +3,7 @@ import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config.ts'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { build, createDatabase, type Database, environment, NO_KEY, onEachDatabase, PASSWORD } from '../helper.ts'
 import { plant } from '../secrets.ts'
 import { sql } from '../sql.ts'
@@ -11,8 +12,8 @@ import { fresh } from './process.ts'
 
 const refused = (stderr: string) => ({ code: 1, stdout: '', stderr })
 const WRONG_KEY =
-  'the sealing key is not the one that this database was sealed with: put that one back, or give it as LATCHKEY_SEALING_KEY_PREVIOUS\n'
-const RESEAL_FIRST = 'The sealing key is being changed: run "latchkey key reseal" first\n'
+  'the database was sealed with another sealing key: put that key back, or set it as LATCHKEY_SEALING_KEY_PREVIOUS\n'
+const RESEAL_FIRST = 'The sealing key is being replaced: run "latchkey key reseal" first\n'
 
 /** The keys were published long ago. */
 const age = (env: Record<string, string>) =>
@@ -56,12 +57,12 @@ t.test('people read one line, or an aligned table', async (t) => {
   t.match(await key('rotate'), {
     code: 1,
     stdout: '',
-    stderr: /^The next key was published just now: it can sign from \S+Z on\n$/
+    stderr: /^The next key was published a short time ago: it can sign from \S+Z on\n$/
   })
   t.match(await key('retire', '--', of('signing')), {
     code: 1,
     stdout: '',
-    stderr: /^Tokens that it signed can live until \S+Z\n$/
+    stderr: /^Tokens that the key signed can live until \S+Z\n$/
   })
   for (let times = 0; times < 2; times++)
     t.strictSame(await key('retire', '--compromised', '--', of('signing')), {
@@ -71,7 +72,7 @@ t.test('people read one line, or an aligned table', async (t) => {
     })
   t.strictSame(
     await key('retire', '--', of('next')),
-    refused('The key is in use: rotate, so that it signs no more, or say that it was compromised\n')
+    refused('The key is in use: rotate the keys first, or retire it as compromised\n')
   )
   t.strictSame(await key('retire', NO_KEY), refused('There is no such key\n'))
   for (const args of [[], ['retire'], ['rotate', 'x'], ['list', '--all'], ['retire', NO_KEY, '--compromized']])
@@ -101,7 +102,7 @@ async function settled(t: Test, database: Database) {
   const world = await build(t, { at: await createDatabase(t, database, 'ready') })
   const { env } = world
   await age(env)
-  await world.app.auth.keys.rotate()
+  await world.app.auth.keys.rotate(OPERATOR)
   const login = { grant_type: 'password', username: 'alice', password: PASSWORD }
   const before = (await world.token(login)).json()
   return {
@@ -122,11 +123,15 @@ onEachDatabase(
     const values = await sealedValues(env)
     t.equal(values.length, 5, 'two keys, two refresh keys and the canary')
 
-    t.strictSame(await key(both, 'reseal'), { code: 0, stdout: '5 values were sealed anew\n', stderr: '' })
+    t.strictSame(await key(both, 'reseal'), {
+      code: 0,
+      stdout: '5 values were sealed with the current sealing key\n',
+      stderr: ''
+    })
     const resealed = await sealedValues(env)
     t.notOk(resealed.some((value) => values.includes(value)))
     t.equal(new Set(resealed.map((value) => value.split('.')[0])).size, 1)
-    const again = { code: 0, stdout: 'everything is sealed with this key already\n', stderr: '' }
+    const again = { code: 0, stdout: 'every value is already sealed with the current sealing key\n', stderr: '' }
     t.strictSame(await key(both, 'reseal'), again)
     t.strictSame(await key(after, 'reseal'), again)
     t.strictSame(JSON.parse((await key(after, 'reseal', '--json')).stdout), { resealed: 0 })
@@ -159,13 +164,16 @@ onEachDatabase(
     for (const each of wrong) t.strictSame(await key(each, 'reseal'), refused(WRONG_KEY))
     t.strictSame(
       await key({ LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS_FILE: '/nowhere/key' }, 'reseal'),
-      refused('the file /nowhere/key of the sealing key before is missing (LATCHKEY_SEALING_KEY_PREVIOUS_FILE)\n')
+      refused('the file /nowhere/key of the previous sealing key is missing (LATCHKEY_SEALING_KEY_PREVIOUS_FILE)\n')
     )
     t.strictSame(await sealedValues(env), values)
 
     // The one before is wrong, but everything is sealed with the one of now.
     const other = { LATCHKEY_SEALING_KEY: right, LATCHKEY_SEALING_KEY_PREVIOUS: newKey() }
-    t.match(await key(other, 'reseal'), { code: 0, stdout: 'everything is sealed with this key already\n' })
+    t.match(await key(other, 'reseal'), {
+      code: 0,
+      stdout: 'every value is already sealed with the current sealing key\n'
+    })
 
     // One value that neither opens: nothing of the rest is sealed anew.
     await sql({ env }, `update signing_keys set sealed_private_key = 'x' || sealed_private_key where state = 'next'`)
@@ -195,7 +203,7 @@ onEachDatabase(
     const post = await next.send(admin, 'POST', '/keys/rotate')
     t.strictSame([post.statusCode, post.json().detail], [409, RESEAL_FIRST.trim()])
     clock.advance(40 * 86_400)
-    t.equal(await next.app.auth.keys.tend(), 'postponed')
+    t.equal(await next.app.auth.keys.maintain(), 'postponed')
     for (const { kid, state } of await next.app.store.keys.list()) {
       if (state === 'verifying') continue
       t.strictSame(await key(changed, 'retire', '--compromised', '--', kid), refused(RESEAL_FIRST), state)
@@ -205,14 +213,18 @@ onEachDatabase(
     // The instance that has only the old key goes on, and may rotate.
     t.equal((await get('/users/me', await next.login('alice'))).statusCode, 200)
     t.equal((await next.get('/users/me', await login('alice'))).statusCode, 200)
-    t.equal(await app.auth.keys.tend(), 'rotated')
+    t.equal(await app.auth.keys.maintain(), 'rotated')
     t.equal((await next.get('/users/me', await login('alice'))).statusCode, 200)
     t.equal((await get('/users/me', await next.login('alice'))).statusCode, 200)
 
-    t.match(await key(changed, 'reseal'), { code: 0, stdout: '6 values were sealed anew\n' })
+    t.match(await key(changed, 'reseal'), { code: 0, stdout: '6 values were sealed with the current sealing key\n' })
     clock.advance(40 * 86_400)
-    t.equal(await next.app.auth.keys.tend(), 'rotated', 'what was postponed is made up for')
-    await t.rejects(app.auth.keys.rotate(), { code: 'conflict' }, 'and one with the old key seals nothing any more')
+    t.equal(await next.app.auth.keys.maintain(), 'rotated', 'what was postponed is made up for')
+    await t.rejects(
+      app.auth.keys.rotate(OPERATOR),
+      { code: 'conflict' },
+      'and one with the old key seals nothing any more'
+    )
     t.equal((await next.get('/users/me', await next.login('alice'))).statusCode, 200)
   }
 )
@@ -234,7 +246,10 @@ t.test('the file of the sealing key is changed as the operations page says', asy
   t.strictSame(await command(env, ['key', 'reseal']), refused(WRONG_KEY))
   const during = { ...env, LATCHKEY_SEALING_KEY_PREVIOUS_FILE: old }
   t.match(await command(during, ['key', 'list']), { code: 0 })
-  t.match(await command(during, ['key', 'reseal']), { code: 0, stdout: '4 values were sealed anew\n' })
+  t.match(await command(during, ['key', 'reseal']), {
+    code: 0,
+    stdout: '4 values were sealed with the current sealing key\n'
+  })
   t.match(await command(env, ['key', 'list']), { code: 0 })
   t.not(readFileSync(file, 'utf8'), readFileSync(old, 'utf8'))
   t.equal(loadConfig(during).sealingKeyPreviousFile, old)

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { type Agent, get as httpGet } from 'node:http'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -87,6 +88,17 @@ export async function serve(t: Test, env: Record<string, string>, setup?: string
   await greeted({ child, output, exited })
   return { process: child, origin: `http://localhost:${port}`, output: () => ({ ...output }), exited }
 }
+
+/** Sends a request by the agent's connections. Returns `ok`, another status than 200, or the code of the error. */
+export const ask = (agent: Agent, url: string, headers: Record<string, string>) =>
+  new Promise<string>((resolve) => {
+    const request = httpGet(url, { agent, headers }, (response) => {
+      response.resume()
+      response.on('end', () => resolve(response.statusCode === 200 ? 'ok' : String(response.statusCode)))
+      response.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+    })
+    request.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+  })
 
 export async function login(origin: string, username: string, password: string, scope = 'profile'): Promise<string> {
   const body = new URLSearchParams({ grant_type: 'password', username, password, scope })

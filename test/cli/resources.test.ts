@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
-import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
+import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { build, createDatabase, environment, ISSUER, onEachDatabase } from '../helper.ts'
 import { command, keyboard } from './command.ts'
 
@@ -18,7 +19,7 @@ onEachDatabase(
   'services are added, changed and deleted, and --json shows what the API shows',
   async (t, database) => {
     const { env, login, get, app } = await build(t, { database })
-    for (const id of ['one', 'two']) await app.auth.clients.create({ id, name: id })
+    for (const id of ['one', 'two']) await app.auth.clients.create(OPERATOR, { id, name: id })
     const resource = async (...args: string[]) => {
       const { code, stdout, stderr } = await command(env, ['resource', ...args, '--json'])
       t.strictSame([code, stderr], [0, ''], args.join(' '))
@@ -113,7 +114,7 @@ t.test('people read one line, or an aligned table', async (t) => {
     await resource(['list']),
     done(
       [
-        `ID        RESOURCE                NAME      ${'SCOPES'.padEnd(own.length)}  MAY BE ASKED ABOUT BY`,
+        `ID        RESOURCE                NAME      ${'SCOPES'.padEnd(own.length)}  INTROSPECTED BY`,
         `latchkey  ${ISSUER}   Latchkey  ${own}`,
         `orders    ${URI}  orders    ${'orders:read orders:write'.padEnd(own.length)}  docs`,
         ''
@@ -132,31 +133,33 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
   await resource(['add', 'orders', URI, '--scope', 'orders:read'])
   const before = await resource(['list', '--json'])
   const MISSING = 'There is no such resource'
-  const NAME = 'A scope is called noun:verb or one word, of a-z, 0-9, dot, hyphen and underscore'
+  const NAME = 'A scope name is noun:verb or one word, of a-z, 0-9, dot, hyphen and underscore'
+  const RESERVED = 'The scope name profile is reserved for Latchkey'
   const TAKEN = 'A scope of this name is there already'
-  const STAY = 'The scopes of Latchkey’s own API stay as they are'
+  const STAY = 'The scopes of Latchkey’s own API cannot be changed'
   for (const [args, line] of [
     [['add', 'orders', 'urn:x'], 'A resource with this id is there already'],
     [['add', 'x', URI], 'A resource with this identifier is there already'],
-    [['add', 'x', ISSUER], 'This is Latchkey’s own API, which is registered already'],
+    [['add', 'x', ISSUER], 'This is the identifier of Latchkey’s own API'],
     [
       ['add', 'Orders', 'urn:x'],
-      'The id of a resource has 1 to 64 of a-z, 0-9, dot, hyphen and underscore, a letter first'
+      'The id of a resource has 1 to 64 characters of a-z, 0-9, dot, hyphen and underscore, and begins with a letter'
     ],
-    [['add', 'x', 'orders'], 'A resource is an absolute URI without fragment (RFC 8707)'],
-    [['add', 'x', 'https://x.example/#y'], 'A resource is an absolute URI without fragment (RFC 8707)'],
-    [['add', 'x', 'urn:x', '--name', ''], 'A name has 1 to 200 characters, none of them a control character'],
+    [['add', 'x', 'orders'], 'A resource must be an absolute URI without fragment (RFC 8707)'],
+    [['add', 'x', 'https://x.example/#y'], 'A resource must be an absolute URI without fragment (RFC 8707)'],
+    [['add', 'x', 'urn:x', '--name', ''], 'A name has 1 to 200 characters and no control characters'],
     [['add', 'x', 'urn:x', '--scope', 'Orders'], NAME],
     [['add', 'x', 'urn:x', '--scope', '=x'], NAME],
     [['add', 'x', 'urn:x', '--scope', 'a', 'a=b'], 'A scope is named twice'],
     [
       ['add', 'x', 'urn:x', '--scope', `a=${'x'.repeat(201)}`],
-      'A description has at most 200 characters, none of them a control character'
+      'A description has at most 200 characters and no control characters'
     ],
-    [['add', 'x', 'urn:x', '--scope', 'profile'], TAKEN],
+    [['add', 'x', 'urn:x', '--scope', 'orders:read'], TAKEN],
+    [['add', 'x', 'urn:x', '--scope', 'profile'], RESERVED],
     [['add', 'x', 'urn:x', '--introspect', 'none'], 'There is no client "none"'],
     [['scope', 'none', '--add', 'a'], MISSING],
-    [['scope', 'orders', '--add', 'profile'], TAKEN],
+    [['scope', 'orders', '--add', 'profile'], RESERVED],
     [['scope', 'orders', '--add', 'A'], NAME],
     [['scope', 'orders', '--remove', 'orders:write', '--yes'], 'The resource orders has no scope orders:write'],
     [
@@ -169,7 +172,7 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
     [['set', 'none', '--name', 'x'], MISSING],
     [['set', 'orders', '--introspect', 'none'], 'There is no client "none"'],
     [['delete', 'none', '--yes'], MISSING],
-    [['delete', 'latchkey', '--yes'], 'Latchkey’s own API stays']
+    [['delete', 'latchkey', '--yes'], 'Latchkey’s own API cannot be deleted']
   ] as const)
     t.strictSame(await resource([...args]), refused(line), args.join(' ').slice(0, 80))
   t.strictSame(await resource(['list', '--json']), before)

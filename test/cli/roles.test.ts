@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
+import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
 import { build, createDatabase, environment, onEachDatabase } from '../helper.ts'
 import { command, keyboard } from './command.ts'
 
@@ -66,7 +66,10 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
   const before = await role(['list', '--json'])
   for (const [args, line] of [
     [['add', 'user'], 'A role of this name is there already'],
-    [['add', 'Support'], 'The name of a role has 1 to 64 of a-z, 0-9, dot, hyphen and underscore, a letter first'],
+    [
+      ['add', 'Support'],
+      'The name of a role has 1 to 64 characters of a-z, 0-9, dot, hyphen and underscore, and begins with a letter'
+    ],
     [['add', 'support', '--scope', 'nothing'], 'There is no scope "nothing"'],
     [['add', 'support', '--scope', 'tokens:introspect'], 'The scope tokens:introspect is for clients only'],
     [['set', 'user', '--scope', 'revocations:read'], 'The scope revocations:read is for clients only'],

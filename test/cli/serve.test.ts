@@ -36,8 +36,8 @@ t.test('wrong settings stop every command with one line for each', async (t) => 
     [
       1,
       '',
-      'LATCHKEY_ISSUR is no setting; the settings are listed in docs/operations.md\n' +
-        'LATCHKEY_PORT: "http" is not allowed; allowed: an integer from 0 to 65535\n'
+      'LATCHKEY_ISSUR is not a setting; "latchkey settings" lists the settings\n' +
+        'LATCHKEY_PORT must be an integer from 0 to 65535; got "http"\n'
     ]
   )
 })
@@ -50,7 +50,7 @@ t.test('help and version answer without any setting', async (t) => {
   ])
   t.match(help, { code: 0, stderr: '' })
   for (const command of ['serve', 'migrate', 'openapi', 'settings', 'user', 'role']) t.match(help.stdout, command)
-  t.match(help.stdout, 'Exit codes: 0 done, 1 refused or failed, 2 wrong usage.')
+  t.match(help.stdout, 'Exit codes: 0 success, 1 refusal or failure, 2 wrong usage.')
   t.match(version, { code: 0, stdout: '0.1.0\n' })
   t.match(unknown, { code: 2, stderr: /unknown command 'nonsense'/ })
 })
@@ -62,8 +62,8 @@ t.test('openapi prints openapi.yaml, whatever the settings are', async (t) => {
   t.equal(stdout, readFileSync('openapi.yaml', 'utf8'))
 })
 
-t.test('the settings stand in docs/operations.md as the code has them: npm run settings writes them', async (t) => {
-  const page = readFileSync('docs/operations.md', 'utf8')
+t.test('docs/reference/settings.md holds the table that npm run settings writes', async (t) => {
+  const page = readFileSync('docs/reference/settings.md', 'utf8')
   t.equal(page, withSettings(page))
   const { stdout } = await command({}, ['settings'])
   t.ok(page.includes(stdout))

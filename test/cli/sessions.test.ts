@@ -38,7 +38,7 @@ onEachDatabase(
     })
     t.equal(await me(second), 401)
     t.strictSame(await session('revoke', 'alice', '--all'), { code: 0, stdout: '0 sessions have ended\n', stderr: '' })
-    t.match(await session('revoke', 'alice'), { code: 2, stderr: 'name one session, or say --all\n' })
+    t.match(await session('revoke', 'alice'), { code: 2, stderr: 'give the id of one session, or --all\n' })
     t.match(await session('revoke', 'alice', NOBODY, '--all'), { code: 2 })
     t.match(await session('list', 'nobody'), { code: 1, stderr: 'There is no such user\n' })
   }
@@ -120,12 +120,12 @@ onEachDatabase(
     t.strictSame(await client('add', 'X', '--scope', 'none:such'), refused('There is no scope "none:such"\n'))
     t.strictSame(
       await client('add', 'X', '--grant', 'magic'),
-      refused('There is no grant "magic": password, refresh_token, client_credentials\n')
+      refused('There is no grant "magic"; the grants are password, refresh_token, client_credentials\n')
     )
     t.strictSame(await client('disable', 'none'), refused('There is no such client\n'))
     t.strictSame(
       await client('disable', 'docs'),
-      refused('The client of /docs stays as it is; LATCHKEY_DOCS=false switches it off\n')
+      refused('The client of /docs cannot be changed; LATCHKEY_DOCS=false switches it off\n')
     )
   }
 )

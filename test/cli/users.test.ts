@@ -181,7 +181,7 @@ t.test('on a terminal a password is typed twice and not seen', async (t) => {
     t.notOk(isRaw(), 'the terminal is as it was')
     return outcome
   }
-  const questions = 'New password (at least 15 characters): \nThe same again: \n'
+  const questions = 'New password (at least 15 characters): \nRepeat the password: \n'
   t.strictSame(await typing(`${OTHER}\r${OTHER}\r`), {
     code: 0,
     stdout: 'user alice has a new password\n',
@@ -236,7 +236,7 @@ t.test('wrong settings and a database out of reach are one line', async (t) => {
   const env = environment(await createDatabase(t, 'sqlite', 'ready'))
   t.strictSame(
     await command({ ...env, LATCHKEY_PORT: 'x' }, ['user', 'list']),
-    refused('LATCHKEY_PORT: "x" is not allowed; allowed: an integer from 0 to 65535\n')
+    refused('LATCHKEY_PORT must be an integer from 0 to 65535; got "x"\n')
   )
   t.match(
     await command({ ...env, LATCHKEY_DATABASE_URL: 'postgres://a:b@127.0.0.1:1/nothing' }, ['user', 'list']),

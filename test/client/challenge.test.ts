@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { refusesToken } from '../../src/client/challenge.ts'
 
-const ROUNDS = 100 * Number(process.env.LATCHKEY_ROUNDS ?? 10)
+const ROUNDS = 100 * Number(process.env.LATCHKEY_ROUNDS ?? 3)
 const seed = Number(process.env.LATCHKEY_SEED ?? Math.floor(Math.random() * 2 ** 31))
 
 const REFUSES = [

@@ -216,7 +216,7 @@ t.test('the token goes to the origin of its resource, or to those that are named
       return `${error}`
     }
   }
-  const no = (origin: string) => `TypeError: the token is not for ${origin}: name it in origins if it may go there`
+  const no = (origin: string) => `TypeError: the token must not be sent to ${origin}; add it to origins to allow this`
   const resource = 'https://orders.example.com/api'
   t.equal(await at({ resource }, 'https://orders.example.com/x'), 'sent')
   t.equal(await at({ resource }, 'HTTPS://Orders.Example.com:443'), 'sent')

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
 import { createTokenClient, type TokenClientOptions, type TokenError } from '../../src/client/index.ts'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import type { NewClient } from '../../src/domain/clients.ts'
 import { command } from '../cli/command.ts'
 import { freePort, fresh, serve } from '../cli/process.ts'
@@ -16,7 +17,7 @@ const SCOPES = ['orders:read', 'orders:write']
 /** Latchkey with the resource `orders`, and how its clients and their token clients are made. Nothing goes over the network. */
 async function open(t: Test, database: Database = 'sqlite') {
   const { app, clock, inject } = await build(t, { database })
-  await app.auth.resources.create({
+  await app.auth.resources.create(OPERATOR, {
     id: 'orders',
     identifier: ORDERS,
     name: 'Orders',
@@ -38,7 +39,7 @@ async function open(t: Test, database: Database = 'sqlite') {
   }
   const add = async (id: string, more: Partial<NewClient> = {}) => {
     const grant = { grantTypes: ['client_credentials'], scopes: SCOPES, defaultScopes: ['orders:read'] }
-    return (await app.auth.clients.create({ id, name: 'A worker', ...grant, ...more })).secret as string
+    return (await app.auth.clients.create(OPERATOR, { id, name: 'A worker', ...grant, ...more })).secret as string
   }
   const client = (options: object) =>
     createTokenClient({ issuer: ISSUER, fetch, clock, ...options } as unknown as TokenClientOptions)
@@ -151,7 +152,7 @@ t.test('what Latchkey refuses is said in its own word', async (t) => {
   ] as const)
     t.strictSame(await refusal(options), { error, status, message: message(error) })
   t.equal(requests(), 3)
-  await app.auth.clients.change('worker', { disabled: true }, null)
+  await app.auth.clients.change(OPERATOR, 'worker', { disabled: true })
   t.match(await refusal(good), { error: 'invalid_client' })
 })
 

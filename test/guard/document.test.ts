@@ -72,13 +72,13 @@ function declare(app: FastifyInstance): void {
 }
 
 const CHALLENGE = {
-  'WWW-Authenticate': { schema: { type: 'string' }, description: 'What is asked for (RFC 6750 §3)' }
+  'WWW-Authenticate': { schema: { type: 'string' }, description: 'The challenge (RFC 6750 §3)' }
 }
 const REFUSALS = {
   400: { description: 'The request is malformed' },
-  401: { description: 'No token, or one that is not good', headers: CHALLENGE },
-  403: { description: 'The token does not reach', headers: CHALLENGE },
-  503: { description: 'The token cannot be judged now' }
+  401: { description: 'The token is missing or not valid', headers: CHALLENGE },
+  403: { description: 'The token lacks a scope or role', headers: CHALLENGE },
+  503: { description: 'The token cannot be verified now' }
 }
 const SCOPES = { 'orders:read': 'For GET /orders, POST /orders', 'orders:write': 'For POST /orders' }
 
@@ -92,13 +92,13 @@ t.test(
         password: {
           type: 'oauth2',
           description:
-            'For people: log in at https://id.example.com with your name and password. Leave client_secret blank. If you tick no scope, you get all that you may have.',
+            'For users: log in at https://id.example.com with your username and password. Leave client_secret empty. Without a selected scope you get every scope that you may have.',
           flows: { password: { tokenUrl: 'https://id.example.com/token', scopes: SCOPES } }
         },
         clientCredentials: {
           type: 'oauth2',
           description:
-            'For programs: put the id and the secret of one here, to try what it may do in its own name. No user is logged in then.',
+            'For clients: enter the id and the secret of a client to call the API as this client. No user is logged in then.',
           flows: { clientCredentials: { tokenUrl: 'https://id.example.com/token', scopes: SCOPES } }
         }
       }

@@ -1,6 +1,10 @@
 import fastify, { type FastifyInstance, type FastifyRequest, type RouteOptions } from 'fastify'
 import t, { type Test } from 'tap'
-import guard, { type GuardOptions, type Principal, selfGuarded } from '../../src/guard/core.ts'
+import guard, { type GuardOptions, selfGuarded } from '../../src/guard/core.ts'
+import type { AccessTokenClaims } from '../../src/token/claims.ts'
+import type { Principal } from '../../src/token/principal.ts'
+
+const CLAIMS = { jti: 'x' } as AccessTokenClaims
 
 const user = (scopes: string[] = [], roles: string[] = []): Principal => ({
   kind: 'user',
@@ -9,7 +13,7 @@ const user = (scopes: string[] = [], roles: string[] = []): Principal => ({
   sid: 'session-1',
   scopes,
   roles,
-  token: { jti: 'x' }
+  token: CLAIMS
 })
 
 const TOKENS: Record<string, Principal> = {
@@ -19,7 +23,7 @@ const TOKENS: Record<string, Principal> = {
   ab: user(['a', 'b']),
   admin: user([], ['admin']),
   all: user(['a', 'b'], ['admin', 'auditor']),
-  service: { kind: 'client', sub: 'app', clientId: 'app', sid: null, scopes: ['a', 'b'], roles: [], token: {} }
+  service: { kind: 'client', sub: 'app', clientId: 'app', sid: null, scopes: ['a', 'b'], roles: [], token: CLAIMS }
 }
 
 const verify: GuardOptions['verify'] = async (token) => TOKENS[token] ?? null

@@ -203,7 +203,8 @@ t.test('unguarded allow: what names no guard is open, what names one is not', as
 })
 
 t.test('a route before the guard stops the boot', async (t) => {
-  const message = 'latchkey-guard: register it, and await that, before any route; or say unguarded: "allow"'
+  const message =
+    'latchkey-guard: register it, and await the registration, before every route; or set unguarded: "allow"'
   await t.rejects(host(t, { before: (app) => app.get('/x', handler) }), { message })
   await t.rejects(host(t, { before: (app) => app.register(async (scope) => void scope.get('/x', handler)) }), {
     message
@@ -279,14 +280,14 @@ const WRONG: [what: string, options: object, message: string][] = [
   [
     'no secret',
     { revocation: 'log', clientSecret: undefined },
-    'latchkey-guard: there is no clientSecret (nor privateKey) of orders-api, by which Latchkey tells'
+    'latchkey-guard: clientSecret or privateKey of orders-api is missing'
   ],
   [
     'no secret for introspection',
     { revocation: 'introspection', clientSecret: undefined },
-    'latchkey-guard: there is no clientSecret (nor privateKey) of orders-api, by which Latchkey tells'
+    'latchkey-guard: clientSecret or privateKey of orders-api is missing'
   ],
-  ['a secret and a key', { revocation: 'log', privateKey: 'x' }, 'one of clientSecret and privateKey must be given']
+  ['a secret and a key', { revocation: 'log', privateKey: 'x' }, 'either clientSecret or privateKey must be given']
 ]
 for (const [what, options, message] of WRONG)
   t.test(`options that cannot be used stop the boot: ${what}`, async (t) => {
@@ -312,7 +313,7 @@ t.test('a guard under a prefix stops the boot: its metadata stand at the root', 
   await t.rejects(
     async () => app.register(async (scope) => void (await scope.register(guard, options)), { prefix: '/v1' }),
     {
-      message: 'latchkey-guard: register it at the root, for its metadata stand there'
+      message: 'latchkey-guard: register it at the root, where its metadata is served'
     }
   )
 })
@@ -321,6 +322,6 @@ t.test('@fastify/swagger after the guard stops the boot', async (t) => {
   const after = (app: FastifyInstance) =>
     app.register(fastifySwagger, { openapi: { info: { title: 'x', version: '1' } } })
   await t.rejects(host(t, { after }), {
-    message: 'register @fastify/swagger before latchkey-guard, so that it sees the logins'
+    message: 'register @fastify/swagger before latchkey-guard, so that the document includes the guards'
   })
 })

@@ -50,54 +50,54 @@ const CASES: [what: string, listener: RequestListener, expected: unknown][] = [
   [
     'JSON that is one byte longer',
     answer(`"${'x'.repeat(999)}"`),
-    failure(200, 'the answer is longer than 1000 bytes')
+    failure(200, 'the response is longer than 1000 bytes')
   ],
   [
     'much in little',
     answer(gzipSync(`"${'x'.repeat(1_000_000)}"`), { ...JSON_TYPE, 'content-encoding': 'gzip' }),
-    failure(200, 'the answer is longer than 1000 bytes')
+    failure(200, 'the response is longer than 1000 bytes')
   ],
-  ['no media type', answer('1', {}), failure(200, 'the answer is not application/json')],
-  ['HTML', answer('1', { 'content-type': 'text/html' }), failure(200, 'the answer is not application/json')],
+  ['no media type', answer('1', {}), failure(200, 'the response is not application/json')],
+  ['HTML', answer('1', { 'content-type': 'text/html' }), failure(200, 'the response is not application/json')],
   [
     'another JSON',
     answer('1', { 'content-type': 'application/json-seq' }),
-    failure(200, 'the answer is not application/json')
+    failure(200, 'the response is not application/json')
   ],
-  ['no JSON', answer(SECRET), failure(200, 'the answer is not JSON')],
-  ['half of it', answer('{"a":'), failure(200, 'the answer is not JSON')],
-  ['nothing', answer(''), failure(200, 'the answer is not JSON')],
-  ['204', (_request, response) => response.writeHead(204).end(), failure(204, 'the answer is not application/json')],
-  ['bytes that are not UTF-8', answer(Buffer.from([34, 0xff, 34])), failure(200, 'the answer is not JSON')],
-  ['half of a character', answer(Buffer.from([34, 0xc3])), failure(200, 'the answer is not JSON')],
-  ['500', answer('oops', { 'content-type': 'text/plain' }, 500), failure(500, 'the answer is 500')],
+  ['no JSON', answer(SECRET), failure(200, 'the response is not JSON')],
+  ['half of it', answer('{"a":'), failure(200, 'the response is not JSON')],
+  ['nothing', answer(''), failure(200, 'the response is not JSON')],
+  ['204', (_request, response) => response.writeHead(204).end(), failure(204, 'the response is not application/json')],
+  ['bytes that are not UTF-8', answer(Buffer.from([34, 0xff, 34])), failure(200, 'the response is not JSON')],
+  ['half of a character', answer(Buffer.from([34, 0xc3])), failure(200, 'the response is not JSON')],
+  ['500', answer('oops', { 'content-type': 'text/plain' }, 500), failure(500, 'the status is 500')],
   [
     '400 with JSON',
     answer(`{"error":"${SECRET}"}`, JSON_TYPE, 400),
-    failure(400, 'the answer is 400', { error: SECRET })
+    failure(400, 'the status is 400', { error: SECRET })
   ],
-  ['503 with Retry-After', answer('', { 'retry-after': '7' }, 503), failure(503, 'the answer is 503', null, 7)],
+  ['503 with Retry-After', answer('', { 'retry-after': '7' }, 503), failure(503, 'the status is 503', null, 7)],
   [
     '503 with a date in Retry-After',
     answer('', { 'retry-after': 'Wed, 21 Oct 2026 07:28:00 GMT' }, 503),
-    failure(503, 'the answer is 503')
+    failure(503, 'the status is 503')
   ],
-  ['a redirect', answer('', { location: '/elsewhere' }, 307), failure(null, 'no answer')],
-  ['headers that never come', () => {}, failure(null, 'no answer within 500 ms')],
+  ['a redirect', answer('', { location: '/elsewhere' }, 307), failure(null, 'no response')],
+  ['headers that never come', () => {}, failure(null, 'no response within 500 ms')],
   [
     'a body that never ends',
     (_request, response) => void response.writeHead(200, JSON_TYPE).write('1'),
-    failure(null, 'no answer within 500 ms')
+    failure(null, 'no response within 500 ms')
   ],
-  ['a body that drips', (_request, response) => void drip(response), failure(null, 'no answer within 500 ms')],
-  ['a connection that breaks', ({ socket }) => void socket.destroy(), failure(null, 'no answer')],
+  ['a body that drips', (_request, response) => void drip(response), failure(null, 'no response within 500 ms')],
+  ['a connection that breaks', ({ socket }) => void socket.destroy(), failure(null, 'no response')],
   [
     'a body that breaks',
     ({ socket }, response) => {
       response.writeHead(200, { ...JSON_TYPE, 'content-length': '9' }).write('1')
       setTimeout(() => socket.destroy(), 50)
     },
-    failure(null, 'no answer')
+    failure(null, 'no response')
   ]
 ]
 
@@ -124,9 +124,9 @@ t.test('nobody is asked twice, and a redirect is not followed', async (t) => {
   t.strictSame(asked, [`/x?after=${SECRET}`])
 })
 
-t.test('where nobody listens there is no answer, and its reason is in the cause', async (t) => {
+t.test('where nobody listens there is no response, and its reason is in the cause', async (t) => {
   const url = `http://127.0.0.1:${await freePort()}`
-  t.strictSame(await ask(url), failure(null, 'no answer'))
+  t.strictSame(await ask(url), failure(null, 'no response'))
   const error = await requestJson(fetch, url, { timeout: 500, maxBytes: 1 }).catch((error: unknown) => error)
   t.match(inspect(error), /ECONNREFUSED/)
 })
@@ -135,16 +135,16 @@ t.test('where nobody listens there is no answer, and its reason is in the cause'
 const deaf: Fetch = () => new Promise(() => {})
 
 t.test('a fetch that does not heed its signal does not hold up the caller', async (t) => {
-  t.strictSame(await ask('http://x', { fetch: deaf }), failure(null, 'no answer within 500 ms'))
+  t.strictSame(await ask('http://x', { fetch: deaf }), failure(null, 'no response within 500 ms'))
 })
 
 t.test('a body that does not heed the signal does not hold up the caller', async (t) => {
   const fetch: Fetch = async () => new Response(new ReadableStream(), { headers: JSON_TYPE })
-  t.strictSame(await ask('http://x', { fetch }), failure(null, 'no answer within 500 ms'))
+  t.strictSame(await ask('http://x', { fetch }), failure(null, 'no response within 500 ms'))
 })
 
 t.test('the caller gives up, before and while it waits', async (t) => {
-  const expected = failure(null, 'given up by the caller')
+  const expected = failure(null, 'aborted by the caller')
   let asked = 0
   const fetch: Fetch = (...args) => {
     asked++
@@ -162,6 +162,6 @@ t.test('a long answer is not read to its end', async (t: Test) => {
     response.on('close', () => closed?.())
     response.writeHead(200, JSON_TYPE).write(' '.repeat(5000))
   })
-  t.strictSame(await ask(origin), failure(200, 'the answer is longer than 1000 bytes'))
+  t.strictSame(await ask(origin), failure(200, 'the response is longer than 1000 bytes'))
   await gone
 })

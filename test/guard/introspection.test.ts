@@ -17,7 +17,7 @@ import {
 } from './planted.ts'
 
 const UNKNOWN = {
-  ...refusal(503, 'Service Unavailable', 'The issuer does not say whether the token is good', ''),
+  ...refusal(503, 'Service Unavailable', 'The issuer does not say whether the token is active', ''),
   challenge: undefined
 }
 

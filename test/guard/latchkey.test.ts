@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { createTestAuth } from '../../src/testing/index.ts'
 import { serve, until } from './planted.ts'
 
@@ -28,10 +29,11 @@ t.test('a user, a client and a key that end in Latchkey end here', async (t) => 
   const { auth, status } = await world(t)
   const { auth: latchkey } = auth.app
   const scopes = ['orders:read']
-  const user = await latchkey.users.create(
-    { username: 'carol', password: 'correct horse battery staple', roles: [] },
-    null
-  )
+  const user = await latchkey.users.create(OPERATOR, {
+    username: 'carol',
+    password: 'correct horse battery staple',
+    roles: []
+  })
   const { clientId } = await auth.clientFor({ scopes })
   const tokens = [
     await auth.tokenFor({ sub: user.id, scopes }),
@@ -40,10 +42,10 @@ t.test('a user, a client and a key that end in Latchkey end here', async (t) => 
   ]
   const all = () => Promise.all(tokens.map((each) => status(each)))
   t.strictSame(await all(), [200, 200, 200])
-  await latchkey.users.change(user.id, { disabled: true }, null)
+  await latchkey.users.change(OPERATOR, user.id, { disabled: true })
   await until(async () => (await all())[0] === 401)
   t.strictSame(await all(), [401, 200, 200])
-  await latchkey.clients.change(clientId, { disabled: true }, null)
+  await latchkey.clients.change(OPERATOR, clientId, { disabled: true })
   await until(async () => (await all())[1] === 401)
   t.strictSame(await all(), [401, 401, 200])
 })
@@ -69,12 +71,12 @@ t.test('introspection at Latchkey: what was revoked or disabled is refused at th
   const { auth: latchkey } = auth.app
   const scopes = ['orders:read', 'orders:write']
   const caller = await auth.clientFor({ scopes })
-  const { client, secret } = await latchkey.clients.create({
+  const { client, secret } = await latchkey.clients.create(OPERATOR, {
     name: 'The service',
     grantTypes: ['client_credentials'],
     scopes: ['tokens:introspect']
   })
-  await latchkey.resources.change('service', { introspectionClients: [client.id] })
+  await latchkey.resources.change(OPERATOR, 'service', { introspectionClients: [client.id] })
   const credentials = { clientId: client.id, clientSecret: secret as string }
   const { status, inject } = await serve(t, { ...auth.guardOptions, ...credentials, revocation: 'introspection' })
   const [one, other] = [
@@ -85,7 +87,7 @@ t.test('introspection at Latchkey: what was revoked or disabled is refused at th
   t.strictSame(response.json().scopes, scopes)
   await auth.revoke(one)
   t.strictSame([await status(one), await status(other)], [401, 200])
-  await latchkey.clients.change(caller.clientId, { disabled: true }, null)
+  await latchkey.clients.change(OPERATOR, caller.clientId, { disabled: true })
   t.equal(await status(other), 401)
   // Another client may not ask: that says nothing about any token.
   const unnamed = await serve(t, { ...auth.guardOptions, ...caller, revocation: 'introspection' })

@@ -52,10 +52,10 @@ const LIES: [what: string, change: Members, refused: string][] = [
   ],
   ['no token endpoint', { token_endpoint: undefined }, 'has no token_endpoint'],
   ['no keys', { jwks_uri: undefined }, 'has no jwks_uri'],
-  ['keys null', { jwks_uri: null }, 'has a jwks_uri that is no URL'],
-  ['a number for a URL', { token_endpoint: 7 }, 'has a token_endpoint that is no URL'],
-  ['a list of URLs', { token_endpoint: ['/token'] }, 'has a token_endpoint that is no URL'],
-  ['a path for a URL', { jwks_uri: '/jwks' }, 'has a jwks_uri that is no URL'],
+  ['keys null', { jwks_uri: null }, 'has a jwks_uri that is not a URL'],
+  ['a number for a URL', { token_endpoint: 7 }, 'has a token_endpoint that is not a URL'],
+  ['a list of URLs', { token_endpoint: ['/token'] }, 'has a token_endpoint that is not a URL'],
+  ['a path for a URL', { jwks_uri: '/jwks' }, 'has a jwks_uri that is not a URL'],
   ['a script for a URL', { jwks_uri: 'data:application/json,{}' }, 'has a jwks_uri on another origin']
 ]
 
@@ -81,26 +81,26 @@ t.test('an issuer that lies in its metadata is refused: http where the issuer ha
 
 const WHERE = 'GET /.well-known/oauth-authorization-server'
 const BAD: [what: string, listener: (issuer: string) => RequestListener, message: string][] = [
-  ['no JSON', () => send('<html>'), `${WHERE}: the answer is not JSON`],
+  ['no JSON', () => send('<html>'), `${WHERE}: the response is not JSON`],
   ['a list', () => send([]), 'the metadata of  is not an object'],
   ['null', () => send('null'), 'the metadata of  is not an object'],
   ['a string', () => send('"x"'), 'the metadata of  is not an object'],
   [
     'more than 64 KB',
     (issuer) => send({ ...good(issuer), more: 'x'.repeat(65_536) }),
-    `${WHERE}: the answer is longer than 65536 bytes`
+    `${WHERE}: the response is longer than 65536 bytes`
   ],
-  ['500', (issuer) => send(good(issuer), 500), `${WHERE}: the answer is 500`],
-  ['404', (issuer) => send(good(issuer), 404), `${WHERE}: the answer is 404`],
+  ['500', (issuer) => send(good(issuer), 500), `${WHERE}: the status is 500`],
+  ['404', (issuer) => send(good(issuer), 404), `${WHERE}: the status is 404`],
   [
     'a redirect to what would be good',
     (issuer) => (request, response) =>
       request.url === '/other'
         ? send(good(issuer))(request, response)
         : response.writeHead(302, { location: '/other' }).end(),
-    `${WHERE}: no answer`
+    `${WHERE}: no response`
   ],
-  ['nothing for five seconds', () => () => {}, `${WHERE}: no answer within 5000 ms`]
+  ['nothing for five seconds', () => () => {}, `${WHERE}: no response within 5000 ms`]
 ]
 
 for (const [what, listener, message] of BAD)
@@ -201,7 +201,7 @@ t.test('a failure is told to all for a second, then it is tried again', async (t
     return Response.json(good(issuer))
   }
   const metadata = createMetadata({ issuer, fetch })
-  const failed = { message: `GET ${issuer}/.well-known/oauth-authorization-server: no answer` }
+  const failed = { message: `GET ${issuer}/.well-known/oauth-authorization-server: no response` }
   await Promise.all(Array.from({ length: 10 }, () => t.rejects(metadata.get(), failed)))
   await t.rejects(metadata.get(), failed)
   t.equal(asked, 1)

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import type { AccessTokenClaims } from '../../src/guard/access-token.ts'
 import type { Fetch } from '../../src/guard/http.ts'
 import { createMetadata } from '../../src/guard/metadata.ts'
 import { createRevocations } from '../../src/guard/revocations.ts'
+import { systemTimer } from '../../src/guard/timer.ts'
+import type { AccessTokenClaims } from '../../src/token/claims.ts'
 import { json, type PlantedIssuer, plantIssuer, type Responder, USELESS, until } from './planted.ts'
 
 const BOUND = 30_000
@@ -22,7 +23,7 @@ async function follow(
   const log = createRevocations({
     metadata: createMetadata({ issuer, fetch: globalThis.fetch }),
     fetch,
-    elapsed: () => performance.now() + ahead,
+    timer: { ...systemTimer, elapsed: () => performance.now() + ahead },
     staleAfterMs: bound,
     onError: (error) => errors.push((error as Error).message.replaceAll(issuer, '')),
     onStale: () => told.push('stale'),
@@ -210,7 +211,7 @@ t.test('an old answer that comes again is not believed, and nothing is forgotten
       : json({ entries: [], seq: 1, oldest: 0 })(request, response)
   )
   await until(() => errors.length > 0)
-  t.match(errors, ['an old answer of the revocation log came again'])
+  t.match(errors, ['the revocation log repeated an old response'])
   t.strictSame(known(), [true, true, false])
   jump(BOUND + 1)
   await sleep(300)
@@ -318,7 +319,7 @@ t.test('an answer that never ends is given up', async (t) => {
     }
   })
   await until(() => following.errors.length > 0, 8000)
-  t.match(following.errors, ['GET /revocations: no answer within 6000 ms'])
+  t.match(following.errors, ['GET /revocations: no response within 6000 ms'])
   planted.revoke('session', 'session-1')
   planted.responders.revocations = good
   await until(() => following.log.isFresh() && refuses(following, planted))

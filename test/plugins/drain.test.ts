@@ -1,52 +1,86 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import fastify from 'fastify'
 import fp from 'fastify-plugin'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import drain from '../../plugins/drain.ts'
 
-/** Whoever waits for the revocation log is answered. */
-let answered = 0
-const auth = fp(
-  async (app) => {
-    app.decorate('auth', { revocationLog: { stop: async () => void answered++ } } as never)
-  },
-  { name: 'auth' }
-)
-
-t.test('after letGo, and so in a close, the service is not ready and answers end their connections', async (t) => {
+async function open(t: Test) {
   const app = fastify()
   t.teardown(() => app.close())
-  await app.register(auth)
-  await app.register(drain)
+  /** Times that those who wait for the revocation log were answered. */
+  const stops = { count: 0 }
+  const stop = async () => void stops.count++
+  await app.register(
+    fp(async (scope) => void scope.decorate('auth', { revocationLog: { stop } } as never), { name: 'auth' })
+  )
+  await app.register(drain, { serveOnMs: 0, lastRequestsMs: 0 })
   app.get('/ready', { config: { readiness: true } }, async () => 'ready')
-  const under = Promise.withResolvers<void>()
-  const going = Promise.withResolvers<void>()
+  app.get('/', async () => 'all else')
+  return { app, stops }
+}
+
+t.test('letGo makes the service not ready, and ends connections with their next answer', async (t) => {
+  const { app, stops } = await open(t)
+  t.match(await app.inject('/ready'), { statusCode: 200 })
+  await app.letGo()
+  t.equal((await app.inject('/ready')).statusCode, 500, 'the errors plugin makes 503 of it')
+  t.match(await app.inject('/'), { statusCode: 200, headers: { connection: 'close' } })
+  t.equal(stops.count, 1)
+})
+
+t.test('a close answers requests that are under way, and ends their connections', async (t) => {
+  const { app, stops } = await open(t)
+  const started = Promise.withResolvers<void>()
+  const finished = Promise.withResolvers<void>()
   app.get('/slow', async () => {
-    under.resolve()
-    await going.promise
+    started.resolve()
+    await finished.promise
     return 'slow'
   })
-  app.addHook('preClose', async () => going.resolve())
-  const { port } = new URL(await app.listen({ host: '127.0.0.1', port: 0 }))
+  app.addHook('preClose', async () => finished.resolve())
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 })
   const get = async (path: string) => {
-    const { status, headers } = await fetch(`http://127.0.0.1:${port}${path}`)
+    const { status, headers } = await fetch(origin + path)
     return [status, headers.get('connection')]
   }
   t.strictSame(await get('/ready'), [200, 'keep-alive'])
   const slow = get('/slow')
-  await under.promise
+  await started.promise
   const closed = app.close()
   t.strictSame(await slow, [200, 'close'])
   await closed
-  t.equal(answered, 1, 'and nobody waits for the revocation log any more')
-
-  const other = fastify()
-  t.teardown(() => other.close())
-  await other.register(auth)
-  await other.register(drain)
-  other.get('/ready', { config: { readiness: true } }, async () => 'ready')
-  other.get('/', async () => 'all else')
-  t.equal((await other.inject('/ready')).statusCode, 200)
-  await other.letGo()
-  t.equal((await other.inject('/ready')).statusCode, 500, 'what the errors plugin makes 503 of')
-  t.match(await other.inject('/'), { statusCode: 200, headers: { connection: 'close' } })
+  t.equal(stops.count, 1)
 })
+
+t.test(
+  'a drain first serves on while it is not ready, then refuses new connections and answers open ones',
+  async (t) => {
+    const { app, stops } = await open(t)
+    const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+    const idle = connect(Number(new URL(origin).port), '127.0.0.1')
+    t.teardown(() => idle.destroy())
+    await once(idle, 'connect')
+    // Holds the drain between its two parts.
+    const held = Promise.withResolvers<void>()
+    const { letGo } = app
+    app.letGo = async () => {
+      await held.promise
+      await letGo()
+    }
+    const drained = app.drain()
+    t.equal((await fetch(`${origin}/ready`)).status, 500, 'not ready')
+    t.strictSame([await (await fetch(`${origin}/`)).text(), stops.count], ['all else', 0])
+
+    held.resolve()
+    while (app.server.listening) await new Promise(setImmediate)
+    t.equal(stops.count, 1)
+    const refused = connect(Number(new URL(origin).port), '127.0.0.1')
+    t.match(await once(refused, 'error'), [{ code: 'ECONNREFUSED' }])
+    idle.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+    const [answer] = await once(idle.setEncoding('latin1'), 'data')
+    t.match(answer, /^HTTP\/1\.1 200 OK/)
+    t.match(answer, /\r\nconnection: close\r\n/)
+    await drained
+  }
+)

@@ -10,8 +10,12 @@ const DATA = {
   'x-frame-options': 'DENY'
 }
 
-t.test('BR2 every answer says that it is data: never a page, in no frame, of no other type', async (t) => {
-  const { inject } = await build(t)
+const plain = await build(t)
+const secure = await build(t, {
+  env: { LATCHKEY_ISSUER: 'https://id.example.com', LATCHKEY_CORS_ORIGINS: 'https://app.example.com' }
+})
+
+t.test('a browser shows no answer as a page or in a frame, and guesses no other type [BR2]', async (t) => {
   for (const [method, url] of [
     ['GET', '/'],
     ['GET', '/users/me'],
@@ -21,16 +25,15 @@ t.test('BR2 every answer says that it is data: never a page, in no frame, of no 
     ['GET', '/health/live'],
     ['GET', '/openapi.json']
   ] as const) {
-    const { headers } = await inject({ method, url })
+    const { headers } = await plain.inject({ method, url })
     t.match(headers, DATA, `${method} ${url}`)
-    t.notOk(headers['strict-transport-security'], 'nothing of TLS where there is none')
+    t.notOk(headers['strict-transport-security'], 'no header of TLS on plain HTTP')
     t.notOk(headers['x-powered-by'])
   }
 })
 
-t.test('BR2 so does the answer to what is refused before it is routed, and by the HTTP parser', async (t) => {
-  const { app } = await build(t)
-  const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+t.test('answers before routing and answers of the HTTP parser have the same protection [BR2]', async (t) => {
+  const origin = await plain.app.listen({ host: '127.0.0.1', port: 0 })
   for (const [path, status] of [
     ['/%zz', 400],
     [`/${'x'.repeat(20_000)}`, 431]
@@ -48,24 +51,19 @@ t.test('BR2 so does the answer to what is refused before it is routed, and by th
   }
 })
 
-t.test('BR2 so does the answer to a preflight', async (t) => {
-  const { inject } = await build(t, { env: { LATCHKEY_CORS_ORIGINS: 'https://app.example.com' } })
+t.test('the answer to a preflight has the same protection [BR2]', async (t) => {
   const headers = { origin: 'https://app.example.com', 'access-control-request-method': 'POST' }
-  const response = await inject({ method: 'OPTIONS', url: '/token', headers })
+  const response = await secure.inject({ method: 'OPTIONS', url: '/token', headers })
   t.equal(response.statusCode, 204)
   t.match(response.headers, { ...DATA, 'cross-origin-resource-policy': String })
 })
 
-t.test('BR2 what other origins read by CORS says so', async (t) => {
-  const { inject } = await build(t)
+t.test('answers for other origins say so [BR2]', async (t) => {
   for (const url of ['/.well-known/jwks.json', '/.well-known/oauth-authorization-server'])
-    t.equal((await inject({ method: 'GET', url })).headers['cross-origin-resource-policy'], 'cross-origin', url)
+    t.equal((await plain.inject({ method: 'GET', url })).headers['cross-origin-resource-policy'], 'cross-origin', url)
 })
 
-t.test('BR2 with an https issuer browsers are told to stay with it', async (t) => {
-  const { inject } = await build(t, { env: { LATCHKEY_ISSUER: 'https://id.example.com' } })
-  t.equal(
-    (await inject({ method: 'GET', url: '/' })).headers['strict-transport-security'],
-    'max-age=31536000; includeSubDomains'
-  )
+t.test('with an https issuer, browsers must use TLS from then on [BR2]', async (t) => {
+  const { headers } = await secure.inject({ method: 'GET', url: '/' })
+  t.equal(headers['strict-transport-security'], 'max-age=31536000; includeSubDomains')
 })

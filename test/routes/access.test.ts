@@ -1,5 +1,6 @@
 import t from 'tap'
-import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
+import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { build, NOBODY, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
 
@@ -7,10 +8,13 @@ const world = await build(t)
 const { app, inject, login, createUser } = world
 const ALL = BUILT_IN_SCOPES.map(({ name }) => name).join(' ')
 
-/** What each caller gets: without a token, with garbage, a user, one who has every scope but not the role, an admin whose client has lost the scopes, an admin. */
+/**
+ * The status for each caller: no token, an invalid token, a user, a user with every scope but without the role, an admin whose
+ * client has lost the scopes, an admin.
+ */
 const TABLE: Record<
   string,
-  [none: number, garbage: number, user: number, roleless: number, scopeless: number, admin: number]
+  [none: number, invalid: number, user: number, roleless: number, scopeless: number, admin: number]
 > = {
   'GET /': [200, 200, 200, 200, 200, 200],
   'GET /.well-known/jwks.json': [200, 200, 200, 200, 200, 200],
@@ -75,11 +79,11 @@ const BODIES: Record<string, () => object> = {
   'POST /keys/{kid}/retire': () => ({ compromised: true })
 }
 
-/** Something that a path with `{id}` leads to. */
+/** Makes an object for a path with `{id}`, and returns its id. */
 async function makeOne(path: string, name: string): Promise<string> {
   if (path.startsWith('/users')) return createUser(name)
-  if (path.startsWith('/clients')) return (await app.auth.clients.create({ id: name, name })).client.id
-  return (await app.auth.resources.create({ id: name, name, identifier: `https://${name}.example` })).id
+  if (path.startsWith('/clients')) return (await app.auth.clients.create(OPERATOR, { id: name, name })).client.id
+  return (await app.auth.resources.create(OPERATOR, { id: name, name, identifier: `https://${name}.example` })).id
 }
 
 const FORMS: Record<string, Record<string, string>> = {
@@ -89,21 +93,10 @@ const FORMS: Record<string, Record<string, string>> = {
 }
 
 await createUser('root', ['admin'])
-await app.auth.roles.create({ name: 'some', description: '', scopes: ALL.split(' ') }, null)
+await app.auth.roles.create(OPERATOR, { name: 'some', description: '', scopes: ALL.split(' ') })
 await createUser('roleless', ['some'])
-const CALLERS = [
-  undefined,
-  'Bearer nonsense',
-  `Bearer ${await login('alice', ALL)}`,
-  `Bearer ${await login('roleless', ALL)}`,
-  'scopeless',
-  `Bearer ${await login('root', ALL)}`
-]
-await sql(
-  world,
-  `insert into clients (id, name, grant_types, session_idle_ttl, session_absolute_ttl, created_at, updated_at)
-   values ('other', 'Other', '', 60, 60, 0, 0)`
-)
+/** Takes the scopes of the client `docs` meanwhile. */
+await app.auth.clients.create(OPERATOR, { id: 'other', name: 'Other' })
 const scopeless = `Bearer ${await login('admin', ALL)}`
 
 t.test('the table is complete: every operation of openapi.yaml is in it, and nothing else', async (t) => {
@@ -114,69 +107,91 @@ t.test('the table is complete: every operation of openapi.yaml is in it, and not
   t.strictSame(Object.keys(TABLE).toSorted(), operations.toSorted())
 })
 
-for (const [operation, expected] of Object.entries(TABLE)) {
-  t.test(`AD1 ${operation} answers every kind of caller as the table says`, async (t) => {
-    const [method, path = ''] = operation.split(' ') as ['GET', string]
-    const statuses: number[] = []
-    for (const caller of CALLERS) {
-      const name = fresh()
-      const id = path.includes('{id}') ? await makeOne(path, name) : ''
-      if (path.includes('{name}')) await app.auth.roles.create({ name, description: '', scopes: [] }, null)
-      const kid = (await app.store.keys.list()).find(({ state }) => state === 'next')?.kid ?? ''
-      const token = caller === 'scopeless' ? scopeless : caller
-      if (caller === 'scopeless') await sql(world, "update client_scopes set client_id = 'other'")
-      const at = path
-        .replace('{id}', id)
-        .replace('{name}', name)
-        .replace('{session}', NOBODY)
-        .replace('{secret}', NOBODY)
-        .replace('{kid}', kid)
-      const url = operation === 'DELETE /users/me/sessions' ? `${at}?except=current` : at
-      const { statusCode, headers } = await inject({
-        method,
-        url,
-        headers: {
-          ...(token === undefined ? {} : { authorization: token }),
-          ...(FORMS[path] ? { 'content-type': 'application/x-www-form-urlencoded' } : {})
-        },
-        ...(FORMS[path] ? { payload: new URLSearchParams(FORMS[path]).toString() } : {}),
-        ...(BODIES[operation] === undefined ? {} : { payload: BODIES[operation]() })
-      })
-      if (caller === 'scopeless') await sql(world, "update client_scopes set client_id = 'docs'")
-      statuses.push(statusCode)
-      if (!FORMS[path] && [401, 403].includes(statusCode))
-        t.match(headers['www-authenticate'], /^Bearer realm="latchkey"/)
-    }
-    t.strictSame(statuses, expected)
-  })
+/** Returns the URL of an operation on objects of its own. */
+async function urlOf(operation: string): Promise<string> {
+  const [, path = ''] = operation.split(' ')
+  const name = fresh()
+  if (path.includes('{name}')) await app.auth.roles.create(OPERATOR, { name, description: '', scopes: [] })
+  const id = path.includes('{id}') ? await makeOne(path, name) : ''
+  const kid = (await app.store.keys.list()).find(({ state }) => state === 'next')?.kid ?? ''
+  const url = path
+    .replace('{id}', id)
+    .replace('{name}', name)
+    .replace('{session}', NOBODY)
+    .replace('{secret}', NOBODY)
+    .replace('{kid}', kid)
+  return operation === 'DELETE /users/me/sessions' ? `${url}?except=current` : url
 }
 
-t.test('AD1 no spelling of an admin’s path opens it to others, and no body is looked at first', async (t) => {
+async function statusOf(operation: string, url: string, authorization: string | undefined): Promise<number> {
+  const [method, path = ''] = operation.split(' ') as ['GET', string]
+  const form = FORMS[path]
+  const body = form === undefined ? BODIES[operation]?.() : new URLSearchParams(form).toString()
+  const { statusCode, headers } = await inject({
+    method,
+    url,
+    headers: {
+      ...(authorization === undefined ? {} : { authorization }),
+      ...(form === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded' })
+    },
+    ...(body === undefined ? {} : { payload: body })
+  })
+  if (
+    form === undefined &&
+    [401, 403].includes(statusCode) &&
+    !/^Bearer realm="latchkey"/.test(String(headers['www-authenticate']))
+  )
+    throw new Error(`${operation} has no challenge`)
+  return statusCode
+}
+
+t.test('every operation answers every kind of caller as the table says [AD1]', async (t) => {
+  const urls = new Map<string, string>()
+  for (const operation of Object.keys(TABLE)) urls.set(operation, await urlOf(operation))
+  const statuses: Record<string, number[]> = {}
+  const callers = [
+    undefined,
+    'Bearer nonsense',
+    `Bearer ${await login('alice', ALL)}`,
+    `Bearer ${await login('roleless', ALL)}`,
+    scopeless,
+    `Bearer ${await login('root', ALL)}`
+  ]
+  // The admin is last: only this caller changes the objects.
+  for (const caller of callers) {
+    if (caller === scopeless) await sql(world, "update client_scopes set client_id = 'other'")
+    for (const [operation, url] of urls) {
+      statuses[operation] ??= []
+      statuses[operation].push(await statusOf(operation, url, caller))
+    }
+    if (caller === scopeless) await sql(world, "update client_scopes set client_id = 'docs'")
+  }
+  t.strictSame(statuses, TABLE)
+})
+
+t.test('no spelling of the path of an admin opens it to others, and its body is not read first [AD1]', async (t) => {
   const alice = `Bearer ${await login('alice')}`
   const id = await createUser('victim')
-  await app.auth.clients.create({ id: 'victim-client', name: 'A victim' })
-  const clients = ['/clients', '/clients/victim-client', '/clients/victim-client/secrets']
+  await app.auth.clients.create(OPERATOR, { id: 'victim-client', name: 'A victim' })
   const paths = [
     '/users',
     `/users/${id}`,
     '/roles',
     '/roles/some',
     '/scopes',
-    ...clients,
+    '/clients',
+    '/clients/victim-client',
+    '/clients/victim-client/secrets',
     '/resources/latchkey',
     '/keys',
     '/keys/rotate'
   ]
   const spellings = (path: string) => [
-    path,
     `${path}/`,
     `${path}?x=1`,
     `${path}/?`,
+    `/%${path.charCodeAt(1).toString(16)}${path.slice(2)}`,
     `/%75${path.slice(2)}`,
-    `/%72${path.slice(2)}`,
-    `/%73${path.slice(2)}`,
-    `/%63${path.slice(2)}`,
-    `/%6b${path.slice(2)}`,
     `/.${path}`,
     `//${path.slice(1)}`,
     `/docs/..${path}`,
@@ -185,24 +200,33 @@ t.test('AD1 no spelling of an admin’s path opens it to others, and no body is 
     `${path};x=1`,
     path.toUpperCase()
   ]
-  for (const url of paths.flatMap(spellings)) {
-    for (const method of ['GET', 'POST', 'PATCH', 'DELETE'] as const) {
-      for (const [caller, allowed] of [
-        [undefined, [400, 401, 404, 405]],
-        [alice, [400, 403, 404, 405]]
-      ] as const) {
-        const { statusCode } = await inject({
-          method,
-          url,
-          headers: { 'content-type': 'application/json', ...(caller === undefined ? {} : { authorization: caller }) },
-          ...(method === 'GET' ? {} : { payload: '{' })
+  const statusesOf = (url: string, methods: readonly ('GET' | 'POST' | 'PATCH' | 'DELETE')[]) =>
+    Promise.all(
+      methods.flatMap((method) =>
+        [undefined, alice].map(async (authorization) => {
+          const { statusCode } = await inject({
+            method,
+            url,
+            headers: { 'content-type': 'application/json', ...(authorization === undefined ? {} : { authorization }) },
+            ...(method === 'GET' ? {} : { payload: '{' })
+          })
+          return statusCode
         })
-        t.ok((allowed as readonly number[]).includes(statusCode), `${method} ${url}: ${statusCode}`)
-        if (paths.includes(url) && statusCode !== 405 && statusCode !== 404)
-          t.equal(statusCode, caller === undefined ? 401 : 403, 'before the body, which is broken')
-      }
+      )
+    )
+  const isAllowed = (allowed: number[]) => (status: number, index: number) =>
+    [...allowed, index % 2 === 0 ? 401 : 403].includes(status)
+  const open: string[] = []
+  for (const path of paths) {
+    // 400 would be the answer to the body, which is malformed.
+    const exact = await statusesOf(path, ['GET', 'POST', 'PATCH', 'DELETE'])
+    if (!exact.every(isAllowed([404, 405]))) open.push(`${path}: ${exact}`)
+    for (const url of spellings(path)) {
+      const statuses = await statusesOf(url, ['GET', 'DELETE'])
+      if (!statuses.every(isAllowed([400, 404, 405]))) open.push(`${url}: ${statuses}`)
     }
   }
+  t.strictSame(open, [])
   t.equal((await app.auth.users.get(id)).username, 'victim')
-  t.equal((await app.auth.clients.find('victim-client')).name, 'A victim')
+  t.equal((await app.auth.clients.get('victim-client')).name, 'A victim')
 })

@@ -5,13 +5,14 @@ import type { AddressInfo } from 'node:net'
 import fc from 'fast-check'
 import { decodeJwt, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import type { NewClient } from '../../src/domain/clients.ts'
 import { alive, type Content, encode, es256 } from '../forge.ts'
-import { build, createDatabase, type Database, ISSUER, onEachDatabase, type TestApp } from '../helper.ts'
+import { build, createDatabase, type Database, ISSUER, onEachDatabase, onOneDatabase, type TestApp } from '../helper.ts'
 import { mutation } from '../mutations.ts'
 import { sql } from '../sql.ts'
 
-const ROUNDS = 40 * Number(process.env.LATCHKEY_ROUNDS ?? 10)
+const ROUNDS = 40 * Number(process.env.LATCHKEY_ROUNDS ?? 3)
 const seed = Number(process.env.LATCHKEY_SEED ?? Math.floor(Math.random() * 2 ** 31))
 
 const TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
@@ -77,13 +78,13 @@ async function open(t: Test, options: { database?: Database; at?: { url: string;
     defaultScopes: ['tokens:introspect']
   }
   const add = async (id: string, more: Partial<NewClient> = {}) =>
-    (await clients.create({ id, name: id, ...may, ...more })).secret as string
+    (await clients.create(OPERATOR, { id, name: id, ...may, ...more })).secret as string
   const secret = await add('secret')
   const byKey = { method: 'private_key_jwt' as const }
   await add('keys', { ...byKey, jwks: JWKS })
   await add('other', { ...byKey, jwks: { keys: [jwk(OTHER.publicKey)] } })
-  await clients.create({ id: 'app', name: 'app', method: 'none' })
-  await resources.change('latchkey', { introspectionClients: ['secret', 'keys', 'other'] })
+  await clients.create(OPERATOR, { id: 'app', name: 'app', method: 'none' })
+  await resources.change(OPERATOR, 'latchkey', { introspectionClients: ['secret', 'keys', 'other'] })
   return { ...world, add, secret, ...asking(world) }
 }
 
@@ -143,7 +144,7 @@ const form = (assertion: string, more: Form = {}): Form => ({
 })
 const all = (answer: unknown) => Object.fromEntries(Object.keys(ENDPOINTS).map((url) => [url, answer]))
 
-onEachDatabase(t, 'CA4 client_secret_basic, form-encoded and raw, and client_secret_post', async (t, database) => {
+onOneDatabase(t, 'CA4 client_secret_basic, form-encoded and raw, and client_secret_post', async (t, database) => {
   const { everywhere, add, app, post } = await open(t, { database })
   const encodedOnly = ['a:b', ':', 'x:y+z%~:', '%3A:']
   const ids = [
@@ -159,7 +160,7 @@ onEachDatabase(t, 'CA4 client_secret_basic, form-encoded and raw, and client_sec
     '+',
     'é'.length ? '/?#[]@' : ''
   ]
-  await app.auth.resources.change('latchkey', { introspectionClients: [] })
+  await app.auth.resources.change(OPERATOR, 'latchkey', { introspectionClients: [] })
   for (const id of [...ids, ...encodedOnly]) {
     const secret = await add(id)
     t.strictSame(await everywhere({ client_id: id, client_secret: secret }), all(IN), `${id} in the form`)
@@ -188,7 +189,7 @@ t.test('CA4 an id that can be read in two ways is whosever secret it comes with'
   }
 })
 
-onEachDatabase(t, 'CA1 CA2 CA5 whoever does not authenticate is refused in one way', async (t, database) => {
+onOneDatabase(t, 'CA1 CA2 CA5 whoever does not authenticate is refused in one way', async (t, database) => {
   const { everywhere, secret, add, app } = await open(t, { database })
   const second = await add('second')
   const ways: [what: string, form: Form, headers?: Form][] = [
@@ -231,7 +232,7 @@ onEachDatabase(t, 'CA1 CA2 CA5 whoever does not authenticate is refused in one w
   for (const authorization of malformed)
     t.strictSame(await everywhere({}, { authorization }), all(FAILED), JSON.stringify(authorization))
   t.strictSame(await everywhere({ client_id: 'secret', client_secret: secret }), all(IN))
-  await app.auth.clients.change('secret', { disabled: true }, null)
+  await app.auth.clients.change(OPERATOR, 'secret', { disabled: true })
   t.strictSame(await everywhere({ client_id: 'secret', client_secret: secret }), all(FAILED), 'a disabled one')
   t.strictSame(await everywhere({}, basic('secret', secret)), all(FAILED))
 })
@@ -300,7 +301,7 @@ t.test('CA3 ids that differ, and half of an assertion, are refused', async (t) =
 })
 
 for (const alg of ALGS)
-  onEachDatabase(t, `CA8 an assertion signed by ${alg} authenticates its client`, async (t, database) => {
+  onOneDatabase(t, `CA8 an assertion signed by ${alg} authenticates its client`, async (t, database) => {
     const { everywhere, assert, inject, signed, claims } = await open(t, { database })
     t.strictSame(await everywhere(async () => form(await assert(alg))), all(IN))
     t.strictSame(await everywhere(() => form(signed({}, {}, alg))), all(IN), 'as these tests sign')
@@ -326,7 +327,7 @@ t.test('CA8 a key without kid is found whatever kid is named, and only for its c
   t.strictSame(await everywhere(() => form(signed({}, other))), all(FAILED))
 })
 
-onEachDatabase(t, 'CA8 what an assertion may say, to its limits', async (t, database) => {
+onOneDatabase(t, 'CA8 what an assertion may say, to its limits', async (t, database) => {
   const { everywhere, signed, now } = await open(t, { database })
   for (const [what, more] of [
     ['exp a second ahead', { exp: now() + 1 }],
@@ -607,7 +608,7 @@ t.test('CA8 an address in the header is never called', async (t) => {
   t.equal(calls, 0)
 })
 
-onEachDatabase(t, 'CA8 an assertion is good once, at whatever endpoint', async (t, database) => {
+onOneDatabase(t, 'CA8 an assertion is good once, at whatever endpoint', async (t, database) => {
   const { assert, post, signed } = await open(t, { database })
   const urls = Object.keys(ENDPOINTS)
   for (const first of urls) {
@@ -625,24 +626,28 @@ onEachDatabase(t, 'CA8 an assertion is good once, at whatever endpoint', async (
   t.strictSame(await token(signed({ kid: undefined }, other, 'ES256', OTHER.privateKey)), FAILED)
 })
 
-onEachDatabase(t, 'CA8 of 50 at once with one assertion, on two instances, one is let in', async (t, database) => {
-  const at = await createDatabase(t, database)
-  const one = await open(t, { at })
-  const two = asking(await build(t, { at }))
-  for (let round = 0; round < Math.max(3, ROUNDS / 100); round++) {
-    const given = { ...ENDPOINTS['/token'], ...form(await one.assert()) }
-    const answers = await Promise.all(
-      Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? one : two).post('/token', given))
-    )
-    t.equal(answers.filter((answer) => answer === IN).length, 1)
-    t.strictSame(
-      answers.filter((answer) => answer !== IN),
-      Array(49).fill(FAILED)
-    )
+onEachDatabase(
+  t,
+  'of many requests at once with one assertion, on two instances, one is accepted [CA8]',
+  async (t, database) => {
+    const at = await createDatabase(t, database)
+    const one = await open(t, { at })
+    const two = asking(await build(t, { at }))
+    for (let round = 0; round < Math.max(3, ROUNDS / 100); round++) {
+      const given = { ...ENDPOINTS['/token'], ...form(await one.assert()) }
+      const answers = await Promise.all(
+        Array.from({ length: 16 }, (_, index) => (index % 2 === 0 ? one : two).post('/token', given))
+      )
+      t.equal(answers.filter((answer) => answer === IN).length, 1)
+      t.strictSame(
+        answers.filter((answer) => answer !== IN),
+        Array(15).fill(FAILED)
+      )
+    }
   }
-})
+)
 
-onEachDatabase(t, 'CA8 what is remembered of an assertion outlives it, and goes alone', async (t, database) => {
+onOneDatabase(t, 'CA8 what is remembered of an assertion outlives it, and goes alone', async (t, database) => {
   const world = await open(t, { database })
   const { app, clock, now, post, signed } = world
   const token = (assertion: string) => post('/token', { ...ENDPOINTS['/token'], ...form(assertion) })
@@ -652,16 +657,16 @@ onEachDatabase(t, 'CA8 what is remembered of an assertion outlives it, and goes 
   const live = signed({ kid: undefined }, late, 'ES256', OTHER.privateKey)
   t.equal(await token(live), IN)
   clock.advance(2)
-  await app.auth.sweep()
+  await app.auth.removeExpired()
   t.strictSame(await token(signed({}, { jti })), FAILED, 'an instance whose clock is behind could still take it')
   clock.advance(120)
-  await app.auth.sweep()
+  await app.auth.removeExpired()
   t.strictSame(await sql(world, 'select client_id from client_assertions'), [{ client_id: 'other' }])
   t.strictSame(await token(live), FAILED, 'another client’s, which is not over, is not forgotten with it')
   t.equal(await token(signed({}, { jti })), IN)
 })
 
-onEachDatabase(
+onOneDatabase(
   t,
   'CA8 SC6 a key that is taken away, or whose client is disabled, is refused at once',
   async (t, database) => {
@@ -671,19 +676,19 @@ onEachDatabase(
     const ask = (by: Pick<typeof two, 'post'>, assertion: string) =>
       by.post('/token', { ...ENDPOINTS['/token'], ...form(assertion) })
     t.strictSame([await ask({ post }, await assert()), await ask(two, await assert())], [IN, IN])
-    await app.auth.clients.change('keys', { jwks: { keys: JWKS.keys.slice(1) } }, null)
+    await app.auth.clients.change(OPERATOR, 'keys', { jwks: { keys: JWKS.keys.slice(1) } })
     for (const each of [{ post }, two]) {
       t.strictSame(await ask(each, await assert('ES256')), FAILED)
       t.strictSame(await ask(each, signed({ kid: undefined })), FAILED)
       t.equal(await ask(each, await assert('EdDSA')), IN)
     }
-    await app.auth.clients.change('keys', { disabled: true }, null)
+    await app.auth.clients.change(OPERATOR, 'keys', { disabled: true })
     for (const each of [{ post }, two]) t.strictSame(await ask(each, await assert('EdDSA')), FAILED)
-    await app.auth.clients.change('keys', { disabled: false }, null)
+    await app.auth.clients.change(OPERATOR, 'keys', { disabled: false })
     t.equal(await ask(two, await assert('EdDSA')), IN)
-    await app.auth.clients.change('keys', { jwks: null }, null)
+    await app.auth.clients.change(OPERATOR, 'keys', { jwks: null })
     t.strictSame(await ask(two, await assert('EdDSA')), FAILED)
-    await app.auth.clients.delete('keys')
+    await app.auth.clients.delete(OPERATOR, 'keys')
     t.strictSame(await ask(two, await assert('EdDSA')), FAILED)
   }
 )
@@ -713,7 +718,7 @@ t.test('JW3 no shared secret, no private key and no weak one can be registered',
     ['text', 'x']
   ]
   for (const [what, key] of bad)
-    await t.rejects(app.auth.clients.change('keys', { jwks: { keys: [key] } }, null), { code: 'invalid' }, what)
+    await t.rejects(app.auth.clients.change(OPERATOR, 'keys', { jwks: { keys: [key] } }), { code: 'invalid' }, what)
   const stored = await sql<{ jwks: string }>(world, "select jwks from clients where id = 'keys'")
   t.notMatch(stored[0]?.jwks, '"d"')
 })

@@ -1,8 +1,9 @@
 import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import type { NewClient } from '../../src/domain/clients.ts'
 import { answers, createForge, forbidden, guarded, INVALID_TOKEN } from '../forge.ts'
-import { build, createDatabase, type Database, ISSUER, onEachDatabase, type TestApp } from '../helper.ts'
+import { build, createDatabase, type Database, ISSUER, onOneDatabase, type TestApp } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
@@ -41,7 +42,7 @@ async function open(
 ) {
   const world = await build(t, options)
   const { clients, resources } = world.app.auth
-  await resources.create({
+  await resources.create(OPERATOR, {
     id: 'orders',
     identifier: ORDERS,
     name: 'Orders',
@@ -50,7 +51,7 @@ async function open(
       { name: 'orders:write', description: 'Take orders' }
     ]
   })
-  const { secret } = await clients.create({
+  const { secret } = await clients.create(OPERATOR, {
     id: 'job',
     name: 'A job',
     grantTypes: ['client_credentials'],
@@ -63,7 +64,7 @@ async function open(
   return { ...world, own, ask, jwt: async (form = {}) => (await ask(form)).json().access_token as string }
 }
 
-onEachDatabase(t, 'TE1 CA7 a client gets a token in its own name, and no refresh token', async (t, database) => {
+onOneDatabase(t, 'TE1 CA7 a client gets a token in its own name, and no refresh token', async (t, database) => {
   const { ask, inject, clock, app } = await open(t, { database })
   const response = await ask()
   const { access_token, ...rest } = response.json()
@@ -124,7 +125,7 @@ t.test('TE1 a client’s own lifetime counts, to the second; without one that of
   }
 })
 
-onEachDatabase(t, 'SC3 what is granted: requested ∩ client ∩ resource', async (t, database) => {
+onOneDatabase(t, 'SC3 what is granted: requested ∩ client ∩ resource', async (t, database) => {
   const { ask, app } = await open(t, { database })
   const granted = async (form: Record<string, string>) => {
     const response = await ask(form)
@@ -151,7 +152,7 @@ onEachDatabase(t, 'SC3 what is granted: requested ∩ client ∩ resource', asyn
   t.strictSame(await granted({ scope: 'orders:write' }), NOT_ALLOWED)
   t.strictSame(
     await granted({ scope: 'orders:read profile' }),
-    refused('invalid_target', 'A token is for one resource: name one, or scopes of one'),
+    refused('invalid_target', 'A token is for one resource: name one resource, or scopes of one'),
     'of two'
   )
   t.strictSame(await granted({ scope: 'orders:read profile', resource: ORDERS }), [ORDERS, 'orders:read'])
@@ -162,12 +163,12 @@ onEachDatabase(t, 'SC3 what is granted: requested ∩ client ∩ resource', asyn
     refused('invalid_target', 'The resource is not registered')
   )
 
-  await app.auth.clients.change('job', { resources: ['latchkey'] }, null)
+  await app.auth.clients.change(OPERATOR, 'job', { resources: ['latchkey'] })
   t.strictSame(
     await granted({ scope: 'orders:read' }),
     refused('invalid_target', 'The client may not ask for this resource')
   )
-  await app.auth.clients.change('job', { defaultScopes: [] }, null)
+  await app.auth.clients.change(OPERATOR, 'job', { defaultScopes: [] })
   t.strictSame(await granted({}), NOT_ALLOWED, 'without default')
 })
 
@@ -178,7 +179,7 @@ t.test('SC1 1 KB and 50 scopes at most', async (t) => {
   t.strictSame(refusal(await ask({ scope: Array.from({ length: 51 }, (_, i) => `s${i}`).join(' ') })), long)
 })
 
-onEachDatabase(t, 'CA5 CA6 only a confidential client that has the grant can use it', async (t, database) => {
+onOneDatabase(t, 'CA5 CA6 only a confidential client that has the grant can use it', async (t, database) => {
   const world = await open(t, { database })
   const { token, app, own } = world
   for (const [what, form, headers] of [
@@ -193,17 +194,17 @@ onEachDatabase(t, 'CA5 CA6 only a confidential client that has the grant can use
 
   const unauthorized = refused('unauthorized_client', 'The client may not use this grant type')
   t.strictSame(refusal(await token({ ...GRANT, client_id: 'docs' })), unauthorized, 'the public client of /docs')
-  const without = await app.auth.clients.create({ id: 'web', name: 'Web', scopes: ['profile'] })
+  const without = await app.auth.clients.create(OPERATOR, { id: 'web', name: 'Web', scopes: ['profile'] })
   const web = { client_id: 'web', client_secret: without.secret as string }
   t.strictSame(refusal(await token({ ...GRANT, ...web })), unauthorized)
 
   const publicApp = { name: 'App', method: 'none' as const, scopes: ['profile'] }
-  await t.rejects(app.auth.clients.create({ ...publicApp, id: 'app', grantTypes: ['client_credentials'] }), {
+  await t.rejects(app.auth.clients.create(OPERATOR, { ...publicApp, id: 'app', grantTypes: ['client_credentials'] }), {
     code: 'invalid',
     message: 'The grant client_credentials is for confidential clients only'
   })
-  await app.auth.clients.create({ ...publicApp, id: 'app' })
-  await t.rejects(app.auth.clients.change('app', { grantTypes: ['client_credentials'] }, null), { code: 'invalid' })
+  await app.auth.clients.create(OPERATOR, { ...publicApp, id: 'app' })
+  await t.rejects(app.auth.clients.change(OPERATOR, 'app', { grantTypes: ['client_credentials'] }), { code: 'invalid' })
   await sql(world, "update clients set grant_types = 'client_credentials' where id in ('app', 'docs')")
   for (const client_id of ['app', 'docs'])
     t.strictSame(refusal(await token({ ...GRANT, client_id })), unauthorized, 'whatever is registered')
@@ -216,15 +217,16 @@ onEachDatabase(t, 'CA5 CA6 only a confidential client that has the grant can use
   t.strictSame(refusal(await token(refresh)), unauthorized, 'nor any other that it has not')
 })
 
-onEachDatabase(t, 'CA7 the sub of a client’s token can never be a user’s', async (t, database) => {
+onOneDatabase(t, 'CA7 the sub of a client’s token can never be a user’s', async (t, database) => {
   const { app, createUser } = await open(t, { database })
   const alice = await app.auth.users.find('alice')
   const conflict = { code: 'conflict' }
   for (const id of [alice.id, alice.id.toUpperCase(), '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10'])
-    await t.rejects(app.auth.clients.create({ id, name: 'x' }), { code: 'invalid' }, id)
-  for (const id of ['alice', 'ALICE', 'admin']) await t.rejects(app.auth.clients.create({ id, name: 'x' }), conflict)
+    await t.rejects(app.auth.clients.create(OPERATOR, { id, name: 'x' }), { code: 'invalid' }, id)
+  for (const id of ['alice', 'ALICE', 'admin'])
+    await t.rejects(app.auth.clients.create(OPERATOR, { id, name: 'x' }), conflict)
   for (const username of ['job', 'JOB', 'ｊｏｂ']) await t.rejects(createUser(username), conflict, username)
-  const generated = await app.auth.clients.create({ name: 'x' })
+  const generated = await app.auth.clients.create(OPERATOR, { name: 'x' })
   t.match(generated.client.id, /^[0-9a-f]{32}$/)
   t.notMatch(generated.client.id, UUID)
 })
@@ -287,7 +289,7 @@ t.test('TE9 hostile values are refused in plain ASCII that repeats nothing', asy
     }
 })
 
-onEachDatabase(t, 'a client is no user: 403 wherever one is needed, with every scope there is', async (t, database) => {
+onOneDatabase(t, 'a client is no user: 403 wherever one is needed, with every scope there is', async (t, database) => {
   const every = [
     ...['clients', 'resources', 'roles', 'users'].flatMap((n) => [`${n}:read`, `${n}:write`]),
     'profile'
@@ -302,7 +304,7 @@ onEachDatabase(t, 'a client is no user: 403 wherever one is needed, with every s
   for (const url of [`/users/${id}`, '/clients/job']) t.equal((await world.get(url, token)).statusCode, 403, url)
 })
 
-onEachDatabase(t, 'a client’s token is never taken as a user’s, whatever is changed of it', async (t, database) => {
+onOneDatabase(t, 'a client’s token is never taken as a user’s, whatever is changed of it', async (t, database) => {
   const world = await open(t, { database })
   const { app, login, jwt } = world
   const alice = await app.auth.users.find('alice')
@@ -336,7 +338,7 @@ t.test('a token for another service is none for this one', async (t) => {
   await answers(t, world, await world.jwt({ scope: 'orders:read' }), INVALID_TOKEN)
 })
 
-onEachDatabase(
+onOneDatabase(
   t,
   'SC6 disabled, without the grant, without the scope, or deleted: its tokens are dead at once, on the other instance too',
   async (t, database) => {
@@ -344,8 +346,8 @@ onEachDatabase(
     const one = await open(t, { at })
     const two = await build(t, { at })
     const { clients } = one.app.auth
-    const { secret } = await clients.create({ id: 'asker', name: 'x', scopes: ['tokens:introspect'] })
-    await one.app.auth.resources.change('latchkey', { introspectionClients: ['asker'] })
+    const { secret } = await clients.create(OPERATOR, { id: 'asker', name: 'x', scopes: ['tokens:introspect'] })
+    await one.app.auth.resources.change(OPERATOR, 'latchkey', { introspectionClients: ['asker'] })
     const asker = { client_id: 'asker', client_secret: secret as string }
     const active = async (token: string) => {
       const payload = new URLSearchParams({ token, ...asker }).toString()
@@ -359,18 +361,18 @@ onEachDatabase(
     const ends: [what: string, end: () => Promise<unknown>, mend: () => Promise<unknown>][] = [
       [
         'disabled',
-        () => clients.change('job', { disabled: true }, null),
-        () => clients.change('job', { disabled: false }, null)
+        () => clients.change(OPERATOR, 'job', { disabled: true }),
+        () => clients.change(OPERATOR, 'job', { disabled: false })
       ],
       [
         'without the grant',
-        () => clients.change('job', { grantTypes: [] }, null),
-        () => clients.change('job', { grantTypes: ['client_credentials'] }, null)
+        () => clients.change(OPERATOR, 'job', { grantTypes: [] }),
+        () => clients.change(OPERATOR, 'job', { grantTypes: ['client_credentials'] })
       ],
       [
         'without the scope',
-        () => clients.change('job', { scopes: ['profile'] }, null),
-        () => clients.change('job', { scopes: ['users:read', 'profile'], defaultScopes: ['users:read'] }, null)
+        () => clients.change(OPERATOR, 'job', { scopes: ['profile'] }),
+        () => clients.change(OPERATOR, 'job', { scopes: ['users:read', 'profile'], defaultScopes: ['users:read'] })
       ]
     ]
     for (const [what, end, mend] of ends) {
@@ -383,34 +385,34 @@ onEachDatabase(
     }
     const token = await one.jwt()
     t.strictSame(await states(token), [403, 403, true])
-    await clients.change('job', { scopes: ['users:read', 'profile', 'users:write'], name: 'Another' }, null)
+    await clients.change(OPERATOR, 'job', { scopes: ['users:read', 'profile', 'users:write'], name: 'Another' })
     t.strictSame(await states(token), [403, 403, true], 'what is added ends nothing')
-    await clients.delete('job')
+    await clients.delete(OPERATOR, 'job')
     t.strictSame(await states(token), [401, 401, false], 'deleted')
     t.strictSame(refusal(await one.ask()), FAILED)
   }
 )
-onEachDatabase(t, 'SC6 a disabled client gets none, and one whose secret is deleted', async (t, database) => {
+onOneDatabase(t, 'SC6 a disabled client gets none, and one whose secret is deleted', async (t, database) => {
   const { app, ask, own, token } = await open(t, { database })
-  await app.auth.clients.change('job', { disabled: true }, null)
+  await app.auth.clients.change(OPERATOR, 'job', { disabled: true })
   t.strictSame(refusal(await ask()), FAILED)
-  await app.auth.clients.change('job', { disabled: false }, null)
+  await app.auth.clients.change(OPERATOR, 'job', { disabled: false })
   t.equal((await ask()).statusCode, 200)
-  const second = await app.auth.clients.addSecret('job', {})
+  const second = await app.auth.clients.addSecret(OPERATOR, 'job', {})
   const [first] = await app.auth.clients.secrets('job')
-  await app.auth.clients.deleteSecret('job', first?.id as string)
+  await app.auth.clients.deleteSecret(OPERATOR, { id: 'job', secretId: first?.id as string })
   t.strictSame(refusal(await ask()), FAILED)
   t.equal((await token({ ...GRANT, ...own, client_secret: second.secret })).statusCode, 200)
 })
 
-onEachDatabase(
+onOneDatabase(
   t,
   'CA7 a client’s own token is told as what it is (RFC 7662), and can be revoked',
   async (t, database) => {
     const scopes = ['tokens:introspect', 'profile']
     const world = await open(t, { database }, { scopes, defaultScopes: ['profile'] })
     const { app, own, inject, jwt, ask } = world
-    await app.auth.resources.change('latchkey', { introspectionClients: ['job'] })
+    await app.auth.resources.change(OPERATOR, 'latchkey', { introspectionClients: ['job'] })
     const post = async (url: string, token: string) => {
       const payload = new URLSearchParams({ token, ...own }).toString()
       const response = await inject({ method: 'POST', url, headers: FORM, payload })

@@ -4,6 +4,7 @@ import { decodeJwt, exportJWK, generateKeyPair } from 'jose'
 import * as oauth from 'oauth4webapi'
 import * as openid from 'openid-client'
 import t, { type Test } from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { freePort } from '../cli/process.ts'
 import { build } from '../helper.ts'
 import { plant } from '../secrets.ts'
@@ -30,14 +31,14 @@ await app.listen({ host: '127.0.0.1', port })
 const may = { grantTypes: ['client_credentials'], scopes: [SCOPE], defaultScopes: [SCOPE] }
 const secrets: Record<string, string> = {}
 for (const id of IDS) {
-  secrets[id] = (await app.auth.clients.create({ id, name: id, ...may })).secret as string
+  secrets[id] = (await app.auth.clients.create(OPERATOR, { id, name: id, ...may })).secret as string
   plant(secrets[id])
 }
 const pairs = { ES256: await generateKeyPair('ES256'), RS256: await generateKeyPair('RS256') }
 const keyed = (id: string) => `${id}/keys`
 const method = 'private_key_jwt' as const
 const jwks = { keys: await Promise.all(KEYS.map(async (kid) => ({ ...(await exportJWK(pairs[kid].publicKey)), kid }))) }
-for (const id of IDS) await app.auth.clients.create({ id: keyed(id), name: id, ...may, method, jwks })
+for (const id of IDS) await app.auth.clients.create(OPERATOR, { id: keyed(id), name: id, ...may, method, jwks })
 
 /** The whole answer of RFC 6749 §4.4.3, for that client. */
 function good(t: Test, id: string, { access_token = '', ...rest }: Record<string, unknown>) {

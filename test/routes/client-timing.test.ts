@@ -4,7 +4,8 @@ import { StatementSync } from 'node:sqlite'
 import { mock } from 'node:test'
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { build, type Database, onEachDatabase } from '../helper.ts'
+import { OPERATOR } from '../../src/domain/caller.ts'
+import { build, type Database, onOneDatabase } from '../helper.ts'
 
 const ENDPOINTS: Record<string, string> = {
   '/token': 'grant_type=client_credentials',
@@ -56,20 +57,21 @@ function spy(t: Test, store: object, database: Database) {
 async function open(t: Test, database: Database) {
   const world = await build(t, { database })
   const { clients } = world.app.auth
-  const add = async (id: string) => (await clients.create({ id, name: id, grantTypes: ['client_credentials'] })).secret
+  const add = async (id: string) =>
+    (await clients.create(OPERATOR, { id, name: id, grantTypes: ['client_credentials'] })).secret
   const secrets: Record<string, string> = {}
   for (const id of ['one', 'ten', 'off', 'over', 'none']) secrets[id] = (await add(id)) as string
-  for (let index = 1; index < 10; index++) secrets.last = (await clients.addSecret('ten', {})).secret
-  await clients.addSecret('over', { othersExpireIn: 1 })
+  for (let index = 1; index < 10; index++) secrets.last = (await clients.addSecret(OPERATOR, 'ten', {})).secret
+  await clients.addSecret(OPERATOR, 'over', { othersExpireIn: 1 })
   const [only] = await clients.secrets('none')
-  await clients.deleteSecret('none', only?.id as string)
-  await clients.create({ id: 'app', name: 'app', method: 'none' })
-  await clients.change('off', { disabled: true }, null)
+  await clients.deleteSecret(OPERATOR, { id: 'none', secretId: only?.id as string })
+  await clients.create(OPERATOR, { id: 'app', name: 'app', method: 'none' })
+  await clients.change(OPERATOR, 'off', { disabled: true })
   world.clock.advance(10)
   return { ...world, secrets }
 }
 
-onEachDatabase(
+onOneDatabase(
   t,
   'CA2 whoever the client is said to be, a refusal is the same bytes, one query and one comparison',
   async (t, database) => {
@@ -118,7 +120,7 @@ onEachDatabase(
   }
 )
 
-onEachDatabase(
+onOneDatabase(
   t,
   'CA2 a good secret costs no more than one query and one comparison before it is good',
   async (t, database) => {

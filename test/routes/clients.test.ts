@@ -1,9 +1,10 @@
 import { createHash, generateKeyPairSync } from 'node:crypto'
 import { SignJWT } from 'jose'
 import t, { type Test } from 'tap'
-import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
+import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { answer, forbidden } from '../forge.ts'
-import { build, createDatabase, type Database, ISSUER, NOBODY, onEachDatabase, PASSWORD } from '../helper.ts'
+import { build, createDatabase, type Database, ISSUER, NOBODY, onOneDatabase, PASSWORD } from '../helper.ts'
 
 const ALL = BUILT_IN_SCOPES.map(({ name }) => name).join(' ')
 const AT = '2026-01-01T12:00:00.000Z'
@@ -13,7 +14,7 @@ const DAY = 86_400
 const problem = (status: number, title: string, detail: string) => ({ type: 'about:blank', title, status, detail })
 const NO_CLIENT = problem(404, 'Not Found', 'There is no such client')
 const NO_SECRET = problem(404, 'Not Found', 'The client has no such secret')
-const BUILT_IN = problem(409, 'Conflict', 'The client of /docs stays as it is; LATCHKEY_DOCS=false switches it off')
+const BUILT_IN = problem(409, 'Conflict', 'The client of /docs cannot be changed; LATCHKEY_DOCS=false switches it off')
 const invalid = (detail: string) => problem(400, 'Bad Request', detail)
 const conflict = (detail: string) => problem(409, 'Conflict', detail)
 const CANNOT_GIVE = {
@@ -82,7 +83,7 @@ const outcome = ({ statusCode, body }: { statusCode: number; body: string }) => 
 ]
 const path = (id: string) => `/clients/${encodeURIComponent(id)}`
 
-onEachDatabase(
+onOneDatabase(
   t,
   'an admin registers a client, which gets a token; sees, changes and deletes it',
   async (t, database) => {
@@ -159,7 +160,7 @@ onEachDatabase(
   }
 )
 
-onEachDatabase(t, 'a client has an id of its own when none is given, and an id is taken once', async (t, database) => {
+onOneDatabase(t, 'a client has an id of its own when none is given, and an id is taken once', async (t, database) => {
   const { api } = await start(t, database)
   const {
     client_id: id,
@@ -255,15 +256,18 @@ const FORM = 'The request does not have the form that the documentation describe
 t.test('what is wrong with a client is said, and nothing is stored', async (t) => {
   const { api } = await start(t)
   const add = (body: object) => api('POST', '/clients', { client_name: 'Worker', ...body })
-  const ID = 'A client id has 1 to 255 printable ASCII characters, no space, and is no UUID'
+  const ID = 'A client id has 1 to 255 printable ASCII characters and no space, and is not a UUID'
   const REDIRECT =
-    'A redirect URI is an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
-  const PASSWORD_GRANT = 'The password grant is for first-party clients only'
-  const METHOD = 'A client with the method private_key_jwt has jwks, and no other has'
+    'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
+  const PASSWORD_GRANT = 'The grant password is for first-party clients only'
+  const METHOD = 'A client must have jwks with the method private_key_jwt, and with no other method'
   const open = { token_endpoint_auth_method: 'none' }
   const refusals: [body: object, detail: string][] = [
     ...['.', '..', NOBODY, NOBODY.toUpperCase()].map((client_id): [object, string] => [{ client_id }, ID]),
-    [{ grant_types: ['magic'] }, 'There is no grant "magic": password, refresh_token, client_credentials'],
+    [
+      { grant_types: ['magic'] },
+      'There is no grant "magic"; the grants are password, refresh_token, client_credentials'
+    ],
     [{ grant_types: ['password'] }, PASSWORD_GRANT],
     [{ grant_types: ['password'], ...open }, PASSWORD_GRANT],
     [{ grant_types: ['client_credentials'], ...open }, 'The grant client_credentials is for confidential clients only'],
@@ -348,18 +352,18 @@ t.test('a change is held against what the client would be then', async (t) => {
   await add({ client_id: 'page', token_endpoint_auth_method: 'none' })
   const before = (await api('GET', '/clients')).json()
   const refusals: [id: string, body: object, detail: string][] = [
-    ['own', { first_party: false }, 'The password grant is for first-party clients only'],
+    ['own', { first_party: false }, 'The grant password is for first-party clients only'],
     [
       'own',
       { grant_types: ['passwords'] },
-      'There is no grant "passwords": password, refresh_token, client_credentials'
+      'There is no grant "passwords"; the grants are password, refresh_token, client_credentials'
     ],
     ['own', { scope: 'profile none' }, 'There is no scope "none"'],
     ['own', { resources: ['none'] }, 'There is no resource "none"'],
     [
       'own',
       { redirect_uris: ['http://app.example'] },
-      'A redirect URI is an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
+      'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
     ],
     ['page', { grant_types: ['client_credentials'] }, 'The grant client_credentials is for confidential clients only'],
     ['page', { scope: 'tokens:introspect' }, 'The scope tokens:introspect is for confidential clients only']
@@ -384,7 +388,7 @@ t.test('a default scope is one of the scopes, also when they change', async (t) 
     'it was all'
   )
   const wrong = await api('PATCH', '/clients/worker', { default_scope: 'roles:read clients:read' })
-  t.strictSame([wrong.statusCode, wrong.json().detail], [400, 'A default scope is one of the scopes'])
+  t.strictSame([wrong.statusCode, wrong.json().detail], [400, 'Every default scope must be one of the scopes'])
   t.strictSame(await change({ default_scope: 'roles:read' }), ['profile roles:read', 'roles:read'])
   t.strictSame(await change({ scope: 'profile', default_scope: 'profile' }), ['profile', 'profile'])
   t.strictSame(await change({ scope: '' }), ['', ''])
@@ -397,7 +401,8 @@ t.test('keys are public ones for the algorithms of assertions', async (t) => {
   const [ec, ed, rsa] = [jwk('ec', { namedCurve: 'P-256' }), jwk('ed25519'), jwk('rsa', { modulusLength: 2048 })]
   const as = (key: { export: (options: object) => object }) => key.export({ format: 'jwk' }) as Record<string, string>
   const pub = as(ec.publicKey as never)
-  const KEY = 'A key is a public JWK for ES256 (P-256), EdDSA (Ed25519), or RS256 or PS256 (RSA, 2048 to 4096 bits)'
+  const KEY =
+    'A key must be a public JWK for ES256 (P-256), EdDSA (Ed25519), or RS256 or PS256 (RSA, 2048 to 4096 bits)'
   const add = (keys: object[], more: object = {}) =>
     api('POST', '/clients', {
       client_name: 'Keyed',
@@ -446,7 +451,7 @@ t.test('keys are public ones for the algorithms of assertions', async (t) => {
   }
   const eleven = await add(Array.from({ length: 11 }, () => pub))
   t.strictSame([eleven.statusCode, pointers(eleven)], [400, ['/body/jwks/keys']], '11 keys')
-  const SAME = 'Keys for the same algorithm have each a kid of their own'
+  const SAME = 'Keys for the same algorithm must have different kids'
   const another = as(jwk('ec', { namedCurve: 'P-256' }).publicKey as never)
   for (const [what, keys] of Object.entries({
     'the same key twice': [pub, pub],
@@ -463,7 +468,7 @@ t.test('keys are public ones for the algorithms of assertions', async (t) => {
     { ...another, kid: 'two' }
   ])
   t.equal(two.statusCode, 201)
-  const METHOD = 'A client with the method private_key_jwt has jwks, and no other has'
+  const METHOD = 'A client must have jwks with the method private_key_jwt, and with no other method'
   for (const method of ['none', 'client_secret_basic', 'client_secret_post'])
     t.strictSame(outcome(await add([pub], { token_endpoint_auth_method: method })), [400, invalid(METHOD)], method)
 
@@ -482,7 +487,7 @@ t.test('keys are public ones for the algorithms of assertions', async (t) => {
   ])
 })
 
-onEachDatabase(t, 'CA8 an assertion can end between two milliseconds (RFC 7519 §2)', async (t, database) => {
+onOneDatabase(t, 'CA8 an assertion can end between two milliseconds (RFC 7519 §2)', async (t, database) => {
   const { api, token } = await start(t, database)
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const jwks = { keys: [publicKey.export({ format: 'jwk' })] }
@@ -544,7 +549,7 @@ t.test('AD5 a secret is in the answer that made it, which nobody keeps, and in n
   }
 })
 
-onEachDatabase(t, 'AD5 clients are listed by id, page by page', async (t, database) => {
+onOneDatabase(t, 'AD5 clients are listed by id, page by page', async (t, database) => {
   const { api, add } = await start(t, database)
   const ids = ['!', 'a/b', 'a b'.replace(' ', '+'), 'a%20b', 'B', 'b', '~']
   for (const id of ids) await add({ client_id: id })
@@ -569,7 +574,7 @@ onEachDatabase(t, 'AD5 clients are listed by id, page by page', async (t, databa
     t.equal((await api('GET', `/clients?${query}`)).statusCode, 400, query)
 })
 
-onEachDatabase(
+onOneDatabase(
   t,
   'AD4 nobody gives a client scopes that they do not have, nor a secret to one that has more: 403, and nothing is changed',
   async (t, database) => {
@@ -606,7 +611,7 @@ onEachDatabase(
     const introspects = { client_name: 'API', client_id: 'api', scope: 'tokens:introspect' }
     t.equal((await api('POST', '/clients', introspects)).statusCode, 201, 'what only clients have is given by all')
     t.equal((await api('POST', '/clients/api/secrets', {})).statusCode, 201)
-    t.equal((await app.auth.clients.addSecret('api', {})).secret.slice(0, 4), 'lks_')
+    t.equal((await app.auth.clients.addSecret(OPERATOR, 'api', {})).secret.slice(0, 4), 'lks_')
   }
 )
 
@@ -639,7 +644,7 @@ t.test('the client of /docs stays as it is', async (t) => {
   t.type(await login('alice'), 'string')
 })
 
-onEachDatabase(
+onOneDatabase(
   t,
   'a client has several secrets, each until its end, to the millisecond by the clock',
   async (t, database) => {
@@ -706,7 +711,7 @@ t.test('a secret of one client is none of another', async (t) => {
   t.equal((await asks('one', one))[0], 200)
 })
 
-onEachDatabase(t, 'a client has at most ten secrets that are good', async (t, database) => {
+onOneDatabase(t, 'a client has at most ten secrets that are good', async (t, database) => {
   const { api, add, clock } = await start(t, database)
   await add({ client_id: 'worker' })
   const more = async (body: object = {}) => (await api('POST', '/clients/worker/secrets', body)).statusCode
@@ -733,7 +738,7 @@ onEachDatabase(t, 'a client has at most ten secrets that are good', async (t, da
   t.equal((await api('GET', '/clients/worker')).json().secrets.length, 1)
 })
 
-onEachDatabase(t, 'the last use of a secret is known to the hour', async (t, database) => {
+onOneDatabase(t, 'the last use of a secret is known to the hour', async (t, database) => {
   const { api, add, asks, clock } = await start(t, database)
   const secret = await add({ client_id: 'worker', ...SERVICE })
   const used = async () => (await api('GET', '/clients/worker')).json().secrets[0].last_used_at
@@ -778,7 +783,7 @@ async function watched(t: Test, database: Database) {
   return { one, two, good, BODY }
 }
 
-onEachDatabase(
+onOneDatabase(
   t,
   'SC6 what a client loses ends the tokens of before at once on every instance, and is in the log; what it gets ends nothing',
   async (t, database) => {
@@ -835,7 +840,7 @@ onEachDatabase(
   }
 )
 
-onEachDatabase(
+onOneDatabase(
   t,
   'SC6 a client that is disabled is refused, and enabling it, or another of its id, revives nothing',
   async (t, database) => {
@@ -873,7 +878,7 @@ onEachDatabase(
   }
 )
 
-onEachDatabase(t, 'the lifetimes of a client hold for its tokens and sessions', async (t, database) => {
+onOneDatabase(t, 'the lifetimes of a client hold for its tokens and sessions', async (t, database) => {
   const { add, token, me, clock } = await start(t, database)
   const BODY = {
     first_party: true,

@@ -1,7 +1,8 @@
 import type { InjectOptions, LightMyRequestResponse } from 'fastify'
 import t from 'tap'
+import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError } from '../../src/domain/errors.ts'
-import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
 import { assertDocumented, documented } from '../documented.ts'
 import { build, NO_KEY, NOBODY, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
@@ -11,9 +12,9 @@ const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation }))
 )
 
-const world = await build(t)
+const world = await build(t, { logger: false })
 const { app, login, createUser } = world
-/** Guesses are limited here. */
+/** An app with throttled logins. */
 const limited = await build(t, { env: { LATCHKEY_THROTTLE: 'on' } })
 
 const ALL = BUILT_IN_SCOPES.map(({ name }) => name).join(' ')
@@ -24,42 +25,42 @@ const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 const form = (fields: object = {}) =>
   new URLSearchParams({ grant_type: 'password', username: 'alice', password: PASSWORD, ...fields }).toString()
 
-/** Bodies that are accepted, and bodies with which the state of things is in conflict; `path` where it is not that of a new one. */
-const BODIES: Record<string, { good?: object; conflict?: { path?: string; body?: object } }> = {
-  'PATCH /users/me': { good: { full_name: 'Somebody' }, conflict: { body: { email: 'taken@example.com' } } },
-  'POST /users/me/password': { good: { current_password: PASSWORD, new_password: PASSWORD } },
+/** Valid bodies, and bodies that conflict with the state of the service; `id` names an object that is not a new one. */
+const BODIES: Record<string, { valid?: object; conflict?: { id?: string; body?: object } }> = {
+  'PATCH /users/me': { valid: { full_name: 'Somebody' }, conflict: { body: { email: 'taken@example.com' } } },
+  'POST /users/me/password': { valid: { current_password: PASSWORD, new_password: PASSWORD } },
   'POST /users': {
-    good: { username: 'somebody', password: PASSWORD },
+    valid: { username: 'somebody', password: PASSWORD },
     conflict: { body: { username: 'alice', password: PASSWORD } }
   },
-  'PATCH /users/{id}': { good: { full_name: 'Somebody' }, conflict: { path: adminId, body: { disabled: true } } },
-  'DELETE /users/{id}': { conflict: { path: adminId } },
-  'POST /roles': { good: { name: 'something' }, conflict: { body: { name: 'admin' } } },
-  'PATCH /roles/{name}': { good: { description: 'Something' }, conflict: { path: 'admin', body: { scopes: [] } } },
-  'DELETE /roles/{name}': { conflict: { path: 'admin' } },
+  'PATCH /users/{id}': { valid: { full_name: 'Somebody' }, conflict: { id: adminId, body: { disabled: true } } },
+  'DELETE /users/{id}': { conflict: { id: adminId } },
+  'POST /roles': { valid: { name: 'something' }, conflict: { body: { name: 'admin' } } },
+  'PATCH /roles/{name}': { valid: { description: 'Something' }, conflict: { id: 'admin', body: { scopes: [] } } },
+  'DELETE /roles/{name}': { conflict: { id: 'admin' } },
   'POST /clients': {
-    good: { client_name: 'Something' },
+    valid: { client_name: 'Something' },
     conflict: { body: { client_name: 'Something', client_id: 'docs' } }
   },
-  'PATCH /clients/{id}': { good: { client_name: 'Something' }, conflict: { path: 'docs' } },
-  'DELETE /clients/{id}': { conflict: { path: 'docs' } },
-  'POST /clients/{id}/secrets': { good: {}, conflict: { path: 'docs' } },
+  'PATCH /clients/{id}': { valid: { client_name: 'Something' }, conflict: { id: 'docs' } },
+  'DELETE /clients/{id}': { conflict: { id: 'docs' } },
+  'POST /clients/{id}/secrets': { valid: {}, conflict: { id: 'docs' } },
   'POST /resources': {
-    good: { id: 'something', resource: 'https://something.example', name: 'Something' },
+    valid: { id: 'something', resource: 'https://something.example', name: 'Something' },
     conflict: { body: { id: 'latchkey', resource: 'https://another.example', name: 'Something' } }
   },
-  'PATCH /resources/{id}': { good: { name: 'Something' }, conflict: { path: 'latchkey', body: { scopes: [] } } },
-  'DELETE /resources/{id}': { conflict: { path: 'latchkey' } },
-  'POST /keys/{kid}/retire': { good: { compromised: true }, conflict: { body: { compromised: false } } }
+  'PATCH /resources/{id}': { valid: { name: 'Something' }, conflict: { id: 'latchkey', body: { scopes: [] } } },
+  'DELETE /resources/{id}': { conflict: { id: 'latchkey' } },
+  'POST /keys/{kid}/retire': { valid: { compromised: true }, conflict: { body: { compromised: false } } }
 }
 
-const { secret } = await app.auth.clients.create({
+const { secret } = await app.auth.clients.create(OPERATOR, {
   id: 'api',
   name: 'API',
   grantTypes: [],
   scopes: ['tokens:introspect']
 })
-const follower = await app.auth.clients.create({
+const follower = await app.auth.clients.create(OPERATOR, {
   id: 'follower',
   name: 'Follower',
   grantTypes: ['client_credentials'],
@@ -73,52 +74,65 @@ const ofFollower = await world.token({
 const FOLLOWER = { authorization: `Bearer ${ofFollower.json().access_token}` }
 
 let made = 0
-const issued = async () => (await world.token(form())).json()
-/** A session of the one whose sessions the path has. */
-async function sessionOf(path: string, userId: string | undefined): Promise<string> {
+/** Makes an object for the path, and returns its id. */
+async function makeOne(path: string): Promise<string | undefined> {
+  const name = `made${++made}`
+  if (path.includes('{kid}')) return (await app.store.keys.list()).find(({ state }) => state === 'next')?.kid
+  if (path.includes('{name}'))
+    return (await app.auth.roles.create(OPERATOR, { name, description: '', scopes: [] })).name
+  if (!path.includes('{id}')) return undefined
+  if (path.startsWith('/users')) return createUser(name)
+  if (path.startsWith('/clients')) return (await app.auth.clients.create(OPERATOR, { id: name, name })).client.id
+  return (await app.auth.resources.create(OPERATOR, { id: name, name, identifier: `https://${name}.example` })).id
+}
+
+/** Makes a session of the user whose sessions the path has, or a secret of the client. Returns its id. */
+async function makePart(path: string, owner: string | undefined): Promise<string> {
+  if (path.includes('{secret}')) return (await app.auth.clients.secrets(owner ?? ''))[0]?.id as string
   if (!path.includes('{session}')) return ''
-  const username = userId === undefined ? 'admin' : (await app.auth.users.get(userId)).username
-  await login(username)
-  const { items } = await app.auth.sessions.list(userId ?? adminId, { after: null, limit: 100 })
+  await login(owner === undefined ? 'admin' : (await app.auth.users.get(owner)).username)
+  const { items } = await app.auth.sessions.list(owner ?? adminId, { after: null, limit: 100 })
   return items.at(-1)?.id as string
 }
-/** Something that a path with `{id}` leads to. */
-async function makeOne(path: string, name: string): Promise<string> {
-  if (path.startsWith('/users')) return createUser(name)
-  if (path.startsWith('/clients')) return (await app.auth.clients.create({ id: name, name })).client.id
-  return (await app.auth.resources.create({ id: name, name, identifier: `https://${name}.example` })).id
+
+interface Place {
+  id: string | undefined
+  part: string
 }
-/** A request to an operation that succeeds. */
-async function request(name: string, at?: string): Promise<InjectOptions & { url: string; headers: object }> {
+
+async function makePlace(path: string): Promise<Place> {
+  const id = await makeOne(path)
+  return { id, part: await makePart(path, id) }
+}
+
+/** Places of requests that change nothing, by path. */
+const places = new Map<string, Place>()
+
+async function placeOf(path: string): Promise<Place> {
+  const place = places.get(path) ?? (await makePlace(path))
+  places.set(path, place)
+  return place
+}
+
+/** Makes a request that succeeds at its place. @param at by default one that no other request changes */
+async function request(name: string, at?: Place): Promise<InjectOptions & { url: string; headers: object }> {
   const [method, path = ''] = name.split(' ') as ['GET', string]
-  let place = at
-  if (place === undefined && path.includes('{id}')) place = await makeOne(path, `made${++made}`)
-  if (place === undefined && path.includes('{name}')) {
-    place = `made${++made}`
-    await app.auth.roles.create({ name: place, description: '', scopes: [] }, null)
-  }
-  if (place === undefined && path.includes('{kid}'))
-    place = (await app.store.keys.list()).find(({ state }) => state === 'next')?.kid
-  // Everyone has had the time to learn of the next key.
+  // The next key must have been published long enough.
   if (path === '/keys/rotate') await sql(world, `update signing_keys set created_at = 0 where state = 'next'`)
-  const session = at ?? (await sessionOf(path, place))
-  const secretId = async () => (await app.auth.clients.secrets(place ?? ''))[0]?.id as string
-  const url = path
-    .replace('{session}', session)
-    .replace('{secret}', at ?? (path.includes('{secret}') ? await secretId() : ''))
-    .replace(/\{\w+\}/, place ?? '')
-  const good = BODIES[name]?.good
-  // The token that the tests go on with.
+  const { id, part } = at ?? (await placeOf(path))
+  const url = path.replace(/\{(session|secret)\}/, part).replace(/\{\w+\}/, id ?? '')
+  const body = BODIES[name]?.valid
+  // The session of the token that the tests use stays.
   if (name === 'DELETE /users/me/sessions') return { method, url: `${url}?except=current`, headers: ADMIN }
   if (path === '/revocations') return { method, url, headers: FOLLOWER }
   if (path === '/token') return { method, url, headers: FORM, payload: form() }
-  if (path === '/revoke') return { method, url, headers: FORM, payload: `token=${(await issued()).refresh_token}` }
+  if (path === '/revoke') return { method, url, headers: FORM, payload: 'token=unknown' }
   if (path === '/introspect')
     return { method, url, headers: FORM, payload: `token=x&client_id=api&client_secret=${secret}` }
-  return { method, url, headers: ADMIN, ...(good === undefined ? {} : { payload: good }) }
+  return { method, url, headers: ADMIN, ...(body === undefined ? {} : { payload: body }) }
 }
 
-/** Replaces every method of the store meanwhile. */
+/** Runs while every method of the store fails. */
 async function failing<T>(error: Error, run: () => Promise<T>): Promise<T> {
   const store = app.store as unknown as Record<string, unknown>
   const put = (holder: Record<string, unknown>): (() => void)[] =>
@@ -136,10 +150,14 @@ async function failing<T>(error: Error, run: () => Promise<T>): Promise<T> {
   }
 }
 
-/** How each status is brought about, of an operation that succeeds otherwise. */
+/** Makes an operation answer with each status. */
 const PRODUCE: Record<string, (name: string) => Promise<{ statusCode: number }>> = {
   async success(name) {
-    return app.inject(await request(name))
+    const [, path = ''] = name.split(' ')
+    const place = await makePlace(path)
+    if (path !== '/revoke') return app.inject(await request(name, place))
+    const { refresh_token: token } = (await world.token(form())).json()
+    return app.inject({ ...(await request(name, place)), payload: `token=${token}` })
   },
   async 400(name) {
     const { url, ...rest } = await request(name)
@@ -160,16 +178,17 @@ const PRODUCE: Record<string, (name: string) => Promise<{ statusCode: number }>>
   },
   async 404(name) {
     const unknown = name.includes('{kid}') ? NO_KEY : NOBODY
-    return app.inject(await request(name, name.includes('{name}') ? 'nothing' : unknown))
+    return app.inject(await request(name, { id: name.includes('{name}') ? 'nothing' : unknown, part: NOBODY }))
   },
   async 409(name) {
-    // The next key is a new one then.
+    // The first rotation publishes a new next key, which may not sign yet.
     if (name === 'POST /keys/rotate') {
       await app.inject(await request(name))
       return app.inject({ method: 'POST', url: '/keys/rotate', headers: ADMIN })
     }
-    const { path, body } = BODIES[name]?.conflict ?? {}
-    return app.inject({ ...(await request(name, path)), ...(body === undefined ? {} : { payload: body }) })
+    const { id, body } = BODIES[name]?.conflict ?? {}
+    const place = id === undefined ? undefined : { id, part: '' }
+    return app.inject({ ...(await request(name, place)), ...(body === undefined ? {} : { payload: body }) })
   },
   async 413(name) {
     const { headers, ...rest } = await request(name)
@@ -210,40 +229,39 @@ const PRODUCE: Record<string, (name: string) => Promise<{ statusCode: number }>>
 }
 
 await app.auth.users.change(
+  OPERATOR,
   (await app.auth.users.list({ after: null, limit: 2 }, {})).items.find(({ username }) => username === 'alice')
     ?.id as string,
-  { email: 'taken@example.com' },
-  adminId
+  { email: 'taken@example.com' }
 )
 
-// The helper refuses every answer of every test that the document does not have: status, type, headers and body.
+// `build` fails a test whose answer is not in the document: by status, media type, headers or body.
 for (const { name, operation } of operations) {
   const [success = '', ...refusals] = Object.keys(operation.responses).toSorted()
-  for (const status of [success, ...refusals]) {
-    t.test(`${name} answers ${status}, as the document says`, async (t) => {
-      const produce = PRODUCE[status === success ? 'success' : status]
-      t.equal((await produce?.(name))?.statusCode, Number(status))
-    })
-  }
-  t.test(`${name} answers nothing else, whatever is tried`, async (t) => {
+  t.test(`${name} answers ${[success, ...refusals].join(', ')} as documented, and nothing else`, async (t) => {
+    const statuses = [String((await PRODUCE.success?.(name))?.statusCode)]
+    for (const status of refusals) statuses.push(String((await PRODUCE[status]?.(name))?.statusCode))
+    t.strictSame(statuses, [success, ...refusals])
     const others = Object.keys(PRODUCE).filter((status) => !['success', '429', ...refusals].includes(status))
     for (const status of others) {
-      const response = await PRODUCE[status]?.(name)
-      t.ok(String(response?.statusCode) in operation.responses, `${response?.statusCode} when ${status} is tried`)
+      const answer = String((await PRODUCE[status]?.(name))?.statusCode)
+      if (!(answer in operation.responses)) t.fail(`${answer} where ${status} is tried`)
     }
   })
 }
 
-t.test('every body in the document has an example, and every example is one', async (t) => {
+t.test('every body in the document has an example, and every example is valid', async (t) => {
   const examples = (schema: { $ref?: string }): unknown[] =>
     document.components.schemas[schema.$ref?.split('/').at(-1) as string]?.examples ?? []
+  const invalid: string[] = []
   for (const { name, operation } of operations) {
     const bodies = [operation.requestBody, ...Object.values(operation.responses)]
     for (const { schema, example } of bodies.flatMap((body) => Object.values(body?.content ?? {}))) {
       const given = example === undefined ? examples(schema) : [example]
-      t.ok(given.length > 0, `${name}: ${JSON.stringify(schema)}`)
+      if (given.length === 0) invalid.push(`${name} has no example of ${JSON.stringify(schema)}`)
       const validate = validator(schema)
-      for (const each of given) t.ok(validate(each), `${name}: ${JSON.stringify(validate.errors)}`)
+      for (const each of given) if (!validate(each)) invalid.push(`${name}: ${JSON.stringify(validate.errors)}`)
     }
   }
+  t.strictSame(invalid, [])
 })

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { accepted, answer, answers, createForge, type Forge, forbidden, INVALID_TOKEN, READABLE } from '../forge.ts'
-import { build, type Database, onEachDatabase, type TestApp } from '../helper.ts'
+import { build, type Database, onOneDatabase, type TestApp } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 const SCOPES = 'profile users:read'
@@ -20,8 +20,8 @@ async function settle(t: Test, database: Database): Promise<World> {
   const run = (text: string) => sql({ env }, text)
   await run(`insert into roles (name, description, created_at, updated_at) values ('reader', 'Reads', 0, 0);
     insert into role_scopes (role, scope) values ('reader', 'users:read');
-    insert into clients (id, name, grant_types, session_idle_ttl, session_absolute_ttl, created_at, updated_at)
-      values ('other', 'Other', 'password', 3600, 43200, 0, 0);
+    insert into clients (id, name, kind, first_party, resources, redirect_uris, revoked_seq, grant_types, session_idle_ttl, session_absolute_ttl, created_at, updated_at)
+      values ('other', 'Other', 'public', 1, '', '', 0, 'password', 3600, 43200, 0, 0);
     insert into client_scopes (client_id, scope, is_default) values ('other', 'profile', 1), ('other', 'users:read', 1)`)
   let count = 0
   const stranger: World['stranger'] = async (roles = ['admin', 'user', 'reader']) => {
@@ -40,7 +40,7 @@ async function dies(t: Test, world: World, tokens: string[], happens: () => unkn
   for (const token of tokens) await answers(t, world, token, INVALID_TOKEN)
 }
 
-onEachDatabase(t, 'a token is worth what the state of this instant says', async (t, database) => {
+onOneDatabase(t, 'a token is worth what the state of this instant says', async (t, database) => {
   const world = await settle(t, database)
   const { app, clock, env, get, run, stranger } = world
 

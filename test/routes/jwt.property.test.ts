@@ -5,7 +5,7 @@ import { alive, answer, createForge, guarded, INVALID_TOKEN } from '../forge.ts'
 import { build, onEachDatabase } from '../helper.ts'
 import { mutation } from '../mutations.ts'
 
-const ROUNDS = 40 * Number(process.env.LATCHKEY_ROUNDS ?? 10)
+const ROUNDS = 40 * Number(process.env.LATCHKEY_ROUNDS ?? 3)
 const seed = Number(process.env.LATCHKEY_SEED ?? Math.floor(Math.random() * 2 ** 31))
 t.comment(`seed ${seed}, ${ROUNDS} rounds: repeat it with LATCHKEY_SEED=${seed} LATCHKEY_ROUNDS=${ROUNDS / 40}`)
 

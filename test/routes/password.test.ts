@@ -1,6 +1,7 @@
 import argon2 from 'argon2'
 import t, { type Test } from 'tap'
-import { build, createDatabase, onEachDatabase, PASSWORD, type TestApp } from '../helper.ts'
+import { OPERATOR } from '../../src/domain/caller.ts'
+import { build, createDatabase, PASSWORD, type TestApp } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
@@ -36,13 +37,13 @@ const disable = (app: TestApp, username: string) =>
   sql(app, 'update users set disabled_at = $1 where username_key = $2', app.clock.now(), username)
 
 /** For tests that leave the database as it was, but for more users and sessions. */
-const shared = { sqlite: await build(t), postgres: await build(t, { database: 'postgres' }) }
-const app = shared.sqlite
+const shared = await build(t)
+const app = shared
 const createUser = (username: string, password: string) =>
-  app.app.auth.users.create({ username, password, roles: ['user'] }, null)
+  app.app.auth.users.create(OPERATOR, { username, password, roles: ['user'] })
 
-onEachDatabase(t, 'PW1 unknown, wrong and disabled get one identical answer', async (t, database) => {
-  const app = shared[database]
+t.test('PW1 unknown, wrong and disabled get one identical answer', async (t) => {
+  const app = shared
   const before = await sessionsOf(app)
   await app.createUser('bob')
   await disable(app, 'bob')
@@ -157,8 +158,8 @@ t.test('PW8 every way to write a username is the same user', async (t) => {
   }
 })
 
-onEachDatabase(t, 'PW7 what is no form-encoded UTF-8 without NUL is refused: invalid_request', async (t, database) => {
-  const app = shared[database]
+t.test('PW7 what is no form-encoded UTF-8 without NUL is refused: invalid_request', async (t) => {
+  const app = shared
   const since = spy(t)
   const bytes = (hex: string) => Buffer.from(hex, 'hex')
   const broken: [what: string, value: string | Buffer][] = [
@@ -246,8 +247,8 @@ t.test('PW4 the bytes of a password are counted in the form that is hashed', asy
   t.equal((await login(app, 'accents', password.normalize('NFD'))).statusCode, 200)
 })
 
-onEachDatabase(t, 'PW9 a hash with old parameters is upgraded at a login, and only then', async (t, database) => {
-  const at = await createDatabase(t, database)
+t.test('PW9 a hash with old parameters is upgraded at a login, and only then', async (t) => {
+  const at = await createDatabase(t, 'sqlite')
   const old = await build(t, { at })
   const now = await build(t, { at, env: { LATCHKEY_ARGON2_PASSES: '2', LATCHKEY_ARGON2_MEMORY: '8192' } })
   const before = await hashOf(old, 'alice')
@@ -283,8 +284,8 @@ t.test('PW9 logins at the same time upgrade a hash without harm', async (t) => {
   t.equal((await login(app)).statusCode, 200)
 })
 
-onEachDatabase(t, 'PW9 an upgrade does not bring back a password that was replaced meanwhile', async (t, database) => {
-  const at = await createDatabase(t, database)
+t.test('PW9 an upgrade does not bring back a password that was replaced meanwhile', async (t) => {
+  const at = await createDatabase(t, 'sqlite')
   const old = await build(t, { at })
   const replacement = await old.app.hasher.hash('quite another password')
   const app = await build(t, { at, env: { LATCHKEY_ARGON2_PASSES: '2' } })
@@ -324,32 +325,28 @@ async function loginMeanwhile(
   return response
 }
 
-onEachDatabase(
-  t,
-  'SC5 a login under way when the user is disabled or changed opens no session',
-  async (t, database) => {
-    const app = shared[database]
-    const before = await sessionsOf(app)
-    const changes: [what: string, text: string][] = [
-      ['disabled', 'update users set disabled_at = 1 where username_key = $1'],
-      ['disabled with a new version', 'update users set disabled_at = 1, auth_version = 2 where username_key = $1'],
-      ['given a new password', 'update users set auth_version = auth_version + 1 where username_key = $1'],
-      ['disabled and enabled again', 'update users set auth_version = auth_version + 2 where username_key = $1']
-    ]
-    for (const [index, [what, text]] of changes.entries()) {
-      for (const moment of ['verify', 'open'] as const) {
-        const username = `user-${index}-${moment}`
-        await app.createUser(username)
-        const response = await loginMeanwhile(app, moment, username, () => sql(app, text, username))
-        t.strictSame(answer(response), REFUSED, `${what}, at ${moment}`)
-      }
+t.test('SC5 a login under way when the user is disabled or changed opens no session', async (t) => {
+  const app = shared
+  const before = await sessionsOf(app)
+  const changes: [what: string, text: string][] = [
+    ['disabled', 'update users set disabled_at = 1 where username_key = $1'],
+    ['disabled with a new version', 'update users set disabled_at = 1, auth_version = 2 where username_key = $1'],
+    ['given a new password', 'update users set auth_version = auth_version + 1 where username_key = $1'],
+    ['disabled and enabled again', 'update users set auth_version = auth_version + 2 where username_key = $1']
+  ]
+  for (const [index, [what, text]] of changes.entries()) {
+    for (const moment of ['verify', 'open'] as const) {
+      const username = `user-${index}-${moment}`
+      await app.createUser(username)
+      const response = await loginMeanwhile(app, moment, username, () => sql(app, text, username))
+      t.strictSame(answer(response), REFUSED, `${what}, at ${moment}`)
     }
-    t.equal(await sessionsOf(app), before)
   }
-)
+  t.equal(await sessionsOf(app), before)
+})
 
-onEachDatabase(t, 'SC5 SC6 a login under way when user or client go away opens no session', async (t, database) => {
-  const app = shared[database]
+t.test('SC5 SC6 a login under way when user or client go away opens no session', async (t) => {
+  const app = shared
   const before = await sessionsOf(app)
   const changes = [
     ["delete from users where username_key = 'erin'", () => app.createUser('erin')],
@@ -368,8 +365,8 @@ onEachDatabase(t, 'SC5 SC6 a login under way when user or client go away opens n
   t.equal((await login(app, 'erin')).statusCode, 200)
 })
 
-onEachDatabase(t, 'SC5 a disabled user cannot log in, and a token from before is dead', async (t, database) => {
-  const app = shared[database]
+t.test('SC5 a disabled user cannot log in, and a token from before is dead', async (t) => {
+  const app = shared
   await app.createUser('dora')
   const jwt = await app.login('dora')
   t.equal((await app.get('/users/me', jwt)).statusCode, 200)

@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap'
-import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
+import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { answer, forbidden } from '../forge.ts'
-import { build, type Database, ISSUER, NOBODY, onEachDatabase, PASSWORD } from '../helper.ts'
+import { build, type Database, ISSUER, NOBODY, onOneDatabase, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 const ALL = BUILT_IN_SCOPES.map(({ name }) => name).join(' ')
@@ -28,7 +29,7 @@ const CANNOT_GIVE = {
   body: problem(403, 'Forbidden', 'Nobody can give what they do not have')
 }
 
-onEachDatabase(t, 'an admin adds a user, who logs in; sees, changes and deletes them', async (t, database) => {
+onOneDatabase(t, 'an admin adds a user, who logs in; sees, changes and deletes them', async (t, database) => {
   const { send, inject, admin, login, get, clock } = await start(t, database)
   const created = await send(admin, 'POST', '/users', {
     username: 'Bob',
@@ -80,7 +81,7 @@ onEachDatabase(t, 'an admin adds a user, who logs in; sees, changes and deletes 
     t.strictSame((await send(admin, method, `/users/${bob.id}`)).json(), NO_USER)
 })
 
-onEachDatabase(
+onOneDatabase(
   t,
   'SC5 a disabled user is refused by the next request, and enabling revives nothing',
   async (t, database) => {
@@ -102,7 +103,7 @@ onEachDatabase(
   }
 )
 
-onEachDatabase(
+onOneDatabase(
   t,
   'SC4 a role that is taken away, and a scope that a role loses, are gone at the next request',
   async (t, database) => {
@@ -123,7 +124,7 @@ onEachDatabase(
   }
 )
 
-onEachDatabase(t, 'roles are added, listed, changed and deleted, and scopes are listed', async (t, database) => {
+onOneDatabase(t, 'roles are added, listed, changed and deleted, and scopes are listed', async (t, database) => {
   const { send, admin } = await start(t, database)
   const b = { name: 'b', description: 'B', scopes: ['profile', 'roles:read'] }
   const created = await send(admin, 'POST', '/roles', b)
@@ -160,7 +161,7 @@ onEachDatabase(t, 'roles are added, listed, changed and deleted, and scopes are 
   })
 })
 
-onEachDatabase(
+onOneDatabase(
   t,
   'users are found by the beginning of name or e-mail, by role, and by being disabled',
   async (t, database) => {
@@ -171,7 +172,7 @@ onEachDatabase(
       ['b_b', null],
       ['b%b', null]
     ] as const)
-      await app.auth.users.create({ username, email, password: PASSWORD, roles: ['user'] }, null)
+      await app.auth.users.create(OPERATOR, { username, email, password: PASSWORD, roles: ['user'] })
     await send(admin, 'PATCH', `/users/${await idOf('bob')}`, { disabled: true })
     const found = async (query: string) =>
       (await send(admin, 'GET', `/users?${query}`)).json().items.map((user: { username: string }) => user.username)
@@ -197,7 +198,7 @@ onEachDatabase(
   }
 )
 
-onEachDatabase(
+onOneDatabase(
   t,
   'AD4 the last admin cannot be disabled, demoted or deleted, and nothing else of the change is done',
   async (t, database) => {
@@ -240,14 +241,14 @@ t.test('AD4 the role admin keeps what administers Latchkey, and cannot be delete
   )
 })
 
-onEachDatabase(t, 'AD4 nobody gives what they do not have: 403, and nothing is changed', async (t, database) => {
+onOneDatabase(t, 'AD4 nobody gives what they do not have: 403, and nothing is changed', async (t, database) => {
   const world = await start(t, database)
   const { app, send, admin, idOf, get } = world
   await sql(
     world,
     `insert into scopes (name, description, resource_id) values ('orders:read', 'See orders', 'latchkey')`
   )
-  await app.auth.roles.create({ name: 'clerk', description: '', scopes: ['orders:read'] }, null)
+  await app.auth.roles.create(OPERATOR, { name: 'clerk', description: '', scopes: ['orders:read'] })
   const alice = await idOf('alice')
   const attempts = [
     ['PATCH', `/users/${alice}`, { roles: ['clerk'] }],
@@ -268,10 +269,10 @@ onEachDatabase(t, 'AD4 nobody gives what they do not have: 403, and nothing is c
   )
 
   // What somebody has already stays theirs when another role is added, and a scope that a role has stays its own.
-  await app.auth.users.change(alice, { roles: ['clerk'] }, null)
+  await app.auth.users.change(OPERATOR, alice, { roles: ['clerk'] })
   t.equal((await send(admin, 'PATCH', `/users/${alice}`, { roles: ['clerk', 'user'] })).statusCode, 200)
   t.equal((await send(admin, 'PATCH', '/roles/clerk', { scopes: ['orders:read', 'profile'] })).statusCode, 200)
-  await app.auth.users.change(await idOf('admin'), { roles: ['admin', 'clerk'] }, null)
+  await app.auth.users.change(OPERATOR, await idOf('admin'), { roles: ['admin', 'clerk'] })
   for (const [method, url, body] of attempts.slice(3))
     t.ok((await send(admin, method, url, body)).statusCode < 300, `with the scope: ${method} ${url}`)
   t.equal((await get('/users', admin)).statusCode, 200)
@@ -456,7 +457,7 @@ t.test('PW4 LATCHKEY_PASSWORD_MIN_LENGTH says how long a new password is', async
   t.equal((await add('bob', '8 chars!')).statusCode, 201)
 })
 
-onEachDatabase(
+onOneDatabase(
   t,
   'PW9 a new password needs the current one, holds at once, and ends the other sessions',
   async (t, database) => {

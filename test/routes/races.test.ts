@@ -1,10 +1,11 @@
 import { randomUUIDv7 } from 'node:crypto'
 import { setImmediate as nextTick } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { type Caller, OPERATOR } from '../../src/domain/caller.ts'
 import { build, createDatabase, type Database, onEachDatabase, PASSWORD } from '../helper.ts'
 
 /** How many races of each kind. */
-const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 30)
+const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 8)
 const NOW = Date.UTC(2026, 0, 1, 12)
 
 /** Two instances on one database. */
@@ -12,6 +13,8 @@ async function pair(test: Test, database: Database) {
   const at = await createDatabase(test, database, 'ready')
   return [await build(test, { at }), await build(test, { at })] as const
 }
+
+const asUser = (id: string): Caller => ({ ...OPERATOR, kind: 'user', id, clientId: 'docs', sid: id })
 
 async function later(): Promise<void> {
   for (let turns = Math.floor(Math.random() * 12); turns > 0; turns--) await nextTick()
@@ -33,20 +36,21 @@ onEachDatabase(
         [1, 2, 3].map(async (number) => {
           const [id, username] = [randomUUIDv7(), `admin-${round}-${number}`]
           const user = { id, username, usernameKey: username, email: null, emailKey: null, fullName: null }
-          await app.store.users.create({ ...user, roles: ['admin'], passwordHash, now: NOW }, null)
+          await app.store.users.create(OPERATOR, { ...user, roles: ['admin'], passwordHash, now: NOW })
           return id
         })
       )
       // The admin of the first start steps aside, so that only these three are left.
-      await app.store.users.change(first.id, { disabled: true }, null, NOW)
+      await app.store.users.change(OPERATOR, { id: first.id, changes: { disabled: true }, now: NOW })
       const results = await Promise.allSettled(
         ids.map(async (id, index) => {
           const { users } = stores[(round + index) % 2] as (typeof stores)[0]
           await later()
           const how = (['disabled', 'demoted', 'deleted'] as const)[Math.floor(Math.random() * 3)] ?? 'disabled'
-          if (how === 'disabled') await users.change(id, { disabled: true }, ids[(index + 1) % 3] ?? null, NOW)
-          else if (how === 'demoted') await users.change(id, { roles: ['user'] }, null, NOW)
-          else await users.delete(id, NOW)
+          if (how === 'disabled')
+            await users.change(asUser(ids[(index + 1) % 3] as string), { id, changes: { disabled: true }, now: NOW })
+          else if (how === 'demoted') await users.change(OPERATOR, { id, changes: { roles: ['user'] }, now: NOW })
+          else await users.delete(OPERATOR, { id, now: NOW })
           done[how]++
         })
       )
@@ -55,8 +59,8 @@ onEachDatabase(
       const left = await app.store.users.list({ after: null, limit: 100 }, { role: 'admin', disabled: false })
       if (left.length !== 1 || refused.join() !== 'conflict') t.strictSame([left.length, refused], [1, ['conflict']])
 
-      await app.store.users.change(first.id, { disabled: false }, null, NOW)
-      for (const id of ids) await app.store.users.delete(id, NOW)
+      await app.store.users.change(OPERATOR, { id: first.id, changes: { disabled: false }, now: NOW })
+      for (const id of ids) await app.store.users.delete(OPERATOR, { id, now: NOW })
     }
     t.equal(done.refused, ROUNDS, JSON.stringify(done))
     t.equal(done.disabled + done.demoted + done.deleted, 2 * ROUNDS)
@@ -87,15 +91,15 @@ onEachDatabase(
       const login = one.token({ grant_type: 'password', username: 'alice', password: PASSWORD })
       await verified.promise
       const withdraw = async () => {
-        if (round % 2 === 0) await users.change(id, { disabled: true }, null, NOW)
-        else await users.setPassword(id, { hash, from: null, keep: null }, NOW)
+        if (round % 2 === 0) await users.change(OPERATOR, { id, changes: { disabled: true }, now: NOW })
+        else await users.setPassword(OPERATOR, { id, hash, from: null, keep: null, now: NOW })
       }
       // Every third time it is surely over before the login goes on.
       if (round % 3 === 0) await withdraw().then(goOn.resolve)
       else await Promise.all([later().then(withdraw), later().then(goOn.resolve)])
 
       const response = await login
-      if (round % 2 === 0) await users.change(id, { disabled: false }, null, NOW)
+      if (round % 2 === 0) await users.change(OPERATOR, { id, changes: { disabled: false }, now: NOW })
       if (response.statusCode === 200) {
         seen.ended++
         const { statusCode } = await two.get('/users/me', response.json().access_token)
@@ -117,7 +121,7 @@ onEachDatabase(t, 'SC5 a login that verified before its user was deleted is refu
   const verify = one.app.hasher.verify
   one.app.hasher.verify = async (...args) => {
     const result = await verify(...args)
-    await two.app.auth.users.delete(id)
+    await two.app.auth.users.delete(OPERATOR, id)
     return result
   }
   const response = await one.token({ grant_type: 'password', username: 'alice', password: PASSWORD })
@@ -136,9 +140,9 @@ t.test(
     for (let round = 0; round < 2 * ROUNDS; round++) {
       const token = await two.login('alice')
       if ((await two.get('/users/me', token)).statusCode !== 200) t.fail('the token is good before')
-      await one.app.auth.users.change(id, { disabled: true }, null)
+      await one.app.auth.users.change(OPERATOR, id, { disabled: true })
       if ((await two.get('/users/me', token)).statusCode !== 401) stale.push(round)
-      await one.app.auth.users.change(id, { disabled: false }, null)
+      await one.app.auth.users.change(OPERATOR, id, { disabled: false })
     }
     t.strictSame(stale, [], `of ${2 * ROUNDS}`)
   }

@@ -1,10 +1,11 @@
 import { setImmediate as nextTick } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { build, createDatabase, type Database, onEachDatabase, PASSWORD, type TestApp } from '../helper.ts'
 
 /** How many races of each kind. */
-const ROUNDS = 2 * Number(process.env.LATCHKEY_ROUNDS ?? 5)
-const BURSTS = 2 * Number(process.env.LATCHKEY_ROUNDS ?? 25)
+const ROUNDS = 2 * Number(process.env.LATCHKEY_ROUNDS ?? 2)
+const BURSTS = 2 * Number(process.env.LATCHKEY_ROUNDS ?? 4)
 const AT_ONCE = 100
 const REFUSED = { error: 'invalid_grant', error_description: 'The refresh token is not valid' }
 
@@ -105,15 +106,16 @@ const endings: Record<string, (on: TestApp, old: Tokens, current: Tokens) => Pro
   'a revocation of the token': (on, _, current) => revoke(on, current.refresh_token),
   'a revocation of an old token': (on, old) => revoke(on, old.refresh_token),
   'its owner': (on, _, current) => on.send(current.access_token, 'DELETE', '/users/me/sessions'),
-  'a new password': async ({ app: { auth } }) => auth.users.setPassword((await auth.users.find('alice')).id, PASSWORD),
+  'a new password': async ({ app: { auth } }) =>
+    auth.users.setPassword(OPERATOR, { id: (await auth.users.find('alice')).id, password: PASSWORD }),
   'the disabling of its user': async ({ app: { auth } }) => {
     const { id } = await auth.users.find('alice')
-    await auth.users.change(id, { disabled: true }, null)
-    await auth.users.change(id, { disabled: false }, null)
+    await auth.users.change(OPERATOR, id, { disabled: true })
+    await auth.users.change(OPERATOR, id, { disabled: false })
   },
   'the disabling of its client': async ({ app: { store }, clock }) => {
-    await store.clients.change('docs', { disabled: true }, null, clock.now())
-    await store.clients.change('docs', { disabled: false }, null, clock.now())
+    await store.clients.change(OPERATOR, { id: 'docs', changes: { disabled: true }, now: clock.now() })
+    await store.clients.change(OPERATOR, { id: 'docs', changes: { disabled: false }, now: clock.now() })
   }
 }
 

@@ -1,7 +1,7 @@
 import { decodeJwt } from 'jose'
 import t, { type Test } from 'tap'
-import { BUILT_IN_SCOPES } from '../../src/domain/scopes.ts'
-import { build, type Database, ISSUER, onEachDatabase, PASSWORD } from '../helper.ts'
+import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
+import { build, type Database, ISSUER, onOneDatabase, PASSWORD } from '../helper.ts'
 
 const ALL = BUILT_IN_SCOPES.map(({ name }) => name).join(' ')
 
@@ -70,7 +70,7 @@ const USER = { username: 'admin', password: PASSWORD }
 /** Fields of a client at which users log in. */
 const LOGIN = { first_party: true, grant_types: ['password', 'refresh_token', 'client_credentials'] }
 
-onEachDatabase(t, 'an admin registers a resource; lists, changes and deletes it', async (t, database) => {
+onOneDatabase(t, 'an admin registers a resource; lists, changes and deletes it', async (t, database) => {
   const { api, send, login, add } = await start(t, database)
   const own = {
     id: 'latchkey',
@@ -148,8 +148,8 @@ t.test('what is wrong with a resource is said, and nothing is stored', async (t)
   const { api } = await start(t)
   await api('POST', '/resources', ORDERS)
   const before = await api('GET', '/resources')
-  const URI = 'A resource is an absolute URI without fragment (RFC 8707)'
-  const NAME = 'A scope is called noun:verb or one word, of a-z, 0-9, dot, hyphen and underscore'
+  const URI = 'A resource must be an absolute URI without fragment (RFC 8707)'
+  const NAME = 'A scope name is noun:verb or one word, of a-z, 0-9, dot, hyphen and underscore'
   const names = [
     'Orders',
     'a:',
@@ -184,11 +184,14 @@ t.test('what is wrong with a resource is said, and nothing is stored', async (t)
     [{ id: 'orders' }, conflict('A resource with this id is there already')],
     [{ id: 'latchkey' }, conflict('A resource with this id is there already')],
     [{ resource: ORDERS.resource }, conflict('A resource with this identifier is there already')],
-    [{ resource: ISSUER }, conflict('This is Latchkey’s own API, which is registered already')],
+    [{ resource: ISSUER }, conflict('This is the identifier of Latchkey’s own API')],
     [{ scopes: [{ name: 'new' }, { name: 'orders:read' }] }, conflict('A scope of this name is there already')],
-    [{ scopes: [{ name: 'profile' }] }, conflict('A scope of this name is there already')],
-    [{ scopes: [{ name: 'tokens:introspect' }] }, conflict('A scope of this name is there already')],
-    [{ scopes: [{ name: 'revocations:read' }] }, conflict('A scope of this name is there already')]
+    ...['profile', 'tokens:introspect', 'revocations:read', 'users:later', 'openid'].map(
+      (name): [object, unknown[]] => [
+        { scopes: [{ name }] },
+        invalid(`The scope name ${name} is reserved for Latchkey`)
+      ]
+    )
   ]
   for (const [body, expected] of refusals)
     t.strictSame(await api('POST', '/resources', { ...STOCK, ...body }), expected, JSON.stringify(body))
@@ -220,11 +223,11 @@ t.test('a change that is refused changes nothing, and identity and scopes of Lat
   const before = [await api('GET', '/resources'), await api('GET', '/roles')]
   const orders: [body: object, answer: unknown[]][] = [
     [{ name: 'x', scopes: [{ name: 'stock' }] }, conflict('A scope of this name is there already')],
-    [{ name: 'x', scopes: [{ name: 'profile' }] }, conflict('A scope of this name is there already')],
+    [{ name: 'x', scopes: [{ name: 'profile' }] }, invalid('The scope name profile is reserved for Latchkey')],
     [{ scopes: [{ name: 'a' }, { name: 'a' }] }, invalid('A scope is named twice')],
     [
       { scopes: [{ name: 'A' }] },
-      invalid('A scope is called noun:verb or one word, of a-z, 0-9, dot, hyphen and underscore')
+      invalid('A scope name is noun:verb or one word, of a-z, 0-9, dot, hyphen and underscore')
     ],
     [{ name: 'x', scopes: [], introspection_clients: ['none'] }, invalid('There is no client "none"')]
   ]
@@ -233,15 +236,15 @@ t.test('a change that is refused changes nothing, and identity and scopes of Lat
     t.strictSame(await api('PATCH', '/resources/orders', body), expected, JSON.stringify(body))
   for (const name of ['id', 'resource', 'identifier'])
     t.equal((await api('PATCH', '/resources/orders', { [name]: 'x' }))[1].errors[0].pointer, `/body/${name}`)
-  const STAY = conflict('The scopes of Latchkey’s own API stay as they are')
+  const STAY = conflict('The scopes of Latchkey’s own API cannot be changed')
   for (const scopes of [[], [{ name: 'profile' }], [{ name: 'new' }]])
     t.strictSame(await api('PATCH', '/resources/latchkey', { scopes }), STAY)
-  t.strictSame(await api('DELETE', '/resources/latchkey'), conflict('Latchkey’s own API stays'))
+  t.strictSame(await api('DELETE', '/resources/latchkey'), conflict('Latchkey’s own API cannot be deleted'))
   t.strictSame([await api('GET', '/resources'), await api('GET', '/roles')], before)
   t.equal(await app.store.revocations.seq(), seq)
 })
 
-onEachDatabase(t, 'the role admin gets every new scope, and nobody else does', async (t, database) => {
+onOneDatabase(t, 'the role admin gets every new scope, and nobody else does', async (t, database) => {
   const { api, add, asks } = await start(t, database)
   const roles = async () => (await api('GET', '/roles'))[1].items.map((role: { scopes: string[] }) => role.scopes)
   await api('POST', '/resources', ORDERS)
@@ -259,7 +262,7 @@ onEachDatabase(t, 'the role admin gets every new scope, and nobody else does', a
   t.strictSame(alice.error, ['invalid_scope', 'None of the requested scopes is allowed'])
 })
 
-onEachDatabase(
+onOneDatabase(
   t,
   'a scope that is taken away is gone from roles, clients and tokens at once, and the log says so',
   async (t, database) => {
@@ -313,7 +316,7 @@ onEachDatabase(
   }
 )
 
-onEachDatabase(t, 'a resource is deleted with its scopes and tokens, unless a client names it', async (t, database) => {
+onOneDatabase(t, 'a resource is deleted with its scopes and tokens, unless a client names it', async (t, database) => {
   const { api, add, asks, app, introspect, since } = await start(t, database)
   const reader = await add('reader', { scope: 'tokens:introspect' })
   await api('POST', '/resources', { ...ORDERS, introspection_clients: ['reader'] })
@@ -338,7 +341,7 @@ onEachDatabase(t, 'a resource is deleted with its scopes and tokens, unless a cl
   t.strictSame(await introspect(reader, body.access_token), INACTIVE, 'another of its name revives nothing')
 })
 
-onEachDatabase(t, 'a resource is deleted though a client names one that is called nearly so', async (t, database) => {
+onOneDatabase(t, 'a resource is deleted though a client names one that is called nearly so', async (t, database) => {
   const { api, add } = await start(t, database)
   for (const id of ['a_b', 'axb', 'a', 'b']) await api('POST', '/resources', { id, resource: `urn:${id}`, name: id })
   await add('worker', { resources: ['axb', 'b'] })
@@ -348,7 +351,7 @@ onEachDatabase(t, 'a resource is deleted though a client names one that is calle
     t.strictSame(await api('DELETE', `/resources/${id}`), conflict('The client "worker" names it: change that first'))
 })
 
-onEachDatabase(t, 'a token is for the one resource that is meant (RFC 8707)', async (t, database) => {
+onOneDatabase(t, 'a token is for the one resource that is meant (RFC 8707)', async (t, database) => {
   const { api, add, asks } = await start(t, database)
   await api('POST', '/resources', ORDERS)
   await api('POST', '/resources', STOCK)
@@ -361,7 +364,7 @@ onEachDatabase(t, 'a token is for the one resource that is meant (RFC 8707)', as
     none: await add('none', { ...service, default_scope: '' }),
     other: await add('other', { ...service, default_scope: 'orders:read profile', resources: ['stock'] })
   }
-  const TARGET = ['invalid_target', 'A token is for one resource: name one, or scopes of one']
+  const TARGET = ['invalid_target', 'A token is for one resource: name one resource, or scopes of one']
   const NOT_ALLOWED = ['invalid_target', 'The client may not ask for this resource']
   const UNKNOWN = ['invalid_target', 'The resource is not registered']
   const NOTHING = ['invalid_scope', 'None of the requested scopes is allowed']
@@ -409,7 +412,7 @@ onEachDatabase(t, 'a token is for the one resource that is meant (RFC 8707)', as
   }
 })
 
-onEachDatabase(
+onOneDatabase(
   t,
   'IR3 a client sees the tokens of resources for which it is listed, and refresh tokens with Latchkey’s or its own',
   async (t, database) => {

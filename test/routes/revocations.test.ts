@@ -2,9 +2,10 @@ import { Agent, get as httpGet, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError } from '../../src/domain/errors.ts'
 import type { RevocationKind } from '../../src/domain/model.ts'
-import { build, createDatabase, type Database, onEachDatabase, PASSWORD, type TestApp } from '../helper.ts'
+import { build, createDatabase, type Database, onOneDatabase, PASSWORD, type TestApp } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 /** As long as a wait of usual length is, where there is time for it. */
@@ -34,7 +35,7 @@ function reader(world: TestApp, secret: string) {
       const response = await ask(query)
       return [response.statusCode, response.json()]
     },
-    revoke: (id: string) => world.app.store.revocations.revokeToken(id, world.clock.now())
+    revoke: (id: string) => world.app.store.revocations.revokeToken(OPERATOR, { jti: id, now: world.clock.now() })
   }
 }
 
@@ -45,7 +46,7 @@ async function open(
 ) {
   const { scopes = ['revocations:read'], ...rest } = options
   const world = await build(t, rest)
-  const { secret } = await world.app.auth.clients.create({ ...READER, scopes })
+  const { secret } = await world.app.auth.clients.create(OPERATOR, { ...READER, scopes })
   return reader(world, secret as string)
 }
 
@@ -82,7 +83,7 @@ async function timed<T>(run: Promise<T>): Promise<[T, number]> {
   return [await run, performance.now() - start]
 }
 
-onEachDatabase(t, 'a client reads what was revoked after a number, and how far the log goes', async (t, database) => {
+onOneDatabase(t, 'a client reads what was revoked after a number, and how far the log goes', async (t, database) => {
   const { ask, read, revoke } = await open(t, { database })
   t.strictSame(await read(), [200, { entries: [], seq: 0, oldest: 0 }])
   for (const id of ['a', 'b', 'c']) await revoke(id)
@@ -95,7 +96,7 @@ onEachDatabase(t, 'a client reads what was revoked after a number, and how far t
   t.strictSame([headers['cache-control'], headers['content-type']], ['no-store', 'application/json; charset=utf-8'])
 })
 
-onEachDatabase(t, 'every kind of entry names what ends by what stands in tokens', async (t, database) => {
+onOneDatabase(t, 'every kind of entry names what ends by what stands in tokens', async (t, database) => {
   const { app, read, token, inject, createUser } = await open(t, { database })
   const claims = (jwt: string) => JSON.parse(Buffer.from(jwt.split('.')[1] as string, 'base64url').toString())
   const enter = async () => (await token({ grant_type: 'password', username: 'alice', password: PASSWORD })).json()
@@ -104,13 +105,13 @@ onEachDatabase(t, 'every kind of entry names what ends by what stands in tokens'
   await revoke(one.access_token)
   await revoke(two.refresh_token)
   const kid = (await app.auth.keys.page({ after: null, limit: 10 })).items.find(({ state }) => state === 'next')?.kid
-  await app.auth.keys.retire(kid as string, { compromised: true })
+  await app.auth.keys.retire(OPERATOR, kid as string, { compromised: true })
   const bob = await createUser('bob')
-  await app.auth.users.change(bob, { disabled: true }, null)
-  await app.auth.clients.create({ id: 'worker', name: 'A worker' })
-  await app.auth.clients.change('worker', { disabled: true }, null)
-  await app.auth.roles.create({ name: 'clerk', description: '', scopes: ['profile'] }, null)
-  await app.auth.roles.change('clerk', { scopes: [] }, null)
+  await app.auth.users.change(OPERATOR, bob, { disabled: true })
+  await app.auth.clients.create(OPERATOR, { id: 'worker', name: 'A worker' })
+  await app.auth.clients.change(OPERATOR, 'worker', { disabled: true })
+  await app.auth.roles.create(OPERATOR, { name: 'clerk', description: '', scopes: ['profile'] })
+  await app.auth.roles.change(OPERATOR, 'clerk', { scopes: [] })
   const expected: [RevocationKind, string][] = [
     ['token', claims(one.access_token).jti],
     ['session', claims(two.access_token).sid],
@@ -123,7 +124,7 @@ onEachDatabase(t, 'every kind of entry names what ends by what stands in tokens'
   t.strictSame(await read(), [200, { entries, seq: 6, oldest: 0 }])
 })
 
-onEachDatabase(t, 'a thousand entries come at once, and the rest with the number of the last', async (t, database) => {
+onOneDatabase(t, 'a thousand entries come at once, and the rest with the number of the last', async (t, database) => {
   const world = await open(t, { database })
   await fill(world, 2005)
   const seen: number[] = []
@@ -143,7 +144,7 @@ onEachDatabase(t, 'a thousand entries come at once, and the rest with the number
   )
 })
 
-onEachDatabase(t, 'who is before or beyond the log gets all of it, at once', async (t, database) => {
+onOneDatabase(t, 'who is before or beyond the log gets all of it, at once', async (t, database) => {
   const world = await open(t, { database })
   for (const id of ['a', 'b', 'c', 'd']) await world.revoke(id)
   await sql(world, 'delete from revocations where seq in (1, 3)')
@@ -184,7 +185,7 @@ t.test('a query that is none is refused where it is wrong: 400', async (t) => {
   }
 })
 
-onEachDatabase(t, 'only a client with the scope may read the log, with a token of its own', async (t, database) => {
+onOneDatabase(t, 'only a client with the scope may read the log, with a token of its own', async (t, database) => {
   const world = await open(t, { database, scopes: ['revocations:read', 'profile'] })
   const { app, get, token, login, secret, inject, newToken } = world
   const outcome = async (bearer: string) => {
@@ -204,16 +205,16 @@ onEachDatabase(t, 'only a client with the scope may read the log, with a token o
 
   const good = await newToken()
   t.equal((await outcome(good))[0], 200)
-  await app.auth.clients.change(READER.id, { scopes: ['profile'] }, null)
+  await app.auth.clients.change(OPERATOR, READER.id, { scopes: ['profile'] })
   t.strictSame(await outcome(good), INVALID_TOKEN, 'that has lost the scope')
-  await app.auth.clients.change(READER.id, { scopes: ['revocations:read'] }, null)
+  await app.auth.clients.change(OPERATOR, READER.id, { scopes: ['revocations:read'] })
   const next = await newToken()
   t.equal((await outcome(next))[0], 200)
-  await app.auth.clients.change(READER.id, { disabled: true }, null)
+  await app.auth.clients.change(OPERATOR, READER.id, { disabled: true })
   t.strictSame(await outcome(next), INVALID_TOKEN, 'a disabled one')
 })
 
-onEachDatabase(t, 'no user’s token holds the scope, whatever role and program they have', async (t, database) => {
+onOneDatabase(t, 'no user’s token holds the scope, whatever role and program they have', async (t, database) => {
   const { app, send, login, token } = await open(t, { database })
   const refused = problem(400, 'Bad Request', 'The scope revocations:read is for clients only')
   const admin = await login('admin', 'roles:write')
@@ -221,18 +222,18 @@ onEachDatabase(t, 'no user’s token holds the scope, whatever role and program 
   t.strictSame((await send(admin, 'POST', '/roles', role)).json(), refused)
   t.strictSame((await send(admin, 'PATCH', '/roles/user', { scopes: ['revocations:read', 'profile'] })).json(), refused)
   const invalid = { code: 'invalid', message: refused.detail }
-  await t.rejects(app.auth.roles.create(role, null), invalid, 'nor by the operator')
-  await t.rejects(app.auth.roles.change('user', role, null), invalid)
+  await t.rejects(app.auth.roles.create(OPERATOR, role), invalid, 'nor by the operator')
+  await t.rejects(app.auth.roles.change(OPERATOR, 'user', role), invalid)
 
   const shop = { id: 'shop', name: 'Shop', grantTypes: ['password'], firstParty: true }
-  const { secret } = await app.auth.clients.create({ ...shop, scopes: ['profile', 'revocations:read'] })
+  const { secret } = await app.auth.clients.create(OPERATOR, { ...shop, scopes: ['profile', 'revocations:read'] })
   const form = { grant_type: 'password', username: 'admin', password: PASSWORD, client_id: 'shop' }
   const enter = (scope: string) => token({ ...form, client_secret: secret as string, scope })
   t.equal((await enter('profile revocations:read')).json().scope, 'profile')
   t.equal((await enter('revocations:read')).json().error, 'invalid_scope')
 })
 
-onEachDatabase(t, 'who waits is told within a second of what another instance revokes', async (t, database) => {
+onOneDatabase(t, 'who waits is told within a second of what another instance revokes', async (t, database) => {
   const at = await createDatabase(t, database, 'ready')
   const one = await open(t, { at })
   const two = reader(await build(t, { at }), one.secret)
@@ -251,7 +252,7 @@ onEachDatabase(t, 'who waits is told within a second of what another instance re
   }
 })
 
-onEachDatabase(t, 'nothing new is told when the wait is over', async (t, database) => {
+onOneDatabase(t, 'nothing new is told when the wait is over', async (t, database) => {
   const { read, revoke } = await open(t, { database })
   await revoke('a')
   const [answer, took] = await timed(read('?after=1&wait=1'))
@@ -259,7 +260,7 @@ onEachDatabase(t, 'nothing new is told when the wait is over', async (t, databas
   t.ok(took > 950 && took < 2000, `${Math.round(took)} ms`)
 })
 
-onEachDatabase(t, 'all who wait share one look at the log, and nobody looks when nobody waits', async (t, database) => {
+onOneDatabase(t, 'all who wait share one look at the log, and nobody looks when nobody waits', async (t, database) => {
   const { app, read, revoke } = await open(t, { database })
   await revoke('a')
   await read()
@@ -347,7 +348,7 @@ t.test('a drain answers all who wait, ends their connections, and lets nobody wa
   t.ok(closing < 1000, `${Math.round(closing)} ms`)
 })
 
-onEachDatabase(t, 'a close answers all who wait and waits for nothing else', async (t, database) => {
+onOneDatabase(t, 'a close answers all who wait and waits for nothing else', async (t, database) => {
   const world = await open(t, { database })
   const { answered } = await overSocket(world, '?wait=30')
   const [, took] = await timed(world.app.close())

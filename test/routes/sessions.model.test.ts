@@ -2,10 +2,11 @@ import { deepStrictEqual, equal, ok } from 'node:assert/strict'
 import { randomUUIDv7 } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import type { Client } from '../../src/domain/model.ts'
 import { build, createDatabase, onEachDatabase, PASSWORD, type TestApp } from '../helper.ts'
 
-const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 50)
+const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 20)
 const STEPS = 20 * ROUNDS
 /** One has 25 steps or so; enough of them that all together surely have as many as are asked for. */
 const SEQUENCES = Math.ceil(1.4 * ROUNDS)
@@ -306,14 +307,14 @@ const actions: Record<string, { weight: number; act: Action }> = {
     weight: 1,
     async act({ model, user }, { app }, n) {
       model.password = pick(PASSWORDS, n) as string
-      await app.auth.users.setPassword(user.id, model.password)
+      await app.auth.users.setPassword(OPERATOR, { id: user.id, password: model.password })
       model.end(model.living())
     }
   },
   disable: {
     weight: 1,
     async act({ model, user }, { app }) {
-      await app.auth.users.change(user.id, { disabled: true }, null)
+      await app.auth.users.change(OPERATOR, user.id, { disabled: true })
       if (model.enabled) model.end(model.living())
       model.enabled = false
     }
@@ -321,7 +322,7 @@ const actions: Record<string, { weight: number; act: Action }> = {
   enable: {
     weight: 8,
     async act({ model, user }, { app }) {
-      await app.auth.users.change(user.id, { disabled: false }, null)
+      await app.auth.users.change(OPERATOR, user.id, { disabled: false })
       model.enabled = true
     }
   },
@@ -329,7 +330,7 @@ const actions: Record<string, { weight: number; act: Action }> = {
     weight: 4,
     async act({ model, user }, { app }, n) {
       model.roles = pick(ROLES, n) as string[]
-      await app.auth.users.change(user.id, { roles: model.roles }, null)
+      await app.auth.users.change(OPERATOR, user.id, { roles: model.roles })
     }
   },
   'a moment': {
@@ -350,7 +351,7 @@ const actions: Record<string, { weight: number; act: Action }> = {
       }
     }
   },
-  sweep: { weight: 2, act: async (_, { app }) => void (await app.auth.sweep()) }
+  sweep: { weight: 2, act: async (_, { app }) => void (await app.auth.removeExpired()) }
 }
 
 async function checkAccessToken({ model }: World, { get }: TestApp, token: AccessToken): Promise<void> {
@@ -409,7 +410,12 @@ onEachDatabase(
     const at = await createDatabase(t, database, 'ready')
     const apps = [await build(t, { at }), await build(t, { at })] as const
     const [{ app, clock, createUser }] = apps
-    await app.store.roles.create({ name: 'reader', description: '', scopes: ['users:read'] }, null, clock.now())
+    await app.store.roles.create(OPERATOR, {
+      name: 'reader',
+      description: '',
+      scopes: ['users:read'],
+      now: clock.now()
+    })
     const docs = (await app.store.clients.get('docs')) as Client
     const asker: Client = {
       ...docs,
@@ -418,8 +424,8 @@ onEachDatabase(
       scopes: ['tokens:introspect'],
       defaultScopes: []
     }
-    await app.store.clients.create(asker, null, null)
-    await app.auth.resources.change('latchkey', { introspectionClients: ['asker'] })
+    await app.store.clients.create(OPERATOR, { client: asker, secret: null })
+    await app.auth.resources.change(OPERATOR, 'latchkey', { introspectionClients: ['asker'] })
     const counts: Record<string, number> = {}
     let done = 0
 

@@ -1,19 +1,20 @@
 import { randomUUIDv7 } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { bootstrap } from '../../src/bootstrap.ts'
 import { loadConfig } from '../../src/config.ts'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError } from '../../src/domain/errors.ts'
+import { bootstrap } from '../../src/first-start.ts'
 import { build, createDatabase, type Database, NOBODY, onEachDatabase, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 /** How many races of each kind. */
-const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 30)
+const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 8)
 
 const HAS_CLIENT = { code: 'conflict', message: 'A client has this name for its id' }
 const HAS_USER = { code: 'conflict', message: 'A user has this name' }
 const NO_ID = {
   code: 'invalid',
-  message: 'A client id has 1 to 255 printable ASCII characters, no space, and is no UUID'
+  message: 'A client id has 1 to 255 printable ASCII characters and no space, and is not a UUID'
 }
 const wide = (text: string) =>
   [...text].map((character) => String.fromCodePoint((character.codePointAt(0) as number) + 0xfee0)).join('')
@@ -27,7 +28,7 @@ async function pair(test: Test, database: Database) {
 onEachDatabase(t, 'CA7 a client’s id is no user’s name, in no spelling of it', async (t, database) => {
   const { app, createUser } = await build(t, { database })
   const { users, clients } = app.auth
-  const add = (id: string) => clients.create({ id, name: id })
+  const add = (id: string) => clients.create(OPERATOR, { id, name: id })
   await createUser(wide('Robot-1'))
   for (const id of ['robot-1', 'Robot-1', 'ROBOT-1', 'alice', 'ALICE', 'admin', 'aDMIN'])
     await t.rejects(add(id), HAS_USER, id)
@@ -36,14 +37,14 @@ onEachDatabase(t, 'CA7 a client’s id is no user’s name, in no spelling of it
     ['docs']
   )
   t.equal((await add('robot-11')).client.id, 'robot-11')
-  await users.delete((await users.find('robot-1')).id)
+  await users.delete(OPERATOR, (await users.find('robot-1')).id)
   t.equal((await add('Robot-1')).client.id, 'Robot-1', 'a name that is free again')
 })
 
 onEachDatabase(t, 'CA7 a user’s name is no client’s id, in no spelling of it', async (t, database) => {
   const { app, createUser } = await build(t, { database })
   const { users, clients } = app.auth
-  await clients.create({ id: 'Worker-1', name: 'Worker' })
+  await clients.create(OPERATOR, { id: 'Worker-1', name: 'Worker' })
   const { id } = await users.find('alice')
   const spellings = [
     'worker-1',
@@ -57,13 +58,13 @@ onEachDatabase(t, 'CA7 a user’s name is no client’s id, in no spelling of it
   ]
   for (const name of spellings) {
     await t.rejects(createUser(name), HAS_CLIENT, name)
-    await t.rejects(users.change(id, { username: name }, null), HAS_CLIENT, `${name}, as a new name`)
+    await t.rejects(users.change(OPERATOR, id, { username: name }), HAS_CLIENT, `${name}, as a new name`)
     await t.rejects(users.find(name), { code: 'not_found' })
   }
   t.equal((await users.get(id)).username, 'alice')
-  await clients.change('Worker-1', { disabled: true }, null)
+  await clients.change(OPERATOR, 'Worker-1', { disabled: true })
   await t.rejects(createUser('worker-1'), HAS_CLIENT, 'also of a disabled one')
-  await clients.delete('Worker-1')
+  await clients.delete(OPERATOR, 'Worker-1')
   t.type(await createUser('worker-1'), 'string', 'a name that is free again')
 })
 
@@ -82,19 +83,19 @@ onEachDatabase(t, 'CA7 a client’s id is no UUID, so no user’s id', async (t,
   const { app } = await build(t, { database })
   const { id } = await app.auth.users.find('alice')
   for (const each of [id, id.toUpperCase(), NOBODY, randomUUIDv7(), '00000000-0000-0000-0000-000000000000'])
-    await t.rejects(app.auth.clients.create({ id: each, name: 'x' }), NO_ID, each)
+    await t.rejects(app.auth.clients.create(OPERATOR, { id: each, name: 'x' }), NO_ID, each)
   // Not as a user's id is written.
   for (const each of [id.replaceAll('-', ''), `{${id}}`, `urn:uuid:${id}`, id.slice(1)])
-    t.equal((await app.auth.clients.create({ id: each, name: 'x' })).client.id, each)
+    t.equal((await app.auth.clients.create(OPERATOR, { id: each, name: 'x' })).client.id, each)
 })
 
 onEachDatabase(t, 'CA7 the token of a client names no user, and no user’s token a client', async (t, database) => {
   const { app, token, get, login } = await build(t, { database })
   const grants = { grantTypes: ['client_credentials'], scopes: ['profile'], defaultScopes: ['profile'] }
-  const { secret } = await app.auth.clients.create({ id: 'worker', name: 'x', ...grants })
+  const { secret } = await app.auth.clients.create(OPERATOR, { id: 'worker', name: 'x', ...grants })
   const form = { grant_type: 'client_credentials', client_id: 'worker', client_secret: secret as string }
   const jwt = (await token(form)).json().access_token
-  t.match(await app.auth.tokens.verify(jwt), {
+  t.match(await app.auth.accessTokens.verify(jwt), {
     kind: 'client',
     sub: 'worker',
     clientId: 'worker',
@@ -103,7 +104,7 @@ onEachDatabase(t, 'CA7 the token of a client names no user, and no user’s toke
   })
   t.equal((await get('/users/me', jwt)).statusCode, 403)
   const { id } = await app.auth.users.find('alice')
-  t.match(await app.auth.tokens.verify(await login('alice')), { kind: 'user', sub: id, clientId: 'docs' })
+  t.match(await app.auth.accessTokens.verify(await login('alice')), { kind: 'user', sub: id, clientId: 'docs' })
 })
 
 onEachDatabase(
@@ -121,9 +122,9 @@ onEachDatabase(
       const id = renames ? await one.createUser(`other-${round}`) : ''
       const results = await Promise.allSettled<unknown>([
         renames
-          ? one.app.auth.users.change(id, { username: typed }, null)
-          : one.app.auth.users.create({ username: typed, password: PASSWORD, roles: [] }, null),
-        two.app.auth.clients.create({ id: name, name })
+          ? one.app.auth.users.change(OPERATOR, id, { username: typed })
+          : one.app.auth.users.create(OPERATOR, { username: typed, password: PASSWORD, roles: [] }),
+        two.app.auth.clients.create(OPERATOR, { id: name, name })
       ])
       const [user, client] = [
         await one.app.store.users.credentials(name.toLowerCase()),

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { build, type Database, onEachDatabase, type TestApp } from '../helper.ts'
+import { OPERATOR } from '../../src/domain/caller.ts'
+import { build, type Database, onOneDatabase, type TestApp } from '../helper.ts'
 
 const PROBLEM = 'application/problem+json; charset=utf-8'
 const NOT_AS_DESCRIBED = 'The request does not have the form that the documentation describes'
@@ -26,7 +27,7 @@ async function start(database: Database = 'sqlite') {
   return { ...app, patch, me: async () => (await app.get('/users/me', token)).json() }
 }
 
-onEachDatabase(t, 'a user reads the own profile with a token of the scope profile', async (t, database) => {
+onOneDatabase(t, 'a user reads the own profile with a token of the scope profile', async (t, database) => {
   const { login, get } = await build(t, { database })
   const response = await get('/users/me', await login('alice'))
   const { id, created_at, updated_at, ...rest } = response.json()
@@ -58,7 +59,7 @@ t.test('without a token nobody reads or changes a profile: 401', async (t) => {
   }
 })
 
-onEachDatabase(t, 'a user changes e-mail and full name, and null removes them', async (t, database) => {
+onOneDatabase(t, 'a user changes e-mail and full name, and null removes them', async (t, database) => {
   const { patch, me, clock } = await start(database)
   let expected = await me()
   for (const changes of [
@@ -78,7 +79,7 @@ onEachDatabase(t, 'a user changes e-mail and full name, and null removes them', 
   }
 })
 
-onEachDatabase(t, 'an e-mail has one owner, in whatever case it is written: 409', async (t, database) => {
+onOneDatabase(t, 'an e-mail has one owner, in whatever case it is written: 409', async (t, database) => {
   const { patch, createUser, login, me } = await start(database)
   await createUser('bob')
   const bob = await login('bob')
@@ -97,7 +98,7 @@ onEachDatabase(t, 'an e-mail has one owner, in whatever case it is written: 409'
   t.equal((await patch({ email: 'bob@example.com' })).json().email, 'bob@example.com', 'and free when bob removes it')
 })
 
-onEachDatabase(t, 'an e-mail has one owner in both forms of Unicode', async (t, database) => {
+onOneDatabase(t, 'an e-mail has one owner in both forms of Unicode', async (t, database) => {
   const { patch, createUser, login } = await start(database)
   await createUser('zoe')
   t.equal((await patch({ email: 'zo\u00eb@example.com' }, await login('zoe'))).statusCode, 200)
@@ -203,20 +204,17 @@ async function withUsers(t: Parameters<typeof build>[0], database: Database, cou
   const names = Array.from({ length: count - 2 }, (_, index) => `user${index}`)
   for (const name of names) {
     app.clock.advance(1)
-    await app.app.store.users.create(
-      {
-        id: `01900000-0000-7000-8000-${String(names.indexOf(name)).padStart(12, '0')}`,
-        username: name,
-        usernameKey: name,
-        email: null,
-        emailKey: null,
-        fullName: null,
-        roles: ['user'],
-        passwordHash: '$argon2id$',
-        now: app.clock.now()
-      },
-      null
-    )
+    await app.app.store.users.create(OPERATOR, {
+      id: `01900000-0000-7000-8000-${String(names.indexOf(name)).padStart(12, '0')}`,
+      username: name,
+      usernameKey: name,
+      email: null,
+      emailKey: null,
+      fullName: null,
+      roles: ['user'],
+      passwordHash: '$argon2id$',
+      now: app.clock.now()
+    })
   }
   const token = await app.login('admin', 'users:read')
   return { ...app, names, list: (query = '') => app.get(`/users${query}`, token) }
@@ -232,7 +230,7 @@ async function walk(list: (query: string) => ReturnType<TestApp['get']>, limit: 
   return pages
 }
 
-onEachDatabase(t, 'a cursor walks over all users, none twice and none left out', async (t, database) => {
+onOneDatabase(t, 'a cursor walks over all users, none twice and none left out', async (t, database) => {
   const { list, names } = await withUsers(t, database, 25)
   const all = (await list()).json()
   t.equal(all.next_cursor, null)
@@ -257,7 +255,7 @@ onEachDatabase(t, 'a cursor walks over all users, none twice and none left out',
   }
 })
 
-onEachDatabase(t, 'a walk is not upset by who comes in the meantime', async (t, database) => {
+onOneDatabase(t, 'a walk is not upset by who comes in the meantime', async (t, database) => {
   const { list, names, createUser } = await withUsers(t, database, 6)
   const first = (await list('?limit=3')).json()
   await createUser('late')

@@ -1,32 +1,54 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setImmediate as nextTick, setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import root, { type Test } from 'tap'
-import type { Store } from '../../src/domain/ports.ts'
+import type { Test } from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
+import type { Event } from '../../src/domain/events.ts'
+import type { Store } from '../../src/domain/ports/store.ts'
 import { openStore } from '../../src/store/index.ts'
-import { createDatabase, type Database } from '../helper.ts'
+import { SEED } from './rows.ts'
 
+export type Kind = 'sqlite' | 'postgres'
 export type Row = Record<string, unknown>
 
-/** A new database, empty, and ways past the store. */
+/** A database, instances of the store on it, and ways past the store. */
 export interface Opened {
+  kind: Kind
   url: string
   store: Store
-  /** One more instance on the same database, as another process would have it. */
-  another: () => Store
-  /** Runs the statements in one transaction of another connection, with pauses; gives the rows of the last. */
+  /** Four more instances, as other processes have them. */
+  others: [Store, Store, Store, Store]
+  /** Opens one more instance until the end of a test. */
+  another: (t: Test) => Store
+  /** Every event that an instance recorded. */
+  events: Event[]
+  /** Runs the statements in one transaction of another connection, with pauses. Returns the rows of the last. */
   sql: (...statements: string[]) => Promise<Row[]>
-  /** Keeps every writer out until the result is called. */
-  block: () => Promise<() => Promise<void>>
+  /**
+   * Runs the statements in a transaction of another connection. Calling the result commits it; so does the end of the
+   * test.
+   */
+  hold: (t: Test, ...statements: string[]) => Promise<() => Promise<void>>
+  /** Removes everything, so that the database is like a new one. */
+  empty: () => Promise<void>
+  /** Removes everything and stores `SEED`. */
+  seed: () => Promise<void>
 }
-
-/** @param lasting whether more is opened before this test ends */
-export type Open = (t: Test, lasting: boolean) => Promise<Opened>
 
 interface Raw {
   run: (statement: string) => Promise<Row[]>
   close: () => Promise<void>
 }
+
+const EMPTY = [
+  ...['users', 'clients', 'roles', 'scopes', 'resources', 'sealed_values', 'signing_keys', 'refresh_keys'],
+  ...['revocations', 'guesses']
+].map((table) => `delete from ${table}`)
+const RESET = ['update invariants set version = 0', 'update counters set seq = 0', 'update leases set until_at = 0']
 
 async function beginImmediate(database: DatabaseSync): Promise<void> {
   for (;;) {
@@ -40,11 +62,11 @@ async function beginImmediate(database: DatabaseSync): Promise<void> {
 }
 
 function connectSqlite(file: string): Raw {
-  const database = new DatabaseSync(file, { timeout: 0 })
+  const database = new DatabaseSync(file, { timeout: 0, enableForeignKeyConstraints: true })
   return {
     async run(statement) {
-      if (statement === 'begin') await beginImmediate(database)
-      else return database.prepare(statement).all() as Row[]
+      if (statement !== 'begin') return database.prepare(statement).all() as Row[]
+      await beginImmediate(database)
       return []
     },
     close: async () => database.close()
@@ -63,60 +85,94 @@ async function connectPostgres(connectionString: string): Promise<Raw> {
   }
 }
 
-let shared: Promise<string> | undefined
-
-/** One database for all tests of the file that need it one after the other, emptied: sooner done than a new one. */
-async function emptied(): Promise<string> {
-  shared ??= createDatabase(root, 'postgres').then(({ url }) => url)
-  const url = await shared
-  const raw = await connectPostgres(url)
-  await raw.run('drop schema public cascade')
-  await raw.run('create schema public')
+/** Runs a statement as the administrator of the PostgreSQL server that `test/run.ts` started. */
+export async function administrate(statement: string): Promise<void> {
+  const raw = await connectPostgres(`${process.env.TEST_POSTGRES}/postgres`)
+  await raw.run(statement)
   await raw.close()
-  return url
 }
 
-export async function open(t: Test, database: Database, lasting = false): Promise<Opened> {
-  const url = database === 'sqlite' || lasting ? (await createDatabase(t, database)).url : await emptied()
-  const connect = async () =>
-    database === 'sqlite' ? connectSqlite(url.slice('sqlite:'.length)) : await connectPostgres(url)
-  const another = () => {
-    const store = openStore(url)
+export function createDirectory(t: Test): string {
+  const directory = mkdtempSync(join(tmpdir(), 'latchkey-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  return directory
+}
+
+/** Creates an empty database until the end of the test, and returns its URL. */
+export async function createDatabase(t: Test, kind: Kind): Promise<string> {
+  if (kind === 'sqlite') return `sqlite:${join(createDirectory(t), 'latchkey.db')}`
+  const name = `test_${randomBytes(8).toString('hex')}`
+  await administrate(`create database ${name} strategy = file_copy`)
+  t.teardown(() => administrate(`drop database ${name} with (force)`))
+  return `${process.env.TEST_POSTGRES}/${name}`
+}
+
+/** Opens a database; a new one unless a URL is given. */
+export async function open(t: Test, kind: Kind, given?: string): Promise<Opened> {
+  const url = given ?? (await createDatabase(t, kind))
+  const connect = async () => (kind === 'sqlite' ? connectSqlite(url.slice('sqlite:'.length)) : connectPostgres(url))
+  const events: Event[] = []
+  const another = (t: Test) => {
+    const store = openStore(url, { record: (event) => events.push(event) })
     t.teardown(() => store.close())
     return store
   }
   let connected: Promise<Raw> | undefined
   t.teardown(async () => (await connected)?.close())
 
-  return {
-    url,
-    store: another(),
-    another,
-    async sql(...statements) {
-      connected ??= connect()
-      const raw = await connected
-      await raw.run('begin')
-      try {
-        let rows: Row[] = []
-        for (const statement of statements) {
-          rows = await raw.run(statement)
-          await nextTick()
-        }
-        await raw.run('commit')
-        return rows.map((row) => ({ ...row }))
-      } catch (error) {
-        await raw.run('rollback')
-        throw error
+  async function sql(...statements: string[]): Promise<Row[]> {
+    connected ??= connect()
+    const raw = await connected
+    await raw.run('begin')
+    try {
+      let rows: Row[] = []
+      for (const statement of statements) {
+        rows = await raw.run(statement)
+        await nextTick()
       }
-    },
-    async block() {
-      const raw = await connect()
-      await raw.run('begin')
-      if (database === 'postgres') await raw.run('lock table users, invariants in access exclusive mode')
-      return async () => {
-        await raw.run('rollback')
-        await raw.close()
-      }
+      await raw.run('commit')
+      return rows.map((row) => ({ ...row }))
+    } catch (error) {
+      await raw.run('rollback')
+      throw error
     }
   }
+
+  const empty = async () => void (await sql(...EMPTY, ...RESET))
+  const store = another(t)
+  return {
+    kind,
+    url,
+    store,
+    others: [another(t), another(t), another(t), another(t)],
+    another,
+    events,
+    sql,
+    empty,
+    async seed() {
+      await empty()
+      await store.bootstrap(OPERATOR, { seed: SEED, admin: null })
+    },
+    async hold(t, ...statements) {
+      const raw = await connect()
+      await raw.run('begin')
+      for (const statement of statements) await raw.run(statement)
+      let isOpen = true
+      const commit = async () => {
+        if (!isOpen) return
+        isOpen = false
+        await raw.run('commit')
+        await raw.close()
+      }
+      t.teardown(commit)
+      return commit
+    }
+  }
+}
+
+/** Returns what a call returns, and the events that it recorded. */
+export async function recording<T>({ events }: Opened, call: Promise<T>): Promise<{ result: T; recorded: Event[] }> {
+  const start = events.length
+  const result = await call
+  return { result, recorded: events.slice(start) }
 }

@@ -1,16 +1,17 @@
 import type { Grant } from './grant.ts'
 
-/** RFC 6749 §4.4: a client in its own name, without a session and so without a refresh token. */
-export const clientCredentials: Grant = {
+/** Client Credentials, RFC 6749 §4.4: a client in its own name, without a session and so without a refresh token. */
+export const createClientCredentialsGrant = (): Grant => ({
   type: 'client_credentials',
   params: {},
   docsWithoutClient: false,
-  only: (client) => client.kind === 'confidential',
+  isFor: (client) => client.kind === 'confidential',
+  audience: 'confidential clients only',
 
-  authorize: async (_params, client) => ({
-    subject: null,
+  authorize: async (_caller, { client, params }) => ({
+    kind: 'client',
     scopes: client.scopes,
-    requested: client.defaultScopes,
-    session: null
+    defaultScopes: client.defaultScopes,
+    resources: params.resource ?? []
   })
-}
+})

@@ -1,43 +1,51 @@
+import type { Caller } from '../caller.ts'
 import { OAuthError } from '../errors.ts'
-import type { RefreshTokens, Users } from '../index.ts'
-import type { Client, Millis, Origin } from '../model.ts'
+import type { VerifiedLogin } from '../logins.ts'
+import type { Client } from '../model.ts'
 import type { PresentedToken } from '../refresh-tokens.ts'
 
-/** The parameters of a token request: each once, never empty; only `resource` can repeat (RFC 8707 §2). */
+/** The parameters of a token request: each once, never empty; only `resource` may repeat (RFC 8707 §2). */
 export type TokenParams = Record<string, string | string[] | undefined> & { resource?: string[] }
 
-export interface Granted {
-  /** Who the token speaks for; null for the client itself. */
-  subject: { userId: string; roles: string[] } | null
-  /** What the grant allows at most. */
+/**
+ * A grant's answer: who the tokens are for.
+ * - `client`: the client itself
+ * - `login`: a user who has just proved who they are
+ * - `renewal`: the session of a refresh token
+ */
+export type Outcome = {
+  /** The scopes that the grant allows. */
   scopes: string[]
-  /** What is meant by a request that names no scope. */
-  requested: string[]
-  /** The login that a session is opened for, or the session that is renewed; null for none. */
-  session: { authAt: Millis; amr: string[]; authVersion: number } | PresentedToken | null
-}
+  /** The scopes of a request that names none. */
+  defaultScopes: string[]
+  /** The resources that were asked for (RFC 8707). */
+  resources: string[]
+} & (
+  | { kind: 'client' }
+  | { kind: 'login'; login: VerifiedLogin; refusal: string }
+  | { kind: 'renewal'; token: PresentedToken; refusal: string }
+)
 
-/** One value of `grant_type`. It says only what is its own: client, scopes, session and token are seen to by `exchange`. */
+/** One value of `grant_type`. It finds out who the tokens are for; `exchange` does everything that all grants share. */
 export interface Grant {
   type: string
-  /** Its own parameters and what they are, for the form and the documents. */
+  /** Its own parameters with their descriptions, for the form and the documentation. */
   params: Record<string, string>
-  /** Whether a request without any client is taken as the one of /docs. */
+  /** Whether a request that names no client is a request of the client of /docs. */
   docsWithoutClient: boolean
-  /** Which clients can have it at all, whatever is registered. */
-  only: (client: Client) => boolean
+  /** Returns whether a client may have this grant at all. */
+  isFor: (client: Client) => boolean
+  /** The rule of `isFor` in words that follow "The grant … is for": `confidential clients only`. */
+  audience: string
   /**
-   * Finds out who is asking and what may be granted at most.
+   * Finds out who the tokens are for and what may be granted. The `refusal` of the outcome is the description of `invalid_grant`
+   * when a later step finds that the user or the session is no longer valid.
    * @throws OAuthError invalid_grant, invalid_request (RFC 6749 §5.2)
    */
-  authorize(
-    params: TokenParams,
-    client: Client,
-    context: { users: Users; refreshTokens: RefreshTokens; origin: Origin; now: Millis }
-  ): Promise<Granted>
+  authorize(caller: Caller, request: { client: Client; params: TokenParams }): Promise<Outcome>
 }
 
-/** @throws OAuthError invalid_request when the parameter is not there (RFC 6749 §5.2) */
+/** @throws OAuthError invalid_request when the parameter is missing (RFC 6749 §5.2) */
 export function required(params: TokenParams, name: string): string {
   const value = params[name]
   if (typeof value !== 'string') throw new OAuthError('invalid_request', `The parameter ${name} is missing`)

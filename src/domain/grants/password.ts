@@ -1,22 +1,34 @@
 import { OAuthError } from '../errors.ts'
+import type { PasswordProof } from '../password-proof.ts'
+import type { Clock } from '../ports/clock.ts'
 import { type Grant, required } from './grant.ts'
 
-/** Resource Owner Password Credentials, RFC 6749 §4.3; for first-party clients only (RFC 9700 §2.4). */
-export const password: Grant = {
-  type: 'password',
-  params: { username: 'The user’s name', password: 'The user’s password' },
-  docsWithoutClient: true,
-  only: (client) => client.firstParty,
+const REFUSAL = 'Incorrect username or password'
 
-  async authorize(params, client, { users, origin, now }) {
-    const [username, secret] = [required(params, 'username'), required(params, 'password')]
-    const found = await users.authenticate(username, secret, origin.address)
-    if (found === null) throw new OAuthError('invalid_grant', 'Incorrect username or password')
+/** Resource Owner Password Credentials, RFC 6749 §4.3; for first-party clients only (RFC 9700 §2.4). */
+export const createPasswordGrant = (deps: { passwordProof: PasswordProof; clock: Clock }): Grant => ({
+  type: 'password',
+  params: { username: 'The name of the user', password: 'The password of the user' },
+  docsWithoutClient: true,
+  isFor: (client) => client.firstParty,
+  audience: 'first-party clients only',
+
+  async authorize(caller, { client, params }) {
+    const [username, password] = [required(params, 'username'), required(params, 'password')]
+    const credentials = await deps.passwordProof.verifyLogin(caller, { username, password })
+    if (credentials === null) throw new OAuthError('invalid_grant', REFUSAL)
     return {
-      subject: { userId: found.user.id, roles: found.user.roles },
+      kind: 'login',
+      login: {
+        userId: credentials.user.id,
+        authVersion: credentials.authVersion,
+        authAt: deps.clock.now(),
+        amr: ['pwd']
+      },
       scopes: client.scopes,
-      requested: client.defaultScopes,
-      session: { authAt: now, amr: ['pwd'], authVersion: found.authVersion }
+      defaultScopes: client.defaultScopes,
+      resources: params.resource ?? [],
+      refusal: REFUSAL
     }
   }
-}
+})

@@ -1,24 +1,28 @@
 import { OAuthError } from '../errors.ts'
-import { REFRESH_GRANT } from '../sessions.ts'
+import { REFRESH_GRANT } from '../model.ts'
+import type { RefreshTokens } from '../refresh-tokens.ts'
 import { type Grant, required } from './grant.ts'
 
-/** RFC 6749 §6. The session keeps its scopes; what is asked for narrows this access token only. */
-export const refreshToken: Grant = {
-  type: REFRESH_GRANT,
-  params: { refresh_token: 'What renews the session; it is good once, its successor comes with the answer' },
-  docsWithoutClient: true,
-  only: () => true,
+const REFUSAL = 'The refresh token is not valid'
 
-  async authorize(params, client, { users, refreshTokens }) {
-    const found = await refreshTokens.read(required(params, 'refresh_token'))
-    const user = found && (await users.enabled(found.session.userId))
-    if (found === null || user === null || found.session.clientId !== client.id)
-      throw new OAuthError('invalid_grant', 'The refresh token is not valid')
+/** Refreshing an access token, RFC 6749 §6. The session keeps its scopes; requested scopes narrow this access token only. */
+export const createRefreshTokenGrant = (deps: { refreshTokens: RefreshTokens }): Grant => ({
+  type: REFRESH_GRANT,
+  params: { [REFRESH_GRANT]: 'Renews the session. Valid once; the response holds its successor' },
+  docsWithoutClient: true,
+  isFor: () => true,
+  audience: 'all clients',
+
+  async authorize(_caller, { client, params }) {
+    const token = await deps.refreshTokens.read(required(params, REFRESH_GRANT))
+    if (token === null || token.session.clientId !== client.id) throw new OAuthError('invalid_grant', REFUSAL)
     return {
-      subject: { userId: user.id, roles: user.roles },
-      scopes: found.session.scopes,
-      requested: found.session.scopes,
-      session: found
+      kind: 'renewal',
+      token,
+      scopes: token.session.scopes,
+      defaultScopes: token.session.scopes,
+      resources: params.resource ?? [],
+      refusal: REFUSAL
     }
   }
-}
+})

@@ -1,0 +1,40 @@
+import fp from 'fastify-plugin'
+import type { AuthenticatedClient } from '../src/domain/client-authentication.ts'
+import { type Guard, selfGuarded } from '../src/guard/core.ts'
+import { readCredentials } from './client-authentication/credentials.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Authenticates the client of a request whose body is a form. Accepts a request that names no client. */
+    authenticateClient: Guard
+  }
+  interface FastifyRequest {
+    /** Set by `authenticateClient`; null when the request names no client. */
+    clientAuth: AuthenticatedClient | null
+  }
+}
+
+/** Client authentication for the endpoints of RFC 6749. A route declares it under `preHandler`. */
+export default fp(
+  async (fastify) => {
+    fastify.decorateRequest('clientAuth', null)
+    fastify.decorate(
+      'authenticateClient',
+      selfGuarded(async (request) => {
+        const credentials = readCredentials(request)
+        request.clientAuth =
+          credentials && (await fastify.auth.clientAuthentication.authenticate(request.caller, credentials))
+      })
+    )
+
+    // Runs after the same hook of the guard, which looks for the guard of the route under `preHandler`.
+    fastify.addHook('onRoute', (route) => {
+      const handlers = [route.preHandler ?? []].flat()
+      if (!handlers.includes(fastify.authenticateClient)) return
+      route.preHandler = handlers.filter((each) => each !== fastify.authenticateClient)
+      // Before validation, so that a client without rights learns nothing about its request. The form is parsed by then.
+      route.preValidation = [...[route.preValidation ?? []].flat(), fastify.authenticateClient]
+    })
+  },
+  { name: 'client-authentication', dependencies: ['auth', 'guard', 'request-caller'] }
+)

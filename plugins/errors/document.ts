@@ -1,0 +1,54 @@
+import { STATUS_CODES } from 'node:http'
+import type { RouteOptions } from 'fastify'
+import type { Failure } from './failure.ts'
+import { SHAPES, type ShapeName } from './shapes.ts'
+import { frameworkFailure } from './table.ts'
+
+/** Returns the responses of the OpenAPI document for every failure that the route can answer with, by status. */
+export function errorResponses(route: RouteOptions, name: ShapeName): Record<number, object> {
+  return Object.fromEntries(statusesOf(route, name).map((status) => [status, errorResponse(status, name)]))
+}
+
+function statusesOf({ method, schema = {}, config = {} }: RouteOptions, name: ShapeName): number[] {
+  const { security = [], body } = schema as { security?: object[]; body?: unknown }
+  // Fastify parses the body of DELETE and POST also where the route declares none.
+  const parsesBody = body !== undefined || ['DELETE', 'POST'].includes(String(method))
+  return [
+    400,
+    ...(name === 'oauth' ? [401] : []),
+    ...(security.length > 0 ? [401, 403] : []),
+    ...(parsesBody ? [413, 415] : []),
+    ...(config.guessable ? [429] : []),
+    ...(config.standalone ? [] : [500, 503])
+  ]
+}
+
+const EXAMPLES: Record<number, [code: string, detail: string]> = {
+  401: ['invalid_client', 'Could not validate credentials'],
+  403: ['insufficient_scope', 'Not enough permissions'],
+  429: ['temporarily_unavailable', 'Too many failed attempts'],
+  500: ['server_error', 'The server failed'],
+  503: ['temporarily_unavailable', 'The database is not available']
+}
+
+const CHALLENGE = {
+  'WWW-Authenticate': { type: 'string', description: 'The challenge (RFC 9110 §11.6.1)' }
+}
+const RETRY = { 'Retry-After': { type: 'integer', description: 'Seconds' } }
+const HEADERS: Record<number, object> = { 401: CHALLENGE, 403: CHALLENGE, 429: RETRY, 503: RETRY }
+
+function exampleOf(status: number): Failure {
+  const [code, detail] = EXAMPLES[status] ?? []
+  if (code !== undefined && detail !== undefined) return { status, code, detail }
+  return frameworkFailure(status) as Failure
+}
+
+function errorResponse(status: number, name: ShapeName): object {
+  const { mediaType, schema, body } = SHAPES[name]
+  const headers = HEADERS[status]
+  return {
+    description: STATUS_CODES[status],
+    content: { [mediaType]: { schema: { $ref: schema.$id }, example: body(exampleOf(status)) } },
+    ...(headers === undefined ? {} : { headers })
+  }
+}

@@ -1,0 +1,19 @@
+/** A refused or failed request, before it is written in the shape of its endpoint. */
+export interface Failure {
+  status: number
+  /** An error code of RFC 6749 §5.2 or §4.1.2.1. Only the shape `oauth` sends it. */
+  code: string
+  /** A sentence for the caller. */
+  detail: string
+  /** The invalid parts of the request. Only the shape `problem` sends them. */
+  errors?: { pointer: string; detail: string }[]
+  headers?: Record<string, string>
+}
+
+/** A way to write failures. A new one is a file beside this one and an entry in `shapes.ts`. */
+export interface Shape {
+  mediaType: string
+  /** The JSON schema of the body, for the OpenAPI document. */
+  schema: { readonly $id: string }
+  body(failure: Failure): object
+}

@@ -1,0 +1,19 @@
+import type { Shape } from './failure.ts'
+
+const OAUTH_ERROR = {
+  $id: 'OAuthError',
+  description: 'An error, RFC 6749 §5.2',
+  type: 'object',
+  required: ['error', 'error_description'],
+  properties: {
+    error: { type: 'string', description: 'A code of RFC 6749 §5.2; with 429 and 5xx a code of §4.1.2.1' },
+    error_description: { type: 'string', description: 'The reason' }
+  }
+}
+
+/** The errors of the OAuth endpoints, RFC 6749 §5.2. */
+export const oauth: Shape = {
+  mediaType: 'application/json',
+  schema: OAUTH_ERROR,
+  body: ({ code, detail }) => ({ error: code, error_description: detail })
+}

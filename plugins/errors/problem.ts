@@ -1,0 +1,39 @@
+import { STATUS_CODES } from 'node:http'
+import type { Shape } from './failure.ts'
+
+const PROBLEM = {
+  $id: 'Problem',
+  description: 'An error, RFC 9457',
+  type: 'object',
+  required: ['type', 'title', 'status', 'detail'],
+  properties: {
+    type: { type: 'string', description: 'Always `about:blank`: the status is the type (RFC 9457 §4.2.1)' },
+    title: { type: 'string', description: 'The status in words' },
+    status: { type: 'integer' },
+    detail: { type: 'string', description: 'The reason' },
+    errors: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['pointer', 'detail'],
+        properties: {
+          pointer: { type: 'string', description: 'A JSON pointer to the invalid part: `/body/email`' },
+          detail: { type: 'string', description: 'The reason' }
+        }
+      }
+    }
+  }
+}
+
+/** Problem details, RFC 9457 §3: for every endpoint that names no other shape. */
+export const problem: Shape = {
+  mediaType: 'application/problem+json',
+  schema: PROBLEM,
+  body: ({ status, detail, errors }) => ({
+    type: 'about:blank',
+    title: STATUS_CODES[status] ?? 'Error',
+    status,
+    detail,
+    ...(errors === undefined ? {} : { errors })
+  })
+}

@@ -1,0 +1,17 @@
+import type { FastifyReply } from 'fastify'
+import type { Failure, Shape } from './failure.ts'
+import { oauth } from './oauth.ts'
+import { problem } from './problem.ts'
+
+export const SHAPES = { oauth, problem } satisfies Record<string, Shape>
+export type ShapeName = keyof typeof SHAPES
+
+/** Sends a failure in a shape. The answer must not be stored. */
+export function answer(reply: FastifyReply, failure: Failure, name: ShapeName): FastifyReply {
+  const shape = SHAPES[name]
+  return reply
+    .code(failure.status)
+    .headers({ ...failure.headers, 'cache-control': 'no-store' })
+    .type(shape.mediaType)
+    .send(shape.body(failure))
+}

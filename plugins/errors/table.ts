@@ -1,0 +1,116 @@
+import type { FastifyError } from 'fastify'
+import { DomainError, type DomainErrorCode, OAuthError, SetupError } from '../../src/domain/errors.ts'
+import { AccessError } from '../../src/guard/errors.ts'
+import type { Failure } from './failure.ts'
+
+/** The path exists, but not for the method of the request. */
+export class MethodNotAllowed extends Error {
+  readonly allow: string[]
+
+  constructor(allow: string[]) {
+    super('The method is not allowed here')
+    this.name = 'MethodNotAllowed'
+    this.allow = allow
+  }
+}
+
+/** Refusals of Fastify and Node.js by their status. Their own messages repeat parts of the request. */
+const FRAMEWORK_DETAIL: Record<number, string> = {
+  400: 'The request is malformed',
+  404: 'There is nothing here',
+  408: 'The request took too long to arrive',
+  413: 'The body is too large',
+  414: 'The path is too long',
+  415: 'The content type is not supported here',
+  431: 'The headers are too large'
+}
+
+/** Returns the failure for a status with which Fastify or Node.js refuses a request; undefined for any other status. */
+export function frameworkFailure(status: number): Failure | undefined {
+  const detail = FRAMEWORK_DETAIL[status]
+  return detail === undefined ? undefined : { status, code: 'invalid_request', detail }
+}
+
+export const NOT_FOUND = frameworkFailure(404) as Failure
+
+/** Returns the failure for anything that is thrown while a request is handled. An unknown error is a failure of the server. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof OAuthError) return oauthFailure(error)
+  if (error instanceof AccessError) return accessFailure(error)
+  if (error instanceof DomainError) return domainFailure(error)
+  if (error instanceof SetupError) return unavailable('The service is not ready', 10)
+  if (error instanceof MethodNotAllowed) {
+    const headers = { allow: error.allow.join(', ') }
+    return { status: 405, code: 'invalid_request', detail: error.message, headers }
+  }
+  return fastifyFailure((error ?? {}) as Partial<FastifyError>)
+}
+
+/** RFC 6749 §5.2. */
+function oauthFailure({ code, message: detail }: OAuthError): Failure {
+  if (code !== 'invalid_client') return { status: 400, code, detail }
+  return { status: 401, code, detail, headers: { 'www-authenticate': 'Basic realm="latchkey"' } }
+}
+
+/** RFC 6750 §3. */
+function accessFailure({ statusCode: status, message: detail, headers }: AccessError): Failure {
+  return { status, code: 'invalid_request', detail, headers }
+}
+
+const DOMAIN_STATUS: Record<Exclude<DomainErrorCode, 'forbidden'>, number> = {
+  invalid: 400,
+  not_found: 404,
+  conflict: 409,
+  throttled: 429,
+  unavailable: 503
+}
+
+function domainFailure({ code, message: detail, retryAfter }: DomainError): Failure {
+  if (code === 'forbidden') return accessFailure(new AccessError('insufficient_scope', detail))
+  if (code === 'throttled' || code === 'unavailable') return unavailable(detail, retryAfter, DOMAIN_STATUS[code])
+  return { status: DOMAIN_STATUS[code], code: 'invalid_request', detail }
+}
+
+/** @param retryAfter seconds; undefined when the time is unknown */
+function unavailable(detail: string, retryAfter: number | undefined, status = 503): Failure {
+  const headers = retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }
+  return { status, code: 'temporarily_unavailable', detail, headers }
+}
+
+function fastifyFailure({
+  validation,
+  validationContext,
+  code = '',
+  statusCode = 500
+}: Partial<FastifyError>): Failure {
+  if (validation !== undefined)
+    return validationFailure(validation, validationContext === 'querystring' ? 'query' : (validationContext ?? 'body'))
+  if (code === 'FST_STATIC_FORBIDDEN_PATH') return NOT_FOUND
+  const refusal = code.startsWith('FST_ERR_') ? frameworkFailure(statusCode) : undefined
+  return refusal ?? { status: 500, code: 'server_error', detail: 'The server failed' }
+}
+
+/** The number of invalid parts that one answer lists at most. */
+const MAX_ERRORS = 50
+
+type ValidationItem = NonNullable<FastifyError['validation']>[number]
+
+function validationFailure(items: ValidationItem[], part: string): Failure {
+  const missing = items.find(({ keyword }) => keyword === 'required')
+  let detail = 'The request does not have the form that the documentation describes'
+  if (missing !== undefined) detail = `The parameter ${missing.params.missingProperty} is missing`
+  else if (part === 'query') detail = 'The query does not have the form that the documentation describes'
+  const errors = items.slice(0, MAX_ERRORS).map((item) => ({
+    pointer: `/${part}${item.instancePath}${memberPointer(item)}`,
+    detail: item.message ?? item.keyword
+  }))
+  return { status: 400, code: 'invalid_request', detail, errors }
+}
+
+/** Returns the last step of the pointer (RFC 6901 §3) to a member that is missing or unknown. */
+function memberPointer({ keyword, params }: ValidationItem): string {
+  const name =
+    (keyword === 'required' && params.missingProperty) ||
+    (keyword === 'additionalProperties' && params.additionalProperty)
+  return typeof name === 'string' ? `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}` : ''
+}

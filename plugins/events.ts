@@ -1,0 +1,23 @@
+import fp from 'fastify-plugin'
+import type { Events } from '../src/domain/events.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    events: Events
+  }
+}
+
+/** Keeps events as lines of the log: a failure at level `warn`, everything else at `info`. */
+export default fp(
+  async (fastify) => {
+    fastify.decorate('events', {
+      record({ type, caller, subject, outcome, reason }) {
+        const { requestId, ...who } = caller
+        const line = { event: type, outcome, subject, caller: who, reqId: requestId ?? undefined, reason }
+        if (outcome === 'failure') fastify.log.warn(line, type)
+        else fastify.log.info(line, type)
+      }
+    })
+  },
+  { name: 'events' }
+)

@@ -1,0 +1,85 @@
+import type { Config } from '../settings.ts'
+import {
+  ADMIN_ROLE,
+  type Client,
+  DOCS_CLIENT,
+  INTROSPECT,
+  type Millis,
+  READ_REVOCATIONS,
+  REFRESH_GRANT,
+  type Role,
+  type Scope
+} from './model.ts'
+
+/** The resource of Latchkey's own API. Its identifier on the wire (`aud`, `resource`) is the issuer. */
+export const OWN_RESOURCE = 'latchkey'
+
+const own = (name: string, description: string): Scope => ({ name, description, resourceId: OWN_RESOURCE })
+
+/** The scopes of users at Latchkey's own API. */
+export const BUILT_IN_SCOPES: Scope[] = [
+  own('profile', 'See and change your own profile'),
+  own('users:read', 'See every user'),
+  own('users:write', 'Create, change and delete users'),
+  own('roles:read', 'See every role and scope'),
+  own('roles:write', 'Create, change and delete roles'),
+  own('clients:read', 'See every client'),
+  own('clients:write', 'Register, change and delete clients'),
+  own('resources:read', 'See every resource'),
+  own('resources:write', 'Register, change and delete resources'),
+  own('keys:read', 'See the keys that sign tokens'),
+  own('keys:write', 'Rotate and retire keys')
+]
+
+/** The scopes of clients in their own name at Latchkey's own API. No role holds them. */
+export const CLIENT_SCOPES: Scope[] = [
+  own(INTROSPECT, 'Introspect tokens'),
+  own(READ_REVOCATIONS, 'Read the revocation log')
+]
+
+const RESERVED_NOUNS = ['latchkey', 'users', 'roles', 'clients', 'resources', 'keys', 'tokens', 'revocations'].concat([
+  'sessions',
+  'consents',
+  'providers',
+  'events',
+  'audit',
+  'settings'
+])
+/** Scopes of one word: those of OpenID Connect Core §5.4 and §11, and Latchkey's own. */
+const RESERVED_WORDS = ['openid', 'profile', 'email', 'address', 'phone', 'offline_access', 'account']
+
+/** Returns whether a scope name belongs to Latchkey, now or in a later version, so that no other resource may register it. */
+export function isReservedScope(name: string): boolean {
+  const [noun = ''] = name.split(':')
+  return RESERVED_NOUNS.includes(noun) || RESERVED_WORDS.includes(name)
+}
+
+/** The roles of a first start. */
+export const BUILT_IN_ROLES: Role[] = [
+  { name: ADMIN_ROLE, description: 'May do everything', scopes: BUILT_IN_SCOPES.map((scope) => scope.name) },
+  { name: 'user', description: 'May see and change their own profile', scopes: ['profile'] }
+]
+
+/** Makes the client of /docs for a first start. */
+export const docsClient = (now: Millis): Client => ({
+  id: DOCS_CLIENT,
+  name: 'Interactive documentation',
+  kind: 'public',
+  firstParty: true,
+  grantTypes: ['password', REFRESH_GRANT],
+  scopes: BUILT_IN_SCOPES.map((scope) => scope.name),
+  defaultScopes: ['profile'],
+  resources: [],
+  redirectUris: [],
+  jwks: null,
+  accessTokenTtl: null,
+  sessionIdleTtl: 3600,
+  sessionAbsoluteTtl: 12 * 3600,
+  disabledAt: null,
+  createdAt: now,
+  updatedAt: now
+})
+
+/** Returns whether a setting switches the client off. */
+export const isSwitchedOff = (clientId: string, { docs }: Pick<Config, 'docs'>): boolean =>
+  clientId === DOCS_CLIENT && !docs

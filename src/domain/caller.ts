@@ -1,0 +1,32 @@
+/** Where a request comes from. All members are null outside of a request. */
+export interface Origin {
+  address: string | null
+  /** The User-Agent header, at most 256 characters. */
+  userAgent: string | null
+  /** The id of the request in the log. */
+  requestId: string | null
+}
+
+/**
+ * Who changes something. Every function that changes something takes it first.
+ * - `operator`: a person at the terminal, who may grant everything
+ * - `system`: Latchkey itself, on a schedule
+ * - `anonymous`: a request that names neither a user nor a client
+ * - `client`: a client in its own name, or one that asks for tokens
+ * - `user`: a user with an access token
+ */
+export type Caller = Origin &
+  (
+    | { kind: 'operator' }
+    | { kind: 'system' }
+    | { kind: 'anonymous' }
+    | { kind: 'client'; id: string }
+    | { kind: 'user'; id: string; clientId: string; sid: string }
+  )
+
+const NO_REQUEST: Origin = { address: null, userAgent: null, requestId: null }
+
+/** The person at the terminal. */
+export const OPERATOR: Caller = { kind: 'operator', ...NO_REQUEST }
+/** Latchkey itself. */
+export const SYSTEM: Caller = { kind: 'system', ...NO_REQUEST }

@@ -1,0 +1,99 @@
+import {
+  ACCESS_TOKEN_TTL_MAX,
+  CLIENT_KEYS_MAX,
+  CLIENT_LIST_MAX,
+  LINE_MAX,
+  REDIRECT_URI_MAX,
+  SCOPE_ITEMS_MAX,
+  SCOPE_PARAMETER_MAX,
+  SESSION_TTL_MAX
+} from '../limits.ts'
+import { invalid } from './errors.ts'
+import type { Grant } from './grants/grant.ts'
+import { isLine } from './line.ts'
+import { CLIENT_ONLY_SCOPES, type Client, type ClientKey, type Seconds } from './model.ts'
+import type { Signer } from './ports/signer.ts'
+
+/** RFC 8252 §7, RFC 9700 §4.1.1: https, http on this machine only, or a private-use scheme, which has a dot. */
+function isRedirectUri(text: string): boolean {
+  if (text.length > REDIRECT_URI_MAX || !/^[\x21-\x7e]+$/.test(text) || !URL.canParse(text) || text.includes('#'))
+    return false
+  const { protocol, hostname, username, password } = new URL(text)
+  if (username !== '' || password !== '') return false
+  if (protocol === 'http:') return ['127.0.0.1', '[::1]', 'localhost'].includes(hostname)
+  return protocol === 'https:' || protocol.includes('.')
+}
+
+const unique = (list: string[]): string[] => [...new Set(list)]
+
+/** Returns the public keys of a JWK Set (RFC 7517 §5). @throws DomainError invalid */
+export function parseJwks(jwks: unknown, signer: Signer): ClientKey[] {
+  const { keys } = (typeof jwks === 'object' && jwks !== null ? jwks : {}) as { keys?: unknown }
+  if (!Array.isArray(keys) || keys.length === 0 || keys.length > CLIENT_KEYS_MAX)
+    throw invalid(`A JWK Set has a list "keys" of 1 to ${CLIENT_KEYS_MAX} keys`)
+  const parsed = keys.map((jwk) => {
+    const key = typeof jwk === 'object' && jwk !== null ? signer.clientKey(jwk) : null
+    if (key === null)
+      throw invalid(
+        'A key must be a public JWK for ES256 (P-256), EdDSA (Ed25519), or RS256 or PS256 (RSA, 2048 to 4096 bits)'
+      )
+    return key
+  })
+  const areAlike = (a: ClientKey, b: ClientKey) => a.alg === b.alg && (a.kid === b.kid || !a.kid || !b.kid)
+  if (parsed.some((key, at) => parsed.slice(at + 1).some((other) => areAlike(key, other))))
+    throw invalid('Keys for the same algorithm must have different kids')
+  return parsed
+}
+
+function assertGrants(client: Client, grants: Grant[]): void {
+  for (const type of client.grantTypes) {
+    const grant = grants.find((each) => each.type === type)
+    const all = grants.map((each) => each.type).join(', ')
+    if (grant === undefined) throw invalid(`There is no grant ${JSON.stringify(type)}; the grants are ${all}`)
+    if (!grant.isFor(client)) throw invalid(`The grant ${type} is for ${grant.audience}`)
+  }
+}
+
+function assertScopes({ kind, scopes, defaultScopes }: Client): void {
+  const clientOnly = CLIENT_ONLY_SCOPES.find((scope) => kind === 'public' && scopes.includes(scope))
+  if (clientOnly !== undefined) throw invalid(`The scope ${clientOnly} is for confidential clients only`)
+  if (!defaultScopes.every((scope) => scopes.includes(scope)))
+    throw invalid('Every default scope must be one of the scopes')
+  if (defaultScopes.length > SCOPE_ITEMS_MAX || defaultScopes.join(' ').length > SCOPE_PARAMETER_MAX)
+    throw invalid(`There are at most ${SCOPE_ITEMS_MAX} default scopes with ${SCOPE_PARAMETER_MAX} characters together`)
+}
+
+function assertTtls({ accessTokenTtl, sessionIdleTtl, sessionAbsoluteTtl }: Client): void {
+  const isWithin = (ttl: Seconds, most: Seconds) => Number.isInteger(ttl) && ttl >= 1 && ttl <= most
+  if (accessTokenTtl !== null && !isWithin(accessTokenTtl, ACCESS_TOKEN_TTL_MAX))
+    throw invalid(`An access token lives for 1 to ${ACCESS_TOKEN_TTL_MAX} seconds`)
+  if (!isWithin(sessionIdleTtl, SESSION_TTL_MAX) || !isWithin(sessionAbsoluteTtl, SESSION_TTL_MAX))
+    throw invalid(`A session lives for 1 to ${SESSION_TTL_MAX} seconds`)
+}
+
+/**
+ * Returns the client with each list entry once.
+ * @throws DomainError invalid when a member breaks a rule
+ */
+export function validClient(client: Client, grants: Grant[]): Client {
+  const { name, kind, grantTypes, scopes, defaultScopes, redirectUris, resources } = client
+  if (name === '' || !isLine(name)) throw invalid(`A name has 1 to ${LINE_MAX} characters and no control characters`)
+  assertGrants(client, grants)
+  if (kind === 'public' && client.jwks !== null) throw invalid('A public client has no keys')
+  if ([scopes, resources, redirectUris].some((list) => list.length > CLIENT_LIST_MAX))
+    throw invalid(`A client has at most ${CLIENT_LIST_MAX} scopes, resources and redirect URIs`)
+  assertScopes(client)
+  if (!redirectUris.every(isRedirectUri))
+    throw invalid(
+      'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
+    )
+  assertTtls(client)
+  return {
+    ...client,
+    grantTypes: unique(grantTypes),
+    scopes: unique(scopes),
+    defaultScopes: unique(defaultScopes),
+    resources: unique(resources),
+    redirectUris: unique(redirectUris)
+  }
+}

@@ -1,0 +1,68 @@
+import type { Caller } from './caller.ts'
+
+/** Every type of event, with its meaning. The list is closed: an event of another type does not compile. */
+export const EVENT_TYPES = {
+  'login.succeeded': 'A user proved who they are, and a session was opened',
+  'login.failed': 'A user could not prove who they are, or may not log in',
+  'login.throttled': 'A login was refused because of earlier failures',
+  'session.replayed': 'A refresh token was used twice, and its session was ended',
+  'session.ended': 'Sessions were ended',
+  'token.revoked': 'An access token was revoked',
+  'client.authentication_failed': 'A client could not prove which client it is',
+  'user.created': 'A user was added',
+  'user.changed': 'A user was changed, disabled or enabled, or got other roles',
+  'user.deleted': 'A user was deleted',
+  'password.changed': 'A user changed their own password',
+  'password.change_failed': 'A user gave a wrong current password',
+  'password.reset': 'The password of a user was set by somebody else',
+  'role.created': 'A role was added',
+  'role.changed': 'A role was changed',
+  'role.deleted': 'A role was deleted',
+  'client.created': 'A client was registered',
+  'client.changed': 'A client was changed, disabled or enabled',
+  'client.deleted': 'A client was deleted',
+  'client.secret_added': 'A client got one more secret',
+  'client.secret_deleted': 'A secret of a client was deleted',
+  'resource.created': 'A resource was registered',
+  'resource.changed': 'A resource was changed',
+  'resource.deleted': 'A resource was deleted',
+  'key.rotated': 'The next key began to sign',
+  'key.retired': 'A key was taken out of use',
+  'keys.resealed': 'Everything sealed was sealed with the current sealing key',
+  'setup.completed': 'The database was set up'
+} as const
+
+export type EventType = keyof typeof EVENT_TYPES
+
+/** What an event is about: ids and public names, never a secret. */
+export interface Subject {
+  user?: string
+  /** The name of an account. Text that names no account is left out: people type passwords into this field. */
+  username?: string
+  client?: string
+  session?: string
+  role?: string
+  resource?: string
+  key?: string
+  secret?: string
+  token?: string
+}
+
+/** One decision: who did what to whom, and how it ended. */
+export interface Event {
+  type: EventType
+  caller: Caller
+  subject: Subject
+  outcome: 'success' | 'failure'
+  /** Why it failed, or what was changed; for operators only. */
+  reason?: string
+}
+
+/** Keeps events. Today they are lines of the log. */
+export interface Events {
+  /**
+   * Keeps one event. Inside a transaction the store calls it after the commit, so an event that was rolled back is never
+   * kept. Never throws.
+   */
+  record(event: Event): void
+}

@@ -1,0 +1,129 @@
+import type { AccessTokens } from './access-tokens.ts'
+import type { Caller } from './caller.ts'
+import type { AuthenticatedClient, ClientAuthentication } from './client-authentication.ts'
+import { clientRefused, OAuthError } from './errors.ts'
+import { type Grant, type Outcome, required, type TokenParams } from './grants/grant.ts'
+import type { Logins } from './logins.ts'
+import type { Client, Seconds, Session } from './model.ts'
+import type { Store } from './ports/store.ts'
+import { wasUsed } from './refresh-tokens.ts'
+import type { Scopes } from './scopes.ts'
+import type { Sessions, TokenSession } from './sessions.ts'
+
+export interface TokenRequest {
+  /** The client that authenticated; null when the request names no client. */
+  clientAuth: AuthenticatedClient | null
+  params: TokenParams
+}
+
+export interface IssuedToken {
+  accessToken: string
+  expiresIn: Seconds
+  scopes: string[]
+  /** Renews the session; null when nothing does. */
+  refreshToken: string | null
+}
+
+const invalidGrant = (description: string) => new OAuthError('invalid_grant', description)
+
+/** Makes the function that answers token requests. */
+export function createExchange(deps: {
+  store: Store
+  grants: Grant[]
+  clientAuthentication: ClientAuthentication
+  scopes: Scopes
+  sessions: Sessions
+  logins: Logins
+  accessTokens: AccessTokens
+}) {
+  const { store, grants, clientAuthentication, scopes, sessions, logins, accessTokens } = deps
+
+  /** @throws OAuthError unsupported_grant_type, invalid_client, unauthorized_client */
+  async function grantAndClient({ clientAuth, params }: TokenRequest) {
+    const type = required(params, 'grant_type')
+    const grant = grants.find((candidate) => candidate.type === type)
+    if (grant === undefined) throw new OAuthError('unsupported_grant_type', 'The grant type is not supported')
+    if (clientAuth === null && !grant.docsWithoutClient) throw clientRefused()
+    const { client, rev } = clientAuth ?? (await clientAuthentication.docs())
+    if (!client.grantTypes.includes(grant.type) || !grant.isFor(client))
+      throw new OAuthError('unauthorized_client', 'The client may not use this grant type')
+    return { grant, client, rev }
+  }
+
+  /** Returns the user of the tokens with the roles and scopes of now; null for tokens of the client itself. */
+  async function userOf(outcome: Outcome) {
+    if (outcome.kind === 'client') return null
+    const id = outcome.kind === 'login' ? outcome.login.userId : outcome.token.session.userId
+    const access = await store.users.access(id)
+    if (access === null) throw invalidGrant(outcome.refusal)
+    return { id, ...access }
+  }
+
+  /** Makes the session of the tokens. Stores nothing. */
+  async function sessionOf(
+    caller: Caller,
+    outcome: Outcome,
+    { client, granted }: { client: Client; granted: string[] }
+  ): Promise<{ tokenSession: TokenSession | null; draft: Session | null }> {
+    switch (outcome.kind) {
+      case 'client':
+        return { tokenSession: null, draft: null }
+      case 'renewal':
+        return { tokenSession: sessions.successor(outcome.token), draft: null }
+      case 'login': {
+        const { session, refreshToken } = await sessions.draft(caller, {
+          login: outcome.login,
+          client,
+          scopes: granted
+        })
+        return { tokenSession: { sid: session.id, expiresAt: session.expiresAt, refreshToken }, draft: session }
+      }
+    }
+  }
+
+  /**
+   * Answers a token request with the steps that all grants share (RFC 6749 §4, §5). The session is opened or renewed last: a
+   * failure before that has used nothing up. Only a replayed refresh token ends its session first, whatever else is wrong.
+   * @param caller the sender of the request
+   * @throws OAuthError; DomainError throttled, unavailable
+   */
+  return async function exchange(caller: Caller, request: TokenRequest): Promise<IssuedToken> {
+    const { grant, client, rev } = await grantAndClient(request)
+    const { address, userAgent, requestId } = caller
+    const asClient: Caller = { kind: 'client', id: client.id, address, userAgent, requestId }
+
+    const outcome = await grant.authorize(asClient, { client, params: request.params })
+    const isRepeated = outcome.kind === 'renewal' && wasUsed(outcome.token)
+    if (isRepeated && !(await sessions.renew(asClient, outcome.token, client))) throw invalidGrant(outcome.refusal)
+
+    const user = await userOf(outcome)
+    const { scopes: granted, aud } = await scopes.narrow(
+      {
+        scope: request.params.scope as string | undefined,
+        otherwise: outcome.defaultScopes,
+        resources: outcome.resources
+      },
+      { grant: outcome.scopes, client, user: user?.scopes ?? null }
+    )
+    const { tokenSession, draft } = await sessionOf(asClient, outcome, { client, granted })
+    const token = await accessTokens.issue({
+      sub: user?.id ?? client.id,
+      client,
+      aud,
+      scopes: granted,
+      roles: user?.roles ?? [],
+      session: tokenSession,
+      rev
+    })
+
+    if (outcome.kind === 'login' && draft !== null) {
+      const isOpen = await logins.finish(asClient, { login: outcome.login, session: draft, rev })
+      if (!isOpen) throw invalidGrant(outcome.refusal)
+    }
+    if (outcome.kind === 'renewal' && !isRepeated) {
+      const isRenewed = await sessions.renew(asClient, outcome.token, client)
+      if (!isRenewed) throw invalidGrant(outcome.refusal)
+    }
+    return { ...token, scopes: granted, refreshToken: tokenSession?.refreshToken ?? null }
+  }
+}

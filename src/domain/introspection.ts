@@ -1,0 +1,93 @@
+import type { Config } from '../settings.ts'
+import type { AccessTokens } from './access-tokens.ts'
+import type { Clients } from './clients.ts'
+import { clientRefused, OAuthError } from './errors.ts'
+import { type Client, INTROSPECT, type Millis, REFRESH_GRANT, type Seconds } from './model.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Store } from './ports/store.ts'
+import type { RefreshTokens } from './refresh-tokens.ts'
+import { intersect } from './scopes.ts'
+import type { Users } from './users.ts'
+
+/** A valid token as it is at this instant (RFC 7662 §2.2). Instants are seconds since the epoch. */
+export type ActiveToken = {
+  scopes: string[]
+  clientId: string
+  sub: string
+  exp: Seconds
+  iat: Seconds
+  iss: string
+  /** Null for a client's own token. */
+  username: string | null
+  /** The session; null for a client's own token. */
+  sid: string | null
+} & ({ kind: 'refresh' } | { kind: 'access'; aud: string; jti: string; roles: string[] })
+
+const seconds = (at: Millis): Seconds => Math.floor(at / 1000)
+
+/** Token introspection, RFC 7662. */
+export function createIntrospection(deps: {
+  store: Store
+  users: Users
+  clients: Clients
+  accessTokens: AccessTokens
+  refreshTokens: RefreshTokens
+  clock: Clock
+  settings: Config
+}) {
+  const { store, users, clients, accessTokens, refreshTokens, clock, settings } = deps
+  const { issuer } = settings
+
+  const mayAsk = (asker: Client, aud: string) => store.resources.mayIntrospect(asker.id, aud === issuer ? null : aud)
+
+  /** A refresh token is meant for Latchkey itself, and for the client that it was issued to. */
+  async function activeRefreshToken(token: string, asker: Client): Promise<ActiveToken | null> {
+    const presented = await refreshTokens.read(token)
+    if (presented === null) return null
+    const { session, counter } = presented
+    if (session.counter !== counter || session.endedAt !== null || clock.now() >= session.idleExpiresAt) return null
+    if (session.clientId !== asker.id && !(await mayAsk(asker, issuer))) return null
+    const user = await users.enabled(session.userId)
+    const client = await clients.enabled(session.clientId)
+    const access = user && (await store.users.access(user.id))
+    if (user === null || access === null || !client?.grantTypes.includes(REFRESH_GRANT)) return null
+    const scopes = intersect(session.scopes, client.scopes, access.scopes)
+    if (scopes.length === 0) return null
+    return {
+      kind: 'refresh',
+      scopes,
+      clientId: session.clientId,
+      sub: session.userId,
+      exp: seconds(session.idleExpiresAt),
+      iat: seconds(session.lastUsedAt),
+      iss: issuer,
+      username: user.username,
+      sid: session.id
+    }
+  }
+
+  async function activeAccessToken(token: string, asker: Client): Promise<ActiveToken | null> {
+    const principal = await accessTokens.inspect(token, (aud) => mayAsk(asker, aud))
+    if (principal === null) return null
+    const { kind, sub, clientId, sid, scopes, roles } = principal
+    const { exp, iat, aud, jti } = principal.token
+    const user = kind === 'user' ? await users.enabled(sub) : null
+    if (kind === 'user' && user === null) return null
+    const username = user === null ? null : user.username
+    return { kind: 'access', scopes, clientId, sub, exp, iat, iss: issuer, username, sid, aud, jti, roles }
+  }
+
+  return {
+    /**
+     * Returns what a token is valid for at this instant. Returns null for every invalid token, and for a token meant for a
+     * resource that the client may not ask about.
+     * @throws OAuthError invalid_client for a client without credentials, unauthorized_client without the scope
+     */
+    async introspect(client: Client | null, token: string): Promise<ActiveToken | null> {
+      if (client?.kind !== 'confidential') throw clientRefused()
+      if (!client.scopes.includes(INTROSPECT))
+        throw new OAuthError('unauthorized_client', 'The client may not introspect tokens')
+      return (await activeRefreshToken(token, client)) ?? (await activeAccessToken(token, client))
+    }
+  }
+}

@@ -1,0 +1,35 @@
+import type { Caller } from './caller.ts'
+import type { Guesses } from './guesses.ts'
+import type { Millis, Session } from './model.ts'
+import type { Store } from './ports/store.ts'
+
+/** A user who proved who they are, in one or more steps. */
+export interface VerifiedLogin {
+  userId: string
+  /** The `authVersion` of the credentials when they were verified. */
+  authVersion: number
+  authAt: Millis
+  /** How the user was authenticated: values of RFC 8176. */
+  amr: string[]
+}
+
+/** Ends logins. */
+export function createLogins({ store, guesses }: { store: Store; guesses: Guesses }) {
+  return {
+    /**
+     * Finishes a login: forgives the earlier failures of the account and opens the session. Every proof of identity ends here,
+     * and nothing else forgives failures or opens a session.
+     * @param proof `rev` is the number of the revocation log that was read together with the client
+     * @returns false when the user was disabled or got a new password since the proof, or something was taken from the client
+     */
+    async finish(
+      caller: Caller,
+      { login, session, rev }: { login: VerifiedLogin; session: Session; rev: number }
+    ): Promise<boolean> {
+      await guesses.forgive(login.userId, caller.address)
+      return store.sessions.open(caller, { session, authVersion: login.authVersion, rev })
+    }
+  }
+}
+
+export type Logins = ReturnType<typeof createLogins>

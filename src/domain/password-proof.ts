@@ -1,0 +1,112 @@
+import type { Caller } from './caller.ts'
+import { DomainError, OAuthError } from './errors.ts'
+import type { Events } from './events.ts'
+import type { Guesses } from './guesses.ts'
+import type { Credentials } from './model.ts'
+import { normalPassword } from './passwords.ts'
+import type { Hasher } from './ports/hasher.ts'
+import type { Store } from './ports/store.ts'
+import { usernameKey } from './usernames.ts'
+
+/** Why a password proves nothing; for the log only. */
+type Failure = 'wrong password' | 'unknown user' | 'account locked' | 'user disabled'
+
+type Proof = { kind: 'proved'; credentials: Credentials } | { kind: 'failed'; reason: Failure }
+
+/** Verifies passwords. Every try is limited by `Guesses` and makes exactly one verification. */
+export function createPasswordProof(deps: { store: Store; hasher: Hasher; guesses: Guesses; events: Events }) {
+  const { store, hasher, guesses, events } = deps
+
+  async function verify(
+    credentials: Credentials | null,
+    attempt: { account: string; address: string | null; password: string }
+  ): Promise<Proof> {
+    const { account, address, password } = attempt
+    const { locked, fail, cancel } = await guesses.begin(account, address)
+    let isRight: boolean
+    try {
+      isRight = await hasher.verify(credentials?.passwordHash ?? null, password)
+    } catch (error) {
+      await cancel()
+      throw error
+    }
+    const failed = async (reason: Failure): Promise<Proof> => {
+      await fail()
+      return { kind: 'failed', reason }
+    }
+    if (credentials === null) return failed('unknown user')
+    if (!isRight) return failed('wrong password')
+    if (locked) return failed('account locked')
+    if (credentials.user.disabledAt !== null) return failed('user disabled')
+    await cancel()
+    return { kind: 'proved', credentials }
+  }
+
+  /** Replaces a hash that was made with other parameters than the current ones. */
+  async function upgradeHash({ user, passwordHash }: Credentials, password: string): Promise<void> {
+    if (!hasher.outdated(passwordHash)) return
+    try {
+      await store.users.replaceHash(user.id, passwordHash, await hasher.hash(password))
+    } catch (error) {
+      // The service is too busy now. The next login replaces the hash.
+      if (!(error instanceof DomainError)) throw error
+    }
+  }
+
+  return {
+    /**
+     * Verifies name and password of a user who logs in. Returns null for a wrong password and for an unknown, a locked and a
+     * disabled user, and records why. The caller must end a successful login with `Logins.finish`.
+     * @throws OAuthError invalid_request for a text that cannot be a password; DomainError throttled
+     */
+    async verifyLogin(caller: Caller, login: { username: string; password: string }): Promise<Credentials | null> {
+      const password = normalPassword(login.password)
+      if (password === null) throw new OAuthError('invalid_request', 'A password has at most 1024 bytes')
+      const name = usernameKey(login.username)
+      const credentials = await store.users.credentials(name)
+      const user = credentials?.user ?? null
+      const subject = user === null ? {} : { user: user.id, username: user.username }
+      let proof: Proof
+      try {
+        proof = await verify(credentials, { account: user?.id ?? name, address: caller.address, password })
+      } catch (error) {
+        if (error instanceof DomainError && error.code === 'throttled')
+          events.record({ type: 'login.throttled', caller, subject, outcome: 'failure', reason: 'too many failures' })
+        throw error
+      }
+      if (proof.kind === 'failed') {
+        events.record({ type: 'login.failed', caller, subject, outcome: 'failure', reason: proof.reason })
+        return null
+      }
+      await upgradeHash(proof.credentials, password)
+      return proof.credentials
+    },
+
+    /**
+     * Verifies the current password of a user who changes it. Returns null when it is wrong, and records that.
+     * @throws DomainError throttled
+     */
+    async verifyCurrent(
+      caller: Caller,
+      current: { userId: string; username: string; password: string }
+    ): Promise<Credentials | null> {
+      const password = normalPassword(current.password)
+      const credentials = await store.users.credentials(usernameKey(current.username))
+      if (password === null || credentials?.user.id !== current.userId) return null
+      const proof = await verify(credentials, { account: current.userId, address: caller.address, password })
+      if (proof.kind === 'proved') return proof.credentials
+      const subject = { user: current.userId, username: current.username }
+      events.record({ type: 'password.change_failed', caller, subject, outcome: 'failure', reason: proof.reason })
+      return null
+    },
+
+    /** Returns whether this is the current password of an enabled user. Not limited: only for passwords that Latchkey itself kept. */
+    async isCurrent(username: string, password: string): Promise<boolean> {
+      const credentials = await store.users.credentials(usernameKey(username))
+      if (credentials === null || credentials.user.disabledAt !== null) return false
+      return hasher.verify(credentials.passwordHash, password)
+    }
+  }
+}
+
+export type PasswordProof = ReturnType<typeof createPasswordProof>

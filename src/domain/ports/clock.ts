@@ -1,0 +1,9 @@
+import type { Millis } from '../model.ts'
+
+/** The only source of time. */
+export interface Clock {
+  /** Returns the current instant. */
+  now(): Millis
+  /** Waits for a span of time. */
+  sleep(span: Millis): Promise<void>
+}

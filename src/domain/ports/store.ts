@@ -1,0 +1,75 @@
+import type { Caller } from '../caller.ts'
+import type { Client, Millis, RefreshKey, Resource, Role, Scope, StoredKey } from '../model.ts'
+import type { ClientStore } from './clients.ts'
+import type { GuessStore } from './guesses.ts'
+import type { KeyStore } from './keys.ts'
+import type { ResourceStore, ScopeStore } from './resources.ts'
+import type { ExpiryStore, LiveState, RevocationStore } from './revocations.ts'
+import type { RoleStore } from './roles.ts'
+import type { RefreshKeyStore, SessionStore } from './sessions.ts'
+import type { NewUser, UserStore } from './users.ts'
+
+/** The rows of a first start, stored all or none. */
+export interface Seed {
+  now: Millis
+  resources: Pick<Resource, 'id' | 'identifier' | 'name'>[]
+  scopes: Scope[]
+  roles: Role[]
+  clients: Client[]
+  keys: StoredKey[]
+  refreshKey: RefreshKey
+  sealed: { name: string; value: string }[]
+}
+
+export interface Schema {
+  /** The number of the last migration that ran. */
+  version: number
+  /** The oldest program version (the number of its last migration) that may run on this schema. */
+  compatibleFrom: number
+}
+
+/**
+ * The database. Every method is one statement or one transaction, so it happens completely or not at all. Throws
+ * `DomainError('unavailable')` when the database cannot be reached in time, `DomainError('conflict')` when a unique value is taken,
+ * `SetupError` when the database is missing. A change records its event, after the commit.
+ */
+export interface Store {
+  /** Brings the schema to the version of this program. Of concurrent calls one migrates; the others wait and find it done. */
+  migrate(): Promise<void>
+  /** Returns null when there is no database or it is empty. @throws SetupError when it holds tables of another program */
+  schema(): Promise<Schema | null>
+  /** The version that `migrate` brings a database to. */
+  readonly version: number
+
+  /**
+   * Stores the seed unless that was ever done, and the admin (with the role `admin`) unless an enabled admin exists. One
+   * transaction, which first takes the locks `bootstrap` and `admins`: of concurrent calls one does each.
+   */
+  bootstrap(
+    caller: Caller,
+    rows: { seed: Seed; admin: NewUser | null }
+  ): Promise<{ seeded: boolean; adminCreated: boolean }>
+  /** Returns whether the seed is stored, and whether an enabled user has the role `admin`. */
+  bootstrapped(): Promise<{ seeded: boolean; admin: boolean }>
+
+  users: UserStore
+  roles: RoleStore
+  guesses: GuessStore
+  clients: ClientStore
+  scopes: ScopeStore
+  resources: ResourceStore
+  sessions: SessionStore
+  refreshKeys: RefreshKeyStore
+  keys: KeyStore
+  /** Values that were sealed before they were stored. */
+  sealed: {
+    /** Returns null when no value has that name. */
+    get(name: string): Promise<string | null>
+  }
+  revocations: RevocationStore
+  expiry: ExpiryStore
+  /** Reads everything that a token depends on in one statement, so the result is one consistent snapshot. */
+  state(ref: { kid: string; jti: string; sid: string | null; sub: string; clientId: string }): Promise<LiveState>
+  /** Closes the connections. */
+  close(): Promise<void>
+}

@@ -1,0 +1,61 @@
+import type { Clock } from '../token/clock.ts'
+import type { Credentials } from './credentials.ts'
+
+export type LatchkeyGuardOptions = {
+  /** The `iss` of tokens, as in Latchkey's metadata. */
+  issuer: string
+  /** The `aud` of tokens: the identifier of this service among the resources of Latchkey. */
+  audience: string
+  /** Seconds, 4 to 300, without a response of the revocation log after which its state is unknown. Default: 30. */
+  staleAfter?: number
+  /**
+   * For valid tokens while the state of the revocation log is unknown: `refuse` responds with 503, `accept` lets them in and logs an
+   * error. Default: `refuse`.
+   */
+  whenStale?: 'refuse' | 'accept'
+  /** Paths whose routes, and all routes below them, are public unless they name a guard: for other plugins, such as `/docs`. */
+  publicPaths?: string[]
+  /** For a route that names no guard: `refuse` stops the start, `allow` leaves the route public. Default: `refuse`. */
+  unguarded?: 'refuse' | 'allow'
+  /** Replaces the global `fetch`. */
+  fetch?: typeof globalThis.fetch
+  /** Replaces the system clock, by which tokens expire. */
+  clock?: Clock
+} & (
+  | ({
+      /**
+       * How the service learns of revoked tokens. `log` follows Latchkey's revocation log: a revoked token is refused within a second.
+       * `introspection` sends every token to Latchkey at every request (RFC 7662). The client needs the scope `revocations:read`
+       * for the log; for introspection it needs `tokens:introspect` and must be listed by the resource. Default: `log`.
+       */
+      revocation?: 'log' | 'introspection'
+    } & Credentials)
+  /** Tokens are accepted until they expire. */
+  | { revocation: 'none' }
+)
+
+/** Seconds for `staleAfter`, when it is not given. */
+export const STALE_AFTER = 30
+
+/** @throws TypeError for options that are not valid */
+export function assertOptions(options: LatchkeyGuardOptions): void {
+  const { audience, revocation, staleAfter = STALE_AFTER, whenStale, unguarded, publicPaths = [] } = options
+  const oneOf = (name: string, value: string | undefined, allowed: string[]) => {
+    if (value !== undefined && !allowed.includes(value))
+      throw new TypeError(`latchkey-guard: ${name} must be one of ${allowed.join(', ')}`)
+  }
+  if (typeof audience !== 'string' || !URL.canParse(audience) || audience.includes('#'))
+    throw new TypeError('latchkey-guard: audience must be an absolute URI without fragment')
+  oneOf('revocation', revocation, ['log', 'introspection', 'none'])
+  if (options.revocation !== 'none' && (options.clientSecret ?? options.privateKey) === undefined)
+    throw new TypeError(
+      `latchkey-guard: clientSecret or privateKey of ${options.clientId ?? 'a client'} is missing; Latchkey needs it to say which tokens are revoked. With revocation: "none" no client is needed`
+    )
+  oneOf('whenStale', whenStale, ['refuse', 'accept'])
+  oneOf('unguarded', unguarded, ['refuse', 'allow'])
+  if (typeof staleAfter !== 'number' || !(staleAfter >= 4 && staleAfter <= 300))
+    throw new TypeError('latchkey-guard: staleAfter must be from 4 to 300 seconds')
+  // An empty path would make every route public.
+  if (!Array.isArray(publicPaths) || !publicPaths.every((path) => typeof path === 'string' && path !== ''))
+    throw new TypeError('latchkey-guard: publicPaths must be a list of paths')
+}

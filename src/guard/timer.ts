@@ -1,0 +1,14 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Time for ages and pauses. Setting the clock of the machine does not change it. */
+export interface Timer {
+  /** Returns the milliseconds since an instant that never changes. */
+  elapsed(): number
+  /** Resolves after `ms` milliseconds. @throws the reason of the signal when that aborts first */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+}
+
+export const systemTimer: Timer = {
+  elapsed: () => performance.now(),
+  sleep: (ms, signal) => sleep(ms, undefined, { signal })
+}

@@ -1,0 +1,131 @@
+import { createTokenClient, TokenError } from '../client/index.ts'
+import { systemClock } from '../token/clock.ts'
+import type { GuardOptions } from './core.ts'
+import { type Credentials, createAuthentication } from './credentials.ts'
+import { UnavailableError } from './errors.ts'
+import { createIntrospection } from './introspection.ts'
+import { createKeys } from './keys.ts'
+import { createMetadata } from './metadata.ts'
+import { type LatchkeyGuardOptions, STALE_AFTER } from './options.ts'
+import { createRevocations } from './revocations.ts'
+import type { Timer } from './timer.ts'
+import { createVerifier, NOTHING_REVOKED } from './verify.ts'
+
+/** What the guard knows about revocations. */
+export interface GuardStatus {
+  revocation: 'log' | 'introspection' | 'none'
+  /** The last number of the revocation log that was read; null before the first response and without the log. */
+  seq: number | null
+  /** Milliseconds since the request of the last response that reached the end of the log; null before it and without the log. */
+  lag: number | null
+  /** Number of entries of the revocation log in memory. */
+  entries: number
+  /** Number of remembered tokens. */
+  tokens: number
+}
+
+interface Log {
+  error(message: string): void
+  warn(message: string): void
+  info(message: string): void
+}
+
+/** Verifies tokens in one of the three ways of the option `revocation`. */
+export interface Verification {
+  /** @throws UnavailableError when it cannot be known now whether the token is valid */
+  verify: GuardOptions['verify']
+  status(): GuardStatus
+  /** Starts to follow the revocation log. Until its first response, or for three seconds, `verify` waits. */
+  start(): void
+  stop(): Promise<void>
+}
+
+interface Deps {
+  log: Log
+  timer: Timer
+}
+
+/** Milliseconds for which the first tokens wait for the revocation log. */
+const PATIENCE_MS = 3000
+
+/** Returns the message that says why, for one line of the log. An error about a missing response has the reason as its cause. */
+function reasonOf(error: unknown): string {
+  const { cause } = (error ?? {}) as { cause?: unknown }
+  return cause instanceof TokenError ? cause.message : error instanceof Error ? error.message : String(error)
+}
+
+type CommonOptions = Parameters<typeof createVerifier>[0] & {
+  metadata: ReturnType<typeof createMetadata>
+  fetch: typeof globalThis.fetch
+}
+
+const NO_LOG = { seq: null, lag: null, entries: 0 }
+const noLog = { start: () => {}, stop: async () => {} }
+
+function withoutRevocation(common: CommonOptions): Verification {
+  const { verify, size } = createVerifier(common)
+  return { ...noLog, verify, status: () => ({ revocation: 'none', ...NO_LOG, tokens: size() }) }
+}
+
+function byIntrospection(common: CommonOptions, credentials: Credentials): Verification {
+  const { issuer, clock, metadata, fetch } = common
+  const verifier = createVerifier(common)
+  const authenticate = createAuthentication({ ...credentials, issuer, clock })
+  const introspect = createIntrospection({ metadata, fetch, authenticate })
+  return {
+    ...noLog,
+    verify: async (token) => introspect(token, await verifier.verify(token)),
+    status: () => ({ revocation: 'introspection', ...NO_LOG, tokens: verifier.size() })
+  }
+}
+
+function byLog(common: CommonOptions, options: LatchkeyGuardOptions & Credentials, { log, timer }: Deps): Verification {
+  const { staleAfter = STALE_AFTER, whenStale = 'refuse' } = options
+  const { metadata, fetch } = common
+  const client = createTokenClient({ ...options, scope: 'revocations:read', fetch })
+  const revocations = createRevocations({
+    metadata,
+    fetch: client.fetch,
+    timer,
+    staleAfterMs: staleAfter * 1000,
+    onError: (error) => log.warn(`the revocation log cannot be read: ${reasonOf(error)}`),
+    onStale(error) {
+      const since =
+        revocations.status().lag === null ? 'has not been read yet' : `has not responded for ${staleAfter} s`
+      log.error(`the revocation log ${since}${error === null ? '' : `: ${reasonOf(error)}`}`)
+    },
+    onFresh: () => log.info('the revocation log is being read')
+  })
+  const assertKnown = () => {
+    if (!revocations.isFresh() && whenStale === 'refuse')
+      throw new UnavailableError('It is not known which tokens are revoked')
+  }
+  const { verify, size } = createVerifier({ ...common, revoked: { ...revocations, assertKnown } })
+  let starting: Promise<void> | null = null
+
+  return {
+    verify: (token) => (starting === null ? verify(token) : starting.then(() => verify(token))),
+    status: () => ({ revocation: 'log', ...revocations.status(), tokens: size() }),
+    start() {
+      starting = revocations.start(PATIENCE_MS).then(() => {
+        starting = null
+      })
+    },
+    async stop() {
+      client.close()
+      await revocations.stop()
+    }
+  }
+}
+
+/** @throws TypeError for options that are not valid */
+export function createVerification(options: LatchkeyGuardOptions, deps: Deps): Verification {
+  const { issuer, audience, fetch = globalThis.fetch, clock = systemClock } = options
+  const { timer } = deps
+  const metadata = createMetadata({ issuer, fetch, timer })
+  const keys = createKeys({ metadata, fetch, timer })
+  const common = { issuer, audience, keys, revoked: NOTHING_REVOKED, clock, metadata, fetch }
+  if (options.revocation === 'none') return withoutRevocation(common)
+  if (options.revocation === 'introspection') return byIntrospection(common, options)
+  return byLog(common, options, deps)
+}

@@ -1,0 +1,79 @@
+/**
+ * Limits and patterns that both the documented schemas (`src/wire`) and the domain use. A pattern is the source of a regular
+ * expression with the flag `u`. Lengths of text are in characters (code points) unless the name says otherwise; `_TTL_` is a
+ * lifetime in seconds.
+ */
+
+/** One line of text for people: no control characters. */
+export const LINE_PATTERN = '^[^\\p{Cc}]*$'
+/** Length of names and descriptions for people. */
+export const LINE_MAX = 200
+
+/** Length of a username as it is sent: one character of the canonical form decomposes into at most four. */
+export const USERNAME_MAX = 256
+/** Length of a username in its canonical form (RFC 8265). */
+export const USERNAME_CODE_POINTS_MAX = 64
+/** RFC 5321 §4.5.3.1.3, without the angle brackets. */
+export const EMAIL_MAX = 254
+/** The domain also refuses format characters (`\p{Cf}`). */
+export const EMAIL_PATTERN = '^[^\\s@\\p{Cc}]+@[^\\s@\\p{Cc}]+$'
+/** Bytes of a password in UTF-8. */
+export const PASSWORD_BYTES_MAX = 1024
+/** Roles of one user. */
+export const ROLES_MAX = 50
+
+/** Names of roles and ids of resources. */
+export const NAME_PATTERN = '^[a-z][a-z0-9_.-]{0,63}$'
+export const NAME_MAX = 64
+
+/** A scope-token (RFC 6749 §3.3). */
+export const SCOPE_TOKEN_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$'
+/** The name of a registered scope: `noun:verb` or one word. */
+export const SCOPE_NAME_PATTERN = '^[a-z][a-z0-9_.-]*(:[a-z][a-z0-9_.-]*)*$'
+export const SCOPE_NAME_MAX = 128
+/** Length and items of the `scope` parameter of a token request (RFC 6749 §3.3). */
+export const SCOPE_PARAMETER_MAX = 1024
+export const SCOPE_ITEMS_MAX = 50
+/** Scopes of one role. */
+export const ROLE_SCOPES_MAX = 200
+
+/** An id, a name or a URI by which a request refers to an object. */
+export const IDENTIFIER_MAX = 255
+/** An id that is a UUID. */
+export const UUID_PATTERN = '^[0-9a-f-]{36}$'
+/** The `kid` of a signing key: its thumbprint (RFC 7638). */
+export const KID_PATTERN = '^[\\w-]{43}$'
+export const RESOURCE_SCOPES_MAX = 100
+export const INTROSPECTION_CLIENTS_MAX = 100
+
+/** A client id: RFC 6749 §A.1 without spaces. The domain also refuses `.` and `..`, which a path does not keep. */
+export const CLIENT_ID_PATTERN = '^[\\x21-\\x7e]{1,255}$'
+/** Scopes, resources and redirect URIs of one client. */
+export const CLIENT_LIST_MAX = 100
+/** Length of the scopes of one client, separated by spaces. */
+export const CLIENT_SCOPE_TEXT_MAX = 4096
+export const GRANT_TYPES_MAX = 20
+export const REDIRECT_URI_MAX = 2000
+export const CLIENT_KEYS_MAX = 10
+/** Secrets of one client that have not expired. */
+export const CLIENT_SECRETS_MAX = 10
+
+/** Seconds. */
+export const ACCESS_TOKEN_TTL_MAX = 3600
+/** Seconds: 365 days. */
+export const SESSION_TTL_MAX = 31_536_000
+/** Seconds: 3650 days. */
+export const SECRET_TTL_MAX = 315_360_000
+
+/** Items of one page of a list. */
+export const PAGE_MAX = 100
+export const PAGE_DEFAULT = 50
+/** The cursor of a list whose items are not found by a UUID. */
+export const CURSOR_PATTERN = '^[\\x20-\\x7e]{1,255}$'
+
+/** Entries of one response of the revocation log. */
+export const REVOCATIONS_MAX = 1000
+/** Seconds that a request for the revocation log may wait. */
+export const REVOCATIONS_WAIT_MAX = 30
+/** The highest number of an entry that a request for the revocation log may name. */
+export const REVOCATIONS_AFTER_MAX = 999_999_999_999_999

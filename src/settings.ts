@@ -1,0 +1,170 @@
+import { type Static, Type } from '@sinclair/typebox'
+
+/**
+ * Every setting, with its default, its unit and its help. `allowed` names the allowed values where the schema alone does not. A
+ * message never repeats the value of a `secret` setting. `shown` is the default as the documentation shows it.
+ */
+export const Settings = Type.Object({
+  host: Type.String({
+    minLength: 1,
+    default: '127.0.0.1',
+    description: 'Address to listen on',
+    allowed: 'an address or a host name'
+  }),
+  port: Type.Integer({
+    minimum: 0,
+    maximum: 65535,
+    default: 3000,
+    description: 'Port to listen on; 0 takes a free one'
+  }),
+  issuer: Type.String({
+    format: 'issuer',
+    description: 'URL of the service as clients see it: the `iss` of every token and the base of every link',
+    allowed: 'an https URL without query, fragment and trailing slash (http on a loopback host only)',
+    shown: '`http://localhost:<port>`'
+  }),
+  dataDir: Type.String({
+    minLength: 1,
+    default: './data',
+    description: 'Directory of the embedded database and of the files made at the first start',
+    allowed: 'a path'
+  }),
+  databaseUrl: Type.String({
+    format: 'database',
+    secret: true,
+    description: 'Database',
+    allowed: 'sqlite:<file> or postgres://<user>:<password>@<host>/<database>',
+    shown: '`sqlite:<data dir>/latchkey.db`'
+  }),
+  sealingKey: Type.Optional(
+    Type.String({
+      format: 'key',
+      secret: true,
+      description: 'Key that encrypts private keys in the database',
+      allowed: '32 bytes in base64 (openssl rand -base64 32)',
+      shown: 'from the file'
+    })
+  ),
+  sealingKeyFile: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description:
+        'File that holds the sealing key. The first start on the embedded database creates it; on PostgreSQL it must exist',
+      allowed: 'a path',
+      shown: '`<data dir>/sealing-key` on the embedded database'
+    })
+  ),
+  sealingKeyPrevious: Type.Optional(
+    Type.String({
+      format: 'key',
+      secret: true,
+      description: 'Previous sealing key, while the sealing key is being replaced. It decrypts and never encrypts',
+      allowed: '32 bytes in base64',
+      shown: 'none'
+    })
+  ),
+  sealingKeyPreviousFile: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description: 'File that holds the previous sealing key, instead of `LATCHKEY_SEALING_KEY_PREVIOUS`',
+      allowed: 'a path',
+      shown: 'none'
+    })
+  ),
+  accessTokenTtl: Type.Integer({
+    minimum: 1,
+    maximum: 3600,
+    default: 300,
+    unit: 's',
+    description: 'Lifetime of an access token'
+  }),
+  refreshLeeway: Type.Integer({
+    minimum: 0,
+    maximum: 60,
+    default: 10,
+    unit: 's',
+    description:
+      'Time in which a refresh token that was just used returns the same successor again, for responses that were lost'
+  }),
+  signingAlg: Type.Union([Type.Literal('ES256'), Type.Literal('EdDSA'), Type.Literal('RS256')], {
+    default: 'ES256',
+    description: 'Signature algorithm of new keys'
+  }),
+  keyRotation: Type.Integer({
+    minimum: 0,
+    maximum: 365,
+    default: 30,
+    unit: 'days',
+    description: 'Age at which signing keys and refresh keys rotate automatically; 0 for never'
+  }),
+  jwksMaxAge: Type.Integer({
+    minimum: 1,
+    maximum: 86_400,
+    default: 300,
+    unit: 's',
+    description: 'Time for which others may cache the JWKS. A key is published at least that long before it signs'
+  }),
+  argon2Memory: Type.Integer({
+    minimum: 7168,
+    maximum: 4_194_304,
+    default: 19456,
+    unit: 'KiB',
+    description: 'Memory of one password hash (argon2id `m`)'
+  }),
+  argon2Passes: Type.Integer({
+    minimum: 1,
+    maximum: 20,
+    default: 2,
+    description: 'Passes over that memory (argon2id `t`)'
+  }),
+  argon2Lanes: Type.Integer({ minimum: 1, maximum: 16, default: 1, description: 'Lanes (argon2id `p`)' }),
+  adminUsername: Type.String({
+    format: 'username',
+    default: 'admin',
+    description: 'Name of the first admin',
+    allowed: 'a name of 1 to 64 letters, digits and signs without spaces (RFC 8265)'
+  }),
+  adminPassword: Type.Optional(
+    Type.String({
+      format: 'password',
+      secret: true,
+      description: 'Password of the first admin',
+      allowed: 'a text of at least LATCHKEY_PASSWORD_MIN_LENGTH characters and at most 1024 bytes',
+      shown: 'generated on the embedded database; on PostgreSQL no admin is created'
+    })
+  ),
+  passwordMinLength: Type.Integer({
+    minimum: 8,
+    maximum: 64,
+    default: 15,
+    description: 'Minimum length of a new password in characters (code points)'
+  }),
+  throttle: Type.Boolean({
+    default: true,
+    description: 'Whether password guessing is limited; `off` is for tests only',
+    allowed: 'on or off',
+    shown: '`on`'
+  }),
+  trustedProxies: Type.Array(Type.String({ format: 'network' }), {
+    default: [],
+    description: 'Reverse proxies whose `X-Forwarded-For` header is trusted',
+    allowed: 'addresses or networks (10.0.0.0/8), separated by commas'
+  }),
+  corsOrigins: Type.Array(Type.String({ format: 'origin' }), {
+    default: [],
+    description:
+      'Origins of browser apps that may call `/token`, `/revoke`, the JWKS and the metadata. If the issuer is on a loopback host, every `http` origin on a loopback host may call them too',
+    allowed: 'origins (https://app.example.com), separated by commas'
+  }),
+  docs: Type.Boolean({
+    default: true,
+    description: 'Whether `/docs` and its built-in client exist',
+    allowed: 'true or false'
+  }),
+  logLevel: Type.Union(
+    (['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map((level) => Type.Literal(level)),
+    { default: 'info', description: 'Least severe level that is logged' }
+  )
+})
+
+export type Config = Static<typeof Settings>

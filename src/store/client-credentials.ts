@@ -1,0 +1,148 @@
+import { type Selectable, sql } from 'kysely'
+import { DomainError } from '../domain/errors.ts'
+import type { Client, ClientSecret } from '../domain/model.ts'
+import type { ClientStore } from '../domain/ports/clients.ts'
+import { assertMayHave } from './client-grants.ts'
+import { getClient, lockClient, selectClients, toClient } from './client-rows.ts'
+import { type Db, needsRowLocks } from './columns.ts'
+import type { Tables } from './schema.ts'
+import type { Database } from './transaction.ts'
+
+const toSecret = (row: Omit<Selectable<Tables['client_secrets']>, 'client_id'>): ClientSecret => ({
+  id: row.id,
+  hash: row.secret_hash,
+  createdAt: row.created_at,
+  expiresAt: row.expires_at,
+  lastUsedAt: row.last_used_at
+})
+
+export async function insertSecret(
+  trx: Db,
+  clientId: string,
+  { id, hash, createdAt, expiresAt }: ClientSecret
+): Promise<void> {
+  await trx
+    .insertInto('client_secrets')
+    .values({ id, client_id: clientId, secret_hash: hash, created_at: createdAt, expires_at: expiresAt })
+    .execute()
+}
+
+/** The secrets and assertions that clients authenticate with. */
+export function clientCredentials({
+  db,
+  transaction,
+  recordCommitted
+}: Database): Pick<
+  ClientStore,
+  'credentials' | 'secrets' | 'addSecret' | 'deleteSecret' | 'secretUsed' | 'useAssertion'
+> {
+  return {
+    async credentials(ids, now) {
+      const rows = await selectClients(db)
+        .leftJoin('client_secrets as s', (join) =>
+          join
+            .onRef('s.client_id', '=', 'clients.id')
+            .on((eb) => eb.or([eb('s.expires_at', 'is', null), eb('s.expires_at', '>', now)]))
+        )
+        .select([
+          's.id as secret_id',
+          's.secret_hash',
+          's.created_at as secret_created_at',
+          's.expires_at as secret_expires_at',
+          's.last_used_at'
+        ])
+        .select(sql<number>`(select seq from counters where name = 'revocations')`.as('rev'))
+        .where('clients.id', 'in', ids)
+        .execute()
+      return ids.flatMap((id) => {
+        const own = rows.filter((row) => row.id === id)
+        const [first] = own
+        if (first === undefined) return []
+        const secrets = own.flatMap((row) =>
+          row.secret_id === null
+            ? []
+            : [
+                toSecret({
+                  id: row.secret_id,
+                  secret_hash: row.secret_hash as string,
+                  created_at: row.secret_created_at as number,
+                  expires_at: row.secret_expires_at,
+                  last_used_at: row.last_used_at
+                })
+              ]
+        )
+        return [{ client: toClient(first), secrets, rev: first.rev }]
+      })
+    },
+
+    async secrets(id, now) {
+      const rows = await db
+        .selectFrom('client_secrets')
+        .selectAll()
+        .where('client_id', '=', id)
+        .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]))
+        .orderBy('created_at')
+        .orderBy('id')
+        .execute()
+      return rows.map(toSecret)
+    },
+
+    addSecret: (caller, { id, secret, othersEndAt, most }) =>
+      transaction(async (trx, record) => {
+        if (!(await lockClient(trx, id, secret.createdAt))) return false
+        await assertMayHave(trx, caller, (await getClient(trx, id)) as Client)
+        if (othersEndAt !== null)
+          await trx
+            .updateTable('client_secrets')
+            .set({ expires_at: othersEndAt })
+            .where('client_id', '=', id)
+            .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', othersEndAt)]))
+            .execute()
+        await trx
+          .deleteFrom('client_secrets')
+          .where('client_id', '=', id)
+          .where('expires_at', '<=', secret.createdAt)
+          .execute()
+        await insertSecret(trx, id, secret)
+        const rows = await trx.selectFrom('client_secrets').select('id').where('client_id', '=', id).execute()
+        if (rows.length > most)
+          throw new DomainError('conflict', `A client has at most ${most} secrets: delete one that is not used`)
+        record({ type: 'client.secret_added', caller, subject: { client: id, secret: secret.id } })
+        return true
+      }),
+
+    async deleteSecret(caller, { id, secretId }) {
+      const { numDeletedRows } = await db
+        .deleteFrom('client_secrets')
+        .where('client_id', '=', id)
+        .where('id', '=', secretId)
+        .executeTakeFirstOrThrow()
+      if (numDeletedRows === 0n) return false
+      recordCommitted({ type: 'client.secret_deleted', caller, subject: { client: id, secret: secretId } })
+      return true
+    },
+
+    async secretUsed(secretId, now) {
+      await db.updateTable('client_secrets').set({ last_used_at: now }).where('id', '=', secretId).execute()
+    },
+
+    async useAssertion(id, jti, expiresAt) {
+      const client = db
+        .selectFrom('clients')
+        .where('clients.id', '=', id)
+        .select(({ ref, val }) => [
+          ref('clients.id').as('client_id'),
+          val(jti).as('jti_hash'),
+          val(expiresAt).as('expires_at')
+        ])
+        .$if(needsRowLocks(db), (query) => query.forKeyShare())
+      const { numInsertedOrUpdatedRows } = await db
+        .insertInto('client_assertions')
+        .columns(['client_id', 'jti_hash', 'expires_at'])
+        .expression(client)
+        .onConflict((conflict) => conflict.doNothing())
+        .executeTakeFirstOrThrow()
+      return numInsertedOrUpdatedRows === 1n
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import { sql } from 'kysely'
+import { DomainError } from '../domain/errors.ts'
+import { ADMIN_ROLE } from '../domain/model.ts'
+import type { Db } from './columns.ts'
+import type { Database, RecordEvent } from './transaction.ts'
+
+/**
+ * Takes a lock that protects a rule over several rows, and holds it until the end of the transaction. It must come before
+ * every statement that depends on the rule. A transaction takes several locks in the order of the type below.
+ * @returns how often the lock was ever taken, this time included
+ */
+export async function lock(trx: Db, name: 'bootstrap' | 'admins' | 'subjects' | 'keys'): Promise<number> {
+  const { version } = await trx
+    .updateTable('invariants')
+    .set(({ eb }) => ({ version: eb('version', '+', 1) }))
+    .where('name', '=', name)
+    .returning('version')
+    .executeTakeFirstOrThrow()
+  return version
+}
+
+/**
+ * Reserves a name for a user until the end of the transaction. A name belongs to a user or to a client, never to both:
+ * both sides take the lock `subjects` first. (A client id is ASCII, and so is every canonical name that can equal it.)
+ * @throws DomainError conflict when a client has the name
+ */
+export async function takeUsername(trx: Db, usernameKey: string): Promise<void> {
+  await lock(trx, 'subjects')
+  const sameId = sql<boolean>`lower(id) = ${usernameKey}`
+  const client = await trx.selectFrom('clients').select('id').where(sameId).executeTakeFirst()
+  if (client !== undefined) throw new DomainError('conflict', 'A client has this name for its id')
+}
+
+/**
+ * Reserves an id for a client until the end of the transaction, as `takeUsername` does for a user.
+ * @throws DomainError conflict when a user has the name
+ */
+export async function takeClientId(trx: Db, id: string): Promise<void> {
+  await lock(trx, 'subjects')
+  const usernameKey = id.toLowerCase()
+  const user = await trx.selectFrom('users').select('id').where('username_key', '=', usernameKey).executeTakeFirst()
+  if (user !== undefined) throw new DomainError('conflict', 'A user has this name')
+}
+
+/** Returns whether an enabled user has the role `admin`. */
+export async function hasAdmin(db: Db): Promise<boolean> {
+  const row = await db
+    .selectFrom('user_roles')
+    .innerJoin('users', 'users.id', 'user_id')
+    .select('user_id')
+    .where('role', '=', ADMIN_ROLE)
+    .where('disabled_at', 'is', null)
+    .limit(1)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/**
+ * Runs one transaction under the lock `admins`. Rolls it back when it removed the last enabled admin.
+ * @throws DomainError conflict
+ */
+export function withAdminLock<T>(
+  { transaction }: Database,
+  body: (trx: Db, record: RecordEvent) => Promise<T>
+): Promise<T> {
+  return transaction(async (trx, record) => {
+    await lock(trx, 'admins')
+    const hadAdmin = await hasAdmin(trx)
+    const result = await body(trx, record)
+    if (hadAdmin && !(await hasAdmin(trx)))
+      throw new DomainError('conflict', 'Nobody would be left with the role admin: give it to somebody else first')
+    return result
+  })
+}

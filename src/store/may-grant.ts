@@ -1,0 +1,60 @@
+import type { Caller } from '../domain/caller.ts'
+import { DomainError } from '../domain/errors.ts'
+import { ADMIN_ROLE } from '../domain/model.ts'
+import type { Db } from './columns.ts'
+
+/** Throws unless all rows exist. @throws DomainError invalid */
+async function assertExist(trx: Db, table: 'roles' | 'scopes', names: string[]): Promise<void> {
+  if (names.length === 0) return
+  const rows = await trx.selectFrom(table).select('name').where('name', 'in', names).execute()
+  const unknown = names.find((name) => !rows.some((row) => row.name === name))
+  if (unknown !== undefined)
+    throw new DomainError('invalid', `There is no ${table.slice(0, -1)} ${JSON.stringify(unknown)}`)
+}
+
+const refusal = () => new DomainError('forbidden', 'Nobody can give what they do not have')
+
+/** Returns the roles and scopes that the caller holds; none unless the caller is an enabled user. */
+async function heldBy(trx: Db, caller: Caller): Promise<{ roles: Set<string>; scopes: Set<string | null> }> {
+  if (caller.kind !== 'user') return { roles: new Set(), scopes: new Set() }
+  const rows = await trx
+    .selectFrom('users')
+    .innerJoin('user_roles', 'user_id', 'users.id')
+    .leftJoin('role_scopes', 'role_scopes.role', 'user_roles.role')
+    .select(['user_roles.role', 'scope'])
+    .where('users.id', '=', caller.id)
+    .where('disabled_at', 'is', null)
+    .execute()
+  return { roles: new Set(rows.map(({ role }) => role)), scopes: new Set(rows.map(({ scope }) => scope)) }
+}
+
+/**
+ * Throws unless the caller holds every scope of these roles, and the role `admin` to give that role. An operator may
+ * give everything. Reads in the given transaction.
+ * @throws DomainError forbidden, invalid when a role does not exist
+ */
+export async function assertMayGrantRoles(trx: Db, caller: Caller, roles: string[]): Promise<void> {
+  await assertExist(trx, 'roles', roles)
+  if (roles.length === 0 || caller.kind === 'operator') return
+  const held = await heldBy(trx, caller)
+  const given = await trx.selectFrom('role_scopes').select('scope').where('role', 'in', roles).execute()
+  const makesAdmin = roles.includes(ADMIN_ROLE)
+  if (given.some(({ scope }) => !held.scopes.has(scope)) || (makesAdmin && !held.roles.has(ADMIN_ROLE))) throw refusal()
+}
+
+/**
+ * Throws unless the caller holds these scopes. An operator may give everything. Reads in the given transaction.
+ * @param clientOnly scopes that no user can hold, so they must only exist
+ * @throws DomainError forbidden, invalid when a scope does not exist
+ */
+export async function assertMayGrantScopes(
+  trx: Db,
+  caller: Caller,
+  { scopes, clientOnly = [] }: { scopes: string[]; clientOnly?: string[] }
+): Promise<void> {
+  await assertExist(trx, 'scopes', scopes)
+  const needed = scopes.filter((scope) => !clientOnly.includes(scope))
+  if (needed.length === 0 || caller.kind === 'operator') return
+  const held = await heldBy(trx, caller)
+  if (needed.some((scope) => !held.scopes.has(scope))) throw refusal()
+}

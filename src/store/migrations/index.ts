@@ -1,0 +1,13 @@
+import type { Kysely } from 'kysely'
+import * as initial from './0001-initial.ts'
+
+export interface SchemaMigration {
+  /** The number of the migration: its place in the list, from 1. */
+  version: number
+  /** The oldest program version that may run on a database after this migration. */
+  compatibleFrom: number
+  up(db: Kysely<unknown>): Promise<void>
+}
+
+/** Every migration, in the order in which they run. Released migrations never change. */
+export const MIGRATIONS: SchemaMigration[] = [initial]

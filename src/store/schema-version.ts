@@ -1,0 +1,105 @@
+import { Kysely, sql } from 'kysely'
+import { type Migration, Migrator } from 'kysely/migration'
+import { SetupError } from '../domain/errors.ts'
+import type { Schema } from '../domain/ports/store.ts'
+import type { Db } from './columns.ts'
+import type { SchemaMigration } from './migrations/index.ts'
+import { openPostgres } from './postgres.ts'
+import type { Tables } from './schema.ts'
+import type { openSqlite } from './sqlite.ts'
+
+export interface SchemaVersion {
+  /** @throws SetupError when the database holds tables of another program */
+  read(): Promise<Schema | null>
+  /** Runs the migrations that did not run yet, each in one transaction with the change of the version. */
+  migrate(): Promise<void>
+}
+
+function toMigration({ version, compatibleFrom, up }: SchemaMigration): Migration {
+  return {
+    async up(db: Kysely<unknown>) {
+      await up(db)
+      await (db as Db).updateTable('schema_version').set({ version, compatible_from: compatibleFrom }).execute()
+    }
+  }
+}
+
+/**
+ * Runs migrations under a lock of the database, so of concurrent callers one runs them. @param place see
+ * `migrationTableSchema`
+ */
+async function run(db: Db, migrations: SchemaMigration[], place: { migrationTableSchema?: string }): Promise<void> {
+  const entries = migrations.map((each) => [String(each.version).padStart(4, '0'), toMigration(each)] as const)
+  const provider = { getMigrations: async () => Object.fromEntries(entries) }
+  const { error } = await new Migrator({ db, provider, ...place }).migrateToLatest()
+  if (error !== undefined) throw error
+}
+
+/** Returns the schema in which tables are created. Kysely must know it, else it finds its tables in any schema. */
+async function currentSchema(db: Db): Promise<string> {
+  const { rows } = await sql<{ name: string }>`select current_schema() as name`.execute(db)
+  return (rows[0] as { name: string }).name
+}
+
+async function readVersion(db: Db, tables: string[]): Promise<Schema | null> {
+  const own = tables.filter((name) => !name.startsWith('kysely_'))
+  if (own.length === 0) return null
+  if (!own.includes('schema_version') || !own.includes('invariants'))
+    throw new SetupError('the database holds the tables of another program')
+  const row = await db.selectFrom('schema_version').selectAll().executeTakeFirst()
+  if (row === undefined) throw new SetupError('the database does not say which version its schema has')
+  return { version: row.version, compatibleFrom: row.compatible_from }
+}
+
+/** The schema version of a SQLite database. */
+export function sqliteSchemaVersion(
+  db: Db,
+  { exists, create }: Pick<ReturnType<typeof openSqlite>, 'exists' | 'create'>,
+  migrations: SchemaMigration[]
+): SchemaVersion {
+  async function read() {
+    if (!exists()) return null
+    const { rows } = await sql<{ name: string }>`select name from sqlite_schema where type = 'table'`.execute(db)
+    return readVersion(
+      db,
+      rows.map((row) => row.name)
+    )
+  }
+
+  return {
+    read,
+    async migrate() {
+      if (((await read())?.version ?? 0) >= migrations.length) return
+      await create()
+      await run(db, migrations, {})
+    }
+  }
+}
+
+/**
+ * The schema version of a PostgreSQL database. Migrations run on a connection of their own, which may wait and take
+ * long.
+ */
+export function postgresSchemaVersion(db: Db, url: string, migrations: SchemaMigration[]): SchemaVersion {
+  async function read() {
+    const { rows } = await sql<{ name: string }>`select table_name as name from information_schema.tables
+      where table_schema = current_schema()`.execute(db)
+    return readVersion(
+      db,
+      rows.map((row) => row.name)
+    )
+  }
+
+  return {
+    read,
+    async migrate() {
+      if (((await read())?.version ?? 0) >= migrations.length) return
+      const patient = new Kysely<Tables>({ dialect: openPostgres(url, { patient: true }) })
+      try {
+        await run(patient, migrations, { migrationTableSchema: await currentSchema(db) })
+      } finally {
+        await patient.destroy()
+      }
+    }
+  }
+}

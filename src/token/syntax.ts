@@ -1,0 +1,50 @@
+import { isUtf8 } from 'node:buffer'
+
+/** The `typ` of access tokens (RFC 9068 §2.1). */
+export const TYP = 'at+jwt'
+export const MAX_TOKEN_LENGTH = 8192
+
+/** An access token before its signature is verified. */
+export interface ParsedToken {
+  alg: string
+  kid: string
+  claims: Record<string, unknown>
+}
+
+/** Returns the JSON object of a segment that is canonical base64url and UTF-8; else null. JSON may hold white space. */
+export function looseObject(segment: string): Record<string, unknown> | null {
+  const bytes = Buffer.from(segment, 'base64url')
+  if (bytes.toString('base64url') !== segment || !isUtf8(bytes)) return null
+  try {
+    const value = JSON.parse(bytes.toString('utf8'))
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+/**
+ * Returns the JSON object of a segment that is exactly what a serializer writes; else null. So no member comes twice, there is no
+ * white space, and every number is written in its one form.
+ */
+function strictObject(segment: string): Record<string, unknown> | null {
+  const value = looseObject(segment)
+  return value !== null && Buffer.from(JSON.stringify(value)).toString('base64url') === segment ? value : null
+}
+
+/** Returns whether the signature is not empty and written in its one form of base64url. */
+export const isCanonical = (signature: string): boolean =>
+  signature !== '' && Buffer.from(signature, 'base64url').toString('base64url') === signature
+
+/** Parses a compact JWS with exactly the header that access tokens of Latchkey have (RFC 7515 §3.1, RFC 8725 §3); else returns null. */
+export function parse(token: string): ParsedToken | null {
+  const [header = '', payload = '', signature = '', ...more] = token.split('.')
+  if (token.length > MAX_TOKEN_LENGTH || more.length > 0 || !isCanonical(signature)) return null
+  const { alg, typ, kid, ...others } = strictObject(header) ?? {}
+  if (typ !== TYP || typeof alg !== 'string' || typeof kid !== 'string' || !/^[\w-]{43}$/.test(kid)) return null
+  const claims = strictObject(payload)
+  return claims === null || Object.keys(others).length > 0 ? null : { alg, kid, claims }
+}
+
+/** Returns the last segment of a token. */
+export const signatureOf = (token: string): string => token.slice(token.lastIndexOf('.') + 1)

@@ -1,0 +1,109 @@
+import { type AccessTokenClaims, isAccessToken } from './claims.ts'
+import type { Clock } from './clock.ts'
+import { type Principal, principalOf } from './principal.ts'
+import { type ParsedToken, parse, signatureOf } from './syntax.ts'
+
+/** A key by its id and algorithm. */
+export interface VerificationKey {
+  kid: string
+  alg: string
+}
+
+/** A token with a valid signature and valid claims. Whether it was revoked is not known. */
+export interface VerifiedToken<Key extends VerificationKey> {
+  token: string
+  key: Key
+  claims: AccessTokenClaims
+  principal: Principal
+}
+
+/** The claims that a caller accepts. */
+export interface Acceptance {
+  /** The required `aud`; null for any. */
+  audience: string | null
+  /** Seconds that the clock of the issuer may be ahead of this one. */
+  ahead: number
+  /** Seconds that a token is accepted after its `exp`. */
+  behind: number
+}
+
+/**
+ * Verifies access tokens (RFC 9068 §4, RFC 8725): syntax, header, key, signature, issuer, audience, time. It does not check
+ * whether a token, its session or its key was revoked. Remembers verified tokens; key, audience and time are checked every time.
+ */
+export function createTokenVerifier<Key extends VerificationKey>(deps: {
+  issuer: string
+  clock: Clock
+  /**
+   * Returns the key of a `kid`; null when there is none. Called for every token. The same key must be the same object: a token that
+   * was verified with another object is verified again.
+   */
+  findKey: (kid: string) => Key | null | Promise<Key | null>
+  /** Returns whether the signature of the token is valid for this key and its algorithm. */
+  hasValidSignature: (token: string, key: Key) => boolean
+  /** Number of tokens to remember. */
+  remembered: number
+}) {
+  const { issuer, clock, findKey, hasValidSignature } = deps
+  /** By signature, which is a sixth of the whole token. */
+  const verified = new Map<string, VerifiedToken<Key>>()
+
+  function isAccepted({ aud, iat, exp }: AccessTokenClaims, { audience, ahead, behind }: Acceptance): boolean {
+    const now = clock.now() / 1000
+    return (audience === null || aud === audience) && now < exp + behind && iat <= now + ahead
+  }
+
+  function remember(entry: VerifiedToken<Key>): VerifiedToken<Key> {
+    if (verified.size >= deps.remembered) verified.delete(verified.keys().next().value as string)
+    verified.set(signatureOf(entry.token), entry)
+    return entry
+  }
+
+  /** Verifies a token that is not remembered, or whose key has changed. */
+  function verifyNew(token: string, parsed: ParsedToken, key: Key | null, acceptance: Acceptance) {
+    const { alg, claims } = parsed
+    if (key === null || key.alg !== alg || !isAccessToken(claims)) return null
+    if (claims.iss !== issuer || !isAccepted(claims, acceptance) || !hasValidSignature(token, key)) return null
+    return remember({ token, key, claims, principal: principalOf(claims) })
+  }
+
+  function forget({ token }: VerifiedToken<Key>): void {
+    verified.delete(signatureOf(token))
+  }
+
+  function verifyAgain(known: VerifiedToken<Key>, acceptance: Acceptance): VerifiedToken<Key> | null {
+    if (isAccepted(known.claims, acceptance)) return known
+    forget(known)
+    return null
+  }
+
+  return {
+    /**
+     * Returns null for every token that is not valid. Returns no promise for a remembered token unless `findKey` does. Throws
+     * only what `findKey` throws.
+     */
+    verify(token: string, acceptance: Acceptance): VerifiedToken<Key> | null | Promise<VerifiedToken<Key> | null> {
+      const known = verified.get(signatureOf(token))
+      let key: Key | null | Promise<Key | null> | undefined
+      if (known !== undefined && known.token === token) {
+        key = findKey(known.key.kid)
+        if (key === known.key) return verifyAgain(known, acceptance)
+        if (!(key instanceof Promise)) forget(known)
+      }
+      const parsed = parse(token)
+      if (parsed === null) return null
+      const withKey = (each: Key | null) =>
+        known !== undefined && known.token === token && each === known.key
+          ? verifyAgain(known, acceptance)
+          : verifyNew(token, parsed, each, acceptance)
+      key ??= findKey(parsed.kid)
+      return key instanceof Promise ? key.then(withKey) : withKey(key)
+    },
+
+    /** Forgets a token, so that it takes no memory and is verified again. */
+    forget,
+
+    /** Returns the number of remembered tokens. */
+    size: () => verified.size
+  }
+}

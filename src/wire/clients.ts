@@ -1,0 +1,252 @@
+import { type Static, Type } from '@sinclair/typebox'
+import { defined } from '../defined.ts'
+import type { ClientEdit as Edit, NewClient } from '../domain/clients.ts'
+import type { Client, ClientSecret } from '../domain/model.ts'
+import {
+  ACCESS_TOKEN_TTL_MAX,
+  CLIENT_ID_PATTERN,
+  CLIENT_KEYS_MAX,
+  CLIENT_LIST_MAX,
+  CLIENT_SCOPE_TEXT_MAX,
+  GRANT_TYPES_MAX,
+  NAME_MAX,
+  REDIRECT_URI_MAX,
+  SESSION_TTL_MAX
+} from '../limits.ts'
+import { ClientSecretView, SECRET, SECRET_TEXT, toWire as secretToWire } from './client-secrets.ts'
+import { pageSchema } from './pages.ts'
+import { Instant, iso, Line, OrNull, PathId, seconds, words } from './schema.ts'
+
+const CLIENT = {
+  client_id: 'worker',
+  client_name: 'Orders worker',
+  grant_types: ['client_credentials'],
+  scope: 'orders:read orders:write',
+  default_scope: 'orders:read',
+  resources: ['orders'],
+  redirect_uris: [],
+  token_endpoint_auth_method: 'client_secret_basic',
+  first_party: false,
+  access_token_ttl: 600,
+  session_idle_ttl: 1_209_600,
+  session_absolute_ttl: 7_776_000,
+  disabled: false,
+  client_id_issued_at: 1_795_424_400,
+  updated_at: '2026-11-22T09:00:00.000Z'
+}
+const Words = (description: string) => Type.String({ maxLength: CLIENT_SCOPE_TEXT_MAX, description })
+const Ttl = (maximum: number, description: string) =>
+  Type.Integer({ minimum: 1, maximum, description: `${description}, in seconds` })
+
+const members = {
+  client_name: Line({ minLength: 1, description: 'The name for people' }),
+  grant_types: Type.Array(Type.String(), {
+    maxItems: GRANT_TYPES_MAX,
+    uniqueItems: true,
+    description: 'Values of `grant_type` that the client may use'
+  }),
+  scope: Words('Scopes that its tokens may hold, or that it uses itself; separated by spaces'),
+  default_scope: Words('Scopes of a request that names none, separated by spaces; by default all of `scope`'),
+  resources: Type.Array(Type.String({ minLength: 1, maxLength: NAME_MAX }), {
+    maxItems: CLIENT_LIST_MAX,
+    uniqueItems: true,
+    description:
+      'Ids of the resources that its tokens may be for, the default resource first; empty for every resource of its scopes'
+  }),
+  redirect_uris: Type.Array(Type.String({ maxLength: REDIRECT_URI_MAX }), {
+    maxItems: CLIENT_LIST_MAX,
+    uniqueItems: true,
+    description: 'Redirect URIs of the authorization code flow'
+  }),
+  first_party: Type.Boolean({ description: 'Whether it is a program of the operator, which may handle passwords' }),
+  access_token_ttl: OrNull(
+    Ttl(ACCESS_TOKEN_TTL_MAX, 'Lifetime of its access tokens'),
+    'Lifetime of its access tokens, in seconds; null for the lifetime of the settings'
+  ),
+  session_idle_ttl: Ttl(SESSION_TTL_MAX, 'Lifetime of its sessions without renewal'),
+  session_absolute_ttl: Ttl(SESSION_TTL_MAX, 'Longest lifetime of its sessions')
+}
+const Keys = Type.Object(
+  {
+    keys: Type.Array(Type.Object({ kty: Type.String() }, { additionalProperties: true }), {
+      minItems: 1,
+      maxItems: CLIENT_KEYS_MAX
+    })
+  },
+  { description: 'The public keys that verify its assertions (RFC 7517 §5, RFC 7523)', additionalProperties: true }
+)
+const AUTH_METHOD = 'How the client authenticates; a client with a secret may send it in either way'
+
+export const ClientView = Type.Object(
+  {
+    client_id: Type.String({ description: 'The id of the client in requests' }),
+    client_name: Type.String(),
+    grant_types: Type.Array(Type.String()),
+    scope: Type.String(),
+    default_scope: Type.String(),
+    resources: Type.Array(Type.String()),
+    redirect_uris: Type.Array(Type.String()),
+    token_endpoint_auth_method: Type.String({ description: AUTH_METHOD }),
+    jwks: Type.Optional(Type.Object({ keys: Type.Array(Type.Record(Type.String(), Type.String())) })),
+    first_party: Type.Boolean(),
+    access_token_ttl: OrNull(Type.Integer()),
+    session_idle_ttl: Type.Integer(),
+    session_absolute_ttl: Type.Integer(),
+    disabled: Type.Boolean(),
+    client_id_issued_at: Type.Integer({ description: 'Seconds since the epoch' }),
+    updated_at: Instant()
+  },
+  {
+    $id: 'Client',
+    description: 'A program that asks for tokens, or about them; with the names of RFC 7591 where it has one',
+    examples: [CLIENT]
+  }
+)
+
+export const ClientDetails = Type.Object(
+  {
+    ...ClientView.properties,
+    secrets: Type.Array(Type.Ref(ClientSecretView), { description: 'The secrets that have not expired, oldest first' })
+  },
+  {
+    $id: 'ClientDetails',
+    description: 'A client with its secrets, without their texts',
+    examples: [{ ...CLIENT, secrets: [SECRET] }]
+  }
+)
+
+export const ClientPage = pageSchema(Type.Ref(ClientView), {
+  $id: 'ClientPage',
+  description: 'Clients, by id',
+  example: CLIENT
+})
+
+export const ClientCreation = Type.Object(
+  {
+    ...Type.Partial(Type.Object(members)).properties,
+    client_name: members.client_name,
+    client_id: Type.Optional(
+      Type.String({
+        pattern: CLIENT_ID_PATTERN,
+        description: 'Neither a UUID nor the name of a user; generated when it is missing'
+      })
+    ),
+    token_endpoint_auth_method: Type.Optional(
+      Type.Union(
+        (['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const).map((method) =>
+          Type.Literal(method)
+        ),
+        { description: `${AUTH_METHOD}; \`none\` for a public client (RFC 7591 §2)` }
+      )
+    ),
+    jwks: Type.Optional(Keys)
+  },
+  {
+    $id: 'ClientCreation',
+    additionalProperties: false,
+    description: 'A new client',
+    examples: [
+      { client_name: 'Orders worker', client_id: 'worker', grant_types: ['client_credentials'], scope: 'profile' }
+    ]
+  }
+)
+
+export const ClientRegistration = Type.Object(
+  {
+    ...ClientView.properties,
+    client_secret: Type.Optional(
+      Type.String({ description: 'Shown once; missing for a public client and for a client with keys' })
+    ),
+    client_secret_expires_at: Type.Optional(Type.Integer({ description: '0: never' }))
+  },
+  {
+    $id: 'ClientRegistration',
+    description: 'The new client, RFC 7591 §3.2.1',
+    examples: [{ ...CLIENT, client_secret: SECRET_TEXT, client_secret_expires_at: 0 }]
+  }
+)
+
+export const ClientEdit = Type.Object(
+  {
+    ...Type.Partial(Type.Object(members)).properties,
+    jwks: Type.Optional(Type.Union([Keys, Type.Null()], { description: 'null removes its keys' })),
+    disabled: Type.Optional(
+      Type.Boolean({ description: 'true ends its sessions and tokens and refuses further requests' })
+    )
+  },
+  {
+    $id: 'ClientEdit',
+    additionalProperties: false,
+    description: 'Missing members stay as they are; a list replaces the whole list of the client',
+    examples: [{ disabled: true }]
+  }
+)
+
+export const ClientParams = Type.Object({ id: PathId('`client_id` of the client') })
+
+/** RFC 7591 §2. A client with a secret may also send it by `client_secret_post`. */
+function methodOf({ kind, jwks }: Pick<Client, 'kind' | 'jwks'>): string {
+  if (kind === 'public') return 'none'
+  return jwks === null ? 'client_secret_basic' : 'private_key_jwt'
+}
+
+/** Writes a client. */
+export const toWire = (client: Client): Static<typeof ClientView> => ({
+  client_id: client.id,
+  client_name: client.name,
+  grant_types: client.grantTypes,
+  scope: client.scopes.join(' '),
+  default_scope: client.defaultScopes.join(' '),
+  resources: client.resources,
+  redirect_uris: client.redirectUris,
+  token_endpoint_auth_method: methodOf(client),
+  ...defined({ jwks: client.jwks === null ? undefined : { keys: client.jwks } }),
+  first_party: client.firstParty,
+  access_token_ttl: client.accessTokenTtl,
+  session_idle_ttl: client.sessionIdleTtl,
+  session_absolute_ttl: client.sessionAbsoluteTtl,
+  disabled: client.disabledAt !== null,
+  client_id_issued_at: seconds(client.createdAt),
+  updated_at: iso(client.updatedAt)
+})
+
+/** Writes a client with its secrets, without their texts. */
+export const detailsToWire = (client: Client, secrets: ClientSecret[]): Static<typeof ClientDetails> => ({
+  ...toWire(client),
+  secrets: secrets.map(secretToWire)
+})
+
+/** Writes a new client with the text of its secret, or null for none. */
+export const registrationToWire = ({
+  client,
+  secret
+}: {
+  client: Client
+  secret: string | null
+}): Static<typeof ClientRegistration> => ({
+  ...toWire(client),
+  ...(secret === null ? {} : { client_secret: secret, client_secret_expires_at: 0 })
+})
+
+/** Reads the members of a change. */
+export const editFromWire = (body: Static<typeof ClientEdit>): Edit =>
+  defined({
+    name: body.client_name,
+    grantTypes: body.grant_types,
+    scopes: body.scope === undefined ? undefined : words(body.scope),
+    defaultScopes: body.default_scope === undefined ? undefined : words(body.default_scope),
+    resources: body.resources,
+    redirectUris: body.redirect_uris,
+    firstParty: body.first_party,
+    accessTokenTtl: body.access_token_ttl,
+    sessionIdleTtl: body.session_idle_ttl,
+    sessionAbsoluteTtl: body.session_absolute_ttl,
+    jwks: body.jwks,
+    disabled: body.disabled
+  })
+
+/** Reads a new client. */
+export const inputFromWire = (body: Static<typeof ClientCreation>): NewClient => {
+  const { client_id: id, token_endpoint_auth_method: method, ...members } = body
+  return { ...editFromWire(members), name: body.client_name, ...defined({ id, method }) }
+}

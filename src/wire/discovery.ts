@@ -1,0 +1,132 @@
+import { type Static, Type } from '@sinclair/typebox'
+import { defined } from '../defined.ts'
+
+/** RFC 8414 §3. */
+export const METADATA_PATH = '/.well-known/oauth-authorization-server'
+export const JWKS_PATH = '/.well-known/jwks.json'
+
+/** Client authentication with a secret or a key. */
+const CONFIDENTIAL = ['client_secret_basic', 'client_secret_post', 'private_key_jwt']
+
+const texts = () => Type.Array(Type.String())
+
+export const Metadata = Type.Object(
+  {
+    issuer: Type.String(),
+    token_endpoint: Type.String(),
+    revocation_endpoint: Type.String(),
+    introspection_endpoint: Type.String(),
+    jwks_uri: Type.String(),
+    scopes_supported: texts(),
+    response_types_supported: texts(),
+    grant_types_supported: texts(),
+    token_endpoint_auth_methods_supported: texts(),
+    token_endpoint_auth_signing_alg_values_supported: texts(),
+    revocation_endpoint_auth_methods_supported: texts(),
+    revocation_endpoint_auth_signing_alg_values_supported: texts(),
+    introspection_endpoint_auth_methods_supported: texts(),
+    introspection_endpoint_auth_signing_alg_values_supported: texts(),
+    latchkey_revocations_endpoint: Type.String({ description: '`GET /revocations`' }),
+    service_documentation: Type.Optional(Type.String())
+  },
+  {
+    $id: 'Metadata',
+    description: 'RFC 8414 §2',
+    examples: [
+      {
+        issuer: 'https://id.example.com',
+        token_endpoint: 'https://id.example.com/token',
+        revocation_endpoint: 'https://id.example.com/revoke',
+        introspection_endpoint: 'https://id.example.com/introspect',
+        jwks_uri: 'https://id.example.com/.well-known/jwks.json',
+        scopes_supported: ['profile', 'users:read'],
+        response_types_supported: [],
+        grant_types_supported: ['client_credentials', 'password', 'refresh_token'],
+        token_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
+        token_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
+        revocation_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
+        revocation_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
+        introspection_endpoint_auth_methods_supported: CONFIDENTIAL,
+        introspection_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
+        latchkey_revocations_endpoint: 'https://id.example.com/revocations',
+        service_documentation: 'https://id.example.com/docs'
+      }
+    ]
+  }
+)
+
+export const Jwks = Type.Object(
+  { keys: Type.Array(Type.Record(Type.String(), Type.String())) },
+  {
+    $id: 'Jwks',
+    description: 'Public keys, RFC 7517 §5',
+    examples: [
+      {
+        keys: [
+          {
+            kty: 'EC',
+            crv: 'P-256',
+            x: 'MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4',
+            y: '4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM',
+            kid: 'cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s',
+            alg: 'ES256',
+            use: 'sig'
+          }
+        ]
+      }
+    ]
+  }
+)
+
+export const Index = Type.Object(
+  { name: Type.String(), version: Type.String(), links: Type.Record(Type.String(), Type.String()) },
+  {
+    $id: 'Index',
+    examples: [{ name: 'latchkey', version: '0.1.0', links: { docs: 'https://id.example.com/docs' } }]
+  }
+)
+
+/** Returns the links of the index. @param docs whether `/docs` exists */
+export function linksToWire(issuer: string, docs: boolean): Record<string, string> {
+  const { origin, pathname } = new URL(issuer)
+  return {
+    self: issuer,
+    ...defined({ docs: docs ? `${issuer}/docs` : undefined }),
+    openapi: `${issuer}/openapi.json`,
+    token: `${issuer}/token`,
+    // RFC 8414 §3.1: the path of the issuer follows the well-known part.
+    metadata: `${origin}${METADATA_PATH}${pathname.replace(/\/$/, '')}`,
+    jwks: issuer + JWKS_PATH,
+    health: `${issuer}/health/ready`
+  }
+}
+
+/** Writes the metadata (RFC 8414 §2). @param service `scopes` and `grantTypes` are the supported ones */
+export const toWire = (service: {
+  issuer: string
+  docs: boolean
+  scopes: string[]
+  grantTypes: string[]
+  assertionAlgs: string[]
+}): Static<typeof Metadata> => {
+  const { issuer, docs, scopes, grantTypes, assertionAlgs } = service
+  return {
+    issuer,
+    token_endpoint: `${issuer}/token`,
+    revocation_endpoint: `${issuer}/revoke`,
+    introspection_endpoint: `${issuer}/introspect`,
+    jwks_uri: issuer + JWKS_PATH,
+    scopes_supported: scopes,
+    // RFC 8414 §2 requires it also of a server without an authorization endpoint.
+    response_types_supported: [],
+    grant_types_supported: grantTypes,
+    token_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
+    token_endpoint_auth_signing_alg_values_supported: assertionAlgs,
+    revocation_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
+    revocation_endpoint_auth_signing_alg_values_supported: assertionAlgs,
+    introspection_endpoint_auth_methods_supported: CONFIDENTIAL,
+    introspection_endpoint_auth_signing_alg_values_supported: assertionAlgs,
+    latchkey_revocations_endpoint: `${issuer}/revocations`,
+    ...defined({ service_documentation: docs ? `${issuer}/docs` : undefined })
+  }
+}

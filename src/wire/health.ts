@@ -1,0 +1,6 @@
+import { type Static, Type } from '@sinclair/typebox'
+
+export const Health = Type.Object({ status: Type.Literal('ok') }, { $id: 'Health', examples: [{ status: 'ok' }] })
+
+/** The response of a healthy service. */
+export const HEALTHY: Static<typeof Health> = { status: 'ok' }

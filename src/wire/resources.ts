@@ -1,0 +1,108 @@
+import { type Static, Type } from '@sinclair/typebox'
+import { defined } from '../defined.ts'
+import type { Resource } from '../domain/model.ts'
+import type { ResourceEdit } from '../domain/resources.ts'
+import { IDENTIFIER_MAX, INTROSPECTION_CLIENTS_MAX, NAME_PATTERN, RESOURCE_SCOPES_MAX } from '../limits.ts'
+import { pageSchema } from './pages.ts'
+import { Line, PathId } from './schema.ts'
+
+const RESOURCE = {
+  id: 'orders',
+  resource: 'https://orders.example.com',
+  name: 'Orders',
+  scopes: [{ name: 'orders:read', description: 'See orders' }],
+  introspection_clients: ['orders-api']
+}
+const Name = Line({ minLength: 1, description: 'The name for people' })
+const Description = Line({ description: 'The purpose of the scope' })
+const Scopes = Type.Array(
+  Type.Object(
+    {
+      name: Type.String({ minLength: 1, maxLength: IDENTIFIER_MAX }),
+      description: Type.Optional({ ...Description, default: '' } as typeof Description)
+    },
+    { additionalProperties: false }
+  ),
+  { maxItems: RESOURCE_SCOPES_MAX, description: 'The scopes of its tokens; the role `admin` gets them too' }
+)
+const IntrospectionClients = Type.Array(Type.String({ minLength: 1, maxLength: IDENTIFIER_MAX }), {
+  maxItems: INTROSPECTION_CLIENTS_MAX,
+  uniqueItems: true,
+  description: 'Clients that may introspect its tokens'
+})
+
+export const ResourceView = Type.Object(
+  {
+    id: Type.String(),
+    resource: Type.String({ description: 'The `aud` of its tokens, and the `resource` of requests (RFC 8707)' }),
+    name: Type.String(),
+    scopes: Type.Array(Type.Object({ name: Type.String(), description: Type.String() })),
+    introspection_clients: Type.Array(Type.String())
+  },
+  { $id: 'Resource', description: 'A service that tokens are for', examples: [RESOURCE] }
+)
+
+export const ResourcePage = pageSchema(Type.Ref(ResourceView), {
+  $id: 'ResourcePage',
+  description: 'Resources, by id',
+  example: RESOURCE
+})
+
+export const ResourceCreation = Type.Object(
+  {
+    id: Type.String({ pattern: NAME_PATTERN, description: 'The id in paths and lists; it cannot be changed later' }),
+    resource: Type.String({
+      maxLength: IDENTIFIER_MAX,
+      description: 'An absolute URI without fragment; it cannot be changed later'
+    }),
+    name: Name,
+    scopes: Type.Optional({ ...Scopes, default: [] } as typeof Scopes),
+    introspection_clients: Type.Optional({ ...IntrospectionClients, default: [] } as typeof IntrospectionClients)
+  },
+  { $id: 'ResourceCreation', additionalProperties: false, description: 'A new resource', examples: [RESOURCE] }
+)
+
+export const ResourceChanges = Type.Object(
+  {
+    name: Type.Optional(Name),
+    scopes: Type.Optional(Scopes),
+    introspection_clients: Type.Optional(IntrospectionClients)
+  },
+  {
+    $id: 'ResourceChanges',
+    additionalProperties: false,
+    description: 'Missing members stay as they are; a list replaces the whole list of the resource',
+    examples: [{ name: 'Orders' }]
+  }
+)
+
+export const ResourceParams = Type.Object({ id: PathId('`id` of the resource') })
+
+/** Writes a resource. @param issuer the identifier of Latchkey's own API */
+export const toWire = (resource: Resource, issuer: string): Static<typeof ResourceView> => ({
+  id: resource.id,
+  resource: resource.identifier ?? issuer,
+  name: resource.name,
+  scopes: resource.scopes,
+  introspection_clients: resource.introspectionClients
+})
+
+const scopesFromWire = (scopes: Static<typeof Scopes>): Resource['scopes'] =>
+  scopes.map(({ name, description = '' }) => ({ name, description }))
+
+/** Reads a new resource. */
+export const inputFromWire = (body: Static<typeof ResourceCreation>): Resource & { identifier: string } => ({
+  id: body.id,
+  identifier: body.resource,
+  name: body.name,
+  scopes: scopesFromWire(body.scopes ?? []),
+  introspectionClients: body.introspection_clients ?? []
+})
+
+/** Reads the members of a change. */
+export const editFromWire = (body: Static<typeof ResourceChanges>): ResourceEdit =>
+  defined({
+    name: body.name,
+    scopes: body.scopes && scopesFromWire(body.scopes),
+    introspectionClients: body.introspection_clients
+  })

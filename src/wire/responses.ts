@@ -1,0 +1,25 @@
+import { type TSchema, Type } from '@sinclair/typebox'
+
+/** Documents a response with a JSON body. */
+export const json = (description: string, schema: TSchema) => ({
+  description,
+  content: { 'application/json': { schema: Type.Ref(schema) } }
+})
+
+/** Documents a 201 response with the new object. */
+export const created = (description: string, schema: TSchema) => ({
+  ...json(description, schema),
+  headers: { Location: { type: 'string', description: 'URL of the new object' } }
+})
+
+/** Documents a response without a body. */
+export const empty = (description: string) => ({ description, type: 'null' })
+
+const TITLES = { 404: 'Not Found', 409: 'Conflict' }
+
+/** Documents an error that only one route sends. The errors plugin adds the errors that every route can send. */
+export const problem = (status: keyof typeof TITLES, detail: string) => {
+  const title = TITLES[status]
+  const example = { type: 'about:blank', title, status, detail }
+  return { description: title, content: { 'application/problem+json': { schema: Type.Ref('Problem'), example } } }
+}

@@ -1,0 +1,66 @@
+import { type Static, Type } from '@sinclair/typebox'
+import type { RevocationPage } from '../domain/model.ts'
+import { REVOCATIONS_AFTER_MAX, REVOCATIONS_MAX, REVOCATIONS_WAIT_MAX } from '../limits.ts'
+
+const Seq = (description: string) => Type.Integer({ minimum: 0, description })
+
+export const RevocationView = Type.Object(
+  {
+    entries: Type.Array(
+      Type.Object({
+        seq: Seq('The number of the entry'),
+        kind: Type.Unsafe<string>({
+          type: 'string',
+          enum: ['session', 'token', 'key', 'user', 'client', 'role'],
+          description:
+            '`session`, `token` and `key` revoke this one; `user`, `client` and `role` revoke every token of it with a `rev` below `seq`'
+        }),
+        id: Type.String({
+          description: '`sid`, `jti`, `kid`, the `sub` of a user, `client_id`, or a name in `roles`'
+        })
+      }),
+      { maxItems: REVOCATIONS_MAX, description: 'In the order of their numbers' }
+    ),
+    seq: Seq('The number of the last entry of the log'),
+    oldest: Seq('The smallest `after` for which no entry is missing')
+  },
+  {
+    $id: 'RevocationLog',
+    description: 'Revocations. An entry is kept for as long as a token that it revokes can live',
+    examples: [
+      { entries: [{ seq: 1042, kind: 'user', id: '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10' }], seq: 1042, oldest: 977 }
+    ]
+  }
+)
+
+export const RevocationQuery = Type.Object(
+  {
+    after: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: REVOCATIONS_AFTER_MAX,
+        default: 0,
+        description: 'The number of the last entry that you have read; 0 for none'
+      })
+    ),
+    wait: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: REVOCATIONS_WAIT_MAX,
+        default: 0,
+        description: 'Seconds to wait while there is no new entry'
+      })
+    )
+  },
+  { additionalProperties: false }
+)
+
+/** Writes a part of the revocation log. */
+export const toWire = ({ entries, seq, oldest }: RevocationPage): Static<typeof RevocationView> => ({
+  entries,
+  seq,
+  oldest
+})
+
+/** Reads the query. */
+export const fromWire = ({ after = 0, wait = 0 }: Static<typeof RevocationQuery>) => ({ after, wait })

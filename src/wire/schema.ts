@@ -1,0 +1,32 @@
+import { type TSchema, Type } from '@sinclair/typebox'
+import { defined } from '../defined.ts'
+import { IDENTIFIER_MAX, LINE_MAX, LINE_PATTERN } from '../limits.ts'
+
+/** One line of text for people. */
+export const Line = (options: { minLength?: number; description: string }) =>
+  Type.String({ maxLength: LINE_MAX, pattern: LINE_PATTERN, ...options })
+
+/** An instant as RFC 3339 writes it. */
+export const Instant = (description?: string) => Type.String({ format: 'date-time', ...defined({ description }) })
+
+/** A value or null. */
+export const OrNull = <T extends TSchema>(schema: T, description?: string) =>
+  Type.Union([schema, Type.Null()], defined({ description }))
+
+/** The path parameter of an object. */
+export const PathId = (description: string) => Type.String({ maxLength: IDENTIFIER_MAX, description })
+
+/** The query of a route without query parameters. */
+export const NoQuery = Type.Object({}, { additionalProperties: false })
+
+/** Writes an instant of the domain (milliseconds since the epoch). */
+export const iso = (at: number): string => new Date(at).toISOString()
+
+/** Writes an instant that may be missing. */
+export const isoOrNull = (at: number | null): string | null => (at === null ? null : iso(at))
+
+/** Writes an instant as seconds since the epoch, rounded down. */
+export const seconds = (at: number): number => Math.floor(at / 1000)
+
+/** Reads a list of names that are separated by spaces. */
+export const words = (text: string): string[] => text.split(' ').filter((word) => word !== '')

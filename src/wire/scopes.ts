@@ -1,0 +1,24 @@
+import { type Static, Type } from '@sinclair/typebox'
+import type { Scopes } from '../domain/scopes.ts'
+import { pageSchema } from './pages.ts'
+
+const ScopeView = Type.Object({
+  name: Type.String(),
+  description: Type.String(),
+  resource: Type.String({ description: 'The service that the scope belongs to: the `aud` of its tokens' })
+})
+
+export const ScopePage = pageSchema(ScopeView, {
+  $id: 'ScopePage',
+  description: 'Scopes, by name',
+  example: { name: 'profile', description: 'See and change your own profile', resource: 'https://id.example.com' }
+})
+
+type ListedScope = Awaited<ReturnType<Scopes['list']>>['items'][number]
+
+/** Writes a scope. */
+export const toWire = ({ name, description, resource }: ListedScope): Static<typeof ScopeView> => ({
+  name,
+  description,
+  resource
+})

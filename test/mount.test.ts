@@ -1,0 +1,169 @@
+import fastify, { type FastifyInstance } from 'fastify'
+import t from 'tap'
+import { buildApp } from '../src/app.ts'
+import { loadConfig } from '../src/config.ts'
+import guard from '../src/guard/core.ts'
+import latchkey from '../src/mount.ts'
+import { routesOf } from './helper.ts'
+import { bearer, login, openHost, settings } from './host.ts'
+import { plant } from './secrets.ts'
+
+const PROBLEM = 'application/problem+json; charset=utf-8'
+
+const issuer = 'https://app.example.com/auth'
+const shared = await openHost(t)
+const ownKeys = Reflect.ownKeys(shared.host)
+await shared.host.register(latchkey, await settings(t, issuer))
+await shared.host.ready()
+
+t.test(
+  'a host keeps its tokens, parsers, hooks, error handlers and pages, and Latchkey is not affected by them',
+  async (t) => {
+    const { host, seen } = shared
+    t.strictSame(Reflect.ownKeys(host), ownKeys)
+    for (const name of ['store', 'signer', 'hasher', 'requireScope', 'drain', 'letGo', 'startSweeping'])
+      t.equal(host.hasDecorator(name), false, name)
+    t.equal(host.hasRequestDecorator('clientAuth'), false)
+
+    const answer = await login(host, '/auth')
+    t.match(answer, { statusCode: 200, headers: { 'cache-control': 'no-store' } })
+    const { access_token: token, refresh_token: refreshToken } = answer.json()
+    plant(token.split('.')[2], refreshToken)
+    const { host: wrong, ...me } = (await host.inject({ url: '/auth/users/me', headers: bearer(token) })).json()
+    t.match(me, { username: 'admin', roles: ['admin'] })
+    t.equal(wrong, undefined)
+    const renewed = await login(host, '/auth', { grant_type: 'refresh_token', refresh_token: refreshToken })
+    t.equal(renewed.statusCode, 200)
+    plant(renewed.json().refresh_token)
+    const patched = await host.inject({
+      method: 'PATCH',
+      url: '/auth/users/me',
+      headers: bearer(token),
+      payload: { full_name: 'x'.repeat(100) }
+    })
+    t.match(
+      [patched.statusCode, patched.json()],
+      [200, { full_name: 'x'.repeat(100) }],
+      'longer than the limit of the host'
+    )
+
+    const metadata = (await host.inject('/.well-known/oauth-authorization-server/auth')).json()
+    t.match(metadata, { issuer, token_endpoint: `${issuer}/token`, jwks_uri: `${issuer}/.well-known/jwks.json` })
+    t.strictSame((await host.inject('/auth/.well-known/oauth-authorization-server')).json(), metadata)
+    t.equal((await host.inject('/auth/.well-known/jwks.json')).json().keys.length, 2)
+    const index = (await host.inject('/auth')).json()
+    t.strictSame((await host.inject('/auth/')).json(), index)
+    for (const [name, link] of Object.entries<string>(index.links)) {
+      const { statusCode } = await host.inject({
+        url: new URL(link).pathname,
+        method: name === 'token' ? 'POST' : 'GET'
+      })
+      t.equal(statusCode, name === 'token' ? 415 : 200, `${name}: ${link}`)
+    }
+
+    const mine = { url: '/mine', headers: bearer(host.jwt.sign({ sub: 'somebody' })) }
+    t.match((await host.inject(mine)).json(), { sub: 'somebody' })
+    t.match((await host.inject({ ...mine, headers: bearer(token) })).statusCode, 418)
+    t.match((await host.inject({ ...mine, url: '/auth/users/me' })).json(), { status: 401 })
+    t.strictSame((await host.inject({ method: 'POST', url: '/mine', payload: { a: 1 } })).json(), {
+      body: 'the host has eaten the body'
+    })
+    const document = (await host.inject('/docs/json')).json()
+    t.strictSame(Object.keys(document.paths), ['/mine'], 'the host documents itself only')
+    t.match((await host.inject('/docs')).body, 'Swagger UI')
+    t.ok(seen.includes('POST /auth/token'), 'the onRequest hooks of the root see every request')
+  }
+)
+
+t.test('Latchkey answers for unknown paths below its own, and the host for all others', async (t) => {
+  const { host } = shared
+  const form = { 'content-type': 'application/x-www-form-urlencoded' }
+  const cases: [method: string, url: string, status: number, allow?: string][] = [
+    ['GET', '/auth/nothing', 404],
+    ['GET', '/auth//users/me', 404],
+    ['GET', '/auth/users%2Fme', 404],
+    ['GET', `/auth/${'x'.repeat(300)}`, 404],
+    ['GET', '/auth/token', 405, 'POST'],
+    ['HEAD', '/auth/token', 405, 'POST'],
+    ['PROPFIND', '/auth/token', 405, 'POST'],
+    ['PROPFIND', '/auth/nothing', 404],
+    ['POST', '/auth/', 405, 'GET, HEAD'],
+    ['DELETE', '/auth', 405, 'GET, HEAD'],
+    ['POST', '/.well-known/oauth-authorization-server/auth', 405, 'GET, HEAD'],
+    ['GET', '/auth/.well-known/oauth-authorization-server/auth', 404],
+    ['OPTIONS', '/auth/users/me', 405, 'GET, HEAD, PATCH']
+  ]
+  for (const [method, url, status, allow] of cases) {
+    const { statusCode, headers, body } = await host.inject({ method: method as 'GET', url })
+    const type = url === '/auth/token' ? 'application/json; charset=utf-8' : PROBLEM
+    t.match([statusCode, headers['content-type'], headers.allow], [status, type, allow], `${method} ${url}`)
+    t.notMatch(body, 'host', `${method} ${url}`)
+  }
+  const post = (url: string, headers: object, payload: string) =>
+    host.inject({ method: 'POST', url, headers: { ...headers }, payload })
+  t.match((await post('/auth/token', { 'content-type': 'text/xml' }, '<a/>')).json(), { error: 'invalid_request' })
+  t.equal((await post('/auth/token', { 'content-type': 'text/xml' }, '<a/>')).statusCode, 415)
+  t.equal((await post('/auth/token', form, `a=${'x'.repeat(20_000)}`)).statusCode, 413)
+  t.match(await host.inject({ method: 'HEAD', url: '/auth/health/live' }), { statusCode: 200, body: '' })
+  t.match((await host.inject('/%61uth/health/live')).json(), { status: 'ok' }, 'another spelling of the path')
+
+  for (const url of [
+    '/authx',
+    '/authx/token',
+    '/auth%2Ftoken',
+    '/',
+    '/token',
+    '//auth/token',
+    '/.well-known/jwks.json'
+  ])
+    t.match(await host.inject(url), { statusCode: 404, body: '{"host":"nothing"}' }, url)
+  for (const path of ['', '/auth/x', '/authx'])
+    t.equal((await host.inject(`/.well-known/oauth-authorization-server${path}`)).json().host, 'nothing', path)
+  t.equal((await host.inject('/auth/%zz')).json().code, 'FST_ERR_BAD_URL', 'the router of the host refuses it')
+})
+
+t.test('two Latchkeys in one host have separate databases, keys and users', async (t) => {
+  const { host } = await openHost(t)
+  await host.register(latchkey, await settings(t, 'https://app.example.com/auth'))
+  await host.register(latchkey, { ...(await settings(t, 'https://app.example.com/team/login')), adminUsername: 'root' })
+  const first = (await login(host, '/auth')).json().access_token
+  const second = (await login(host, '/team/login', { username: 'root' })).json().access_token
+  plant(first.split('.')[2], second.split('.')[2])
+  t.equal((await login(host, '/team/login')).statusCode, 400)
+  const status = async (path: string, token: string) =>
+    (await host.inject({ url: `${path}/users/me`, headers: bearer(token) })).statusCode
+  t.strictSame([await status('/auth', first), await status('/team/login', second)], [200, 200])
+  t.strictSame([await status('/auth', second), await status('/team/login', first)], [401, 401])
+  for (const path of ['/auth', '/team/login']) {
+    const { issuer } = (await host.inject(`/.well-known/oauth-authorization-server${path}`)).json()
+    t.equal(issuer, `https://app.example.com${path}`)
+  }
+  t.equal((await host.inject('/team')).json().host, 'nothing')
+})
+
+t.test('a host whose guard requires a guard of every route accepts the routes of Latchkey', async (t) => {
+  const host = fastify()
+  t.teardown(() => host.close())
+  await host.register(guard, { verify: async () => null, flows: { user: [], client: [] } })
+  await host.register(latchkey, await settings(t, 'https://app.example.com/auth'))
+  host.get('/mine', { preHandler: host.requireUser() }, async () => 'mine')
+  t.equal((await host.inject('/auth/health/live')).statusCode, 200)
+  t.equal((await host.inject('/mine')).statusCode, 401)
+})
+
+t.test('every route of a mounted Latchkey is below its path, and the document is the same', async (t) => {
+  const config = loadConfig({
+    LATCHKEY_ISSUER: 'https://app.example.com/auth',
+    LATCHKEY_DATABASE_URL: 'sqlite::memory:'
+  })
+  const [mounted, proxied] = await Promise.all(
+    [true, false].map((mounted) => buildApp(config, { logger: false, mounted }))
+  )
+  t.teardown(() => Promise.all([mounted?.close(), proxied?.close()]))
+  const outside = routesOf(mounted as FastifyInstance).filter((route) => !/^\w+ \/auth(\/|$)/.test(route))
+  t.strictSame(
+    outside.filter((route) => route !== 'OPTIONS *').toSorted(),
+    ['GET', 'HEAD'].map((method) => `${method} /.well-known/oauth-authorization-server/auth`)
+  )
+  t.strictSame(mounted?.swagger(), proxied?.swagger(), 'the document is the same')
+})

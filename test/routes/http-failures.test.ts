@@ -1,0 +1,97 @@
+import type { LightMyRequestResponse } from 'fastify'
+import t, { type Test } from 'tap'
+import { DomainError } from '../../src/domain/errors.ts'
+import { build } from '../helper.ts'
+import { asOAuthError, asProblem, LOGIN, refusal } from '../http.ts'
+
+const lines: Record<string, unknown>[] = []
+/** An app whose log can be read. */
+const world = await build(t, {
+  logger: { level: 'error', stream: { write: (line: string) => void lines.push(JSON.parse(line)) } }
+})
+const { app, token, get, inject } = world
+const bearer = await world.login('alice')
+const jwks = () => inject({ url: '/.well-known/jwks.json' })
+
+/** Replaces methods until the end of the test. */
+function replace<T extends object>(t: Test, holder: T, methods: Partial<T>): void {
+  const before = { ...holder }
+  t.teardown(() => Object.assign(holder, before))
+  Object.assign(holder, methods)
+}
+
+t.test('a failure of the server shows nothing to the caller, and everything in the log: 500 [HT10]', async (t) => {
+  const secret = 'connection to 10.0.0.7 as latchkey:hunter2 failed at /srv/store.ts'
+  const failing = async (error: unknown) => {
+    const fail = () => Promise.reject(error)
+    replace(t, app.store.users, { get: fail, credentials: fail })
+    replace(t, app.store.keys, { list: fail })
+    lines.length = 0
+    const [me, keys, issued] = [await get('/users/me', bearer), await jwks(), await token(LOGIN)]
+    t.strictSame(refusal(me), asProblem(500, 'The server failed'))
+    t.strictSame(refusal(keys), asProblem(500, 'The server failed'))
+    t.strictSame(refusal(issued), asOAuthError(500, 'server_error', 'The server failed'))
+    t.equal(lines.length, 3)
+    for (const { body, headers } of [me, keys, issued]) t.notMatch(body + JSON.stringify(headers), /hunter2|srv/)
+  }
+  await failing(new Error(secret))
+  for (const line of lines) {
+    t.match(line, {
+      level: 50,
+      msg: 'request failed',
+      reqId: /^[0-9a-f-]{36}$/,
+      err: { message: secret, stack: /http-failures\.test\.ts/ }
+    })
+  }
+  await failing(Object.assign(new Error(secret), { code: 'ERR_X', statusCode: 418 }))
+  await failing(Object.assign(new TypeError(secret), { status: 404 }))
+  await failing(new AggregateError([new Error(secret)], secret))
+  await failing(secret)
+  await failing(null)
+  await failing(undefined)
+})
+
+t.test('an error of a library is a failure of the server, whatever status it holds: 500', async (t) => {
+  const error = Object.assign(new Error('the library refuses'), { statusCode: 400 })
+  replace(t, app.store.users, { get: () => Promise.reject(error) })
+  t.equal((await get('/users/me', bearer)).statusCode, 500)
+})
+
+t.test(
+  'a database that is not available is reported in the shape of the endpoint, with a time to retry: 503',
+  async (t) => {
+    const away = () =>
+      Promise.reject(new DomainError('unavailable', 'The database is not available', { retryAfter: 1 }))
+    const seen = (response: LightMyRequestResponse) => ({
+      ...refusal(response),
+      retryAfter: response.headers['retry-after'],
+      challenge: response.headers['www-authenticate']
+    })
+    const detail = 'The database is not available'
+    const unavailable = { ...asProblem(503, detail), retryAfter: '1', challenge: undefined }
+    const unavailableToken = {
+      ...asOAuthError(503, 'temporarily_unavailable', detail),
+      retryAfter: '1',
+      challenge: undefined
+    }
+    const { store } = app
+    const { state } = store
+    store.state = away
+    t.strictSame(seen(await get('/users/me', bearer)), unavailable, 'while the guard asks')
+    store.state = state
+    await t.test('while the handler asks', async (t) => {
+      replace(t, store.users, { get: away })
+      t.strictSame(seen(await get('/users/me', bearer)), unavailable)
+      replace(t, store.keys, { list: away })
+      t.strictSame(seen(await jwks()), unavailable)
+    })
+    for (const part of [store.clients, store.users, store.scopes, store.sessions, store.keys] as object[]) {
+      const methods = Object.keys(part)
+      await t.test(`while a login calls ${methods.slice(0, 3).join(', ')} …`, async (t) => {
+        replace(t, part, Object.fromEntries(methods.map((name) => [name, away])))
+        t.strictSame(seen(await token(LOGIN)), unavailableToken)
+      })
+    }
+    t.equal((await token(LOGIN)).statusCode, 200)
+  }
+)

@@ -1,0 +1,70 @@
+import { spawn } from 'node:child_process'
+import { globSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+
+/** Files of one folder that share a process: starting Node.js and loading the program costs more than most of them. */
+const TOGETHER = 12
+/** Files that change their whole process, or count what it does. */
+const ALONE = ['test/store/postgres-driver.test.ts', 'test/routes/client-timing.test.ts']
+/** In these folders tests wait for processes and pages; what starts first ends beside the others. */
+const FIRST = ['test/browser', 'test/cli', 'test']
+const GROUPS = '.tap/groups'
+
+export interface Outcome {
+  code: number
+  passed: number
+  failed: number
+  skipped: number
+}
+
+/** Returns the test files that are named: by their path, by a pattern, or by a folder they are in. @throws Error when a name has none */
+export function filesOf(names: string[]): string[] {
+  const files = names.flatMap((name) => {
+    const isFolder = statSync(name, { throwIfNoEntry: false })?.isDirectory() === true
+    const found = globSync(isFolder ? join(name, '**/*.test.ts') : name)
+    if (found.length === 0) throw new Error(`there is no test ${name}`)
+    return found
+  })
+  return [...new Set(files)].toSorted()
+}
+
+/** Returns the files in the groups that get a process each. */
+function grouped(files: string[]): string[][] {
+  const folders = Map.groupBy(files, dirname)
+  const place = (folder: string) => (FIRST.includes(folder) ? FIRST.indexOf(folder) : FIRST.length)
+  return [...folders]
+    .toSorted(([a], [b]) => place(a) - place(b))
+    .flatMap(([, all]) => {
+      const alone = all.filter((file) => ALONE.includes(file))
+      const others = all.filter((file) => !ALONE.includes(file))
+      const count = Math.ceil(others.length / TOGETHER)
+      const dealt = Array.from({ length: count }, (_, index) => others.filter((_file, at) => at % count === index))
+      return [...dealt, ...alone.map((file) => [file])]
+    })
+}
+
+/** Writes a file that imports the files of a group, and returns its path. */
+function writeGroup(files: string[], index: number): string {
+  const [first = ''] = files
+  if (files.length === 1) return first
+  const path = join(GROUPS, `${String(index).padStart(2, '0')}-${dirname(first).replaceAll('/', '-')}.test.ts`)
+  writeFileSync(path, files.map((file) => `import '${relative(GROUPS, file)}'\n`).join(''))
+  return path
+}
+
+/** Runs tap with those options on the files. Its output goes to the standard output as it comes. */
+export async function runTap(files: string[], options: string[]): Promise<Outcome> {
+  rmSync(GROUPS, { recursive: true, force: true })
+  mkdirSync(GROUPS, { recursive: true })
+  const tap = spawn('tap', [...options, ...grouped(files).map(writeGroup)], { stdio: ['inherit', 'pipe', 'inherit'] })
+  let summary = ''
+  tap.stdout.on('data', (chunk: Buffer) => {
+    process.stdout.write(chunk)
+    summary = (summary + chunk).slice(-500)
+  })
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => tap.kill(signal))
+  const code = await new Promise<number>((resolve) => tap.on('close', (status) => resolve(status ?? 1)))
+  const [, counts = ''] = summary.match(/# \{ total: \d+, (.*) \}/) ?? []
+  const count = (name: string) => Number(counts.match(`${name}: (\\d+)`)?.[1] ?? 0)
+  return { code, passed: count('pass'), failed: count('fail'), skipped: count('skip') + count('todo') }
+}

@@ -1,0 +1,137 @@
+import { Kysely, sql } from 'kysely'
+import type { Test } from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
+import { SetupError } from '../../src/domain/errors.ts'
+import type { Db } from '../../src/store/columns.ts'
+import { MIGRATIONS, type SchemaMigration } from '../../src/store/migrations/index.ts'
+import { openPostgres } from '../../src/store/postgres.ts'
+import { postgresSchemaVersion, sqliteSchemaVersion } from '../../src/store/schema-version.ts'
+import { openSqlite } from '../../src/store/sqlite.ts'
+import { createDatabase, type Kind, type Opened, open } from './open.ts'
+import { addUser, asUser, outcomes, ROUNDS, SEED } from './rows.ts'
+
+/** Tests how a database gets its tables, on databases of their own. */
+export async function schema(t: Test, kind: Kind): Promise<void> {
+  const shared = kind === 'postgres' ? await createDatabase(t, kind) : undefined
+
+  /** Opens an empty database. On PostgreSQL it is always the same one, which is faster than a new one. */
+  async function openEmpty(t: Test): Promise<Opened> {
+    const opened = await open(t, kind, shared)
+    if (kind === 'postgres') await opened.sql('drop schema public cascade', 'create schema public')
+    return opened
+  }
+
+  t.test('an empty database has no schema', async (t) => {
+    const { store } = await openEmpty(t)
+    t.equal(await store.schema(), null)
+    t.equal(await store.schema(), null)
+  })
+
+  t.test('migrate brings an empty database to the version of the program, and runs once', async (t) => {
+    const opened = await openEmpty(t)
+    const { store, others } = opened
+    await store.migrate()
+    t.strictSame(await store.schema(), { version: 1, compatibleFrom: 1 })
+    t.equal(store.version, MIGRATIONS.length)
+    await store.bootstrap(OPERATOR, { seed: SEED, admin: null })
+    const user = await addUser(store)
+    await store.migrate()
+    await others[0].migrate()
+    t.strictSame(await others[0].schema(), { version: 1, compatibleFrom: 1 })
+    t.strictSame(await store.users.get(user.id), asUser(user))
+  })
+
+  t.test('of concurrent migrations one runs and the others find it done', async (t) => {
+    for (let round = 0; round < Math.ceil(ROUNDS / 10); round++) {
+      const { store, others, sql } = await openEmpty(t)
+      const calls = [store, ...others, store].map((each) => each.migrate())
+      t.strictSame(await outcomes(calls), { done: 6 })
+      t.equal((await store.schema())?.version, store.version)
+      t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
+      const names = await sql('select name, version from invariants order by name')
+      t.strictSame(
+        names,
+        ['admins', 'bootstrap', 'keys', 'subjects'].map((name) => ({ name, version: 0 }))
+      )
+    }
+  })
+
+  t.test('a database with the tables of another program is refused and left alone', async (t) => {
+    const { store, sql } = await openEmpty(t)
+    await sql('create table guests (name text)', "insert into guests values ('bob')")
+    await t.rejects(store.schema(), SetupError)
+    await t.rejects(store.migrate(), SetupError)
+    t.strictSame(await sql('select * from guests'), [{ name: 'bob' }])
+    await t.rejects(sql('select * from invariants'), 'no table was added')
+    await sql('drop table guests')
+
+    await sql('create table schema_version (installed_rank integer)', 'insert into schema_version values (1)')
+    await t.rejects(store.schema(), SetupError, 'a table of the same name does not help')
+    await t.rejects(store.migrate(), SetupError)
+  })
+
+  t.test('a schema without its version is refused', async (t) => {
+    const { store, sql } = await openEmpty(t)
+    await store.migrate()
+    await sql('delete from schema_version')
+    await t.rejects(store.schema(), SetupError)
+    await t.rejects(store.migrate(), SetupError)
+  })
+
+  t.test('a newer schema is reported and left alone', async (t) => {
+    const { store, sql } = await openEmpty(t)
+    await store.migrate()
+    await sql('update schema_version set version = 99, compatible_from = 98')
+    t.strictSame(await store.schema(), { version: 99, compatibleFrom: 98 })
+    await store.migrate()
+    t.strictSame(await store.schema(), { version: 99, compatibleFrom: 98 })
+  })
+
+  const LATER: SchemaMigration = {
+    version: 2,
+    compatibleFrom: 1,
+    up: async (db) => void (await sql`create table later (name text)`.execute(db))
+  }
+  const FAILING: SchemaMigration = {
+    version: 3,
+    compatibleFrom: 3,
+    async up(db) {
+      await sql`create table latest (name text)`.execute(db)
+      throw new Error('planted by a test')
+    }
+  }
+
+  /** Returns the schema version of a program that has these migrations. */
+  function programWith(t: Test, url: string, migrations: SchemaMigration[]) {
+    const sqlite = openSqlite(url.slice('sqlite:'.length))
+    const db: Db = new Kysely({ dialect: kind === 'sqlite' ? sqlite.dialect : openPostgres(url) })
+    t.teardown(() => db.destroy())
+    return kind === 'sqlite' ? sqliteSchemaVersion(db, sqlite, migrations) : postgresSchemaVersion(db, url, migrations)
+  }
+
+  t.test('a later migration runs once on a database in use, which the previous program may still use', async (t) => {
+    const { store, sql, url } = await openEmpty(t)
+    await store.migrate()
+    await store.bootstrap(OPERATOR, { seed: SEED, admin: null })
+    const user = await addUser(store)
+    const programs = Array.from({ length: 4 }, () => programWith(t, url, [...MIGRATIONS, LATER]))
+    t.strictSame(await outcomes(programs.map((each) => each.migrate())), { done: 4 })
+    t.strictSame(await store.schema(), { version: 2, compatibleFrom: 1 })
+    t.strictSame(await sql('select * from later'), [])
+    t.strictSame(await store.users.get(user.id), asUser(user))
+    await store.migrate()
+    t.strictSame(await store.schema(), { version: 2, compatibleFrom: 1 }, 'the previous program changes nothing')
+  })
+
+  t.test('a migration that fails is rolled back completely, and those before it stay', async (t) => {
+    const { store, sql, url } = await openEmpty(t)
+    const program = programWith(t, url, [...MIGRATIONS, LATER, FAILING])
+    await t.rejects(program.migrate(), { message: 'planted by a test' })
+    const reached = await store.schema()
+    await t.rejects(sql('select * from latest'), 'its table is not there')
+    const names = await sql('select name from kysely_migration').catch(() => [])
+    t.equal(names.length, reached?.version ?? 0, 'the version agrees with the migrations that ran')
+    await programWith(t, url, [...MIGRATIONS, LATER]).migrate()
+    t.strictSame(await store.schema(), { version: 2, compatibleFrom: 1 })
+  })
+}

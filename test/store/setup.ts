@@ -1,0 +1,119 @@
+import type { Test } from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
+import type { Seed, Store } from '../../src/domain/ports/store.ts'
+import type { NewUser } from '../../src/domain/ports/users.ts'
+import type { Opened } from './open.ts'
+import { asUser, newUser, outcomes, ROUNDS, refusedAs, SEED, unique } from './rows.ts'
+
+const ALL = { after: null, limit: 100 }
+const NEITHER = { seeded: false, adminCreated: false }
+const newAdmin = (username: string): NewUser => newUser({ username, roles: ['admin'] })
+
+/** The first start of a database. */
+export function setup(t: Test, opened: Opened): void {
+  const { store, others } = opened
+  const bootstrap = (admin: NewUser | null, { at = store, seed = SEED } = {}) => at.bootstrap(OPERATOR, { seed, admin })
+
+  t.test('bootstrap stores the seed and the admin once', async (t) => {
+    await opened.empty()
+    const admin = newAdmin('Admin')
+    t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
+    t.strictSame(await bootstrap(admin), { seeded: true, adminCreated: true })
+    t.strictSame(await others[0].bootstrapped(), { seeded: true, admin: true })
+    t.strictSame(await store.users.list(ALL, {}), [asUser(admin)])
+    t.strictSame(await others[0].refreshKeys.current(), SEED.refreshKey)
+
+    const seed = { ...SEED, sealed: [{ name: 'other', value: 'other' }] }
+    t.strictSame(await bootstrap(newAdmin('second'), { at: others[0], seed }), NEITHER)
+    t.equal(await store.sealed.get('other'), null)
+    t.strictSame(await store.users.list(ALL, {}), [asUser(admin)])
+  })
+
+  t.test('bootstrap adds an admin later when there is none', async (t) => {
+    await opened.seed()
+    t.strictSame(await store.bootstrapped(), { seeded: true, admin: false })
+    const admin = newAdmin('admin')
+    t.strictSame(await bootstrap(admin), { seeded: false, adminCreated: true })
+    t.strictSame(await bootstrap(newAdmin('second')), NEITHER)
+    t.strictSame(await store.bootstrapped(), { seeded: true, admin: true })
+    t.strictSame(await store.users.get(admin.id), asUser(admin))
+  })
+
+  for (const [difference, nameOf] of [
+    ['the same name', () => 'admin'],
+    ['different names', (index: number) => `admin${index}`]
+  ] as const) {
+    t.test(`of eight concurrent first starts with ${difference} one stores the seed and one the admin`, async (t) => {
+      for (let round = 0; round < Math.ceil(ROUNDS / 10); round++) {
+        await opened.empty()
+        const calls = [...others, ...others].map((at, index) => bootstrap(newAdmin(nameOf(index)), { at }))
+        const results = await Promise.all(calls)
+        t.equal(results.filter((result) => result.seeded).length, 1)
+        t.equal(results.filter((result) => result.adminCreated).length, 1)
+        t.equal((await store.users.list(ALL, {})).length, 1)
+        t.equal((await store.keys.list()).length, 3)
+      }
+    })
+  }
+
+  t.test('of eight concurrent later starts one adds the admin', async (t) => {
+    for (let round = 0; round < Math.ceil(ROUNDS / 10); round++) {
+      await opened.seed()
+      const calls = [...others, ...others].map((at, index) => bootstrap(newAdmin(`admin${index}`), { at }))
+      const results = await Promise.all(calls)
+      t.equal(results.filter((result) => result.seeded).length, 0)
+      t.equal(results.filter((result) => result.adminCreated).length, 1)
+      t.equal((await store.users.list(ALL, {})).length, 1)
+    }
+  })
+
+  t.test('a bootstrap that fails stores nothing', async (t) => {
+    await opened.empty()
+    const seed: Seed = { ...SEED, sealed: [...SEED.sealed, ...SEED.sealed] }
+    await t.rejects(bootstrap(newAdmin('admin'), { seed }), refusedAs('conflict'))
+    t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
+    t.strictSame(await store.scopes.list(ALL), [])
+    t.strictSame(await store.keys.list(), [])
+    t.strictSame(await bootstrap(null), { seeded: true, adminCreated: false })
+  })
+
+  t.test('an admin whose name is taken is a conflict, and the seed is not stored', async (t) => {
+    await opened.empty()
+    await store.users.create(OPERATOR, newUser({ username: 'admin' }))
+    await t.rejects(bootstrap(newAdmin('ADMIN')), refusedAs('conflict'))
+    t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
+  })
+
+  t.test('of a first admin and a client with one name, added concurrently, one is added', async (t) => {
+    await opened.seed()
+    const [one, two] = others
+    for (let round = 0; round < ROUNDS; round++) {
+      const name = unique('Root')
+      const client = { ...(SEED.clients[0] as Seed['clients'][0]), id: name.toLowerCase() }
+      const counts = await outcomes([
+        bootstrap(newAdmin(name), { at: one }),
+        two.clients.create(OPERATOR, { client, secret: null })
+      ])
+      const isUser = (await one.users.credentials(name.toLowerCase())) !== null
+      const isClient = (await one.clients.get(name.toLowerCase())) !== null
+      if (isUser === isClient || counts.done !== 1 || counts.conflict !== 1)
+        t.strictSame([counts, isUser, isClient], [{ done: 1, conflict: 1 }, true, false], `round ${round}`)
+      await opened.sql(`delete from users where username_key = '${name.toLowerCase()}'`)
+    }
+  })
+
+  t.test('before the first start there are no keys', async (t) => {
+    await opened.empty()
+    t.equal(await store.keys.signing(), null)
+    t.strictSame(await store.keys.list(), [])
+    t.equal(await store.refreshKeys.current(), null)
+    t.equal(await store.sealed.get('canary'), null)
+  })
+
+  t.test('a sealed value is returned by its name', async (t) => {
+    await opened.seed()
+    const read = (at: Store, name: string) => at.sealed.get(name)
+    t.equal(await read(others[0], 'canary'), 'sealed canary')
+    t.equal(await read(store, 'unknown'), null)
+  })
+}

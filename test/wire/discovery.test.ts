@@ -1,0 +1,54 @@
+import t from 'tap'
+import { linksToWire, Metadata, toWire } from '../../src/wire/discovery.ts'
+import { accepts } from './schema.ts'
+
+const ISSUER = 'https://example.com/id'
+const METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt']
+
+t.test('every link begins with the issuer, and the metadata stand before its path (RFC 8414 §3.1)', async (t) => {
+  t.strictSame(linksToWire(ISSUER, true), {
+    self: ISSUER,
+    docs: `${ISSUER}/docs`,
+    openapi: `${ISSUER}/openapi.json`,
+    token: `${ISSUER}/token`,
+    metadata: 'https://example.com/.well-known/oauth-authorization-server/id',
+    jwks: `${ISSUER}/.well-known/jwks.json`,
+    health: `${ISSUER}/health/ready`
+  })
+  t.equal(
+    linksToWire('https://example.com', false).metadata,
+    'https://example.com/.well-known/oauth-authorization-server'
+  )
+  t.notOk('docs' in linksToWire(ISSUER, false))
+})
+
+t.test('the metadata are written with the names of RFC 8414 §2', async (t) => {
+  const service = {
+    issuer: ISSUER,
+    docs: true,
+    scopes: ['profile'],
+    grantTypes: ['password'],
+    assertionAlgs: ['ES256']
+  }
+  const metadata = toWire(service)
+  t.strictSame(metadata, {
+    issuer: ISSUER,
+    token_endpoint: `${ISSUER}/token`,
+    revocation_endpoint: `${ISSUER}/revoke`,
+    introspection_endpoint: `${ISSUER}/introspect`,
+    jwks_uri: `${ISSUER}/.well-known/jwks.json`,
+    scopes_supported: ['profile'],
+    response_types_supported: [],
+    grant_types_supported: ['password'],
+    token_endpoint_auth_methods_supported: ['none', ...METHODS],
+    token_endpoint_auth_signing_alg_values_supported: ['ES256'],
+    revocation_endpoint_auth_methods_supported: ['none', ...METHODS],
+    revocation_endpoint_auth_signing_alg_values_supported: ['ES256'],
+    introspection_endpoint_auth_methods_supported: METHODS,
+    introspection_endpoint_auth_signing_alg_values_supported: ['ES256'],
+    latchkey_revocations_endpoint: `${ISSUER}/revocations`,
+    service_documentation: `${ISSUER}/docs`
+  })
+  t.ok(accepts(Metadata, metadata))
+  t.notOk('service_documentation' in toWire({ ...service, docs: false }))
+})
