@@ -37,7 +37,7 @@ function newDirectory(t: Test): { dataDir: string; config: Config } {
 
 const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8)
 
-t.test('KS3 the sealing key is made once, for its owner only, whatever the umask', async (t) => {
+t.test('the sealing key is made once, for its owner only, whatever the umask [KS3]', async (t) => {
   const { dataDir, config } = newDirectory(t)
   const file = join(dataDir, 'sealing-key')
   const umask = process.umask(0)

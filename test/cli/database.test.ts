@@ -34,7 +34,7 @@ t.test(
   }
 )
 
-t.test('F9 a missing, emptied or damaged database is never replaced by a fresh one', async (t) => {
+t.test('a missing, emptied or damaged database is never replaced by a fresh one [F9]', async (t) => {
   const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
   const env = { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0' }
   t.equal((await command(env, ['migrate'])).code, 0)
@@ -69,7 +69,7 @@ t.test('F9 a missing, emptied or damaged database is never replaced by a fresh o
   })
 })
 
-t.test('F9 with a key from the settings, only migrate makes a new database', async (t) => {
+t.test('with a key from the settings, only migrate makes a new database [F9]', async (t) => {
   const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
   const env = { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0', LATCHKEY_SEALING_KEY: Buffer.alloc(32, 3).toString('base64') }
   const refused = 'the database is missing: restore it, or run "latchkey migrate" to create a new one\n'

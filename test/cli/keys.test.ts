@@ -115,7 +115,7 @@ async function settled(t: Test, database: Database) {
 
 onEachDatabase(
   t,
-  'KS3 reseal seals everything with the new key, once, and all goes on working',
+  'reseal seals everything with the new key, once, and all goes on working [KS3]',
   async (t, database) => {
     const { env, key, at, before, app, clock } = await settled(t, database)
     const both = { LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS: env.LATCHKEY_SEALING_KEY as string }

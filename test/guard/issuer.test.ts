@@ -220,7 +220,7 @@ t.test('metadata and keys are fetched once, however many ask at the same time', 
 })
 
 t.test(
-  'JW4 the issuer is asked five times a second at most for keys that are not known, however many tokens name them',
+  'the issuer is asked five times a second at most for keys that are not known, however many tokens name them [JW4]',
   async (t) => {
     const { get, token, count, claims, key } = await world(t)
     t.equal((await get(token())).statusCode, 200)

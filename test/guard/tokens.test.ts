@@ -86,11 +86,11 @@ const ONLY_THERE = [
   `iat ${now + 6}`
 ]
 
-t.test('JW1 to JW12: what these tests forge is let in when nothing about it is wrong', async (t) => {
+t.test('what these tests forge is let in when nothing about it is wrong [JW1 to JW12]', async (t) => {
   for (const each of accepted) t.strictSame(await statuses(each), [200, 200, 200, 200])
 })
 
-t.test('JW6 JW8: what only the issuer’s database can tell is let in, and nothing else of the list', async (t) => {
+t.test('what only the issuer’s database can tell is let in, and nothing else of the list [JW6 JW8]', async (t) => {
   const found = forged.filter(({ name }) => ONLY_THERE.includes(name))
   t.strictSame(found.map(({ name }) => name).sort(), ONLY_THERE.toSorted())
   for (const { name, token } of found) t.strictSame(await statuses(token), [200, 200, 200, 200], name)
@@ -100,7 +100,7 @@ t.ok(forged.length > 400)
 for (const { id, name, token } of forged)
   if (!ONLY_THERE.includes(name)) t.test(`${id} refused by a guarded service: ${name}`, (t) => refused(t, token))
 
-t.test('JW5 a key or the address of one in the header is refused, and nobody is called', async (t) => {
+t.test('a key or the address of one in the header is refused, and nobody is called [JW5]', async (t) => {
   const server = createServer((_request, response) => {
     response.end(JSON.stringify({ keys: [{ ...attacker.export({ format: 'jwk' }), kid: header.kid }] }))
   })
@@ -123,15 +123,15 @@ const OTHER_AUDIENCES = [
   [AUDIENCE, ISSUER]
 ]
 for (const aud of OTHER_AUDIENCES)
-  t.test(`JW7 a token for another service is refused: ${aud}`, (t) => refused(t, token({}, { aud })))
+  t.test(`a token for another service is refused: ${aud} [JW7]`, (t) => refused(t, token({}, { aud })))
 
-t.test('JW6 a client’s own token whose sub is a user is refused', async (t) => {
+t.test('a client’s own token whose sub is a user is refused [JW6]', async (t) => {
   await refused(t, token({}, { sid: undefined }))
   await refused(t, token({}, { sid: undefined, sub: 'DOCS' }))
 })
 
 t.test(
-  'JW8 the clock of the issuer may be 60 s ahead, and a token is good until its exp, not a second longer',
+  'the clock of the issuer may be 60 s ahead, and a token is good until its exp, not a second longer [JW8]',
   async (t) => {
     t.strictSame(await statuses(token({}, { iat: now + 60, exp: now + 61 })), [200, 200, 200, 200])
     await refused(t, token({}, { iat: now + 61, exp: now + 300 }))
@@ -140,7 +140,7 @@ t.test(
   }
 )
 
-t.test('JW12 a token of 8192 characters is good, one of 8193 is not', async (t) => {
+t.test('a token of 8192 characters is good, one of 8193 is not [JW12]', async (t) => {
   const long = (length: number): string => token({}, { x: 'x'.repeat(length) })
   let size = 5000
   while (long(size + 1).length <= 8192) size++
@@ -150,19 +150,19 @@ t.test('JW12 a token of 8192 characters is good, one of 8193 is not', async (t) 
 })
 
 const { otherSchemes, noToken, elsewhere } = bearers(good)
-t.test('JW13 a request without a token is told which scheme to use, and no error (RFC 6750 §3.1)', (t) =>
+t.test('a request without a token is told which scheme to use, and no error (RFC 6750 §3.1) [JW13]', (t) =>
   everywhere(t, service, {}, NOT_AUTHENTICATED, OPERATIONS)
 )
 for (const authorization of otherSchemes)
-  t.test(`JW13 another scheme is no token: ${JSON.stringify(authorization.slice(0, 24))}`, (t) =>
+  t.test(`another scheme is no token: ${JSON.stringify(authorization.slice(0, 24))} [JW13]`, (t) =>
     everywhere(t, service, { headers: { authorization } }, NOT_AUTHENTICATED, OPERATIONS)
   )
 for (const authorization of noToken)
-  t.test(`JW13 a Bearer that holds no good token is invalid: ${JSON.stringify(authorization.slice(0, 24))}`, (t) =>
+  t.test(`a Bearer that holds no good token is invalid: ${JSON.stringify(authorization.slice(0, 24))} [JW13]`, (t) =>
     everywhere(t, service, { headers: { authorization } }, INVALID_TOKEN, OPERATIONS)
   )
 
-t.test('JW13 the scheme is written in any case, with one or more spaces after it', async (t) => {
+t.test('the scheme is written in any case, with one or more spaces after it [JW13]', async (t) => {
   for (const scheme of ['Bearer', 'bearer', 'BEARER', 'Bearer  '])
     t.equal(
       (await service.inject({ method: 'GET', url: '/orders', headers: { authorization: `${scheme} ${good}` } }))
@@ -172,7 +172,7 @@ t.test('JW13 the scheme is written in any case, with one or more spaces after it
     )
 })
 
-t.test('JW13 a token in the query, in the body or in any other header is ignored', async (t) => {
+t.test('a token in the query, in the body or in any other header is ignored [JW13]', async (t) => {
   for (const name of ['access_token', 'token', 'bearer_token', 'Authorization']) {
     await everywhere(t, service, { query: `?${name}=${good}` }, NOT_AUTHENTICATED, OPERATIONS)
     t.equal((await at(`/orders?${name}=nonsense`, good)).statusCode, 200, `${name} beside a header`)
@@ -188,7 +188,7 @@ t.test('JW13 a token in the query, in the body or in any other header is ignored
   for (const headers of elsewhere) await everywhere(t, service, { headers }, NOT_AUTHENTICATED, OPERATIONS)
 })
 
-t.test('JW13 two Authorization headers are refused with a challenge, whatever they hold', async (t) => {
+t.test('two Authorization headers are refused with a challenge, whatever they hold [JW13]', async (t) => {
   const pairs = [
     [`Bearer ${good}`, `Bearer ${good}`],
     [`Bearer ${good}`, 'Bearer x'],
@@ -220,25 +220,25 @@ const SCOPES = [
   'constructor __proto__ length 0'
 ]
 for (const scope of SCOPES)
-  t.test(`SC1 a scope is a whole name, and what is missing is said: ${JSON.stringify(scope)}`, async (t) => {
+  t.test(`a scope is a whole name, and what is missing is said: ${JSON.stringify(scope)} [SC1]`, async (t) => {
     const bearer = token({}, { scope, roles: [] })
     t.strictSame(answer(await at('/orders', bearer)), forbidden('orders:read'))
     t.strictSame(answer(await at('/orders', bearer, 'POST')), forbidden('orders:write'))
     t.strictSame(await statuses(bearer), [403, 403, 403, 200])
   })
 
-t.test('SC1 each scope opens its own route and no other, wherever it stands', async (t) => {
+t.test('each scope opens its own route and no other, wherever it stands [SC1]', async (t) => {
   for (const scope of ['orders:read', 'orders:read x', 'x orders:read', ' orders:read ', 'x  orders:read  y'])
     t.strictSame(await statuses(token({}, { scope, roles: [] })), [200, 403, 403, 200], scope)
   t.strictSame(await statuses(token({}, { scope: 'orders:write', roles: [] })), [403, 200, 403, 200])
 })
 
-t.test('SC1 a token without scopes has none, not an empty one', async (t) => {
+t.test('a token without scopes has none, not an empty one [SC1]', async (t) => {
   t.strictSame((await at('/user-only', token({}, { scope: '' }))).json().scopes, [])
   t.strictSame((await at('/user-only', token({}, { scope: ' a  b ' }))).json().scopes, ['a', 'b'])
 })
 
-t.test('SC3 a client’s own token is no user’s, whatever scopes it has', async (t) => {
+t.test('a client’s own token is no user’s, whatever scopes it has [SC3]', async (t) => {
   const own = await issue({ sub: 'docs', session: null, roles: [] })
   t.strictSame(await statuses(own), [200, 200, 403, 403])
   t.strictSame(answer(await at('/user-only', own)), forbidden())
@@ -253,7 +253,7 @@ t.test('SC3 a client’s own token is no user’s, whatever scopes it has', asyn
   })
 })
 
-t.test('SC3 a client’s own token has no roles, whatever it claims', async (t) => {
+t.test('a client’s own token has no roles, whatever it claims [SC3]', async (t) => {
   const own = await issue({ sub: 'docs', session: null, roles: ['admin'] })
   t.strictSame(await statuses(own), [200, 200, 403, 403])
   t.strictSame((await at('/orders', own)).json().roles, [])
@@ -261,7 +261,7 @@ t.test('SC3 a client’s own token has no roles, whatever it claims', async (t) 
 
 const ROLES = [[], ['Admin'], ['admin2'], ['adm'], ['admin user'], [' admin'], ['a', 'd', 'min'], ['*'], ['__proto__']]
 for (const roles of ROLES)
-  t.test(`SC3 a role is a whole name: ${JSON.stringify(roles)}`, async (t) => {
+  t.test(`a role is a whole name: ${JSON.stringify(roles)} [SC3]`, async (t) => {
     const bearer = token({}, { roles })
     t.strictSame(answer(await at('/admin-only', bearer)), forbidden())
     t.strictSame(await statuses(bearer), [200, 200, 403, 200])
@@ -279,7 +279,7 @@ t.test('a handler sees whom the token speaks for', async (t) => {
   })
 })
 
-t.test('JW1 to JW12: no token that differs from a good one in anything is let in', async (t) => {
+t.test('no token that differs from a good one in anything is let in [JW1 to JW12]', async (t) => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(mutation, { minLength: 1, maxLength: 3 }),
@@ -301,7 +301,7 @@ const odd = fc.oneof(
   fc.string({ unit: 'binary' }),
   fc.constantFrom('\0', '\ud800', '', ' ', 'x'.repeat(3000), -1, 0.5, 2 ** 53, 1e300, null, true, [], {}, [[]])
 )
-t.test('JW6 to JW10: whatever a rightly signed token claims, it is judged and never a failure', async () => {
+t.test('whatever a rightly signed token claims, it is judged and never a failure [JW6 to JW10]', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.tuple(fc.constantFrom(...Object.keys(claims), 'nbf', '__proto__'), odd), {
@@ -318,12 +318,12 @@ t.test('JW6 to JW10: whatever a rightly signed token claims, it is judged and ne
   )
 })
 
-t.test('JW4 however many kids were asked for, the issuer was hardly asked', async (t) => {
+t.test('however many kids were asked for, the issuer was hardly asked [JW4]', async (t) => {
   // Metadata and keys once, by each of both; then at most five looks for new keys in a second.
   t.ok(calls < 4 + 10 * process.uptime(), `${calls} calls`)
 })
 
-t.test('JW7 a token of Latchkey’s own resource is no token of the service', async (t) => {
+t.test('a token of Latchkey’s own resource is no token of the service [JW7]', async (t) => {
   const own = await login('admin', 'profile users:read')
   await refused(t, own)
   const { token: forOwn } = await createForge(world, own)

@@ -210,7 +210,7 @@ t.test('what a caller does to the answer changes no later one', async (t) => {
   t.strictSame(await verify(token, finding(key)), { kid: key.kid, claims })
 })
 
-t.test('JW3 a key that is too weak or of another kind verifies nothing', async (t) => {
+t.test('a key that is too weak or of another kind verifies nothing [JW3]', async (t) => {
   const { verify } = await open(t)
   const header = (alg: string, kid: string) => ({ alg, typ: HEADER_TYP, kid })
   const kid = 'A'.repeat(43)
@@ -250,7 +250,7 @@ t.test('JW3 a key that is too weak or of another kind verifies nothing', async (
   }
 })
 
-t.test('JW3 an RSA key verifies RS256 and nothing else', async (t) => {
+t.test('an RSA key verifies RS256 and nothing else [JW3]', async (t) => {
   const { signer, verify } = await open(t)
   const key = await signer.generate('RS256')
   const privateKey = createPrivateKey(key.privateKey)
@@ -277,7 +277,7 @@ t.test('tokens that are verified at the same time have each their own answer', a
   )
 })
 
-t.test('JW12 what is remembered has a bound: more tokens than that have still the right answers', async (t) => {
+t.test('what is remembered has a bound: more tokens than that have still the right answers [JW12]', async (t) => {
   const { app, signer, verify } = await open(t)
   const key = await signer.generate('ES256')
   const find = finding(key)

@@ -144,7 +144,7 @@ const form = (assertion: string, more: Form = {}): Form => ({
 })
 const all = (answer: unknown) => Object.fromEntries(Object.keys(ENDPOINTS).map((url) => [url, answer]))
 
-onOneDatabase(t, 'CA4 client_secret_basic, form-encoded and raw, and client_secret_post', async (t, database) => {
+onOneDatabase(t, 'client_secret_basic, form-encoded and raw, and client_secret_post [CA4]', async (t, database) => {
   const { everywhere, add, app, post } = await open(t, { database })
   const encodedOnly = ['a:b', ':', 'x:y+z%~:', '%3A:']
   const ids = [
@@ -175,7 +175,7 @@ onOneDatabase(t, 'CA4 client_secret_basic, form-encoded and raw, and client_secr
   }
 })
 
-t.test('CA4 an id that can be read in two ways is whosever secret it comes with', async (t) => {
+t.test('an id that can be read in two ways is whosever secret it comes with [CA4]', async (t) => {
   const { inject, add } = await open(t)
   const secrets = { 'a%2Bb': await add('a%2Bb'), 'a+b': await add('a+b') }
   for (const [id, secret] of Object.entries(secrets)) {
@@ -189,7 +189,7 @@ t.test('CA4 an id that can be read in two ways is whosever secret it comes with'
   }
 })
 
-onOneDatabase(t, 'CA1 CA2 CA5 whoever does not authenticate is refused in one way', async (t, database) => {
+onOneDatabase(t, 'whoever does not authenticate is refused in one way [CA1 CA2 CA5]', async (t, database) => {
   const { everywhere, secret, add, app } = await open(t, { database })
   const second = await add('second')
   const ways: [what: string, form: Form, headers?: Form][] = [
@@ -237,7 +237,7 @@ onOneDatabase(t, 'CA1 CA2 CA5 whoever does not authenticate is refused in one wa
   t.strictSame(await everywhere({}, basic('secret', secret)), all(FAILED))
 })
 
-t.test('CA5 a client that names nobody is that of /docs where users log in, and nobody elsewhere', async (t) => {
+t.test('a client that names nobody is that of /docs where users log in, and nobody elsewhere [CA5]', async (t) => {
   const { everywhere } = await open(t)
   for (const [given, headers] of [
     [{}, {}],
@@ -258,7 +258,7 @@ t.test('a public client names itself, and cannot introspect', async (t) => {
   t.strictSame(await everywhere({}, basic('app', '')), expected)
 })
 
-t.test('CA3 two methods at once are refused, also two good ones', async (t) => {
+t.test('two methods at once are refused, also two good ones [CA3]', async (t) => {
   const { everywhere, secret, assert } = await open(t)
   const both: [what: string, form: () => Form | Promise<Form>, headers?: Form][] = [
     ['Basic and a secret', () => ({ client_secret: secret }), basic('secret', secret)],
@@ -275,7 +275,7 @@ t.test('CA3 two methods at once are refused, also two good ones', async (t) => {
   t.strictSame(await everywhere(async () => form(await assert()), { authorization: 'Basic Og==' }), all(IN), 'blank')
 })
 
-t.test('CA3 ids that differ, and half of an assertion, are refused', async (t) => {
+t.test('ids that differ, and half of an assertion, are refused [CA3]', async (t) => {
   const { everywhere, post, secret, assert } = await open(t)
   const mismatch = all(invalidRequest('The client_id is not the one of the Authorization header'))
   for (const client_id of ['app', 'SECRET', 'secret ', 'nobody'])
@@ -301,7 +301,7 @@ t.test('CA3 ids that differ, and half of an assertion, are refused', async (t) =
 })
 
 for (const alg of ALGS)
-  onOneDatabase(t, `CA8 an assertion signed by ${alg} authenticates its client`, async (t, database) => {
+  onOneDatabase(t, `an assertion signed by ${alg} authenticates its client [CA8]`, async (t, database) => {
     const { everywhere, assert, inject, signed, claims } = await open(t, { database })
     t.strictSame(await everywhere(async () => form(await assert(alg))), all(IN))
     t.strictSame(await everywhere(() => form(signed({}, {}, alg))), all(IN), 'as these tests sign')
@@ -318,7 +318,7 @@ for (const alg of ALGS)
     t.match(decodeJwt(response.json().access_token), { sub: 'keys', client_id: 'keys' })
   })
 
-t.test('CA8 a key without kid is found whatever kid is named, and only for its client', async (t) => {
+t.test('a key without kid is found whatever kid is named, and only for its client [CA8]', async (t) => {
   const { everywhere, signed } = await open(t)
   const other = { iss: 'other', sub: 'other' }
   for (const kid of [undefined, 'any', 'ES256'])
@@ -327,7 +327,7 @@ t.test('CA8 a key without kid is found whatever kid is named, and only for its c
   t.strictSame(await everywhere(() => form(signed({}, other))), all(FAILED))
 })
 
-onOneDatabase(t, 'CA8 what an assertion may say, to its limits', async (t, database) => {
+onOneDatabase(t, 'what an assertion may say, to its limits [CA8]', async (t, database) => {
   const { everywhere, signed, now } = await open(t, { database })
   for (const [what, more] of [
     ['exp a second ahead', { exp: now() + 1 }],
@@ -569,7 +569,7 @@ function forgeries(world: ReturnType<typeof asking>, accessTokens: string[]): [n
   ]
 }
 
-t.test('CA8 whatever is wrong about an assertion, it is refused in one way', async (t) => {
+t.test('whatever is wrong about an assertion, it is refused in one way [CA8]', async (t) => {
   const world = await open(t)
   const { everywhere, login, secret, token, assert } = world
   const own = await token({ grant_type: 'client_credentials', client_id: 'secret', client_secret: secret })
@@ -581,7 +581,7 @@ t.test('CA8 whatever is wrong about an assertion, it is refused in one way', asy
   await alive(t, world)
 })
 
-t.test('CA8 an assertion of 1 MB is refused before it is read', async (t) => {
+t.test('an assertion of 1 MB is refused before it is read [CA8]', async (t) => {
   const world = await open(t)
   const { everywhere, signed } = world
   const tooLarge = { ...FAILED, status: 413, challenge: undefined }
@@ -592,7 +592,7 @@ t.test('CA8 an assertion of 1 MB is refused before it is read', async (t) => {
   await alive(t, world)
 })
 
-t.test('CA8 an address in the header is never called', async (t) => {
+t.test('an address in the header is never called [CA8]', async (t) => {
   const { everywhere, signed } = await open(t)
   let calls = 0
   const attacker = generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -608,7 +608,7 @@ t.test('CA8 an address in the header is never called', async (t) => {
   t.equal(calls, 0)
 })
 
-onOneDatabase(t, 'CA8 an assertion is good once, at whatever endpoint', async (t, database) => {
+onOneDatabase(t, 'an assertion is good once, at whatever endpoint [CA8]', async (t, database) => {
   const { assert, post, signed } = await open(t, { database })
   const urls = Object.keys(ENDPOINTS)
   for (const first of urls) {
@@ -647,7 +647,7 @@ onEachDatabase(
   }
 )
 
-onOneDatabase(t, 'CA8 what is remembered of an assertion outlives it, and goes alone', async (t, database) => {
+onOneDatabase(t, 'what is remembered of an assertion outlives it, and goes alone [CA8]', async (t, database) => {
   const world = await open(t, { database })
   const { app, clock, now, post, signed } = world
   const token = (assertion: string) => post('/token', { ...ENDPOINTS['/token'], ...form(assertion) })
@@ -668,7 +668,7 @@ onOneDatabase(t, 'CA8 what is remembered of an assertion outlives it, and goes a
 
 onOneDatabase(
   t,
-  'CA8 SC6 a key that is taken away, or whose client is disabled, is refused at once',
+  'a key that is taken away, or whose client is disabled, is refused at once [CA8 SC6]',
   async (t, database) => {
     const at = await createDatabase(t, database)
     const { app, assert, post, signed } = await open(t, { at })
@@ -693,7 +693,7 @@ onOneDatabase(
   }
 )
 
-t.test('JW3 no shared secret, no private key and no weak one can be registered', async (t) => {
+t.test('no shared secret, no private key and no weak one can be registered [JW3]', async (t) => {
   const world = await open(t)
   const { app } = world
   const weak = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey
@@ -723,7 +723,7 @@ t.test('JW3 no shared secret, no private key and no weak one can be registered',
   t.notMatch(stored[0]?.jwks, '"d"')
 })
 
-t.test('CA8 no assertion that differs from a good one in anything is let in, or a failure of ours', async (t) => {
+t.test('no assertion that differs from a good one in anything is let in, or a failure of ours [CA8]', async (t) => {
   t.comment(`seed ${seed}, ${ROUNDS} rounds: repeat it with LATCHKEY_SEED=${seed} LATCHKEY_ROUNDS=${ROUNDS / 40}`)
   const world = await open(t)
   const { assert, post } = world

@@ -64,7 +64,7 @@ async function open(
   return { ...world, own, ask, jwt: async (form = {}) => (await ask(form)).json().access_token as string }
 }
 
-onOneDatabase(t, 'TE1 CA7 a client gets a token in its own name, and no refresh token', async (t, database) => {
+onOneDatabase(t, 'a client gets a token in its own name, and no refresh token [TE1 CA7]', async (t, database) => {
   const { ask, inject, clock, app } = await open(t, { database })
   const response = await ask()
   const { access_token, ...rest } = response.json()
@@ -107,7 +107,7 @@ t.test('no session is opened for a client’s own token', async (t) => {
   t.strictSame(await count(), before)
 })
 
-t.test('TE1 a client’s own lifetime counts, to the second; without one that of the settings', async (t) => {
+t.test('a client’s own lifetime counts, to the second; without one that of the settings [TE1]', async (t) => {
   for (const [accessTokenTtl, setting, expected] of [
     [null, '120', 120],
     [1, '120', 1],
@@ -125,7 +125,7 @@ t.test('TE1 a client’s own lifetime counts, to the second; without one that of
   }
 })
 
-onOneDatabase(t, 'SC3 what is granted: requested ∩ client ∩ resource', async (t, database) => {
+onOneDatabase(t, 'what is granted: requested ∩ client ∩ resource [SC3]', async (t, database) => {
   const { ask, app } = await open(t, { database })
   const granted = async (form: Record<string, string>) => {
     const response = await ask(form)
@@ -172,14 +172,14 @@ onOneDatabase(t, 'SC3 what is granted: requested ∩ client ∩ resource', async
   t.strictSame(await granted({}), NOT_ALLOWED, 'without default')
 })
 
-t.test('SC1 1 KB and 50 scopes at most', async (t) => {
+t.test('1 KB and 50 scopes at most [SC1]', async (t) => {
   const { ask } = await open(t)
   const long = refused('invalid_scope', 'The scope is longer than 1024 characters or 50 items')
   t.strictSame(refusal(await ask({ scope: 'x'.repeat(1025) })), long)
   t.strictSame(refusal(await ask({ scope: Array.from({ length: 51 }, (_, i) => `s${i}`).join(' ') })), long)
 })
 
-onOneDatabase(t, 'CA5 CA6 only a confidential client that has the grant can use it', async (t, database) => {
+onOneDatabase(t, 'only a confidential client that has the grant can use it [CA5 CA6]', async (t, database) => {
   const world = await open(t, { database })
   const { token, app, own } = world
   for (const [what, form, headers] of [
@@ -217,7 +217,7 @@ onOneDatabase(t, 'CA5 CA6 only a confidential client that has the grant can use 
   t.strictSame(refusal(await token(refresh)), unauthorized, 'nor any other that it has not')
 })
 
-onOneDatabase(t, 'CA7 the sub of a client’s token can never be a user’s', async (t, database) => {
+onOneDatabase(t, 'the sub of a client’s token can never be a user’s [CA7]', async (t, database) => {
   const { app, createUser } = await open(t, { database })
   const alice = await app.auth.users.find('alice')
   const conflict = { code: 'conflict' }
@@ -231,7 +231,7 @@ onOneDatabase(t, 'CA7 the sub of a client’s token can never be a user’s', as
   t.notMatch(generated.client.id, UUID)
 })
 
-t.test('TE2 TE3 grant_type is there, and written so', async (t) => {
+t.test('grant_type is there, and written so [TE2 TE3]', async (t) => {
   const { ask } = await open(t)
   const missing = refused('invalid_request', 'The parameter grant_type is missing')
   t.strictSame(refusal(await ask({ grant_type: '' })), missing)
@@ -240,7 +240,7 @@ t.test('TE2 TE3 grant_type is there, and written so', async (t) => {
     t.strictSame(refusal(await ask({ grant_type })), unsupported, grant_type)
 })
 
-t.test('TE4 TE5 nothing twice, what is unknown or empty is ignored', async (t) => {
+t.test('nothing twice, what is unknown or empty is ignored [TE4 TE5]', async (t) => {
   const { token, own } = await open(t)
   const form = new URLSearchParams({ ...GRANT, ...own }).toString()
   for (const twice of ['grant_type=client_credentials', 'client_id=job', 'client_secret=', 'scope=&scope=', 'x=&x='])
@@ -256,7 +256,7 @@ t.test('TE4 TE5 nothing twice, what is unknown or empty is ignored', async (t) =
   }
 })
 
-t.test('TE6 TE7 TE8 only a form in a POST, nothing in the query', async (t) => {
+t.test('only a form in a POST, nothing in the query [TE6 TE7 TE8]', async (t) => {
   const { inject, own } = await open(t)
   const payload = new URLSearchParams({ ...GRANT, ...own }).toString()
   const query = refused('invalid_request', 'The query does not have the form that the documentation describes')
@@ -274,7 +274,7 @@ t.test('TE6 TE7 TE8 only a form in a POST, nothing in the query', async (t) => {
   }
 })
 
-t.test('TE9 hostile values are refused in plain ASCII that repeats nothing', async (t) => {
+t.test('hostile values are refused in plain ASCII that repeats nothing [TE9]', async (t) => {
   const { ask } = await open(t)
   const names = ['scope', 'resource', 'client_id', 'client_secret', 'client_assertion', 'client_assertion_type']
   for (const value of ['"zqx"', 'zqx\\', 'zqx\r\nx: 1', '<b>zqx', 'zqx\u2028é🔑', "zqx';--", '\x7fzqx'])
@@ -340,7 +340,7 @@ t.test('a token for another service is none for this one', async (t) => {
 
 onOneDatabase(
   t,
-  'SC6 disabled, without the grant, without the scope, or deleted: its tokens are dead at once, on the other instance too',
+  'disabled, without the grant, without the scope, or deleted: its tokens are dead at once, on the other instance too [SC6]',
   async (t, database) => {
     const at = await createDatabase(t, database)
     const one = await open(t, { at })
@@ -392,7 +392,7 @@ onOneDatabase(
     t.strictSame(refusal(await one.ask()), FAILED)
   }
 )
-onOneDatabase(t, 'SC6 a disabled client gets none, and one whose secret is deleted', async (t, database) => {
+onOneDatabase(t, 'a disabled client gets none, and one whose secret is deleted [SC6]', async (t, database) => {
   const { app, ask, own, token } = await open(t, { database })
   await app.auth.clients.change(OPERATOR, 'job', { disabled: true })
   t.strictSame(refusal(await ask()), FAILED)
@@ -407,7 +407,7 @@ onOneDatabase(t, 'SC6 a disabled client gets none, and one whose secret is delet
 
 onOneDatabase(
   t,
-  'CA7 a client’s own token is told as what it is (RFC 7662), and can be revoked',
+  'a client’s own token is told as what it is (RFC 7662), and can be revoked [CA7]',
   async (t, database) => {
     const scopes = ['tokens:introspect', 'profile']
     const world = await open(t, { database }, { scopes, defaultScopes: ['profile'] })

@@ -73,7 +73,7 @@ async function open(t: Test, database: Database) {
 
 onOneDatabase(
   t,
-  'CA2 whoever the client is said to be, a refusal is the same bytes, one query and one comparison',
+  'whoever the client is said to be, a refusal is the same bytes, one query and one comparison [CA2]',
   async (t, database) => {
     const { app, inject, secrets } = await open(t, database)
     const measured = spy(t, app.store, database)
@@ -122,7 +122,7 @@ onOneDatabase(
 
 onOneDatabase(
   t,
-  'CA2 a good secret costs no more than one query and one comparison before it is good',
+  'a good secret costs no more than one query and one comparison before it is good [CA2]',
   async (t, database) => {
     const { app, token, secrets } = await open(t, database)
     const measured = spy(t, app.store, database)

@@ -487,7 +487,7 @@ t.test('keys are public ones for the algorithms of assertions', async (t) => {
   ])
 })
 
-onOneDatabase(t, 'CA8 an assertion can end between two milliseconds (RFC 7519 §2)', async (t, database) => {
+onOneDatabase(t, 'an assertion can end between two milliseconds (RFC 7519 §2) [CA8]', async (t, database) => {
   const { api, token } = await start(t, database)
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const jwks = { keys: [publicKey.export({ format: 'jwk' })] }
@@ -503,7 +503,7 @@ onOneDatabase(t, 'CA8 an assertion can end between two milliseconds (RFC 7519 §
   t.strictSame(outcome(await token(form)), FAILED, 'once')
 })
 
-t.test('AD3 nobody sets what is not to be set', async (t) => {
+t.test('nobody sets what is not to be set [AD3]', async (t) => {
   const { api, add } = await start(t)
   await add({ client_id: 'worker' })
   const before = (await api('GET', '/clients/worker')).json()
@@ -524,7 +524,7 @@ t.test('AD3 nobody sets what is not to be set', async (t) => {
   t.strictSame((await api('GET', '/clients/worker')).json(), before)
 })
 
-t.test('AD5 a secret is in the answer that made it, which nobody keeps, and in no other', async (t) => {
+t.test('a secret is in the answer that made it, which nobody keeps, and in no other [AD5]', async (t) => {
   const { api, add } = await start(t)
   const first = await add({ client_id: 'worker' })
   const made = await api('POST', '/clients/worker/secrets', {})
@@ -549,7 +549,7 @@ t.test('AD5 a secret is in the answer that made it, which nobody keeps, and in n
   }
 })
 
-onOneDatabase(t, 'AD5 clients are listed by id, page by page', async (t, database) => {
+onOneDatabase(t, 'clients are listed by id, page by page [AD5]', async (t, database) => {
   const { api, add } = await start(t, database)
   const ids = ['!', 'a/b', 'a b'.replace(' ', '+'), 'a%20b', 'B', 'b', '~']
   for (const id of ids) await add({ client_id: id })
@@ -576,7 +576,7 @@ onOneDatabase(t, 'AD5 clients are listed by id, page by page', async (t, databas
 
 onOneDatabase(
   t,
-  'AD4 nobody gives a client scopes that they do not have, nor a secret to one that has more: 403, and nothing is changed',
+  'nobody gives a client scopes that they do not have, nor a secret to one that has more: 403, and nothing is changed [AD4]',
   async (t, database) => {
     const { api, app, add } = await start(t, database)
     await api('POST', '/resources', {
@@ -785,7 +785,7 @@ async function watched(t: Test, database: Database) {
 
 onOneDatabase(
   t,
-  'SC6 what a client loses ends the tokens of before at once on every instance, and is in the log; what it gets ends nothing',
+  'what a client loses ends the tokens of before at once on every instance, and is in the log; what it gets ends nothing [SC6]',
   async (t, database) => {
     const { one, two, good, BODY } = await watched(t, database)
     const nothing = [true, true, true]
@@ -842,7 +842,7 @@ onOneDatabase(
 
 onOneDatabase(
   t,
-  'SC6 a client that is disabled is refused, and enabling it, or another of its id, revives nothing',
+  'a client that is disabled is refused, and enabling it, or another of its id, revives nothing [SC6]',
   async (t, database) => {
     const { one, two, good, BODY } = await watched(t, database)
     const secret = await one.add({ client_id: 'worker', ...BODY })

@@ -44,7 +44,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
   const world = await settle(t, database)
   const { app, clock, env, get, run, stranger } = world
 
-  t.test('SC4 a session that is another user’s, another client’s or nobody’s is refused', async (t) => {
+  t.test('a session that is another user’s, another client’s or nobody’s is refused [SC4]', async (t) => {
     const mallory = await stranger()
     const alice = await stranger()
     await accepted(t, world, mallory.token())
@@ -67,7 +67,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     await accepted(t, world, alice.token({}, { jti: 'another' }))
   })
 
-  t.test('JW10 a claim that no database can keep is refused like any other', async (t) => {
+  t.test('a claim that no database can keep is refused like any other [JW10]', async (t) => {
     const { token, claims } = await stranger()
     for (const text of ['\0', `${claims.sid}\0`, '\ud800', `${claims.sid}\udfff`, '\u{10ffff}', 'x'.repeat(4000)]) {
       for (const name of ['sid', 'sub', 'client_id']) {
@@ -78,7 +78,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     }
   })
 
-  t.test('SC5 a session that has ended takes its tokens with it, and no other', async (t) => {
+  t.test('a session that has ended takes its tokens with it, and no other [SC5]', async (t) => {
     const { good, token, claims } = await stranger()
     const another = await stranger()
     await dies(t, world, [good, token({}, { jti: 'x' })], () =>
@@ -87,19 +87,19 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     await accepted(t, world, another.good)
   })
 
-  t.test('SC5 a session that was deleted takes its tokens with it', async (t) => {
+  t.test('a session that was deleted takes its tokens with it [SC5]', async (t) => {
     const { good, claims } = await stranger()
     await dies(t, world, [good], () => run(`delete from sessions where id = '${claims.sid}'`))
   })
 
-  t.test('RF7 a session ends when it was idle too long, to the millisecond', async (t) => {
+  t.test('a session ends when it was idle too long, to the millisecond [RF7]', async (t) => {
     const { token, claims } = await stranger()
     const lasting = token({}, { exp: claims.iat + 100 * HOUR })
     clock.advance(HOUR - 0.001)
     await dies(t, world, [lasting], () => clock.advance(0.001))
   })
 
-  t.test('RF7 a session ends at its absolute lifetime, however busy it was', async (t) => {
+  t.test('a session ends at its absolute lifetime, however busy it was [RF7]', async (t) => {
     const { token, claims } = await stranger()
     const lasting = token({}, { exp: claims.iat + 100 * HOUR })
     await run(`update sessions set idle_expires_at = ${clock.now() + 100 * HOUR * 1000} where id = '${claims.sid}'`)
@@ -107,13 +107,13 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     await dies(t, world, [lasting], () => clock.advance(0.001))
   })
 
-  t.test('JW8 a token that was good before is refused from its exp on, to the millisecond', async (t) => {
+  t.test('a token that was good before is refused from its exp on, to the millisecond [JW8]', async (t) => {
     const { good } = await stranger()
     clock.advance(299.999)
     await dies(t, world, [good], () => clock.advance(0.001))
   })
 
-  t.test('JW8 a token of a clock that is ahead is good from five seconds before its iat on', async (t) => {
+  t.test('a token of a clock that is ahead is good from five seconds before its iat on [JW8]', async (t) => {
     const { token, claims } = await stranger()
     const ahead = token({}, { iat: claims.iat + 7 })
     clock.advance(1.999)
@@ -122,7 +122,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     await accepted(t, world, ahead)
   })
 
-  t.test('SC5 a user who is disabled is refused at the next request', async (t) => {
+  t.test('a user who is disabled is refused at the next request [SC5]', async (t) => {
     const { good, token, claims } = await stranger()
     const another = await stranger()
     await dies(t, world, [good, token({}, { jti: 'x' })], () =>
@@ -131,19 +131,19 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     await accepted(t, world, another.good)
   })
 
-  t.test('SC5 a user who was deleted is refused at the next request', async (t) => {
+  t.test('a user who was deleted is refused at the next request [SC5]', async (t) => {
     const { good, claims } = await stranger()
     await dies(t, world, [good], () => run(`delete from users where id = '${claims.sub}'`))
   })
 
-  t.test('SC6 a client that is disabled takes the tokens of its users with it', async (t) => {
+  t.test('a client that is disabled takes the tokens of its users with it [SC6]', async (t) => {
     const { good } = await stranger()
     await dies(t, world, [good], () => run(`update clients set disabled_at = ${clock.now()} where id = 'docs'`))
     await run(`update clients set disabled_at = null where id = 'docs'`)
     await accepted(t, world, good)
   })
 
-  t.test('SC6 the client of /docs that is switched off by a setting takes its tokens with it', async (t) => {
+  t.test('the client of /docs that is switched off by a setting takes its tokens with it [SC6]', async (t) => {
     const { good } = await stranger()
     const at = { url: env.LATCHKEY_DATABASE_URL as string, dataDir: env.LATCHKEY_DATA_DIR as string }
     const closed = await build(t, { at, env: { LATCHKEY_DOCS: 'false' } })
@@ -152,7 +152,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     await answers(t, closed, good, INVALID_TOKEN)
   })
 
-  t.test('SC6 a client that is gone takes its own tokens and those of its users with it', async (t) => {
+  t.test('a client that is gone takes its own tokens and those of its users with it [SC6]', async (t) => {
     const { token, claims } = await stranger()
     await run(`update sessions set client_id = 'other' where id = '${claims.sid}'`)
     const ofUser = token({}, { client_id: 'other' })
@@ -168,7 +168,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     for (const each of [ofUser, itsOwn]) await answers(t, world, each, INVALID_TOKEN)
   })
 
-  t.test('CA7 a client’s own token is of a client that exists, and never a user’s', async (t) => {
+  t.test('a client’s own token is of a client that exists, and never a user’s [CA7]', async (t) => {
     const { token, claims } = await stranger()
     const own = { sid: undefined }
     for (const path of READABLE)
@@ -185,7 +185,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     for (const forgery of forgeries) await answers(t, world, token({}, forgery), INVALID_TOKEN)
   })
 
-  t.test('SC4 a role that was removed is gone at the next request', async (t) => {
+  t.test('a role that was removed is gone at the next request [SC4]', async (t) => {
     const { good, claims } = await stranger()
     await accepted(t, world, good)
     await run(`delete from user_roles where user_id = '${claims.sub}' and role = 'admin'`)
@@ -199,7 +199,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     await accepted(t, world, good)
   })
 
-  t.test('SC4 a scope that a role has lost is gone at the next request', async (t) => {
+  t.test('a scope that a role has lost is gone at the next request [SC4]', async (t) => {
     const { good } = await stranger(['admin'])
     await accepted(t, world, good)
     await run(`delete from role_scopes where role = 'admin' and scope = 'users:read'`)
@@ -209,7 +209,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     await accepted(t, world, good)
   })
 
-  t.test('SC6 a scope that the client has lost is gone at the next request', async (t) => {
+  t.test('a scope that the client has lost is gone at the next request [SC6]', async (t) => {
     const { good } = await stranger()
     await accepted(t, world, good)
     await run(`delete from client_scopes where client_id = 'docs' and scope = 'users:read'`)
@@ -219,7 +219,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     await accepted(t, world, good)
   })
 
-  t.test('SC3 what a token claims is no more than its user may', async (t) => {
+  t.test('what a token claims is no more than its user may [SC3]', async (t) => {
     const { token, claims } = await stranger(['user'])
     t.equal(claims.scope, 'profile')
     const greedy = token({}, { scope: SCOPES, roles: ['admin'] })
@@ -229,7 +229,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     t.strictSame(answer(await get('/users', greedy)), forbidden())
   })
 
-  t.test('SC3 a scope that the token does not hold is not given, whatever its user may', async (t) => {
+  t.test('a scope that the token does not hold is not given, whatever its user may [SC3]', async (t) => {
     const { token } = await stranger()
     const reaches: [scope: string, me: string | null, users: string | null][] = [
       ['profile', null, 'users:read'],
@@ -252,7 +252,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     }
   })
 
-  t.test('KS2 a key verifies until it is retired, and is dead at the next request then', async (t) => {
+  t.test('a key verifies until it is retired, and is dead at the next request then [KS2]', async (t) => {
     const { good, header, token } = await stranger()
     const unseen = token({}, { jti: 'unseen' })
     const state = (name: string) => run(`update signing_keys set state = '${name}' where kid = '${header.kid}'`)
@@ -268,7 +268,7 @@ onOneDatabase(t, 'a token is worth what the state of this instant says', async (
     await accepted(t, world, good)
   })
 
-  t.test('KS2 a key that was deleted is dead at the next request', async (t) => {
+  t.test('a key that was deleted is dead at the next request [KS2]', async (t) => {
     const { good, header, token } = await stranger()
     const unseen = token({}, { jti: 'unseen' })
     await dies(t, world, [good], () => run(`delete from signing_keys where kid = '${header.kid}'`))

@@ -9,7 +9,7 @@ const ROUNDS = 40 * Number(process.env.LATCHKEY_ROUNDS ?? 3)
 const seed = Number(process.env.LATCHKEY_SEED ?? Math.floor(Math.random() * 2 ** 31))
 t.comment(`seed ${seed}, ${ROUNDS} rounds: repeat it with LATCHKEY_SEED=${seed} LATCHKEY_ROUNDS=${ROUNDS / 40}`)
 
-t.test('JW1 to JW12: no token that differs from a good one in anything is accepted', async (t) => {
+t.test('no token that differs from a good one in anything is accepted [JW1 to JW12]', async (t) => {
   const world = await build(t)
   const good = await world.login('admin', 'profile users:read')
   let mutated = 0
@@ -58,7 +58,7 @@ const odd = fc.oneof(
 
 onEachDatabase(
   t,
-  'JW6 to JW10: whatever a rightly signed token claims, it is judged and never a failure',
+  'whatever a rightly signed token claims, it is judged and never a failure [JW6 to JW10]',
   async (t, database) => {
     const world = await build(t, { database })
     const good = await world.login('admin', 'profile users:read')

@@ -13,7 +13,7 @@ const { forge, attacker, forged, accepted: fine, byReference } = await forgeries
 const { token } = forge
 const { kid } = forge.header
 
-t.test('JW1 to JW12: what these tests forge is accepted when nothing about it is wrong', async (t) => {
+t.test('what these tests forge is accepted when nothing about it is wrong [JW1 to JW12]', async (t) => {
   for (const each of fine) await accepted(t, world, each)
 })
 
@@ -31,7 +31,7 @@ t.ok(forged.length > 400)
 for (const [index, { id, name, token }] of forged.entries())
   t.test(`refused: ${name} [${id}]`, (t) => answers(t, world, token, INVALID_TOKEN, someOperations(index)))
 
-t.test('JW4 a kid that is no thumbprint never reaches the database', async (t) => {
+t.test('a kid that is no thumbprint never reaches the database [JW4]', async (t) => {
   const { keys } = app.store
   const { find } = keys
   const asked: string[] = []
@@ -46,7 +46,7 @@ t.test('JW4 a kid that is no thumbprint never reaches the database', async (t) =
   t.strictSame(asked, [kid.toUpperCase(), 'A'.repeat(43), '_'.repeat(43)])
 })
 
-t.test('JW5 a key or the address of one in the header is refused, and nobody is called', async (t) => {
+t.test('a key or the address of one in the header is refused, and nobody is called [JW5]', async (t) => {
   let calls = 0
   const server = createServer((_request, response) => {
     calls++
@@ -61,7 +61,7 @@ t.test('JW5 a key or the address of one in the header is refused, and nobody is 
 })
 
 t.test(
-  'JW11 the mirrored signature, which ECDSA cannot tell apart, is no way around the end of the session',
+  'the mirrored signature, which ECDSA cannot tell apart, is no way around the end of the session [JW11]',
   async (t) => {
     const session = await login('admin', 'profile users:read')
     const [first, second = '', third = ''] = session.split('.')
@@ -79,7 +79,7 @@ t.test(
   }
 )
 
-t.test('JW12 a token of 8192 characters is good, one of 8193 is not', async (t) => {
+t.test('a token of 8192 characters is good, one of 8193 is not [JW12]', async (t) => {
   const long = (length: number): string => token({}, { x: 'x'.repeat(length) })
   let size = 5000
   while (long(size + 1).length <= 8192) size++
@@ -88,7 +88,7 @@ t.test('JW12 a token of 8192 characters is good, one of 8193 is not', async (t) 
   await answers(t, world, long(size + 1), INVALID_TOKEN)
 })
 
-t.test('JW12 a header that Node’s parser cannot hold is 431', async (t) => {
+t.test('a header that Node’s parser cannot hold is 431 [JW12]', async (t) => {
   const address = await app.listen({ host: '127.0.0.1', port: 0 })
   const response = await fetch(`${address}/users/me`, { headers: { authorization: `Bearer ${'A'.repeat(20_000)}` } })
   t.equal(response.status, 431)
@@ -101,7 +101,7 @@ t.test('JW12 a header that Node’s parser cannot hold is 431', async (t) => {
   })
 })
 
-t.test('JW12 after all of them the service is alive and the good token is still good', async (t) => {
+t.test('after all of them the service is alive and the good token is still good [JW12]', async (t) => {
   await accepted(t, world, good)
   await alive(t, world)
 })

@@ -58,7 +58,7 @@ const kidOf = (token: string) => decodeProtectedHeader(token).kid
 
 onOneDatabase(
   t,
-  'KS1 KS2 a rotation lets the published key sign, and the one before verifies on',
+  'a rotation lets the published key sign, and the one before verifies on [KS1 KS2]',
   async (t, database) => {
     const { rotate, list, kid, jwks, login, me, clock, inject, send } = await start(t, database)
     const [signing, next] = [await kid('signing'), await kid('next')]
@@ -112,7 +112,7 @@ onOneDatabase(
   }
 )
 
-onOneDatabase(t, 'KS3 a key that signs no more has no private part left', async (t, database) => {
+onOneDatabase(t, 'a key that signs no more has no private part left [KS3]', async (t, database) => {
   const { rotate, retire, kid, clock, env } = await start(t, database)
   const rows = () =>
     sql<{ state: string; sealed_private_key: string }>({ env }, 'select state, sealed_private_key from signing_keys')
@@ -127,7 +127,7 @@ for (const [name, value, seconds] of [
   ['LATCHKEY_JWKS_MAX_AGE', '1', 1],
   ['LATCHKEY_JWKS_MAX_AGE', '86400', 86_400]
 ] as const) {
-  t.test(`KS2 ${name}=${value} is what others are told and what a rotation waits for`, async (t) => {
+  t.test(`${name}=${value} is what others are told and what a rotation waits for [KS2]`, async (t) => {
     const { rotate, clock, inject } = await start(t, 'sqlite', { [name]: value })
     t.equal((await inject({ url: '/.well-known/jwks.json' })).headers['cache-control'], `public, max-age=${value}`)
     clock.advance(seconds - 0.001)
@@ -137,7 +137,7 @@ for (const [name, value, seconds] of [
   })
 }
 
-onOneDatabase(t, 'KS2 of rotations at two instances at once exactly one happens', async (t, database) => {
+onOneDatabase(t, 'of rotations at two instances at once exactly one happens [KS2]', async (t, database) => {
   const [one, other] = await two(t, database)
   const rounds = Math.max(3, Number(process.env.LATCHKEY_ROUNDS ?? 50) / 10)
   for (let round = 0; round < rounds; round++) {
@@ -160,7 +160,7 @@ onOneDatabase(t, 'KS2 of rotations at two instances at once exactly one happens'
 for (const state of ['signing', 'next', 'verifying']) {
   onOneDatabase(
     t,
-    `KS2 a compromised key that is ${state} is dead everywhere at the next request`,
+    `a compromised key that is ${state} is dead everywhere at the next request [KS2]`,
     async (t, database) => {
       const [one, other] = await two(t, database)
       const tokens = [await one.login('alice')]
@@ -240,43 +240,47 @@ onOneDatabase(
   }
 )
 
-onOneDatabase(t, 'KS2 keys rotate and retire by themselves, at the time of the settings, once', async (t, database) => {
-  const [one, other] = await two(t, database)
-  const { clock } = one
-  const tend = () =>
-    Promise.all([one.app.auth.keys.maintain(), other.app.auth.keys.maintain(), one.app.auth.keys.maintain()])
-  const none = ['nothing', 'nothing', 'nothing']
-  const [first, second] = [await one.kid('signing'), await one.kid('next')]
-  clock.advance(30 * DAY - 0.001)
-  t.strictSame(await tend(), none)
-  clock.advance(0.001)
-  t.strictSame((await tend()).toSorted(), ['nothing', 'nothing', 'rotated'])
-  t.strictSame(await tend(), none)
-  t.strictSame([await one.kid('verifying'), await one.kid('signing')], [first, second])
+onOneDatabase(
+  t,
+  'keys rotate and retire by themselves, at the time of the settings, once [KS2]',
+  async (t, database) => {
+    const [one, other] = await two(t, database)
+    const { clock } = one
+    const tend = () =>
+      Promise.all([one.app.auth.keys.maintain(), other.app.auth.keys.maintain(), one.app.auth.keys.maintain()])
+    const none = ['nothing', 'nothing', 'nothing']
+    const [first, second] = [await one.kid('signing'), await one.kid('next')]
+    clock.advance(30 * DAY - 0.001)
+    t.strictSame(await tend(), none)
+    clock.advance(0.001)
+    t.strictSame((await tend()).toSorted(), ['nothing', 'nothing', 'rotated'])
+    t.strictSame(await tend(), none)
+    t.strictSame([await one.kid('verifying'), await one.kid('signing')], [first, second])
 
-  clock.advance(3659.999)
-  t.strictSame(await tend(), none)
-  t.equal(await other.kid('verifying'), first)
-  clock.advance(0.001)
-  t.strictSame(await tend(), none)
-  t.equal(await other.kid('retired'), first)
-  t.notOk((await other.jwks()).some((key) => key.kid === first))
+    clock.advance(3659.999)
+    t.strictSame(await tend(), none)
+    t.equal(await other.kid('verifying'), first)
+    clock.advance(0.001)
+    t.strictSame(await tend(), none)
+    t.equal(await other.kid('retired'), first)
+    t.notOk((await other.jwks()).some((key) => key.kid === first))
 
-  // By hand, on the last day: the time begins anew.
-  clock.advance(29 * DAY)
-  t.equal((await one.rotate()).statusCode, 200)
-  clock.advance(29 * DAY)
-  t.strictSame(await tend(), none)
-  // A next key that is too young waits for its time.
-  await one.retire(await one.kid('next'))
-  clock.advance(DAY)
-  await other.retire(await other.kid('next'))
-  t.strictSame(await tend(), none)
-  clock.advance(299.999)
-  t.strictSame(await tend(), none)
-  clock.advance(0.001)
-  t.strictSame((await tend()).toSorted(), ['nothing', 'nothing', 'rotated'])
-})
+    // By hand, on the last day: the time begins anew.
+    clock.advance(29 * DAY)
+    t.equal((await one.rotate()).statusCode, 200)
+    clock.advance(29 * DAY)
+    t.strictSame(await tend(), none)
+    // A next key that is too young waits for its time.
+    await one.retire(await one.kid('next'))
+    clock.advance(DAY)
+    await other.retire(await other.kid('next'))
+    t.strictSame(await tend(), none)
+    clock.advance(299.999)
+    t.strictSame(await tend(), none)
+    clock.advance(0.001)
+    t.strictSame((await tend()).toSorted(), ['nothing', 'nothing', 'rotated'])
+  }
+)
 
 t.test('LATCHKEY_KEY_ROTATION says after how many days, 0 for never', async (t) => {
   const weekly = await start(t, 'sqlite', { LATCHKEY_KEY_ROTATION: '7' })
@@ -334,7 +338,7 @@ onOneDatabase(
 
 onOneDatabase(
   t,
-  'RF6 a session goes on when the refresh key rotates, with one successor for each token',
+  'a session goes on when the refresh key rotates, with one successor for each token [RF6]',
   async (t, database) => {
     const [one, other] = await two(t, database)
     const { clock } = one
@@ -375,7 +379,7 @@ onOneDatabase(
   }
 )
 
-onOneDatabase(t, 'RF2 a replay is noticed across a rotation of the refresh key', async (t, database) => {
+onOneDatabase(t, 'a replay is noticed across a rotation of the refresh key [RF2]', async (t, database) => {
   const { token, rotate, clock } = await start(t, database)
   const ask = (refresh_token: string) => token({ grant_type: 'refresh_token', refresh_token })
   clock.advance(5 * MINUTE)
@@ -406,7 +410,7 @@ onOneDatabase(t, 'a token that a compromised key signed revokes nothing', async 
 
 onOneDatabase(
   t,
-  'JW3 JW4 after rotations and a compromise no made-up key and no kid of before opens anything',
+  'after rotations and a compromise no made-up key and no kid of before opens anything [JW3 JW4]',
   async (t, database) => {
     const world = await start(t, database)
     const { rotate, retire, clock, login, get, list, jwks, kid } = world
@@ -438,7 +442,7 @@ onOneDatabase(
   }
 )
 
-onOneDatabase(t, 'AD5 no answer about keys holds a private part or what is sealed', async (t, database) => {
+onOneDatabase(t, 'no answer about keys holds a private part or what is sealed [AD5]', async (t, database) => {
   const { rotate, retire, kid, clock, send, login, env } = await start(t, database)
   clock.advance(5 * MINUTE)
   const rows = await sql<{ sealed_private_key: string }>({ env }, 'select sealed_private_key from signing_keys')

@@ -42,7 +42,7 @@ const app = shared
 const createUser = (username: string, password: string) =>
   app.app.auth.users.create(OPERATOR, { username, password, roles: ['user'] })
 
-t.test('PW1 unknown, wrong and disabled get one identical answer', async (t) => {
+t.test('unknown, wrong and disabled get one identical answer [PW1]', async (t) => {
   const app = shared
   const before = await sessionsOf(app)
   await app.createUser('bob')
@@ -73,7 +73,7 @@ t.test('PW1 unknown, wrong and disabled get one identical answer', async (t) => 
   t.equal(await sessionsOf(app), before)
 })
 
-t.test('PW2 every login does exactly one verification with the current parameters', async (t) => {
+t.test('every login does exactly one verification with the current parameters [PW2]', async (t) => {
   await app.createUser('bill')
   await disable(app, 'bill')
   const logins: [what: string, username: string, password: string, status: number][] = [
@@ -92,7 +92,7 @@ t.test('PW2 every login does exactly one verification with the current parameter
   }
 })
 
-t.test('PW2 a request that is refused for its form does no verification', async (t) => {
+t.test('a request that is refused for its form does no verification [PW2]', async (t) => {
   const since = spy(t)
   const forms = [
     'username=alice',
@@ -108,7 +108,7 @@ t.test('PW2 a request that is refused for its form does no verification', async 
   t.strictSame(since(), { verified: [], hashed: 0 }, 'an unknown client')
 })
 
-t.test('PW6 NFC and NFD of a password are equal', async (t) => {
+t.test('NFC and NFD of a password are equal [PW6]', async (t) => {
   const password = 'Zoë’s crème brûlée, 각하'
   const forms = [password.normalize('NFC'), password.normalize('NFD')] as const
   t.not(forms[0], forms[1])
@@ -118,7 +118,7 @@ t.test('PW6 NFC and NFD of a password are equal', async (t) => {
   }
 })
 
-t.test('PW6 spaces, case and look-alikes in a password are significant', async (t) => {
+t.test('spaces, case and look-alikes in a password are significant [PW6]', async (t) => {
   const password = ' Two words, 1 fi²sh '
   await createUser('spacey', password)
   t.equal((await login(app, 'spacey', password)).statusCode, 200)
@@ -140,7 +140,7 @@ t.test('PW6 spaces, case and look-alikes in a password are significant', async (
   for (const other of others) t.strictSame(answer(await login(app, 'spacey', other)), REFUSED, JSON.stringify(other))
 })
 
-t.test('PW6 plus and percent in a form are what form-encoding says', async (t) => {
+t.test('plus and percent in a form are what form-encoding says [PW6]', async (t) => {
   await createUser('plus', 'a+b c%20d&e=f, quite long')
   t.equal((await login(app, 'plus', 'a+b c%20d&e=f, quite long')).statusCode, 200)
   const raw = 'grant_type=password&username=plus&password=a%2Bb+c%2520d%26e=f,%20quite+long'
@@ -148,7 +148,7 @@ t.test('PW6 plus and percent in a form are what form-encoding says', async (t) =
   t.strictSame(answer(await app.token(raw.replace('%2B', '+'))), REFUSED)
 })
 
-t.test('PW8 every way to write a username is the same user', async (t) => {
+t.test('every way to write a username is the same user [PW8]', async (t) => {
   await app.createUser('Zoë')
   for (const username of ['Zoë', 'zoë', 'ZOË', 'ZOË'.normalize('NFD'), 'zoë'.normalize('NFD')]) {
     t.equal((await login(app, username)).statusCode, 200, encodeURIComponent(username))
@@ -158,7 +158,7 @@ t.test('PW8 every way to write a username is the same user', async (t) => {
   }
 })
 
-t.test('PW7 what is no form-encoded UTF-8 without NUL is refused: invalid_request', async (t) => {
+t.test('what is no form-encoded UTF-8 without NUL is refused: invalid_request [PW7]', async (t) => {
   const app = shared
   const since = spy(t)
   const bytes = (hex: string) => Buffer.from(hex, 'hex')
@@ -210,7 +210,7 @@ t.test('PW7 what is no form-encoded UTF-8 without NUL is refused: invalid_reques
   t.strictSame(since(), { verified: [], hashed: 0 }, 'none came as far as a verification')
 })
 
-t.test('PW7 broken passwords are not one and the same', async (t) => {
+t.test('broken passwords are not one and the same [PW7]', async (t) => {
   // Both would be U+FFFD for a lenient decoder.
   await createUser('replacement', 'this \ufffd is no \ufffd question mark')
   t.equal((await login(app, 'replacement', 'this \ufffd is no \ufffd question mark')).statusCode, 200)
@@ -221,7 +221,7 @@ t.test('PW7 broken passwords are not one and the same', async (t) => {
   }
 })
 
-t.test('PW4 a password of up to 1024 bytes counts in full, a longer one is refused: invalid_request', async (t) => {
+t.test('a password of up to 1024 bytes counts in full, a longer one is refused: invalid_request [PW4]', async (t) => {
   const since = spy(t)
   const longest = [...new Array(400).keys()].join('').slice(0, 1024)
   await createUser('longest', longest)
@@ -240,14 +240,14 @@ t.test('PW4 a password of up to 1024 bytes counts in full, a longer one is refus
   t.strictSame(since(), { verified: [], hashed: 0 }, 'and not verified')
 })
 
-t.test('PW4 the bytes of a password are counted in the form that is hashed', async (t) => {
+t.test('the bytes of a password are counted in the form that is hashed [PW4]', async (t) => {
   const password = `${'é'.repeat(510)}wxyz`.normalize('NFC')
   await createUser('accents', password)
   t.equal(Buffer.byteLength(password.normalize('NFD')), 1534)
   t.equal((await login(app, 'accents', password.normalize('NFD'))).statusCode, 200)
 })
 
-t.test('PW9 a hash with old parameters is upgraded at a login, and only then', async (t) => {
+t.test('a hash with old parameters is upgraded at a login, and only then [PW9]', async (t) => {
   const at = await createDatabase(t, 'sqlite')
   const old = await build(t, { at })
   const now = await build(t, { at, env: { LATCHKEY_ARGON2_PASSES: '2', LATCHKEY_ARGON2_MEMORY: '8192' } })
@@ -272,7 +272,7 @@ t.test('PW9 a hash with old parameters is upgraded at a login, and only then', a
   t.equal((await login(old)).statusCode, 200, 'an instance with the old parameters still takes it')
 })
 
-t.test('PW9 logins at the same time upgrade a hash without harm', async (t) => {
+t.test('logins at the same time upgrade a hash without harm [PW9]', async (t) => {
   const at = await createDatabase(t, 'sqlite')
   await build(t, { at })
   const app = await build(t, { at, env: { LATCHKEY_ARGON2_PASSES: '2' } })
@@ -284,7 +284,7 @@ t.test('PW9 logins at the same time upgrade a hash without harm', async (t) => {
   t.equal((await login(app)).statusCode, 200)
 })
 
-t.test('PW9 an upgrade does not bring back a password that was replaced meanwhile', async (t) => {
+t.test('an upgrade does not bring back a password that was replaced meanwhile [PW9]', async (t) => {
   const at = await createDatabase(t, 'sqlite')
   const old = await build(t, { at })
   const replacement = await old.app.hasher.hash('quite another password')
@@ -325,7 +325,7 @@ async function loginMeanwhile(
   return response
 }
 
-t.test('SC5 a login under way when the user is disabled or changed opens no session', async (t) => {
+t.test('a login under way when the user is disabled or changed opens no session [SC5]', async (t) => {
   const app = shared
   const before = await sessionsOf(app)
   const changes: [what: string, text: string][] = [
@@ -345,7 +345,7 @@ t.test('SC5 a login under way when the user is disabled or changed opens no sess
   t.equal(await sessionsOf(app), before)
 })
 
-t.test('SC5 SC6 a login under way when user or client go away opens no session', async (t) => {
+t.test('a login under way when user or client go away opens no session [SC5 SC6]', async (t) => {
   const app = shared
   const before = await sessionsOf(app)
   const changes = [
@@ -365,7 +365,7 @@ t.test('SC5 SC6 a login under way when user or client go away opens no session',
   t.equal((await login(app, 'erin')).statusCode, 200)
 })
 
-t.test('SC5 a disabled user cannot log in, and a token from before is dead', async (t) => {
+t.test('a disabled user cannot log in, and a token from before is dead [SC5]', async (t) => {
   const app = shared
   await app.createUser('dora')
   const jwt = await app.login('dora')

@@ -83,7 +83,7 @@ onOneDatabase(t, 'an admin adds a user, who logs in; sees, changes and deletes t
 
 onOneDatabase(
   t,
-  'SC5 a disabled user is refused by the next request, and enabling revives nothing',
+  'a disabled user is refused by the next request, and enabling revives nothing [SC5]',
   async (t, database) => {
     const { send, admin, alice, idOf, get, login, token } = await start(t, database)
     const url = `/users/${await idOf('alice')}`
@@ -105,7 +105,7 @@ onOneDatabase(
 
 onOneDatabase(
   t,
-  'SC4 a role that is taken away, and a scope that a role loses, are gone at the next request',
+  'a role that is taken away, and a scope that a role loses, are gone at the next request [SC4]',
   async (t, database) => {
     const { send, admin, get, createUser, login } = await start(t, database)
     const role = { name: 'reader', description: 'May see who there is', scopes: ['profile', 'users:read'] }
@@ -200,7 +200,7 @@ onOneDatabase(
 
 onOneDatabase(
   t,
-  'AD4 the last admin cannot be disabled, demoted or deleted, and nothing else of the change is done',
+  'the last admin cannot be disabled, demoted or deleted, and nothing else of the change is done [AD4]',
   async (t, database) => {
     const { send, admin, idOf, createUser, get } = await start(t, database)
     const id = await idOf('admin')
@@ -226,7 +226,7 @@ onOneDatabase(
   }
 )
 
-t.test('AD4 the role admin keeps what administers Latchkey, and cannot be deleted', async (t) => {
+t.test('the role admin keeps what administers Latchkey, and cannot be deleted [AD4]', async (t) => {
   const { send, admin } = await start(t)
   const keeps = problem(409, 'Conflict', 'The role admin keeps every scope of Latchkey’s own API')
   for (const scopes of [[], ['profile'], ALL.split(' ').slice(1)])
@@ -241,7 +241,7 @@ t.test('AD4 the role admin keeps what administers Latchkey, and cannot be delete
   )
 })
 
-onOneDatabase(t, 'AD4 nobody gives what they do not have: 403, and nothing is changed', async (t, database) => {
+onOneDatabase(t, 'nobody gives what they do not have: 403, and nothing is changed [AD4]', async (t, database) => {
   const world = await start(t, database)
   const { app, send, admin, idOf, get } = world
   await sql(
@@ -278,7 +278,7 @@ onOneDatabase(t, 'AD4 nobody gives what they do not have: 403, and nothing is ch
   t.equal((await get('/users', admin)).statusCode, 200)
 })
 
-t.test('AD4 roles and scopes that do not exist are refused, and nothing is changed', async (t) => {
+t.test('roles and scopes that do not exist are refused, and nothing is changed [AD4]', async (t) => {
   const { send, admin, idOf } = await start(t)
   const url = `/users/${await idOf('alice')}`
   const noRole = problem(400, 'Bad Request', 'There is no role "none"')
@@ -299,7 +299,7 @@ t.test('AD4 roles and scopes that do not exist are refused, and nothing is chang
 })
 
 t.test(
-  'AD3 HT6 what may not be set is refused, and so is a value of another type: 400, and nothing is changed',
+  'what may not be set is refused, and so is a value of another type: 400, and nothing is changed [AD3 HT6]',
   async (t) => {
     const { app, send, admin, alice, idOf } = await start(t)
     const id = await idOf('alice')
@@ -396,7 +396,7 @@ t.test(
   }
 )
 
-t.test('PW8 one name in all its spellings is one user, and one that PRECIS does not allow is refused', async (t) => {
+t.test('one name in all its spellings is one user, and one that PRECIS does not allow is refused [PW8]', async (t) => {
   const { app, send, admin, login } = await start(t)
   const add = (username: string) => send(admin, 'POST', '/users', { username, password: PASSWORD })
   t.equal((await add('Jürgen')).json().username, 'Jürgen')
@@ -416,7 +416,7 @@ t.test('PW8 one name in all its spellings is one user, and one that PRECIS does 
   t.equal((await app.auth.users.list({ after: null, limit: 10 })).items.length, 3)
 })
 
-t.test('PW4 PW5 a new password is long enough, not common and not the own name; the reason is said', async (t) => {
+t.test('a new password is long enough, not common and not the own name; the reason is said [PW4 PW5]', async (t) => {
   const { send, admin, alice } = await start(t)
   const reasons: [string, string][] = [
     ['fourteen chars', 'A password has at least 15 characters'],
@@ -446,7 +446,7 @@ t.test('PW4 PW5 a new password is long enough, not common and not the own name; 
     t.equal((await send(admin, 'POST', '/users', { username: `u${index}`, password })).statusCode, 201, password)
 })
 
-t.test('PW4 LATCHKEY_PASSWORD_MIN_LENGTH says how long a new password is', async (t) => {
+t.test('LATCHKEY_PASSWORD_MIN_LENGTH says how long a new password is [PW4]', async (t) => {
   const app = await build(t, { env: { LATCHKEY_PASSWORD_MIN_LENGTH: '8' } })
   const admin = await app.login('admin', ALL)
   const add = (username: string, password: string) => app.send(admin, 'POST', '/users', { username, password })
@@ -459,7 +459,7 @@ t.test('PW4 LATCHKEY_PASSWORD_MIN_LENGTH says how long a new password is', async
 
 onOneDatabase(
   t,
-  'PW9 a new password needs the current one, holds at once, and ends the other sessions',
+  'a new password needs the current one, holds at once, and ends the other sessions [PW9]',
   async (t, database) => {
     const { send, login, get, token, createUser } = await start(t, database)
     await createUser('bob')
@@ -483,7 +483,7 @@ onOneDatabase(
   }
 )
 
-t.test('PW6 a password is one in NFC and NFD; case and spaces make another', async (t) => {
+t.test('a password is one in NFC and NFD; case and spaces make another [PW6]', async (t) => {
   const { send, login, alice } = await start(t)
   const password = ' Crème brûlée à la carte '
   const change = { current_password: PASSWORD, new_password: password.normalize('NFD') }
@@ -500,7 +500,7 @@ t.test('PW6 a password is one in NFC and NFD; case and spaces make another', asy
 })
 
 t.test(
-  'AD2 AD5 what is not there and what may not be seen look alike to users, and no answer holds a secret',
+  'what is not there and what may not be seen look alike to users, and no answer holds a secret [AD2 AD5]',
   async (t) => {
     const { send, admin, alice, idOf } = await start(t)
     const own = await idOf('alice')

@@ -22,7 +22,7 @@ async function later(): Promise<void> {
 
 onEachDatabase(
   t,
-  'AD4 admins that disable, demote and delete each other at once leave never nobody',
+  'admins that disable, demote and delete each other at once leave never nobody [AD4]',
   async (t, database) => {
     const apps = await pair(t, database)
     const stores = apps.map(({ app }) => app.store)
@@ -69,7 +69,7 @@ onEachDatabase(
 
 onEachDatabase(
   t,
-  'SC5 PW9 a login that verified before a disabling or a new password opens no session that lives on',
+  'a login that verified before a disabling or a new password opens no session that lives on [SC5 PW9]',
   async (t, database) => {
     const [one, two] = await pair(t, database)
     const { users } = two.app.store
@@ -115,7 +115,7 @@ onEachDatabase(
   }
 )
 
-onEachDatabase(t, 'SC5 a login that verified before its user was deleted is refused', async (t, database) => {
+onEachDatabase(t, 'a login that verified before its user was deleted is refused [SC5]', async (t, database) => {
   const [one, two] = await pair(t, database)
   const { id } = await two.app.auth.users.find('alice')
   const verify = one.app.hasher.verify
@@ -132,7 +132,7 @@ onEachDatabase(t, 'SC5 a login that verified before its user was deleted is refu
 })
 
 t.test(
-  'F17 a user who is disabled on one instance is refused by the very next request on another (postgres)',
+  'a user who is disabled on one instance is refused by the very next request on another (postgres) [F17]',
   async (t) => {
     const [one, two] = await pair(t, 'postgres')
     const { id } = await one.app.auth.users.find('alice')

@@ -42,7 +42,7 @@ async function later(most: number): Promise<void> {
 
 // On PostgreSQL two server processes do the same: test/cli/refresh-races.test.ts.
 t.test(
-  'RF3 RF6 of a hundred refreshes of one token at once all get one and the same successor inside the leeway (sqlite)',
+  'of a hundred refreshes of one token at once all get one and the same successor inside the leeway (sqlite) [RF3 RF6]',
   async (t) => {
     const apps = await instances(t, 'sqlite', 10)
     let { refresh_token: current } = await enter(apps[0])
@@ -64,7 +64,7 @@ t.test(
 )
 
 t.test(
-  'RF1 RF3 F16 of a hundred refreshes of one token at once exactly one succeeds without a leeway, and the others have ended the session (sqlite)',
+  'of a hundred refreshes of one token at once exactly one succeeds without a leeway, and the others have ended the session (sqlite) [RF1 RF3 F16]',
   async (t) => {
     const apps = await instances(t, 'sqlite', 0)
     const other = await enter(apps[0])
@@ -122,7 +122,7 @@ const endings: Record<string, (on: TestApp, old: Tokens, current: Tokens) => Pro
 for (const [what, end] of Object.entries(endings)) {
   onEachDatabase(
     t,
-    `RF4 a session that is ended by ${what} while it is renewed has no successor`,
+    `a session that is ended by ${what} while it is renewed has no successor [RF4]`,
     async (t, database) => {
       const apps = await instances(t, database, 10)
       const seen = { renewed: 0, refused: 0 }

@@ -48,7 +48,7 @@ const outcome = (response: Awaited<ReturnType<World['refresh']>>) => [response.s
 
 onOneDatabase(
   t,
-  'RF1 a refresh gives new tokens of the same session, and the old refresh token is dead',
+  'a refresh gives new tokens of the same session, and the old refresh token is dead [RF1]',
   async (t, database) => {
     const { enter, refresh, renewed, me, clock } = await open(t, database)
     const first = await enter()
@@ -67,7 +67,7 @@ onOneDatabase(
   }
 )
 
-onOneDatabase(t, 'RF2 a replay ends that session with its access tokens, and no other', async (t, database) => {
+onOneDatabase(t, 'a replay ends that session with its access tokens, and no other [RF2]', async (t, database) => {
   const { enter, refresh, renewed, me, clock } = await open(t, database)
   const [victim, other] = [await enter(), await enter()]
   const successor = await renewed(victim.refresh_token)
@@ -81,7 +81,7 @@ onOneDatabase(t, 'RF2 a replay ends that session with its access tokens, and no 
 
 onOneDatabase(
   t,
-  'RF2 a token from a hundred rotations ago ends the session too, also inside the leeway',
+  'a token from a hundred rotations ago ends the session too, also inside the leeway [RF2]',
   async (t, database) => {
     const { enter, refresh, renewed, me } = await open(t, database)
     const first = await enter()
@@ -94,7 +94,7 @@ onOneDatabase(
   }
 )
 
-onOneDatabase(t, 'RF2 SC1 a replay is noticed whatever scope it asks for', async (t, database) => {
+onOneDatabase(t, 'a replay is noticed whatever scope it asks for [RF2 SC1]', async (t, database) => {
   const { enter, refresh, renewed, me, clock } = await open(t, database)
   const first = await enter()
   const { access_token } = await renewed(first.refresh_token)
@@ -108,7 +108,7 @@ onOneDatabase(t, 'RF2 SC1 a replay is noticed whatever scope it asks for', async
 
 onOneDatabase(
   t,
-  'RF6 whoever lost the answer gets the same successor inside the leeway, to the millisecond',
+  'whoever lost the answer gets the same successor inside the leeway, to the millisecond [RF6]',
   async (t, database) => {
     const { enter, refresh, renewed, me, clock } = await open(t, database)
     const { refresh_token: token } = await enter()
@@ -123,7 +123,7 @@ onOneDatabase(
   }
 )
 
-onOneDatabase(t, 'RF6 with a leeway of 0 every repetition is a replay', async (t, database) => {
+onOneDatabase(t, 'with a leeway of 0 every repetition is a replay [RF6]', async (t, database) => {
   const { enter, refresh, renewed, me } = await open(t, database, { LATCHKEY_REFRESH_LEEWAY: '0' })
   const { refresh_token: token } = await enter()
   const next = await renewed(token)
@@ -131,24 +131,28 @@ onOneDatabase(t, 'RF6 with a leeway of 0 every repetition is a replay', async (t
   t.equal(await me(next.access_token), 401)
 })
 
-onOneDatabase(t, 'RF5 another client’s refresh token is refused, and its owner is unaffected', async (t, database) => {
-  const { app, enter, refresh, renewed } = await open(t, database)
-  const { secret } = await app.auth.clients.create(OPERATOR, {
-    id: 'other',
-    name: 'Other',
-    grantTypes: ['refresh_token'],
-    scopes: ['profile']
-  })
-  const { refresh_token: token } = await enter()
-  const thief = { client_id: 'other', client_secret: secret as string }
-  t.strictSame(outcome(await refresh(token, thief)), REFUSED)
-  const next = await renewed(token)
-  t.strictSame(outcome(await refresh(token, thief)), REFUSED, 'a replay by another client is none')
-  await renewed(next.refresh_token)
-})
+onOneDatabase(
+  t,
+  'another client’s refresh token is refused, and its owner is unaffected [RF5]',
+  async (t, database) => {
+    const { app, enter, refresh, renewed } = await open(t, database)
+    const { secret } = await app.auth.clients.create(OPERATOR, {
+      id: 'other',
+      name: 'Other',
+      grantTypes: ['refresh_token'],
+      scopes: ['profile']
+    })
+    const { refresh_token: token } = await enter()
+    const thief = { client_id: 'other', client_secret: secret as string }
+    t.strictSame(outcome(await refresh(token, thief)), REFUSED)
+    const next = await renewed(token)
+    t.strictSame(outcome(await refresh(token, thief)), REFUSED, 'a replay by another client is none')
+    await renewed(next.refresh_token)
+  }
+)
 
 t.test(
-  'RF7 a session ends when it was idle too long, each refresh puts that off, and never beyond its lifetime',
+  'a session ends when it was idle too long, each refresh puts that off, and never beyond its lifetime [RF7]',
   async (t) => {
     const { enter, refresh, renewed, clock } = await open(t)
     let { refresh_token: token } = await enter()
@@ -168,7 +172,7 @@ t.test(
   }
 )
 
-t.test('RF8 kinds of tokens are not interchangeable, and no forged one is anything', async (t) => {
+t.test('kinds of tokens are not interchangeable, and no forged one is anything [RF8]', async (t) => {
   const { enter, refresh, renewed, me } = await open(t)
   const { access_token, refresh_token: token } = await enter()
   t.equal(await me(token), 401)
@@ -195,7 +199,7 @@ t.test('RF8 kinds of tokens are not interchangeable, and no forged one is anythi
   await renewed(token)
 })
 
-onOneDatabase(t, 'SC2 a refresh narrows that access token only, and never broadens', async (t, database) => {
+onOneDatabase(t, 'a refresh narrows that access token only, and never broadens [SC2]', async (t, database) => {
   const { enter, renewed, refresh } = await open(t, database)
   const admin = { username: 'admin' }
   const first = await enter('profile users:read', admin)
@@ -210,7 +214,7 @@ onOneDatabase(t, 'SC2 a refresh narrows that access token only, and never broade
   t.equal((await renewed(more.refresh_token)).scope, 'profile users:read', 'a refused request uses nothing up')
 })
 
-onOneDatabase(t, 'SC4 a role that was taken away is gone at the refresh', async (t, database) => {
+onOneDatabase(t, 'a role that was taken away is gone at the refresh [SC4]', async (t, database) => {
   const { app, enter, renewed, refresh } = await open(t, database)
   const first = await enter('profile users:read', { username: 'admin' })
   const admin = await app.auth.users.find('admin')
@@ -223,7 +227,7 @@ onOneDatabase(t, 'SC4 a role that was taken away is gone at the refresh', async 
   t.strictSame([response.statusCode, response.json().error], [400, 'invalid_scope'])
 })
 
-onOneDatabase(t, 'SC5 a disabled user is refused, and enabling revives nothing', async (t, database) => {
+onOneDatabase(t, 'a disabled user is refused, and enabling revives nothing [SC5]', async (t, database) => {
   const { app, enter, refresh, me } = await open(t, database)
   const tokens = await enter()
   const { id } = await app.auth.users.find('alice')
@@ -236,7 +240,7 @@ onOneDatabase(t, 'SC5 a disabled user is refused, and enabling revives nothing',
   t.strictSame(outcome(await refresh(tokens.refresh_token)), REFUSED)
 })
 
-t.test('RF7 an access token does not outlive its session', async (t) => {
+t.test('an access token does not outlive its session [RF7]', async (t) => {
   const { app, enter, renewed, clock } = await open(t)
   await app.auth.clients.create(OPERATOR, {
     id: 'short',
@@ -260,7 +264,7 @@ t.test('RF7 an access token does not outlive its session', async (t) => {
   t.equal(spanOf(await renewed(second.refresh_token, { client_id: 'short' })), 1, 'never less than a second')
 })
 
-onOneDatabase(t, 'PW9 a new password ends the other sessions, and this one goes on', async (t, database) => {
+onOneDatabase(t, 'a new password ends the other sessions, and this one goes on [PW9]', async (t, database) => {
   const { enter, refresh, renewed, send } = await open(t, database)
   const [mine, other] = [await enter(), await enter()]
   const change = { current_password: PASSWORD, new_password: OTHER }
@@ -269,7 +273,7 @@ onOneDatabase(t, 'PW9 a new password ends the other sessions, and this one goes 
   await renewed(mine.refresh_token)
 })
 
-t.test('CA5 CA6 a client refreshes by its own authentication, if it may', async (t) => {
+t.test('a client refreshes by its own authentication, if it may [CA5 CA6]', async (t) => {
   const { app, enter, refresh, renewed, get } = await open(t)
   const client = { firstParty: true, scopes: ['profile'], defaultScopes: ['profile'] }
   const { secret } = await app.auth.clients.create(OPERATOR, {
@@ -304,7 +308,7 @@ t.test('CA5 CA6 a client refreshes by its own authentication, if it may', async 
   ])
 })
 
-t.test('SC6 a client that is disabled loses its sessions, and enabling revives none', async (t) => {
+t.test('a client that is disabled loses its sessions, and enabling revives none [SC6]', async (t) => {
   const { app, enter, refresh } = await open(t)
   const { secret } = await app.auth.clients.create(OPERATOR, {
     id: 'web',
@@ -322,7 +326,7 @@ t.test('SC6 a client that is disabled loses its sessions, and enabling revives n
   t.strictSame(outcome(await refresh(token, web)), REFUSED)
 })
 
-t.test('TE2 TE4 TE5 the refresh grant reads its form like every other', async (t) => {
+t.test('the refresh grant reads its form like every other [TE2 TE4 TE5]', async (t) => {
   const { token, enter } = await open(t)
   const { refresh_token: value } = await enter()
   const missing = { error: 'invalid_request', error_description: 'The parameter refresh_token is missing' }
@@ -415,7 +419,7 @@ t.test('a refresh that fails for our sake uses nothing up: 503, and then the sam
 
 onOneDatabase(
   t,
-  'F18 what an instance ends whose clock is 30 s ahead is dead at the others too',
+  'what an instance ends whose clock is 30 s ahead is dead at the others too [F18]',
   async (t, database) => {
     const at = await createDatabase(t, database)
     const slow = await open(t, database, {}, at)

@@ -414,7 +414,7 @@ onOneDatabase(t, 'a token is for the one resource that is meant (RFC 8707)', asy
 
 onOneDatabase(
   t,
-  'IR3 a client sees the tokens of resources for which it is listed, and refresh tokens with Latchkey’s or its own',
+  'a client sees the tokens of resources for which it is listed, and refresh tokens with Latchkey’s or its own [IR3]',
   async (t, database) => {
     const { api, add, asks, introspect } = await start(t, database)
     await api('POST', '/resources', ORDERS)

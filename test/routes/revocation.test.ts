@@ -43,7 +43,7 @@ async function open(t: Test, options: { database?: Database; at?: { url: string;
 
 onOneDatabase(
   t,
-  'IR4 a refresh token that is revoked ends its session with its access tokens, and no other',
+  'a refresh token that is revoked ends its session with its access tokens, and no other [IR4]',
   async (t, database) => {
     const { enter, revoke, refresh, me, clock } = await open(t, { database })
     const [mine, other] = [await enter(), await enter()]
@@ -61,7 +61,7 @@ onOneDatabase(
   }
 )
 
-onOneDatabase(t, 'IR4 an access token that is revoked ends alone', async (t, database) => {
+onOneDatabase(t, 'an access token that is revoked ends alone [IR4]', async (t, database) => {
   const { enter, revoke, refresh, me } = await open(t, { database })
   const first = await enter()
   const second = (await refresh(first.refresh_token)).json()
@@ -71,7 +71,7 @@ onOneDatabase(t, 'IR4 an access token that is revoked ends alone', async (t, dat
   t.equal((await refresh(second.refresh_token)).statusCode, 200)
 })
 
-t.test('IR4 what is unknown or good no more is revoked already: 200', async (t) => {
+t.test('what is unknown or good no more is revoked already: 200 [IR4]', async (t) => {
   const { enter, revoke, clock, app } = await open(t)
   const { access_token, refresh_token } = await enter()
   clock.advance(4000)
@@ -80,7 +80,7 @@ t.test('IR4 what is unknown or good no more is revoked already: 200', async (t) 
   t.equal(await app.store.revocations.seq(), 0)
 })
 
-t.test('IR4 another client’s token is refused, and stays good', async (t) => {
+t.test('another client’s token is refused, and stays good [IR4]', async (t) => {
   const { enter, revoke, me, secrets } = await open(t)
   const { access_token, refresh_token } = await enter()
   const web = { client_id: 'web', client_secret: secrets.web }
@@ -96,7 +96,7 @@ t.test('IR4 another client’s token is refused, and stays good', async (t) => {
   t.equal(await me(own.access_token), 401)
 })
 
-t.test('IR4 never 200 when it could not be stored', async (t) => {
+t.test('never 200 when it could not be stored [IR4]', async (t) => {
   const { app, enter, revoke, me } = await open(t)
   const { access_token, refresh_token } = await enter()
   const away = () => Promise.reject(new DomainError('unavailable', 'The database is not available', { retryAfter: 1 }))
@@ -112,7 +112,7 @@ t.test('IR4 never 200 when it could not be stored', async (t) => {
 
 onOneDatabase(
   t,
-  'IR5 what is revoked on one instance is dead on the other at the next request',
+  'what is revoked on one instance is dead on the other at the next request [IR5]',
   async (t, database) => {
     const at = await createDatabase(t, database)
     const [one, two] = [await open(t, { at }), await open(t, { at })]
@@ -128,7 +128,7 @@ onOneDatabase(
 
 onOneDatabase(
   t,
-  'IR5 a revoked token stays dead until its end, and after the log has forgotten it',
+  'a revoked token stays dead until its end, and after the log has forgotten it [IR5]',
   async (t, database) => {
     const { app, enter, revoke, me, clock } = await open(t, { database })
     const { access_token } = await enter()
@@ -161,7 +161,7 @@ onOneDatabase(t, 'a good token is told as it is now (RFC 7662)', async (t, datab
   t.strictSame(await introspect(refresh_token), [200, { active: false }], 'good for nothing')
 })
 
-t.test('IR2 every token that is not good is {"active":false} and nothing else', async (t) => {
+t.test('every token that is not good is {"active":false} and nothing else [IR2]', async (t) => {
   const world = await open(t)
   const { app, enter, introspect, refresh, revoke, clock } = world
   const first = await enter()
@@ -195,7 +195,7 @@ t.test('IR2 every token that is not good is {"active":false} and nothing else', 
   clock.advance(1)
 })
 
-t.test('IR1 CA1 CA2 only a client with its secret and the scope may ask', async (t) => {
+t.test('only a client with its secret and the scope may ask [IR1 CA1 CA2]', async (t) => {
   const { enter, introspect, post, secrets, app } = await open(t)
   const { access_token: token } = await enter()
   const unauthorized = [
@@ -216,7 +216,7 @@ t.test('IR1 CA1 CA2 only a client with its secret and the scope may ask', async 
   t.strictSame(await introspect(token), FAILED, 'a disabled one')
 })
 
-t.test('CA3 CA4 Basic credentials work form-encoded and raw; two methods at once are refused', async (t) => {
+t.test('Basic credentials work form-encoded and raw; two methods at once are refused [CA3 CA4]', async (t) => {
   const { app, post, enter } = await open(t)
   const { access_token: token } = await enter()
   const id = 'api+%~:!x'
@@ -253,23 +253,26 @@ t.test('CA3 CA4 Basic credentials work form-encoded and raw; two methods at once
     t.strictSame((await post('/introspect', { token }, { authorization })).outcome, FAILED, authorization)
 })
 
-t.test('TE2 TE3 TE7 TE8 revocation and introspection read their forms as strictly as the token endpoint', async (t) => {
-  const { inject, post, secrets } = await open(t)
-  const api = { client_id: 'api', client_secret: secrets.api }
-  for (const url of ['/revoke', '/introspect']) {
-    const missing = [400, { error: 'invalid_request', error_description: 'The parameter token is missing' }]
-    t.strictSame((await post(url, api)).outcome, missing)
-    t.strictSame((await post(url, { ...api, token: '' })).outcome, missing)
-    t.equal((await inject({ method: 'GET', url })).statusCode, 405)
-    t.equal((await inject({ method: 'POST', url, payload: { token: 'x' } })).statusCode, 415)
-    t.equal(
-      (await inject({ method: 'POST', url: `${url}?token=x`, headers: FORM, payload: 'token=x' })).statusCode,
-      400
-    )
-    const twice = await inject({ method: 'POST', url, headers: FORM, payload: 'token=x&token=y' })
-    t.strictSame([twice.statusCode, twice.json().error], [400, 'invalid_request'])
+t.test(
+  'revocation and introspection read their forms as strictly as the token endpoint [TE2 TE3 TE7 TE8]',
+  async (t) => {
+    const { inject, post, secrets } = await open(t)
+    const api = { client_id: 'api', client_secret: secrets.api }
+    for (const url of ['/revoke', '/introspect']) {
+      const missing = [400, { error: 'invalid_request', error_description: 'The parameter token is missing' }]
+      t.strictSame((await post(url, api)).outcome, missing)
+      t.strictSame((await post(url, { ...api, token: '' })).outcome, missing)
+      t.equal((await inject({ method: 'GET', url })).statusCode, 405)
+      t.equal((await inject({ method: 'POST', url, payload: { token: 'x' } })).statusCode, 415)
+      t.equal(
+        (await inject({ method: 'POST', url: `${url}?token=x`, headers: FORM, payload: 'token=x' })).statusCode,
+        400
+      )
+      const twice = await inject({ method: 'POST', url, headers: FORM, payload: 'token=x&token=y' })
+      t.strictSame([twice.statusCode, twice.json().error], [400, 'invalid_request'])
+    }
   }
-})
+)
 
 t.test('oauth4webapi refreshes, revokes and introspects', async (t) => {
   const port = await freePort()

@@ -55,7 +55,7 @@ const addResource = (app: TestApp) =>
 const shared = await build(t)
 const app = shared
 
-t.test('SC3 granted is what was requested, the client may have and the user may have', async (t) => {
+t.test('granted is what was requested, the client may have and the user may have [SC3]', async (t) => {
   const app = shared
   await app.createUser('both', ['admin', 'user'])
   await addScopes(app, ['of:all'])
@@ -88,14 +88,14 @@ t.test('SC3 granted is what was requested, the client may have and the user may 
   t.equal((await sql(app, 'select id from sessions')).length, sessions, 'a refused login opens no session')
 })
 
-t.test('SC3 a client that loses a scope gives it no more', async (t) => {
+t.test('a client that loses a scope gives it no more [SC3]', async (t) => {
   const app = await build(t)
   await sql(app, "delete from client_scopes where scope = 'users:read'")
   await granted(t, app, await login(app, 'admin', 'scope=profile+users:read'), 'profile', 'one of two')
   refused(t, await login(app, 'admin', 'scope=users:read'), 'none', 'the only one')
 })
 
-t.test('SC3 without scope the default of the client is meant, as far as the user may have it', async (t) => {
+t.test('without scope the default of the client is meant, as far as the user may have it [SC3]', async (t) => {
   const app = await build(t)
   await app.createUser('roleless', [])
   refused(t, await login(app, 'roleless'), 'none', 'a user without a role')
@@ -110,7 +110,7 @@ t.test('SC3 without scope the default of the client is meant, as far as the user
   refused(t, await login(app, 'admin'), 'none', 'no default')
 })
 
-t.test('SC3 the scopes of a token are those that were granted, on our own endpoints too', async (t) => {
+t.test('the scopes of a token are those that were granted, on our own endpoints too [SC3]', async (t) => {
   const get = async (username: string, scope: string) => {
     const jwt = (await login(app, username, `scope=${encodeURIComponent(scope)}`)).json().access_token
     return [(await app.get('/users/me', jwt)).statusCode, (await app.get('/users', jwt)).statusCode]
@@ -121,7 +121,7 @@ t.test('SC3 the scopes of a token are those that were granted, on our own endpoi
   t.strictSame(await get('alice', 'users:read profile'), [200, 403])
 })
 
-t.test('SC1 a scope that is not registered is refused, also beside others', async (t) => {
+t.test('a scope that is not registered is refused, also beside others [SC1]', async (t) => {
   const scopes = ['nope', 'profile nope', 'nope profile', 'Profile', 'PROFILE', 'profil', 'profile,users:read', 'users']
   for (const scope of [...scopes, 'profile:', '*', '%', "'", '__proto__', 'toString', 'users:*', 'profile/']) {
     for (const username of ['admin', 'alice']) {
@@ -131,7 +131,7 @@ t.test('SC1 a scope that is not registered is refused, also beside others', asyn
   }
 })
 
-t.test('SC1 a scope of characters that no scope can have is refused', async (t) => {
+t.test('a scope of characters that no scope can have is refused [SC1]', async (t) => {
   const scopes = [
     '"',
     'profile"',
@@ -151,11 +151,11 @@ t.test('SC1 a scope of characters that no scope can have is refused', async (t) 
   }
 })
 
-t.test('SC1 a scope of spaces names none', async (t) => {
+t.test('a scope of spaces names none [SC1]', async (t) => {
   for (const spaces of ['+', '+++', '%20']) refused(t, await login(app, 'alice', `scope=${spaces}`), 'none', spaces)
 })
 
-t.test('SC1 a scope has at most 1024 characters and 50 items', async (t) => {
+t.test('a scope has at most 1024 characters and 50 items [SC1]', async (t) => {
   const app = await build(t)
   const longest = 'x'.repeat(1024)
   const tooLong = 'y'.repeat(1025)

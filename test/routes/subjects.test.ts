@@ -25,7 +25,7 @@ async function pair(test: Test, database: Database) {
   return [await build(test, { at }), await build(test, { at })] as const
 }
 
-onEachDatabase(t, 'CA7 a client’s id is no user’s name, in no spelling of it', async (t, database) => {
+onEachDatabase(t, 'a client’s id is no user’s name, in no spelling of it [CA7]', async (t, database) => {
   const { app, createUser } = await build(t, { database })
   const { users, clients } = app.auth
   const add = (id: string) => clients.create(OPERATOR, { id, name: id })
@@ -41,7 +41,7 @@ onEachDatabase(t, 'CA7 a client’s id is no user’s name, in no spelling of it
   t.equal((await add('Robot-1')).client.id, 'Robot-1', 'a name that is free again')
 })
 
-onEachDatabase(t, 'CA7 a user’s name is no client’s id, in no spelling of it', async (t, database) => {
+onEachDatabase(t, 'a user’s name is no client’s id, in no spelling of it [CA7]', async (t, database) => {
   const { app, createUser } = await build(t, { database })
   const { users, clients } = app.auth
   await clients.create(OPERATOR, { id: 'Worker-1', name: 'Worker' })
@@ -68,7 +68,7 @@ onEachDatabase(t, 'CA7 a user’s name is no client’s id, in no spelling of it
   t.type(await createUser('worker-1'), 'string', 'a name that is free again')
 })
 
-t.test('CA7 the first admin has no client’s id for a name', async (t) => {
+t.test('the first admin has no client’s id for a name [CA7]', async (t) => {
   const world = await build(t)
   const message = `LATCHKEY_ADMIN_USERNAME, LATCHKEY_ADMIN_PASSWORD: ${HAS_CLIENT.message}`
   for (const name of ['docs', 'Docs', wide('docs')]) {
@@ -79,7 +79,7 @@ t.test('CA7 the first admin has no client’s id for a name', async (t) => {
   t.strictSame(await sql(world, 'select id from users'), [])
 })
 
-onEachDatabase(t, 'CA7 a client’s id is no UUID, so no user’s id', async (t, database) => {
+onEachDatabase(t, 'a client’s id is no UUID, so no user’s id [CA7]', async (t, database) => {
   const { app } = await build(t, { database })
   const { id } = await app.auth.users.find('alice')
   for (const each of [id, id.toUpperCase(), NOBODY, randomUUIDv7(), '00000000-0000-0000-0000-000000000000'])
@@ -89,7 +89,7 @@ onEachDatabase(t, 'CA7 a client’s id is no UUID, so no user’s id', async (t,
     t.equal((await app.auth.clients.create(OPERATOR, { id: each, name: 'x' })).client.id, each)
 })
 
-onEachDatabase(t, 'CA7 the token of a client names no user, and no user’s token a client', async (t, database) => {
+onEachDatabase(t, 'the token of a client names no user, and no user’s token a client [CA7]', async (t, database) => {
   const { app, token, get, login } = await build(t, { database })
   const grants = { grantTypes: ['client_credentials'], scopes: ['profile'], defaultScopes: ['profile'] }
   const { secret } = await app.auth.clients.create(OPERATOR, { id: 'worker', name: 'x', ...grants })
@@ -109,7 +109,7 @@ onEachDatabase(t, 'CA7 the token of a client names no user, and no user’s toke
 
 onEachDatabase(
   t,
-  'CA7 of a user and a client of one name that are made on two instances at once exactly one is',
+  'of a user and a client of one name that are made on two instances at once exactly one is [CA7]',
   async (t, database) => {
     const instances = await pair(t, database)
     const names = ['robot', 'ROBOT', 'Robot'] as const

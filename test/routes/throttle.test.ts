@@ -120,7 +120,7 @@ async function fail(app: Throttled, times: number, username = 'alice') {
 const rowsOf = async (app: TestApp) =>
   (await sql<{ key: string }>(app, 'select key from guesses order by key')).map(({ key }) => key.split(' ')[0])
 
-t.test('BF1 whoever is meant, known or not, the answers are the same at the same points', async (t) => {
+t.test('whoever is meant, known or not, the answers are the same at the same points [BF1]', async (t) => {
   const app = await open(t)
   await app.createUser('bob')
   await sql(app, "update users set disabled_at = 1 where username_key = 'bob'")
@@ -176,7 +176,7 @@ t.test('BF1 whoever is meant, known or not, the answers are the same at the same
   }
 })
 
-t.test('BF1 a refused try is not counted, even if it has the right password', async (t) => {
+t.test('a refused try is not counted, even if it has the right password [BF1]', async (t) => {
   const app = await open(t)
   for (let i = 0; i < 5; i++) await guess(app, ATTACKER)
   for (let i = 0; i < 110; i++) t.strictSame(answer(await guess(app, ATTACKER, right)), throttled(1))
@@ -187,7 +187,7 @@ t.test('BF1 a refused try is not counted, even if it has the right password', as
   t.strictSame(answer(await guess(app, ATTACKER)), throttled(1))
 })
 
-t.test('BF1 failures are forgotten 15 minutes after the last one', async (t) => {
+t.test('failures are forgotten 15 minutes after the last one [BF1]', async (t) => {
   const app = await open(t)
   for (let i = 0; i < 4; i++) await guess(app, ATTACKER)
   app.clock.advance(899)
@@ -207,7 +207,7 @@ for (const [name, database, instances] of [
   ['two instances, postgres', 'postgres', 2],
   ['two instances, sqlite', 'sqlite', 2]
 ] as const) {
-  t.test(`BF2 of 200 parallel guesses at most 10 are verified, the victim gets in meanwhile (${name})`, async (t) => {
+  t.test(`of 200 parallel guesses at most 10 are verified, the victim gets in meanwhile (${name}) [BF2]`, async (t) => {
     const at = await createDatabase(t, database, 'ready')
     const apps = await Promise.all(Array.from({ length: instances }, () => open(t, { at, hashes: 'real' })))
     const app = (index: number) => apps[index % instances] as Throttled
@@ -225,7 +225,7 @@ for (const [name, database, instances] of [
   })
 }
 
-onOneDatabase(t, 'BF2 guesses at every user from one network: 100 are verified', async (t, database) => {
+onOneDatabase(t, 'guesses at every user from one network: 100 are verified [BF2]', async (t, database) => {
   const app = await open(t, { database })
   const responses: Response[] = []
   for (let round = 0; round < 4; round++) {
@@ -237,7 +237,7 @@ onOneDatabase(t, 'BF2 guesses at every user from one network: 100 are verified',
 })
 
 for (const database of databases) {
-  t.test(`BF2 a burst of right logins is no guessing (${database})`, async (t) => {
+  t.test(`a burst of right logins is no guessing (${database}) [BF2]`, async (t) => {
     const app = await open(t, { database, hashes: 'real' })
     const burst = () => Promise.all(Array.from({ length: 20 }, () => guess(app, HOME, right)))
     t.strictSame(statusesOf(await burst()), { 200: 20 })
@@ -247,7 +247,7 @@ for (const database of databases) {
   })
 }
 
-t.test('BF3 attackers in many networks do not keep the victim out', async (t) => {
+t.test('attackers in many networks do not keep the victim out [BF3]', async (t) => {
   const app = await open(t)
   t.equal((await guess(app, HOME, right)).statusCode, 200)
   await fail(app, 99)
@@ -265,7 +265,7 @@ t.test('BF3 attackers in many networks do not keep the victim out', async (t) =>
   t.equal(slept(), since, 'and then others do, too')
 })
 
-t.test('BF3 the account alone slows down, more and more, and forgets it after 15 minutes', async (t) => {
+t.test('the account alone slows down, more and more, and forgets it after 15 minutes [BF3]', async (t) => {
   const app = await open(t)
   for (const username of ['alice', 'nobody']) {
     const delays: number[] = []
@@ -292,7 +292,7 @@ async function lock(app: Throttled, username = 'alice') {
 
 onOneDatabase(
   t,
-  'PW1 PW2 BF3 after 100 failures in a row only networks of former logins get in; others see a wrong password',
+  'after 100 failures in a row only networks of former logins get in; others see a wrong password [PW1 PW2 BF3]',
   async (t, database) => {
     const app = await open(t, { database })
     await lock(app)
@@ -315,7 +315,7 @@ onOneDatabase(
   }
 )
 
-t.test('BF3 a network is known for 90 days after its last login', async (t) => {
+t.test('a network is known for 90 days after its last login [BF3]', async (t) => {
   const app = await open(t)
   await guess(app, HOME, right)
   app.clock.advance(60 * DAY)
@@ -328,7 +328,7 @@ t.test('BF3 a network is known for 90 days after its last login', async (t) => {
   t.strictSame(answer(await guess(app, HOME, right)), REFUSED)
 })
 
-t.test('BF3 a locked account gets unlocked by its operator', async (t) => {
+t.test('a locked account gets unlocked by its operator [BF3]', async (t) => {
   const app = await open(t)
   const id = await app.createUser('victor')
   const admin = await app.login('admin', 'users:write')
@@ -354,7 +354,7 @@ t.test('BF3 a locked account gets unlocked by its operator', async (t) => {
   t.equal((await guess(app, anew(), { username: 'wanda', ...right })).statusCode, 200, 'created after the guesses')
 })
 
-t.test('BF4 the ways to write a name share their counters', async (t) => {
+t.test('the ways to write a name share their counters [BF4]', async (t) => {
   const app = await open(t)
   await app.createUser('Zoë')
   const groups = [
@@ -370,7 +370,7 @@ t.test('BF4 the ways to write a name share their counters', async (t) => {
   t.strictSame(answer(await guess(app, ATTACKER, { username: 'zoe' })), REFUSED)
 })
 
-t.test('BF4 the addresses of one network share their counters, others do not', async (t) => {
+t.test('the addresses of one network share their counters, others do not [BF4]', async (t) => {
   const app = await open(t)
   const groups = [
     ['203.0.113.0', '203.0.113.255', '::ffff:203.0.113.7', '203.0.113.1', '::FFFF:203.0.113.9'],
@@ -384,7 +384,7 @@ t.test('BF4 the addresses of one network share their counters, others do not', a
   }
 })
 
-t.test('BF4 X-Forwarded-For counts only what trusted proxies wrote', async (t) => {
+t.test('X-Forwarded-For counts only what trusted proxies wrote [BF4]', async (t) => {
   const from = (app: Throttled, peer: string, forwarded: string) =>
     guess(app, peer, { headers: { 'x-forwarded-for': forwarded } })
 
@@ -407,7 +407,7 @@ t.test('BF4 X-Forwarded-For counts only what trusted proxies wrote', async (t) =
   t.strictSame(answer(await from(proxied, '192.0.2.1', 'z')), throttled(1), 'what is no address is one network')
 })
 
-t.test('BF4 BF5 logins and password changes share their counters', async (t) => {
+t.test('logins and password changes share their counters [BF4 BF5]', async (t) => {
   const app = await open(t)
   const token = await app.login('alice')
   for (let i = 0; i < 3; i++) t.strictSame(answer(await guess(app, ATTACKER)), REFUSED)
@@ -434,7 +434,7 @@ t.test('BF4 BF5 logins and password changes share their counters', async (t) => 
   t.equal(hashed, 1)
 })
 
-t.test('BF3 a locked account changes its password only from a network of a former login', async (t) => {
+t.test('a locked account changes its password only from a network of a former login [BF3]', async (t) => {
   const app = await open(t)
   await lock(app)
   const token = (await guess(app, HOME, right)).json().access_token
@@ -445,7 +445,7 @@ t.test('BF3 a locked account changes its password only from a network of a forme
   t.equal((await changePassword(app, HOME, token, PASSWORD)).statusCode, 204)
 })
 
-onOneDatabase(t, 'BF5 instances share their counters', async (t, database) => {
+onOneDatabase(t, 'instances share their counters [BF5]', async (t, database) => {
   const at = await createDatabase(t, database, 'ready')
   const one = await open(t, { at })
   const two = await open(t, { at, clock: one.clock })
@@ -456,7 +456,7 @@ onOneDatabase(t, 'BF5 instances share their counters', async (t, database) => {
   t.strictSame(answer(await guess(two, ATTACKER)), REFUSED)
 })
 
-onOneDatabase(t, 'BF5 what is kept is bounded, and nobody can read in it who was meant', async (t, database) => {
+onOneDatabase(t, 'what is kept is bounded, and nobody can read in it who was meant [BF5]', async (t, database) => {
   const app = await open(t, { database })
   t.strictSame(await rowsOf(app), [])
   await guess(app, HOME, right)
@@ -577,7 +577,7 @@ t.test('LATCHKEY_THROTTLE=off limits nothing and says so', async (t) => {
   t.notMatch(last, /alice|not the pass/)
 })
 
-t.test('F18 a clock that was ahead makes nobody wait longer than the right one would', async (t) => {
+t.test('a clock that was ahead makes nobody wait longer than the right one would [F18]', async (t) => {
   const app = await open(t)
   app.clock.advance(DAY)
   for (let tries = 0; tries < 6; tries++) await guess(app, HOME)
@@ -589,7 +589,7 @@ t.test('F18 a clock that was ahead makes nobody wait longer than the right one w
   t.equal((await guess(app, HOME, right)).statusCode, 200)
 })
 
-t.test('BF3 a network of a former login may fail 100 times in a row, then it is one like any other', async (t) => {
+t.test('a network of a former login may fail 100 times in a row, then it is one like any other [BF3]', async (t) => {
   const app = await open(t)
   await guess(app, HOME, right)
   for (let i = 0; i < 100; i++) {
@@ -605,7 +605,7 @@ t.test('BF3 a network of a former login may fail 100 times in a row, then it is 
   t.equal((await guess(app, HOME, { password: 'a new and long pass phrase' })).statusCode, 200)
 })
 
-t.test('BF3 a name that was guessed harms nobody who is called so later', async (t) => {
+t.test('a name that was guessed harms nobody who is called so later [BF3]', async (t) => {
   const app = await open(t)
   await guess(app, HOME, right)
   await fail(app, 100, 'alicia')

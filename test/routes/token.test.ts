@@ -32,7 +32,7 @@ const invalidClient = (t: Test, response: Response, what = '') =>
 const shared = await build(t)
 const { token, inject, get } = shared
 
-t.test('TE1 a login gets a token in the form of RFC 6749 section 5.1', async (t) => {
+t.test('a login gets a token in the form of RFC 6749 section 5.1 [TE1]', async (t) => {
   const response = await token(LOGIN)
   const { access_token, refresh_token, ...rest } = response.json()
   t.match(refresh_token, /^lkr_[\w-]{80}$/)
@@ -42,12 +42,12 @@ t.test('TE1 a login gets a token in the form of RFC 6749 section 5.1', async (t)
   t.equal((await get('/users/me', access_token)).statusCode, 200)
 })
 
-t.test('TE1 the answer says which scopes were granted, also when they are not those asked for', async (t) => {
+t.test('the answer says which scopes were granted, also when they are not those asked for [TE1]', async (t) => {
   t.equal((await token({ ...LOGIN, scope: 'profile' })).json().scope, 'profile')
   t.equal((await token({ ...LOGIN, scope: 'users:read profile' })).json().scope, 'profile')
 })
 
-t.test('TE1 the access token is a JWT after RFC 9068 with every claim', async (t) => {
+t.test('the access token is a JWT after RFC 9068 with every claim [TE1]', async (t) => {
   const app = shared
   const id = await app.createUser('bob', ['admin', 'user'])
   const response = await app.token({ ...LOGIN, username: 'bob', scope: 'users:read profile' })
@@ -83,7 +83,7 @@ t.test('TE1 the access token is a JWT after RFC 9068 with every claim', async (t
   ])
 })
 
-t.test('TE1 two logins get two sessions and two token ids', async (t) => {
+t.test('two logins get two sessions and two token ids [TE1]', async (t) => {
   const [one, two] = (await Promise.all([token(LOGIN), token(LOGIN)])).map((each) =>
     decodeJwt(each.json().access_token)
   )
@@ -92,7 +92,7 @@ t.test('TE1 two logins get two sessions and two token ids', async (t) => {
   t.not(one?.sid, two?.sid)
 })
 
-t.test('TE1 LATCHKEY_ACCESS_TOKEN_TTL says how long a token lives, to the second', async (t) => {
+t.test('LATCHKEY_ACCESS_TOKEN_TTL says how long a token lives, to the second [TE1]', async (t) => {
   const { token, get, clock } = await build(t, { env: { LATCHKEY_ACCESS_TOKEN_TTL: '60' } })
   const { access_token, expires_in } = (await token(LOGIN)).json()
   const { iat = 0, exp = 0 } = decodeJwt(access_token)
@@ -103,7 +103,7 @@ t.test('TE1 LATCHKEY_ACCESS_TOKEN_TTL says how long a token lives, to the second
   t.equal((await get('/users/me', access_token)).statusCode, 401)
 })
 
-t.test('TE2 a missing or empty grant_type is refused: invalid_request', async (t) => {
+t.test('a missing or empty grant_type is refused: invalid_request [TE2]', async (t) => {
   const { grant_type: _, ...others } = LOGIN
   const forms = [new URLSearchParams(others).toString(), `grant_type=&${new URLSearchParams(others)}`, '', '&', 'x=y']
   for (const form of forms) {
@@ -111,7 +111,7 @@ t.test('TE2 a missing or empty grant_type is refused: invalid_request', async (t
   }
 })
 
-t.test('TE2 a missing or empty username or password is refused: invalid_request', async (t) => {
+t.test('a missing or empty username or password is refused: invalid_request [TE2]', async (t) => {
   for (const name of ['username', 'password']) {
     const form = new URLSearchParams(LOGIN)
     form.set(name, '')
@@ -121,7 +121,7 @@ t.test('TE2 a missing or empty username or password is refused: invalid_request'
   }
 })
 
-t.test('TE3 an unknown or differently written grant_type is refused: unsupported_grant_type', async (t) => {
+t.test('an unknown or differently written grant_type is refused: unsupported_grant_type [TE3]', async (t) => {
   const types = ['Password', 'PASSWORD', 'password ', ' password', 'passwor', 'implicit', '__proto__', 'toString', '0']
   for (const grant_type of [...types, 'urn:ietf:params:oauth:grant-type:saml2-bearer']) {
     const response = await token({ ...LOGIN, grant_type })
@@ -129,7 +129,7 @@ t.test('TE3 an unknown or differently written grant_type is refused: unsupported
   }
 })
 
-t.test('TE4 a parameter sent twice is refused: invalid_request', async (t) => {
+t.test('a parameter sent twice is refused: invalid_request [TE4]', async (t) => {
   const repeated = [
     ...Object.keys(LOGIN).map((name) => `${LOGIN_FORM}&${name}=x`),
     `${LOGIN_FORM}&grant_type=password`,
@@ -149,11 +149,11 @@ t.test('TE4 a parameter sent twice is refused: invalid_request', async (t) => {
   }
 })
 
-t.test('TE4 only resource may be repeated (RFC 8707)', async (t) => {
+t.test('only resource may be repeated (RFC 8707) [TE4]', async (t) => {
   t.equal((await token(`${LOGIN_FORM}&resource=${ISSUER}&resource=${ISSUER}`)).statusCode, 200)
 })
 
-t.test('TE5 an unknown parameter is ignored', async (t) => {
+t.test('an unknown parameter is ignored [TE5]', async (t) => {
   const extras = ['audience=x', 'x', '=x', '=', '&&', 'x=1=2', '__proto__=x', 'constructor=x&hasOwnProperty=y']
   for (const extra of extras) {
     const response = await token(`${LOGIN_FORM}&${extra}`)
@@ -166,14 +166,14 @@ t.test('TE5 an unknown parameter is ignored', async (t) => {
   }
 })
 
-t.test('TE5 an empty parameter is as good as none', async (t) => {
+t.test('an empty parameter is as good as none [TE5]', async (t) => {
   for (const empty of ['scope=', 'scope', 'client_id=', 'client_id=&client_secret=', 'client_secret=', 'resource=']) {
     const response = await token(`${LOGIN_FORM}&${empty}`)
     t.strictSame([response.statusCode, response.json().scope], [200, 'profile'], `with ${empty}`)
   }
 })
 
-t.test('TE6 parameters in the query are refused: invalid_request', async (t) => {
+t.test('parameters in the query are refused: invalid_request [TE6]', async (t) => {
   const queries = [
     `username=alice&password=${encodeURIComponent(PASSWORD)}`,
     LOGIN_FORM,
@@ -201,17 +201,17 @@ t.test('TE6 parameters in the query are refused: invalid_request', async (t) => 
   }
 })
 
-t.test('TE6 credentials in the query count for nothing', async (t) => {
+t.test('credentials in the query count for nothing [TE6]', async (t) => {
   const response = await inject({ method: 'POST', url: `/token?${LOGIN_FORM}`, headers: { 'content-type': FORM } })
   t.strictSame([response.statusCode, response.json().error], [400, 'invalid_request'])
 })
 
-t.test('TE6 an empty query is none', async (t) => {
+t.test('an empty query is none [TE6]', async (t) => {
   const headers = { 'content-type': FORM }
   t.equal((await inject({ method: 'POST', url: '/token?', headers, payload: LOGIN_FORM })).statusCode, 200)
 })
 
-t.test('TE6 neither the query nor the form is in the log, whatever becomes of the request', async (t) => {
+t.test('neither the query nor the form is in the log, whatever becomes of the request [TE6]', async (t) => {
   const lines: string[] = []
   const stream = { write: (line: string) => void lines.push(line) }
   const { inject, app } = await build(t, { logger: { level: 'trace', stream } })
@@ -250,7 +250,7 @@ t.test('TE6 neither the query nor the form is in the log, whatever becomes of th
   }
 })
 
-t.test('TE6 what the HTTP parser refuses is not in the log either', async (t) => {
+t.test('what the HTTP parser refuses is not in the log either [TE6]', async (t) => {
   const lines: string[] = []
   const stream = { write: (line: string) => void lines.push(line) }
   const { app } = await build(t, { logger: { level: 'trace', stream } })
@@ -274,7 +274,7 @@ t.test('TE6 what the HTTP parser refuses is not in the log either', async (t) =>
   }
 })
 
-t.test('TE7 every method but POST is refused with 405 and Allow', async (t) => {
+t.test('every method but POST is refused with 405 and Allow [TE7]', async (t) => {
   for (const method of ['GET', 'PUT', 'HEAD', 'DELETE', 'PATCH', 'OPTIONS'] as const) {
     for (const url of ['/token', '/token/', '/token?grant_type=password']) {
       const response = await inject({ method, url })
@@ -290,7 +290,7 @@ t.test('TE7 every method but POST is refused with 405 and Allow', async (t) => {
   }
 })
 
-t.test('TE7 a form sent by another method is refused with 405 too', async (t) => {
+t.test('a form sent by another method is refused with 405 too [TE7]', async (t) => {
   for (const method of ['PUT', 'PATCH', 'DELETE'] as const) {
     for (const type of [FORM, 'application/json', 'text/plain']) {
       const response = await inject({ method, url: '/token', headers: { 'content-type': type }, payload: LOGIN_FORM })
@@ -299,7 +299,7 @@ t.test('TE7 a form sent by another method is refused with 405 too', async (t) =>
   }
 })
 
-t.test('TE7 a trailing slash makes no difference, any other path does', async (t) => {
+t.test('a trailing slash makes no difference, any other path does [TE7]', async (t) => {
   const headers = { 'content-type': FORM }
   t.equal((await inject({ method: 'POST', url: '/token/', headers, payload: LOGIN_FORM })).statusCode, 200)
   for (const url of ['//token', '/token//', '/TOKEN', '/token/x', '/token;x', '/tokens']) {
@@ -316,7 +316,7 @@ t.test('TE7 a trailing slash makes no difference, any other path does', async (t
   }
 })
 
-t.test('TE8 everything but a form is refused with 415', async (t) => {
+t.test('everything but a form is refused with 415 [TE8]', async (t) => {
   const multipart = `--b\r\nContent-Disposition: form-data; name="grant_type"\r\n\r\npassword\r\n--b--\r\n`
   const bodies: [type: string | null, payload: string][] = [
     ['application/json', JSON.stringify(LOGIN)],
@@ -347,20 +347,20 @@ t.test('TE8 everything but a form is refused with 415', async (t) => {
   }
 })
 
-t.test('TE8 a form is taken in every way its content type can be written', async (t) => {
+t.test('a form is taken in every way its content type can be written [TE8]', async (t) => {
   for (const type of [FORM.toUpperCase(), `${FORM}; charset=UTF-8`, `${FORM};charset="utf-8"`, `${FORM} ; x=y`]) {
     t.equal((await token(LOGIN, { 'content-type': type })).statusCode, 200, type)
   }
 })
 
-t.test('TE8 a body over 16 KB is refused with 413', async (t) => {
+t.test('a body over 16 KB is refused with 413 [TE8]', async (t) => {
   const form = `${LOGIN_FORM}&x=`
   t.equal((await token(form.padEnd(16_384, 'x'))).statusCode, 200)
   refused(t, await token(form.padEnd(16_385, 'x')), 413, 'invalid_request', 'The body is too large')
   refused(t, await token(form.padEnd(1_000_000, 'x')), 413, 'invalid_request', 'The body is too large')
 })
 
-t.test('TE9 hostile values are refused in plain ASCII that repeats nothing', async (t) => {
+t.test('hostile values are refused in plain ASCII that repeats nothing [TE9]', async (t) => {
   const hostile = [
     '"zqx"',
     'zqx\\',
@@ -394,7 +394,7 @@ t.test('TE9 hostile values are refused in plain ASCII that repeats nothing', asy
   }
 })
 
-t.test('CA4 a login that names no client, or docs in any way, is one of docs', async (t) => {
+t.test('a login that names no client, or docs in any way, is one of docs [CA4]', async (t) => {
   const ways: [what: string, form: object, headers: Record<string, string>][] = [
     ['no client', {}, {}],
     ['blank Basic, as Swagger UI sends it', {}, { authorization: 'Basic Og==' }],
@@ -414,7 +414,7 @@ t.test('CA4 a login that names no client, or docs in any way, is one of docs', a
   }
 })
 
-t.test('CA1 CA2 CA4 a client that is not known gets one answer: invalid_client', async (t) => {
+t.test('a client that is not known gets one answer: invalid_client [CA1 CA2 CA4]', async (t) => {
   const { token } = shared
   const ways: [what: string, form: object, headers: Record<string, string>][] = [
     ['unknown client_id', { client_id: 'nobody' }, {}],
@@ -451,7 +451,7 @@ t.test('CA1 CA2 CA4 a client that is not known gets one answer: invalid_client',
   for (const [what, form, headers] of ways) invalidClient(t, await token({ ...LOGIN, ...form }, headers), what)
 })
 
-t.test('CA3 two methods of authentication at once are refused: invalid_request', async (t) => {
+t.test('two methods of authentication at once are refused: invalid_request [CA3]', async (t) => {
   for (const credentials of ['docs:', 'docs:x', 'nobody:x', ':x']) {
     for (const form of [{ client_secret: 'x' }, { client_id: 'docs', client_secret: 'x' }]) {
       const response = await token({ ...LOGIN, ...form }, basic(credentials))
@@ -460,7 +460,7 @@ t.test('CA3 two methods of authentication at once are refused: invalid_request',
   }
 })
 
-t.test('CA3 a client_id that is not the one of the header is refused: invalid_request', async (t) => {
+t.test('a client_id that is not the one of the header is refused: invalid_request [CA3]', async (t) => {
   const pairs = [
     ['docs:', 'nobody'],
     ['docs:', 'DOCS'],
@@ -474,7 +474,7 @@ t.test('CA3 a client_id that is not the one of the header is refused: invalid_re
   }
 })
 
-t.test('CA3 two Authorization headers are refused: invalid_request', async (t) => {
+t.test('two Authorization headers are refused: invalid_request [CA3]', async (t) => {
   const blank = 'Basic Og=='
   const response = await inject({
     method: 'POST',
@@ -488,7 +488,7 @@ t.test('CA3 two Authorization headers are refused: invalid_request', async (t) =
   )
 })
 
-t.test('CA6 a client may use only the grants that it has: unauthorized_client', async (t) => {
+t.test('a client may use only the grants that it has: unauthorized_client [CA6]', async (t) => {
   const app = await build(t)
   const insert = (id: string, grants: string) =>
     sql(
@@ -513,7 +513,7 @@ t.test('CA6 a client may use only the grants that it has: unauthorized_client', 
   t.equal(decodeJwt(response.json().access_token).client_id, 'with')
 })
 
-t.test('SC6 a disabled client gets no token, and those it has are dead', async (t) => {
+t.test('a disabled client gets no token, and those it has are dead [SC6]', async (t) => {
   const app = shared
   const jwt = await app.login('alice')
   t.equal((await app.get('/users/me', jwt)).statusCode, 200)

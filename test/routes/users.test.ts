@@ -105,7 +105,7 @@ onOneDatabase(t, 'an e-mail has one owner in both forms of Unicode', async (t, d
   t.equal((await patch({ email: 'ZOE\u0308@example.com' })).statusCode, 409)
 })
 
-t.test('AD3 what is not one’s own to change is refused by its name: 400', async (t) => {
+t.test('what is not one’s own to change is refused by its name: 400 [AD3]', async (t) => {
   const { patch, me } = await start()
   const expected = await me()
   for (const [name, value] of Object.entries({
