@@ -38,7 +38,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       schema: {
         operationId: 'createResource',
         summary: 'Register a service that tokens are for',
-        description: 'Scope names that Latchkey uses or may use in a later version are reserved for Latchkey.',
+        description: 'Scope names that Latchkey uses or may use in a later version are reserved (409).',
         tags: ['clients'],
         body: Type.Ref(ResourceCreation),
         response: {

@@ -39,7 +39,7 @@ export interface ResourceEdit {
   scopes?: Scopes | ((current: Scopes) => Scopes)
 }
 
-/** @throws DomainError invalid */
+/** @throws DomainError invalid, conflict for a reserved name */
 function validScopes(scopes: Scopes, current: Scopes = []): Scopes {
   if (scopes.length > RESOURCE_SCOPES_MAX) throw invalid(`A resource has at most ${RESOURCE_SCOPES_MAX} scopes`)
   const names = scopes.map((scope) => scope.name)
@@ -47,7 +47,7 @@ function validScopes(scopes: Scopes, current: Scopes = []): Scopes {
   if (!names.every((name) => name.length <= SCOPE_NAME_MAX && SCOPE.test(name)))
     throw invalid('A scope name is noun:verb or one word, of a-z, 0-9, dot, hyphen and underscore')
   const reserved = names.find((name) => isReservedScope(name) && !current.some((scope) => scope.name === name))
-  if (reserved !== undefined) throw invalid(`The scope name ${reserved} is reserved for Latchkey`)
+  if (reserved !== undefined) throw new DomainError('conflict', `The scope name ${reserved} is reserved for Latchkey`)
   if (!scopes.every(({ description }) => isLine(description)))
     throw invalid(`A description has at most ${LINE_MAX} characters and no control characters`)
   return scopes

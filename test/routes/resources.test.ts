@@ -189,7 +189,7 @@ t.test('what is wrong with a resource is said, and nothing is stored', async (t)
     ...['profile', 'tokens:introspect', 'revocations:read', 'users:later', 'openid'].map(
       (name): [object, unknown[]] => [
         { scopes: [{ name }] },
-        invalid(`The scope name ${name} is reserved for Latchkey`)
+        conflict(`The scope name ${name} is reserved for Latchkey`)
       ]
     )
   ]
@@ -223,7 +223,7 @@ t.test('a change that is refused changes nothing, and identity and scopes of Lat
   const before = [await api('GET', '/resources'), await api('GET', '/roles')]
   const orders: [body: object, answer: unknown[]][] = [
     [{ name: 'x', scopes: [{ name: 'stock' }] }, conflict('A scope of this name is there already')],
-    [{ name: 'x', scopes: [{ name: 'profile' }] }, invalid('The scope name profile is reserved for Latchkey')],
+    [{ name: 'x', scopes: [{ name: 'profile' }] }, conflict('The scope name profile is reserved for Latchkey')],
     [{ scopes: [{ name: 'a' }, { name: 'a' }] }, invalid('A scope is named twice')],
     [
       { scopes: [{ name: 'A' }] },

@@ -101,6 +101,6 @@ t.test('the domain alone limits the name of a scope', async (t) => {
   const add = (name: string) =>
     resources.create(OPERATOR, wire.inputFromWire({ ...WRITTEN, scopes: [{ name }], introspection_clients: [] }))
   await t.rejects(add('x'.repeat(129)), INVALID)
-  await t.rejects(add('profile'), INVALID, 'the name is reserved')
+  await t.rejects(add('profile'), { code: 'conflict' }, 'the name is reserved')
   await t.resolves(add('x'.repeat(128)))
 })
