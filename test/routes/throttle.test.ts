@@ -221,7 +221,9 @@ for (const [name, database, instances] of [
     const { length } = verifications()
     t.ok(length <= 11, `${length - 1} were verified`)
     t.equal(length, app(0).verified() + (instances > 1 ? app(1).verified() : 0))
-    t.strictSame(statusesOf(responses), { 400: length - 1, 429: 201 - length })
+    // A busy machine refuses some guesses with 503, before they are counted.
+    const { 429: throttledOnes = 0, 503: busyOnes = 0, ...others } = statusesOf(responses)
+    t.strictSame([others, throttledOnes + busyOnes], [{ 400: length - 1 }, 201 - length])
   })
 }
 
