@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
 import { bootstrap } from '../src/first-start.ts'
-import { forgeries } from '../test/forged.ts'
+import { forgeriesFor } from '../test/forged/app.ts'
 
 /**
  * Whether a forged token costs more than a good one: requests with each token of the tests' list take turns with requests
@@ -30,10 +30,7 @@ const payload = new URLSearchParams({ grant_type: 'password', username: 'admin',
 const headers = { 'content-type': 'application/x-www-form-urlencoded' }
 const inject = app.inject.bind(app) as (options: object) => ReturnType<typeof app.inject>
 const good = (await app.inject({ method: 'POST', url: '/token', headers, payload })).json().access_token
-const { forge, forged } = await forgeries(
-  { app, env, inject: inject as never, clock: { now: Date.now, sleep: async () => {} } },
-  good
-)
+const { forge, forged } = await forgeriesFor({ app, env, inject: inject as never, clock: { now: Date.now } }, good)
 
 async function took(token: string, expected: number): Promise<number> {
   const start = performance.now()

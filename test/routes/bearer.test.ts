@@ -14,7 +14,7 @@ import {
   NOT_AUTHENTICATED,
   READABLE
 } from '../forge.ts'
-import { bearers } from '../forged.ts'
+import { bearers } from '../forged/bearers.ts'
 import { build } from '../helper.ts'
 import { compareAll } from '../rows.ts'
 import { sql } from '../sql.ts'
