@@ -81,6 +81,15 @@ export function createExchange(deps: {
     }
   }
 
+  /** @throws OAuthError invalid_grant when the session was not renewed */
+  async function renew(
+    caller: Caller,
+    { token, refusal }: Outcome & { kind: 'renewal' },
+    client: Client
+  ): Promise<void> {
+    if (!(await sessions.renew(caller, token, client))) throw invalidGrant(refusal)
+  }
+
   /**
    * Answers a token request with the steps that all grants share (RFC 6749 §4, §5). The session is opened or renewed last: a
    * failure before that has used nothing up. Only a replayed refresh token ends its session first, whatever else is wrong.
@@ -94,7 +103,7 @@ export function createExchange(deps: {
 
     const outcome = await grant.authorize(asClient, { client, params: request.params })
     const isRepeated = outcome.kind === 'renewal' && wasUsed(outcome.token)
-    if (isRepeated && !(await sessions.renew(asClient, outcome.token, client))) throw invalidGrant(outcome.refusal)
+    if (isRepeated) await renew(asClient, outcome, client)
 
     const user = await userOf(outcome)
     const { scopes: granted, aud } = await scopes.narrow(
@@ -120,10 +129,7 @@ export function createExchange(deps: {
       const isOpen = await logins.finish(asClient, { login: outcome.login, session: draft, rev })
       if (!isOpen) throw invalidGrant(outcome.refusal)
     }
-    if (outcome.kind === 'renewal' && !isRepeated) {
-      const isRenewed = await sessions.renew(asClient, outcome.token, client)
-      if (!isRenewed) throw invalidGrant(outcome.refusal)
-    }
+    if (outcome.kind === 'renewal' && !isRepeated) await renew(asClient, outcome, client)
     return { ...token, scopes: granted, refreshToken: tokenSession?.refreshToken ?? null }
   }
 }

@@ -1,4 +1,4 @@
-import { Kysely, sql } from 'kysely'
+import { Kysely, type RawBuilder, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
 import { SetupError } from '../domain/errors.ts'
 import type { Schema } from '../domain/ports/store.ts'
@@ -41,8 +41,10 @@ async function currentSchema(db: Db): Promise<string> {
   return (rows[0] as { name: string }).name
 }
 
-async function readVersion(db: Db, tables: string[]): Promise<Schema | null> {
-  const own = tables.filter((name) => !name.startsWith('kysely_'))
+/** @param tables a query for the names of all tables */
+async function readVersion(db: Db, tables: RawBuilder<{ name: string }>): Promise<Schema | null> {
+  const { rows } = await tables.execute(db)
+  const own = rows.map(({ name }) => name).filter((name) => !name.startsWith('kysely_'))
   if (own.length === 0) return null
   if (!own.includes('schema_version') || !own.includes('invariants'))
     throw new SetupError('the database holds the tables of another program')
@@ -59,11 +61,7 @@ export function sqliteSchemaVersion(
 ): SchemaVersion {
   async function read() {
     if (!exists()) return null
-    const { rows } = await sql<{ name: string }>`select name from sqlite_schema where type = 'table'`.execute(db)
-    return readVersion(
-      db,
-      rows.map((row) => row.name)
-    )
+    return readVersion(db, sql`select name from sqlite_schema where type = 'table'`)
   }
 
   return {
@@ -81,14 +79,8 @@ export function sqliteSchemaVersion(
  * long.
  */
 export function postgresSchemaVersion(db: Db, url: string, migrations: SchemaMigration[]): SchemaVersion {
-  async function read() {
-    const { rows } = await sql<{ name: string }>`select table_name as name from information_schema.tables
-      where table_schema = current_schema()`.execute(db)
-    return readVersion(
-      db,
-      rows.map((row) => row.name)
-    )
-  }
+  const read = () =>
+    readVersion(db, sql`select table_name as name from information_schema.tables where table_schema = current_schema()`)
 
   return {
     read,

@@ -83,9 +83,10 @@ export function createTokenVerifier<Key extends VerificationKey>(deps: {
      * only what `findKey` throws.
      */
     verify(token: string, acceptance: Acceptance): VerifiedToken<Key> | null | Promise<VerifiedToken<Key> | null> {
-      const known = verified.get(signatureOf(token))
+      const entry = verified.get(signatureOf(token))
+      const known = entry?.token === token ? entry : undefined
       let key: Key | null | Promise<Key | null> | undefined
-      if (known !== undefined && known.token === token) {
+      if (known !== undefined) {
         key = findKey(known.key.kid)
         if (key === known.key) return verifyAgain(known, acceptance)
         if (!(key instanceof Promise)) forget(known)
@@ -93,7 +94,7 @@ export function createTokenVerifier<Key extends VerificationKey>(deps: {
       const parsed = parse(token)
       if (parsed === null) return null
       const withKey = (each: Key | null) =>
-        known !== undefined && known.token === token && each === known.key
+        known !== undefined && each === known.key
           ? verifyAgain(known, acceptance)
           : verifyNew(token, parsed, each, acceptance)
       key ??= findKey(parsed.kid)
