@@ -131,10 +131,11 @@ onEachDatabase(t, 'a login that verified before its user was deleted is refused 
   )
 })
 
-t.test(
-  'a user who is disabled on one instance is refused by the very next request on another (postgres) [F17]',
-  async (t) => {
-    const [one, two] = await pair(t, 'postgres')
+onEachDatabase(
+  t,
+  'a user who is disabled on one instance is refused by the very next request on another [F17]',
+  async (t, database) => {
+    const [one, two] = await pair(t, database)
     const { id } = await one.app.auth.users.find('alice')
     const stale: number[] = []
     for (let round = 0; round < 2 * ROUNDS; round++) {
