@@ -1,24 +1,17 @@
 import { randomUUID } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify'
-import auth from '../plugins/auth.ts'
 import clientAuthentication from '../plugins/client-authentication.ts'
 import cors from '../plugins/cors.ts'
 import docs from '../plugins/docs.ts'
 import drain, { type DrainOptions } from '../plugins/drain.ts'
 import { clientErrorHandler, frameworkErrors } from '../plugins/errors/socket.ts'
 import errors from '../plugins/errors.ts'
-import events from '../plugins/events.ts'
 import formbody from '../plugins/formbody.ts'
 import guard from '../plugins/guard.ts'
-import hashing from '../plugins/hashing.ts'
 import helmet from '../plugins/helmet.ts'
 import input from '../plugins/input.ts'
-import jwt from '../plugins/jwt.ts'
 import caller from '../plugins/request-caller.ts'
-import store from '../plugins/store.ts'
 import sweep from '../plugins/sweep.ts'
 import clients from '../routes/clients.ts'
 import discovery from '../routes/discovery.ts'
@@ -31,18 +24,10 @@ import roles from '../routes/roles.ts'
 import sessions from '../routes/sessions.ts'
 import users from '../routes/users.ts'
 import { compilersFactory } from './compilers.ts'
+import { registerCore } from './core.ts'
 import type { Clock } from './domain/ports/clock.ts'
-import { getPreviousSealingKey, getSealingKey } from './files.ts'
+import { name, version } from './package.ts'
 import type { Config } from './settings.ts'
-
-const { name, version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-  name: string
-  version: string
-}
-
-export { version }
-
-const systemClock: Clock = { now: Date.now, sleep: (span) => sleep(span) }
 
 /** The members of a request that are logged. The query is left out: it may hold secrets. */
 const withoutQuery = ({ method, url }: FastifyRequest) => ({ method, path: url.split('?', 1)[0] })
@@ -74,7 +59,7 @@ export interface Overrides {
  */
 export async function buildApp(
   config: Config,
-  { clock = systemClock, logger = {}, log, mounted = false, drainTimes = {} }: Overrides = {}
+  { clock, logger = {}, log, mounted = false, drainTimes = {} }: Overrides = {}
 ): Promise<FastifyInstance> {
   const { issuer, docs: pages, jwksMaxAge } = config
   const serializers = { req: withoutQuery }
@@ -97,16 +82,7 @@ export async function buildApp(
     schemaController: { compilersFactory: compilersFactory() as never }
   }).withTypeProvider<TypeBoxTypeProvider>()
 
-  await app.register(events)
-  await app.register(store, config)
-  await app.register(hashing, config)
-  await app.register(jwt)
-  await app.register(auth, {
-    settings: config,
-    clock,
-    getSealingKey: () => getSealingKey(config),
-    getPreviousSealingKey: () => getPreviousSealingKey(config)
-  })
+  await registerCore(app, config, clock)
   await app.register(guard)
   await app.register(caller)
   await app.register(clientAuthentication)

@@ -1,11 +1,12 @@
 import { lookup } from 'node:dns/promises'
 import { createServer } from 'node:net'
-import { buildApp, version } from './app.ts'
+import { buildApp } from './app.ts'
 import { loadConfig } from './config.ts'
 import { SetupError } from './domain/errors.ts'
 import { adminPasswordFile, removeAdminPassword } from './files.ts'
 import { prepare, unshownPassword } from './first-start.ts'
 import { openLog } from './log.ts'
+import { version } from './package.ts'
 import type { Config } from './settings.ts'
 import { endWell } from './stop.ts'
 

@@ -25,7 +25,9 @@ const { version: VERSION, dependencies: DEPENDENCIES } = JSON.parse(readFileSync
 const ENV = Object.fromEntries(
   Object.entries(process.env).filter(
     ([name]) =>
-      !/^(npm_(lifecycle|package|command|execpath|config_local_prefix)|NODE_(?!COMPILE_CACHE|EXTRA_CA_CERTS)|TAP|LATCHKEY_)/.test(name)
+      !/^(npm_(lifecycle|package|command|execpath|config_local_prefix)|NODE_(?!COMPILE_CACHE|EXTRA_CA_CERTS)|TAP|LATCHKEY_)/.test(
+        name
+      )
   )
 )
 

@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import { createInterface } from 'node:readline'
 import { type Readable, Writable } from 'node:stream'
-import { buildApp } from '../app.ts'
 import { loadConfig } from '../config.ts'
+import { openCore } from '../core.ts'
 import { SetupError } from '../domain/errors.ts'
 import type { Auth } from '../domain/index.ts'
 import type { Paged } from '../domain/pages.ts'
@@ -36,7 +36,7 @@ export class Refusal extends Error {
 /** Runs a function on the database of the settings, also while servers use it. @throws SetupError when it is not ready */
 export async function withAuth<T>({ env }: Terminal, run: (auth: Auth) => Promise<T>): Promise<T> {
   const config = loadConfig(env())
-  const app = await buildApp(config, { logger: false })
+  const app = await openCore(config)
   try {
     if ((await app.store.schema()) === null) {
       // Leaves the password out.
