@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { globSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
+import { createInterface } from 'node:readline'
 
 /** Files of one folder that share a process: starting Node.js and loading the program costs more than most of them. */
 const TOGETHER = 12
@@ -52,19 +53,37 @@ function writeGroup(files: string[], index: number): string {
   return path
 }
 
-/** Runs tap with those options on the files. Its output goes to the standard output as it comes. */
+/**
+ * Returns a function that takes the lines of a TAP stream and returns whether a person needs them: what failed with its details,
+ * comments, and the files that are done.
+ */
+function createFilter(): (line: string) => boolean {
+  let isFailure = false
+  let isDetail = false
+  return (line) => {
+    const text = line.trimStart()
+    if (isDetail || text === '---') {
+      isDetail = text !== '...'
+      return isFailure
+    }
+    isFailure = text.startsWith('not ok ')
+    return isFailure || /^ok /.test(line) || /^# (?!Subtest|time=)/.test(text)
+  }
+}
+
+/** Runs tap with those options on the files, and prints what a person needs of its output; all of it when a reporter is named. */
 export async function runTap(files: string[], options: string[]): Promise<Outcome> {
   rmSync(GROUPS, { recursive: true, force: true })
   mkdirSync(GROUPS, { recursive: true })
   const tap = spawn('tap', [...options, ...grouped(files).map(writeGroup)], { stdio: ['inherit', 'pipe', 'inherit'] })
-  let summary = ''
-  tap.stdout.on('data', (chunk: Buffer) => {
-    process.stdout.write(chunk)
-    summary = (summary + chunk).slice(-500)
-  })
+  const isNeeded = options.some((option) => option.startsWith('--reporter')) ? () => true : createFilter()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => tap.kill(signal))
-  const code = await new Promise<number>((resolve) => tap.on('close', (status) => resolve(status ?? 1)))
-  const [, counts = ''] = summary.match(/# \{ total: \d+, (.*) \}/) ?? []
+  const closed = new Promise<number>((resolve) => tap.on('close', (status) => resolve(status ?? 1)))
+  let counts = ''
+  for await (const line of createInterface({ input: tap.stdout })) {
+    if (isNeeded(line)) process.stdout.write(`${line}\n`)
+    counts = /^# \{ total: \d+, (.*) \}/.exec(line)?.[1] ?? counts
+  }
   const count = (name: string) => Number(counts.match(`${name}: (\\d+)`)?.[1] ?? 0)
-  return { code, passed: count('pass'), failed: count('fail'), skipped: count('skip') + count('todo') }
+  return { code: await closed, passed: count('pass'), failed: count('fail'), skipped: count('skip') + count('todo') }
 }
