@@ -4,7 +4,7 @@ import { createDatabase, type Database, environment, PASSWORD } from '../helper.
 import { sql } from '../sql.ts'
 import { freePort, login, me, serve } from './process.ts'
 
-const SCALE = Number(process.env.LATCHKEY_ROUNDS ?? 10)
+const SCALE = Number(process.env.LATCHKEY_ROUNDS ?? 1)
 const ROUNDS: Record<Database, number> = { sqlite: Math.ceil(SCALE * 0.2), postgres: Math.ceil(SCALE * 0.1) }
 
 interface Key {

@@ -3,7 +3,7 @@ import t from 'tap'
 import { createDatabase, type Database, environment, PASSWORD } from '../helper.ts'
 import { freePort, me, serve } from './process.ts'
 
-const SCALE = Number(process.env.LATCHKEY_ROUNDS ?? 5)
+const SCALE = Number(process.env.LATCHKEY_ROUNDS ?? 1)
 const ROUNDS: Record<Database, number> = { sqlite: Math.ceil(SCALE * 0.4), postgres: Math.ceil(SCALE * 0.1) }
 const CLIENTS = 4
 
