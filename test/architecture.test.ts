@@ -1,7 +1,7 @@
 import t from 'tap'
 import { cycles, readSources, violations } from './architecture.ts'
 
-t.test('every source file keeps the rules of the architecture', async (t) => {
+t.test('every source file follows the rules of the architecture', async (t) => {
   const sources = readSources()
   t.ok(sources.size > 100)
   t.strictSame(
@@ -65,7 +65,7 @@ for (const [file, source] of planted) {
   })
 }
 
-t.test('a planted import cycle is found, also one of types', async (t) => {
+t.test('a planted import cycle is found, also a cycle of types', async (t) => {
   const sources = new Map([
     ['src/domain/a.ts', "import { b } from './b.ts'"],
     ['src/domain/b.ts', "import { c } from './deep/c.ts'"],

@@ -41,18 +41,18 @@ const DEFAULTS = {
   logLevel: 'info'
 }
 
-t.test('without any variable everything has its default', async (t) => {
+t.test('without any variable every setting has its default', async (t) => {
   t.strictSame(loadConfig({}), DEFAULTS)
 })
 
-t.test('an empty variable is as good as none, and other programs’ variables are none of ours', async (t) => {
+t.test('an empty variable counts as absent, and variables of other programs are ignored', async (t) => {
   const names = settingsTable().match(/LATCHKEY_\w+/g) as string[]
   const empty = Object.fromEntries(names.map((name) => [name, '']))
   t.strictSame(loadConfig({ ...empty, LATCHKEY_UNKNOWN: '', LATCHKEY_GONE: undefined }), DEFAULTS)
   t.strictSame(loadConfig({ PORT: 'x', latchkey_port: 'x', MY_LATCHKEY_PORT: 'x', NODE_ENV: 'test' }), DEFAULTS)
 })
 
-t.test('every variable is taken', async (t) => {
+t.test('every variable is read', async (t) => {
   t.strictSame(
     loadConfig({
       LATCHKEY_HOST: '0.0.0.0',
@@ -107,7 +107,7 @@ t.test('every variable is taken', async (t) => {
   )
 })
 
-t.test('what is not given follows from what is', async (t) => {
+t.test('absent settings are derived from given ones', async (t) => {
   t.equal(loadConfig({ LATCHKEY_PORT: '8080' }).issuer, 'http://localhost:8080')
   t.equal(loadConfig({ LATCHKEY_PORT: '8080', LATCHKEY_ISSUER: 'https://a.example' }).issuer, 'https://a.example')
   const { databaseUrl, sealingKeyFile } = loadConfig({ LATCHKEY_DATA_DIR: '/srv/l' })
@@ -116,7 +116,7 @@ t.test('what is not given follows from what is', async (t) => {
   t.equal(loadConfig({ LATCHKEY_DATABASE_URL: 'sqlite::memory:' }).sealingKeyFile, 'data/sealing-key')
 })
 
-t.test('the issuer that follows from a port is one that may be set', async (t) => {
+t.test('an issuer that is derived from a port is a valid setting', async (t) => {
   for (const port of ['0', '1', '80', '443', '3000', '65535']) {
     const { issuer } = loadConfig({ LATCHKEY_PORT: port })
     t.strictSame(problems({ LATCHKEY_ISSUER: issuer }), [], `${port}: ${issuer}`)
@@ -312,7 +312,7 @@ for (const [name, { allowed, refused, says, secret }] of Object.entries(SETTINGS
   })
 }
 
-t.test('a password of the first admin that is allowed is one to log in with', async (t) => {
+t.test('the first admin logs in with every allowed password', async (t) => {
   for (const password of [
     `${'ü'.repeat(509)}uvxyz`,
     `${'🔑'.repeat(255)}abcd`,
@@ -326,7 +326,7 @@ t.test('a password of the first admin that is allowed is one to log in with', as
   }
 })
 
-t.test('all problems are told at once, one line for each', async (t) => {
+t.test('all problems are reported together, one line for each', async (t) => {
   t.strictSame(
     problems({
       LATCHKEY_PORT: 'x',
@@ -345,7 +345,7 @@ t.test('all problems are told at once, one line for each', async (t) => {
   )
 })
 
-t.test('a name that is no setting is refused, and its value is not repeated', async (t) => {
+t.test('an unknown setting is refused, and its value is not repeated', async (t) => {
   for (const name of [
     'LATCHKEY_PASSWORD',
     'LATCHKEY_',
@@ -372,7 +372,7 @@ t.test('a secret is never repeated', async (t) => {
   }
 })
 
-t.test('the sealing key: on PostgreSQL always given, and never in two places', async (t) => {
+t.test('on PostgreSQL the sealing key must be given, and in one place only', async (t) => {
   const key = '32 bytes in base64 (openssl rand -base64 32)'
   const { LATCHKEY_DATABASE_URL } = POSTGRES
   t.strictSame(problems({ LATCHKEY_DATABASE_URL }), [
@@ -392,7 +392,7 @@ t.test('the sealing key: on PostgreSQL always given, and never in two places', a
   ])
 })
 
-t.test('what is loaded is nobody else’s', async (t) => {
+t.test('loaded settings share no array with other loads', async (t) => {
   const config = loadConfig({})
   config.corsOrigins.push('https://evil.example')
   config.trustedProxies.push('0.0.0.0/0')
@@ -400,7 +400,7 @@ t.test('what is loaded is nobody else’s', async (t) => {
   t.equal(({} as { port?: number }).port, undefined)
 })
 
-t.test('the table has every setting, with what is allowed and its default', async (t) => {
+t.test('the table has every setting with its allowed values and its default', async (t) => {
   const [head, rule, ...rows] = settingsTable().split('\n')
   t.strictSame([head, rule], ['| Variable | Meaning | Allowed | Default |', '| --- | --- | --- | --- |'])
   t.strictSame(rows.map((row) => /^\| `(\w+)` \|/.exec(row)?.[1]).toSorted(), Object.keys(SETTINGS).toSorted())

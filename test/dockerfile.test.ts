@@ -9,7 +9,7 @@ t.test('every stage has the Node of package.json', async (t) => {
   t.strictSame([...new Set(found(/^FROM node:([\d.]+)-/gm))], [...new Set(Object.values(optionalDependencies))])
 })
 
-t.test('what is copied is there and in the context, and the context holds nothing else', async (t) => {
+t.test('every copied file exists and is in the context, and the context holds nothing else', async (t) => {
   const copied = found(/^COPY (?!--from)(.+) \S+$/gm).flatMap((paths) => paths.split(' '))
   const [first, ...kept] = readFileSync('.dockerignore', 'utf8').trim().split('\n')
   t.equal(first, '*')

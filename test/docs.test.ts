@@ -26,7 +26,7 @@ for (const [name, text, found] of planted) {
   })
 }
 
-t.test('links in code, links to the web and repeated headings are no broken links', async (t) => {
+t.test('links in code, links to the web and repeated headings do not count as broken', async (t) => {
   const text = '# A `b`, c\n# A b c\n`[x](nowhere.md)` [x](#a-b-c) [x](#a-b-c-1) [x](https://example.com/nowhere.md#x)'
   t.strictSame(brokenLinks(new Map([...pages, ['docs/x.md', text]])), [])
 })

@@ -37,7 +37,7 @@ function newDirectory(t: Test): { dataDir: string; config: Config } {
 
 const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8)
 
-t.test('the sealing key is made once, for its owner only, whatever the umask [KS3]', async (t) => {
+t.test('the sealing key is created once, readable for its owner only, with any umask [KS3]', async (t) => {
   const { dataDir, config } = newDirectory(t)
   const file = join(dataDir, 'sealing-key')
   const umask = process.umask(0)
@@ -57,7 +57,7 @@ t.test('the sealing key is made once, for its owner only, whatever the umask [KS
   t.equal(readFileSync(file, 'utf8'), content)
 })
 
-t.test('two sealing keys are not the same', async (t) => {
+t.test('two created sealing keys differ', async (t) => {
   const { dataDir } = newDirectory(t)
   const [one, two] = [join(dataDir, 'one'), join(dataDir, 'two')]
   createSealingKey(one)
@@ -65,7 +65,7 @@ t.test('two sealing keys are not the same', async (t) => {
   t.not(readFileSync(one, 'utf8'), readFileSync(two, 'utf8'))
 })
 
-t.test('of 20 threads at once one makes a file, and all get what that one wrote', async (t) => {
+t.test('of 20 concurrent threads one creates the file, and all get its content', async (t) => {
   const { dataDir, config } = newDirectory(t)
   const script = `
     const { parentPort, workerData: { url, dataDir, waiting, go } } = require('node:worker_threads')
@@ -131,7 +131,7 @@ t.test('the sealing key comes from the settings or from its file', async (t) => 
   }
 })
 
-t.test('a file that holds no key is refused, and its content not repeated', async (t) => {
+t.test('a file without a key is refused, and its content is not repeated', async (t) => {
   const { dataDir } = newDirectory(t)
   mkdirSync(dataDir, { recursive: true })
   const file = join(dataDir, 'key')
@@ -160,7 +160,7 @@ t.test('a file that holds no key is refused, and its content not repeated', asyn
   }
 })
 
-t.test('a file that cannot be read is said by its name', async (t) => {
+t.test('an error for an unreadable file names the file', async (t) => {
   const { dataDir, config } = newDirectory(t)
   mkdirSync(join(dataDir, 'sealing-key'), { recursive: true })
   t.throws(() => findSealingKey(config), {
@@ -169,7 +169,7 @@ t.test('a file that cannot be read is said by its name', async (t) => {
   })
 })
 
-t.test('a directory that cannot be written to leaves nothing', async (t) => {
+t.test('in a directory that cannot be written to, no file is left', async (t) => {
   const { dataDir, config } = newDirectory(t)
   mkdirSync(join(dataDir, '..'), { recursive: true })
   writeFileSync(dataDir, 'a file in place of the directory')

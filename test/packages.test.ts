@@ -132,7 +132,7 @@ t.test('npx latchkey in an empty directory starts the service', async (t) => {
     t.match(readFileSync(`/proc/${child.pid}/environ`, 'utf8'), '\0MALLOC_MMAP_THRESHOLD_=1048576')
   })
 
-  await t.test('the other commands work as in a clone', async (t) => {
+  await t.test('the other commands work as from source', async (t) => {
     const command = (...args: string[]) => node(both, 'node_modules/.bin/latchkey', ...args)
     t.match(await command('--version'), { code: 0, stdout: `${VERSION}\n` })
     t.match(await command('user', 'list', '--json'), { code: 0, stdout: '"username": "admin"' })
@@ -167,7 +167,7 @@ t.test('npx latchkey in an empty directory starts the service', async (t) => {
   t.equal(await exited, 0)
 })
 
-t.test('on an older Node the packages say so in one line', async (t) => {
+t.test('on an older Node the packages fail with one line', async (t) => {
   const pretend = join(directory, 'pretend.cjs')
   const command = join(both, 'node_modules/latchkey/src/latchkey.cjs')
   const needed = `latchkey needs Node.js 24.16 or newer; this is `
@@ -199,7 +199,7 @@ t.test('on an older Node the packages say so in one line', async (t) => {
   }
 })
 
-t.test('no package brings a Node, and the guard neither native code nor a database', async (t) => {
+t.test('no package installs Node, and the guard installs neither native code nor a database', async (t) => {
   for (const cwd of [both, guardOnly]) {
     const installed = readdirSync(join(cwd, 'node_modules'))
     t.strictSame(
@@ -215,7 +215,7 @@ t.test('no package brings a Node, and the guard neither native code nor a databa
   )
 })
 
-t.test('a package holds what it needs, says what it is and names what it depends on', async (t) => {
+t.test('a package holds its files, its description and its dependencies', async (t) => {
   const root = JSON.parse(readFileSync('package.json', 'utf8'))
   for (const name of ['latchkey', 'latchkey-guard']) {
     const path = join(both, 'node_modules', name)

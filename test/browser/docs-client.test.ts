@@ -47,7 +47,7 @@ for (const [path, viewport] of [
   ['/docs', WIDE],
   ['/docs/', NARROW]
 ] as const) {
-  t.test(`a program’s id and secret get a token at ${path}, beside the login (${viewport.width} wide)`, async (t) => {
+  t.test(`a program’s id and secret get a token at ${path} beside the login (${viewport.width} wide)`, async (t) => {
     const { origin, context, secret } = await serve(t, 'tokens:introspect')
     const page = await open(t, context, { origin, path, viewport })
     await page.locator('.btn.authorize').click()
@@ -101,7 +101,7 @@ for (const [path, viewport] of [
   })
 }
 
-t.test('a scope that is ticked is asked for, and one that the client may not have is refused', async (t) => {
+t.test('a selected scope is requested, and a scope that the client may not have is refused', async (t) => {
   const { origin, context, secret } = await serve(t, 'profile')
   const page = await open(t, context, { origin })
   await page.locator('.btn.authorize').click()
@@ -115,7 +115,7 @@ t.test('a scope that is ticked is asked for, and one that the client may not hav
   )
 })
 
-t.test('a user’s login and a program’s token stand beside each other, and each ends alone', async (t) => {
+t.test('a user’s login and a client’s token are independent of each other', async (t) => {
   const { origin, context, secret } = await serve(t, 'tokens:introspect')
   const page = await open(t, context, { origin })
   await page.locator('.btn.authorize').click()

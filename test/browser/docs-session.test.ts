@@ -98,7 +98,7 @@ for (const [path, viewport] of [
 ] as const) {
   const width = viewport.width
   t.test(
-    `a login at ${path} outlives its access token and a reload, and stores one entry (${width} wide)`,
+    `a login at ${path} survives the end of its access token and a reload, and stores one entry (${width} wide)`,
     async (t) => {
       const world = await serve(t)
       const { origin, context, refreshes, me } = world
@@ -128,7 +128,7 @@ for (const [path, viewport] of [
   )
 }
 
-t.test('two tabs at once keep one session over many refreshes, and a logout in one ends it in both', async (t) => {
+t.test('two tabs share one session over many refreshes, and a logout in one ends it in both', async (t) => {
   const world = await serve(t, { LATCHKEY_REFRESH_LEEWAY: '0' })
   const { origin, context, refreshes, me } = world
   const one = await open(t, context, { origin })
@@ -159,7 +159,7 @@ t.test('two tabs at once keep one session over many refreshes, and a logout in o
   t.equal(await execute(two, 'getMe'), '401')
 })
 
-t.test('a logout counts also if the page is closed right away', async (t) => {
+t.test('a logout is effective also when the page is closed at once', async (t) => {
   const { origin, context, me } = await serve(t)
   const page = await open(t, context, { origin })
   const token = await login(page)
@@ -191,7 +191,7 @@ t.test('a login as another user ends the previous one, in every tab', async (t) 
   t.match((await stored(one)).local, [['latchkey:/', '"username":"admin"']])
 })
 
-t.test('a server that is away or busy logs nobody out; a refused refresh does, and is not repeated', async (t) => {
+t.test('an unavailable server does not end the login; a refused refresh does, and is not repeated', async (t) => {
   const world = await serve(t)
   const { origin, context, refreshes, advance } = world
   const page = await open(t, context, { origin })
@@ -228,7 +228,7 @@ t.test('a server that is away or busy logs nobody out; a refused refresh does, a
   t.strictSame(refreshes, [400])
 })
 
-t.test('a refresh that failed is retried after a second at the soonest', async (t) => {
+t.test('a failed refresh is retried after at least one second', async (t) => {
   const { origin, context, advance } = await serve(t)
   const page = await open(t, context, { origin })
   page.removeAllListeners('console')
@@ -266,7 +266,7 @@ t.test('a tab whose timers slept refreshes before its next request', async (t) =
   t.strictSame(refreshes, [200])
 })
 
-t.test('where there are no locks nothing is stored, and the tab stays logged in all the same', async (t) => {
+t.test('without the Web Locks API nothing is stored, and the tab stays logged in', async (t) => {
   const world = await serve(t)
   const origin = world.origin.replace('127.0.0.1', INSECURE_HOST)
   const page = await open(t, world.context, { origin, expected: INSECURE })
@@ -280,7 +280,7 @@ t.test('where there are no locks nothing is stored, and the tab stays logged in 
   await shows(page, 'unlocked')
 })
 
-t.test('with a path in the issuer the login is kept under that path', async (t) => {
+t.test('with a path in the issuer the login is stored for that path', async (t) => {
   const world = await serve(t, { LATCHKEY_ISSUER: 'http://localhost:3000/id' })
   const { origin, context } = world
   // As a proxy does that takes the path off.
@@ -303,7 +303,7 @@ t.test('with a path in the issuer the login is kept under that path', async (t) 
   }
 })
 
-t.test('a login with a client of the user’s own is not kept', async (t) => {
+t.test('a login with another client than docs is not stored', async (t) => {
   const { origin, context } = await serve(t)
   const page = await open(t, context, { origin })
   await login(page, 'alice', 'docs')

@@ -44,7 +44,7 @@ for (const [path, viewport] of [
   })
 }
 
-t.test('an admin sees every user from /docs, with both scopes ticked', async (t) => {
+t.test('an admin lists every user from /docs, with both scopes selected', async (t) => {
   const origin = await serve(t)
   const context = await (await launch()).newContext()
   t.teardown(() => context.close())
@@ -57,7 +57,7 @@ t.test('an admin sees every user from /docs, with both scopes ticked', async (t)
   t.equal(await execute(page, 'listUsers'), '200')
 })
 
-t.test('the pages come under a policy that lets in nothing from elsewhere [BR2]', async (t) => {
+t.test('the pages have a policy that allows no content of other origins [BR2]', async (t) => {
   const { inject } = await build(t)
   for (const url of ['/docs', '/docs/', '/docs/static/swagger-ui.css']) {
     const { statusCode, headers } = await inject({ url })
@@ -79,7 +79,7 @@ t.test('the pages come under a policy that lets in nothing from elsewhere [BR2]'
   }
 })
 
-t.test('with LATCHKEY_DOCS=false the pages are gone and the document stays', async (t) => {
+t.test('with LATCHKEY_DOCS=false there are no pages, and the document stays', async (t) => {
   const { inject } = await build(t, { env: { LATCHKEY_DOCS: 'false' } })
   t.equal((await inject({ url: '/docs' })).statusCode, 404)
   t.equal((await inject({ url: '/openapi.json' })).json().openapi, '3.1.0')

@@ -12,7 +12,7 @@ onEachDatabase(t, 'beside a running server', async (t, database) => {
   const { origin } = await serve(t, env)
   const user = (args: string[], input = '') => command(env, ['user', ...args], input)
 
-  await t.test('what a command changes holds at the next request', async (t) => {
+  await t.test('a change by a command is effective at the next request', async (t) => {
     t.match(await user(['add', 'bob'], `${PASSWORD}\n`), { code: 0, stdout: 'user bob was added\n', stderr: '' })
     const first = await login(origin, 'bob', PASSWORD)
     t.equal((await me(origin, first)).status, 200)
@@ -30,7 +30,7 @@ onEachDatabase(t, 'beside a running server', async (t, database) => {
   })
 
   if (database === 'postgres') return
-  await t.test('users are added one after the other while it is busy, and no request fails', async (t) => {
+  await t.test('users are added while the server is busy, and no request fails', async (t) => {
     const busy = load(origin, 'alice', PASSWORD)
     const names = Array.from({ length: USERS }, (_, index) => `user${index}`)
     for (const name of names) t.match(await run(['user', 'add', name], env, PASSWORD), { code: 0, stderr: '' })
@@ -46,7 +46,7 @@ onEachDatabase(t, 'beside a running server', async (t, database) => {
   })
 })
 
-t.test('a process ends with 0 when it is done, 1 when it was refused, 2 when it was used wrongly', async (t) => {
+t.test('the exit code is 0 for success, 1 for a refusal and 2 for wrong usage', async (t) => {
   const env = environment(await createDatabase(t, 'sqlite', 'ready'))
   const [shown, refused, wrong] = await Promise.all([
     run(['user', 'show', 'alice', '--json'], env),
@@ -58,7 +58,7 @@ t.test('a process ends with 0 when it is done, 1 when it was refused, 2 when it 
   t.equal(refused.stderr, 'A password has at least 15 characters\n')
 })
 
-t.test('a reader who closes the pipe early is no failure', async (t) => {
+t.test('a reader that closes the pipe early causes no failure', async (t) => {
   const { child, exited } = launch(['settings'], {})
   child.stdout.destroy()
   t.match(await exited, { code: 0, stdout: '', stderr: '' })

@@ -51,7 +51,7 @@ const PLAIN = {
 
 onEachDatabase(
   t,
-  'every option of "client add" and "client set" is kept, and --json shows what the API shows',
+  'every option of "client add" and "client set" is stored, and --json prints what the API returns',
   async (t, database) => {
     const { env, login, get } = await build(t, { database })
     const run = async (...args: string[]) => {
@@ -158,7 +158,7 @@ t.test('a client is public, or has keys in place of a secret', async (t) => {
   )
 })
 
-t.test('people read one line, or an aligned table', async (t) => {
+t.test('without --json the output is one line, or an aligned table', async (t) => {
   const { client, json } = await terminal(t)
   const added = await client(['add', 'Wörker', '--id', 'worker', '--grant', 'client_credentials', '--scope', 'profile'])
   t.match(added, done('client worker was added\nclient_secret lks_'))
@@ -203,7 +203,7 @@ t.test('people read one line, or an aligned table', async (t) => {
   t.strictSame(await client(['delete', 'worker', '--yes']), done('client worker was deleted\n'))
 })
 
-onEachDatabase(t, 'a secret is added beside the others or in their place, and deleted', async (t, database) => {
+onEachDatabase(t, 'a secret is added, replaces the others at a given time, and is deleted', async (t, database) => {
   const { client, json } = await terminal(t, database)
   await json('add', 'Worker', '--id', 'worker')
   const ends = async () =>
@@ -235,7 +235,7 @@ onEachDatabase(t, 'a secret is added beside the others or in their place, and de
   t.notMatch((await client(['show', 'worker', '--json'])).stdout, /lks_|hash/)
 })
 
-t.test('what the domain refuses is one line, and nothing is changed', async (t) => {
+t.test('a refusal of the domain is one line, and changes nothing', async (t) => {
   const { client, json } = await terminal(t)
   await json('add', 'Worker', '--id', 'worker')
   await json('add', 'Page', '--id', 'page', '--public')
@@ -301,7 +301,7 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
   t.strictSame([await client(['list', '--json']), await client(['show', 'worker'])], before)
 })
 
-t.test('wrong usage is 2 and says how it is right', async (t) => {
+t.test('wrong usage exits with 2 and prints the usage', async (t) => {
   const { client, json } = await terminal(t)
   await json('add', 'Worker', '--id', 'worker')
   t.strictSame(await client(['set', 'worker']), wrong('there is nothing to change: see --help\n'))
@@ -351,7 +351,7 @@ t.test('wrong usage is 2 and says how it is right', async (t) => {
   t.equal((await json('list')).length, 2)
 })
 
-t.test('before a client is deleted, its id is typed again; without a terminal --yes says so', async (t) => {
+t.test('a client is deleted after its id is typed again, or with --yes', async (t) => {
   const { client, json } = await terminal(t)
   await json('add', 'Worker', '--id', 'worker')
   t.match(await client(['delete', 'worker'], keyboard('workers\r').stream), { code: 1, stdout: '' })

@@ -5,7 +5,7 @@ import { freePort, login, me, serve } from './process.ts'
 
 const ROUNDS = Math.ceil(Number(process.env.LATCHKEY_ROUNDS ?? 1) / 5)
 
-t.test('kill -9 while users are added and log in loses nothing that was acknowledged [F1 F3]', async (t) => {
+t.test('kill -9 while users are added and log in loses no acknowledged change [F1 F3]', async (t) => {
   const port = String(await freePort())
   const env = { ...environment(await createDatabase(t, 'sqlite', 'ready')), LATCHKEY_PORT: port }
   const users: string[] = []

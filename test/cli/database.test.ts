@@ -5,7 +5,7 @@ import { createDatabase, environment, PASSWORD } from '../helper.ts'
 import { command } from './command.ts'
 import { fresh, login, me, rows, serve } from './process.ts'
 
-t.test('serve on PostgreSQL changes nothing by itself and says which command helps', async (t) => {
+t.test('serve does not set up PostgreSQL, and names the command that does', async (t) => {
   const database = await createDatabase(t, 'postgres')
   const { code, stderr } = await command(environment(database), ['serve'])
   t.strictSame([code, stderr], [1, 'the database is not set up: run "latchkey migrate"\n'])
@@ -13,7 +13,7 @@ t.test('serve on PostgreSQL changes nothing by itself and says which command hel
 })
 
 t.test(
-  'PostgreSQL without an admin serves and says so; migrate makes one as soon as the settings name it',
+  'a server on PostgreSQL starts without an admin and says so, and migrate creates the admin of the settings',
   async (t) => {
     const database = await createDatabase(t, 'postgres')
     const { LATCHKEY_ADMIN_PASSWORD, ...env } = environment(database)

@@ -44,7 +44,7 @@ const refusedUser = {
   body: { type: 'about:blank', title: 'Service Unavailable', status: 503, detail: UNAVAILABLE }
 }
 
-t.test('on a full disk writes are unavailable and reads go on, until there is room again [F6]', async (t) => {
+t.test('on a full disk writes get 503 and reads are answered, until there is room again [F6]', async (t) => {
   const { file, env } = await ready(t)
   // No file grows beyond the database as it is now, so the write-ahead log is soon full. SIGXFSZ, which Node.js ignores,
   // would end a process that tap has a part in.
@@ -74,41 +74,38 @@ t.test('on a full disk writes are unavailable and reads go on, until there is ro
   }
 })
 
-t.test(
-  'while another process has the lock, reads are answered and logins are unavailable in the end [F8]',
-  async (t) => {
-    const { file, env } = await ready(t)
-    const { origin } = await serve(t, env)
-    const token = await login(origin, 'alice', PASSWORD)
-    const holder = await lock(t, file)
-    let waiting = true
-    const statuses = new Set<number>()
-    let answered = 0
-    const read = async (request: () => Promise<{ status: number }>) => {
-      while (waiting) {
-        statuses.add((await request()).status)
-        if (waiting) answered++
-      }
+t.test('while another process holds the lock, reads are answered and logins get 503 [F8]', async (t) => {
+  const { file, env } = await ready(t)
+  const { origin } = await serve(t, env)
+  const token = await login(origin, 'alice', PASSWORD)
+  const holder = await lock(t, file)
+  let waiting = true
+  const statuses = new Set<number>()
+  let answered = 0
+  const read = async (request: () => Promise<{ status: number }>) => {
+    while (waiting) {
+      statuses.add((await request()).status)
+      if (waiting) answered++
     }
-    const live = async () => {
-      const response = await fetch(`${origin}/health/live`)
-      await response.arrayBuffer()
-      return response
-    }
-    const logins = Promise.all([tryLogin(origin), sleep(500).then(() => tryLogin(origin))]).finally(() => {
-      waiting = false
-    })
-    await Promise.all([logins, read(() => me(origin, token)), read(live)])
-    holder.release()
-    await once(holder.process, 'exit')
-    t.strictSame(await logins, [refusedLogin, refusedLogin])
-    t.strictSame([...statuses], [200])
-    t.ok(answered > 3, 'reads are answered while the logins wait')
-    t.equal((await tryLogin(origin)).status, 200)
   }
-)
+  const live = async () => {
+    const response = await fetch(`${origin}/health/live`)
+    await response.arrayBuffer()
+    return response
+  }
+  const logins = Promise.all([tryLogin(origin), sleep(500).then(() => tryLogin(origin))]).finally(() => {
+    waiting = false
+  })
+  await Promise.all([logins, read(() => me(origin, token)), read(live)])
+  holder.release()
+  await once(holder.process, 'exit')
+  t.strictSame(await logins, [refusedLogin, refusedLogin])
+  t.strictSame([...statuses], [200])
+  t.ok(answered > 3, 'reads are answered while the logins wait')
+  t.equal((await tryLogin(origin)).status, 200)
+})
 
-t.test('serve refuses a database that is not its own, in one line, and leaves every file as it was [F9]', async (t) => {
+t.test('serve refuses a database that is not its own in one line, and changes no file [F9]', async (t) => {
   const change = (sql: string) => (file: string) => {
     const database = new DatabaseSync(file)
     database.exec(sql)
@@ -154,7 +151,7 @@ function fail(server: Running): Promise<Exit> {
 const inject = (failure: string) => ({ TEST_FAILURE: failure, NODE_OPTIONS: '--import ./test/cli/inject.ts' })
 const fatal = (stdout = '') => stdout.match(/^\{"level":60,.*$/gm) ?? []
 
-t.test('an fsync that fails ends the process, and nothing is acknowledged any more [F10]', async (t) => {
+t.test('a failed fsync ends the process, and no later request is acknowledged [F10]', async (t) => {
   const { file, env } = await ready(t)
   const server = await serve(t, { ...env, ...inject('fsync') })
   t.equal((await tryLogin(server.origin)).status, 200)
@@ -174,11 +171,11 @@ t.test('an fsync that fails ends the process, and nothing is acknowledged any mo
 const LOGS = ['read', 'a pipe whose reader is gone', 'a full disk'] as const
 
 for (const [what, failure, logs] of [
-  ['an exception that nobody catches', 'exception', IS_SOAK ? LOGS : ['read', 'a full disk']],
-  ['a rejection that nobody handles', 'rejection', IS_SOAK ? LOGS : ['read']],
-  ['a heap that is full', 'memory', IS_SOAK ? LOGS : ['a pipe whose reader is gone']]
+  ['an uncaught exception', 'exception', IS_SOAK ? LOGS : ['read', 'a full disk']],
+  ['an unhandled rejection', 'rejection', IS_SOAK ? LOGS : ['read']],
+  ['a full heap', 'memory', IS_SOAK ? LOGS : ['a pipe whose reader is gone']]
 ] as const) {
-  t.test(`${what} ends the process, whatever has become of the log [F30]`, async (t) => {
+  t.test(`${what} ends the process, also when the log cannot be written [F30]`, async (t) => {
     for (const log of logs) {
       const env = { ...(await ready(t)).env, ...inject(failure) }
       if (failure === 'memory') env.NODE_OPTIONS += ' --max-old-space-size=64'

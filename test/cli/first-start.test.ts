@@ -9,7 +9,7 @@ import { fresh, launch, login, me, rows, run, serve } from './process.ts'
 const ROUNDS = Math.ceil(Number(process.env.LATCHKEY_ROUNDS ?? 1) / 10)
 
 t.test(
-  'a first start shows how to log in; a later one changes nothing, and shows no password that is not valid',
+  'a first start shows how to log in; a later start changes nothing, and shows only a valid password',
   async (t) => {
     const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
     const server = await serve(t, { LATCHKEY_DATA_DIR })
@@ -59,7 +59,7 @@ t.test(
   }
 )
 
-t.test('two servers started at once on one empty directory make one first start', async (t) => {
+t.test('two servers that start concurrently on an empty directory make one first start', async (t) => {
   for (let round = 0; round < ROUNDS; round++) {
     const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
     const servers = await Promise.all([serve(t, { LATCHKEY_DATA_DIR }), serve(t, { LATCHKEY_DATA_DIR })])
@@ -81,7 +81,7 @@ t.test('two servers started at once on one empty directory make one first start'
   }
 })
 
-t.test('migrate run twice at once on an empty PostgreSQL makes one first start', async (t) => {
+t.test('two concurrent runs of migrate on an empty PostgreSQL make one first start', async (t) => {
   for (let round = 0; round < ROUNDS; round++) {
     const database = await createDatabase(t, 'postgres')
     const env = environment(database)
@@ -103,7 +103,7 @@ t.test('migrate run twice at once on an empty PostgreSQL makes one first start',
 })
 
 t.test(
-  'a first start that is killed at any moment is completed by the next one, with a password to log in [F3]',
+  'the next start completes a first start that was killed at any moment, and its password is valid [F3]',
   async (t) => {
     for (let round = 0; round < ROUNDS; round++) {
       const { dir, LATCHKEY_DATA_DIR } = await fresh(t)

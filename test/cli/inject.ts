@@ -9,9 +9,9 @@ const failures: Record<string, () => unknown> = {
     }
   },
   exception() {
-    throw new Error('an exception that nobody catches')
+    throw new Error('an uncaught exception')
   },
-  rejection: () => Promise.reject(new Error('a rejection that nobody handles')),
+  rejection: () => Promise.reject(new Error('an unhandled rejection')),
   memory() {
     for (const kept: number[][] = []; ; ) kept.push(new Array(100_000).fill(kept.length))
   }

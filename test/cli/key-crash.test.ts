@@ -15,7 +15,7 @@ interface Key {
 for (const database of ['sqlite', 'postgres'] as const) {
   const rounds = ROUNDS[database]
   t.test(
-    `kill -9 while keys rotate and are retired: one signs, one is next, what was acknowledged is done (${database}) [F2 F3]`,
+    `after kill -9 during rotations and retirements one key signs, one is next, and every acknowledged change is stored (${database}) [F2 F3]`,
     async (t) => {
       const env = {
         ...environment(await createDatabase(t, database, 'ready')),

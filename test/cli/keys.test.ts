@@ -19,29 +19,33 @@ const RESEAL_FIRST = 'The sealing key is being replaced: run "latchkey key resea
 const age = (env: Record<string, string>) =>
   sql({ env }, `update signing_keys set created_at = 1000 where state = 'next'`)
 
-onEachDatabase(t, 'keys are listed, rotated and retired, and --json shows what the API shows', async (t, database) => {
-  const { env, login, get } = await build(t, { database })
-  const key = async (name: string, ...args: string[]) => {
-    const { code, stdout, stderr } = await command(env, ['key', name, '--json', ...args])
-    t.strictSame([code, stderr], [0, ''])
-    return JSON.parse(stdout)
+onEachDatabase(
+  t,
+  'keys are listed, rotated and retired, and --json prints what the API returns',
+  async (t, database) => {
+    const { env, login, get } = await build(t, { database })
+    const key = async (name: string, ...args: string[]) => {
+      const { code, stdout, stderr } = await command(env, ['key', name, '--json', ...args])
+      t.strictSame([code, stderr], [0, ''])
+      return JSON.parse(stdout)
+    }
+    const shown = async () => (await get('/keys', await login('admin', 'keys:read'))).json().items
+    const [next, signing] = (await key('list')).toSorted((a: { state: string }) => (a.state === 'next' ? -1 : 1))
+    t.strictSame([next.state, signing.state], ['next', 'signing'])
+    t.strictSame(await key('list'), await shown())
+
+    await age(env)
+    t.match(await key('rotate'), { kid: next.kid, state: 'signing' })
+    const retired = await key('retire', '--compromised', '--', signing.kid)
+    t.match(retired, { kid: signing.kid, state: 'retired' })
+    t.strictSame(
+      (await shown()).find(({ kid }: { kid: string }) => kid === signing.kid),
+      retired
+    )
   }
-  const shown = async () => (await get('/keys', await login('admin', 'keys:read'))).json().items
-  const [next, signing] = (await key('list')).toSorted((a: { state: string }) => (a.state === 'next' ? -1 : 1))
-  t.strictSame([next.state, signing.state], ['next', 'signing'])
-  t.strictSame(await key('list'), await shown())
+)
 
-  await age(env)
-  t.match(await key('rotate'), { kid: next.kid, state: 'signing' })
-  const retired = await key('retire', '--compromised', '--', signing.kid)
-  t.match(retired, { kid: signing.kid, state: 'retired' })
-  t.strictSame(
-    (await shown()).find(({ kid }: { kid: string }) => kid === signing.kid),
-    retired
-  )
-})
-
-t.test('people read one line, or an aligned table', async (t) => {
+t.test('without --json the output is one line, or an aligned table', async (t) => {
   const env = environment(await createDatabase(t, 'sqlite', 'ready'))
   const key = (...args: string[]) => command(env, ['key', ...args])
   const kids = await sql<{ kid: string; state: string }>({ env }, 'select kid, state from signing_keys')
@@ -113,82 +117,74 @@ async function settled(t: Test, database: Database) {
   }
 }
 
-onEachDatabase(
-  t,
-  'reseal seals everything with the new key, once, and all goes on working [KS3]',
-  async (t, database) => {
-    const { env, key, at, before, app, clock } = await settled(t, database)
-    const both = { LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS: env.LATCHKEY_SEALING_KEY as string }
-    const after = { LATCHKEY_SEALING_KEY: both.LATCHKEY_SEALING_KEY }
-    const values = await sealedValues(env)
-    t.equal(values.length, 5, 'two keys, two refresh keys and the canary')
+onEachDatabase(t, 'reseal seals everything with the new key once, and tokens stay valid [KS3]', async (t, database) => {
+  const { env, key, at, before, app, clock } = await settled(t, database)
+  const both = { LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS: env.LATCHKEY_SEALING_KEY as string }
+  const after = { LATCHKEY_SEALING_KEY: both.LATCHKEY_SEALING_KEY }
+  const values = await sealedValues(env)
+  t.equal(values.length, 5, 'two keys, two refresh keys and the canary')
 
-    t.strictSame(await key(both, 'reseal'), {
-      code: 0,
-      stdout: '5 values were sealed with the current sealing key\n',
-      stderr: ''
-    })
-    const resealed = await sealedValues(env)
-    t.notOk(resealed.some((value) => values.includes(value)))
-    t.equal(new Set(resealed.map((value) => value.split('.')[0])).size, 1)
-    const again = { code: 0, stdout: 'every value is already sealed with the current sealing key\n', stderr: '' }
-    t.strictSame(await key(both, 'reseal'), again)
-    t.strictSame(await key(after, 'reseal'), again)
-    t.strictSame(JSON.parse((await key(after, 'reseal', '--json')).stdout), { resealed: 0 })
-    t.strictSame(await sealedValues(env), resealed)
+  t.strictSame(await key(both, 'reseal'), {
+    code: 0,
+    stdout: '5 values were sealed with the current sealing key\n',
+    stderr: ''
+  })
+  const resealed = await sealedValues(env)
+  t.notOk(resealed.some((value) => values.includes(value)))
+  t.equal(new Set(resealed.map((value) => value.split('.')[0])).size, 1)
+  const again = { code: 0, stdout: 'every value is already sealed with the current sealing key\n', stderr: '' }
+  t.strictSame(await key(both, 'reseal'), again)
+  t.strictSame(await key(after, 'reseal'), again)
+  t.strictSame(JSON.parse((await key(after, 'reseal', '--json')).stdout), { resealed: 0 })
+  t.strictSame(await sealedValues(env), resealed)
 
-    await age(env)
-    t.equal((await key(after, 'rotate')).code, 0, 'keys rotate with the new key alone')
-    t.strictSame(await key({}, 'list'), refused(WRONG_KEY), 'and the old one opens nothing more')
-    const next = await build(t, { at, env: after, clock })
-    t.equal((await next.get('/users/me', before.access_token)).statusCode, 200)
-    const renewed = await next.token({ grant_type: 'refresh_token', refresh_token: before.refresh_token })
-    t.equal(renewed.statusCode, 200)
-    t.equal((await next.get('/users/me', renewed.json().access_token)).statusCode, 200)
-    t.equal((await next.get('/users/me', await next.login('alice'))).statusCode, 200)
-    await app.close()
-  }
-)
+  await age(env)
+  t.equal((await key(after, 'rotate')).code, 0, 'keys rotate with the new key alone')
+  t.strictSame(await key({}, 'list'), refused(WRONG_KEY), 'and the old one opens nothing more')
+  const next = await build(t, { at, env: after, clock })
+  t.equal((await next.get('/users/me', before.access_token)).statusCode, 200)
+  const renewed = await next.token({ grant_type: 'refresh_token', refresh_token: before.refresh_token })
+  t.equal(renewed.statusCode, 200)
+  t.equal((await next.get('/users/me', renewed.json().access_token)).statusCode, 200)
+  t.equal((await next.get('/users/me', await next.login('alice'))).statusCode, 200)
+  await app.close()
+})
 
-onEachDatabase(
-  t,
-  'reseal changes nothing, and says so, when a key is wrong or the one before is missing',
-  async (t, database) => {
-    const { env, key } = await settled(t, database)
-    const values = await sealedValues(env)
-    const right = env.LATCHKEY_SEALING_KEY as string
-    const wrong: Record<string, string>[] = [
-      { LATCHKEY_SEALING_KEY: newKey() },
-      { LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS: newKey() }
-    ]
-    for (const each of wrong) t.strictSame(await key(each, 'reseal'), refused(WRONG_KEY))
-    t.strictSame(
-      await key({ LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS_FILE: '/nowhere/key' }, 'reseal'),
-      refused('the file /nowhere/key of the previous sealing key is missing (LATCHKEY_SEALING_KEY_PREVIOUS_FILE)\n')
-    )
-    t.strictSame(await sealedValues(env), values)
+onEachDatabase(t, 'reseal refuses a wrong key and a missing previous key, and changes nothing', async (t, database) => {
+  const { env, key } = await settled(t, database)
+  const values = await sealedValues(env)
+  const right = env.LATCHKEY_SEALING_KEY as string
+  const wrong: Record<string, string>[] = [
+    { LATCHKEY_SEALING_KEY: newKey() },
+    { LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS: newKey() }
+  ]
+  for (const each of wrong) t.strictSame(await key(each, 'reseal'), refused(WRONG_KEY))
+  t.strictSame(
+    await key({ LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS_FILE: '/nowhere/key' }, 'reseal'),
+    refused('the file /nowhere/key of the previous sealing key is missing (LATCHKEY_SEALING_KEY_PREVIOUS_FILE)\n')
+  )
+  t.strictSame(await sealedValues(env), values)
 
-    // The one before is wrong, but everything is sealed with the one of now.
-    const other = { LATCHKEY_SEALING_KEY: right, LATCHKEY_SEALING_KEY_PREVIOUS: newKey() }
-    t.match(await key(other, 'reseal'), {
-      code: 0,
-      stdout: 'every value is already sealed with the current sealing key\n'
-    })
+  // The one before is wrong, but everything is sealed with the one of now.
+  const other = { LATCHKEY_SEALING_KEY: right, LATCHKEY_SEALING_KEY_PREVIOUS: newKey() }
+  t.match(await key(other, 'reseal'), {
+    code: 0,
+    stdout: 'every value is already sealed with the current sealing key\n'
+  })
 
-    // One value that neither opens: nothing of the rest is sealed anew.
-    await sql({ env }, `update signing_keys set sealed_private_key = 'x' || sealed_private_key where state = 'next'`)
-    const broken = await sealedValues(env)
-    t.strictSame(
-      await key({ LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS: right }, 'reseal'),
-      refused(WRONG_KEY)
-    )
-    t.strictSame(await sealedValues(env), broken)
-  }
-)
+  // One value that neither opens: nothing of the rest is sealed anew.
+  await sql({ env }, `update signing_keys set sealed_private_key = 'x' || sealed_private_key where state = 'next'`)
+  const broken = await sealedValues(env)
+  t.strictSame(
+    await key({ LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS: right }, 'reseal'),
+    refused(WRONG_KEY)
+  )
+  t.strictSame(await sealedValues(env), broken)
+})
 
 onEachDatabase(
   t,
-  'between the change of the sealing key and reseal nothing rotates, so the old key is enough',
+  'between the change of the sealing key and reseal no key rotates, so the previous sealing key opens everything',
   async (t, database) => {
     const { env, at, key, clock, get, login, app } = await settled(t, database)
     const changed = {
@@ -229,14 +225,14 @@ onEachDatabase(
   }
 )
 
-t.test('a compromised key that signs no more goes also while the sealing key is being changed', async (t) => {
+t.test('a compromised key that no longer signs is retired also while the sealing key changes', async (t) => {
   const { env, key } = await settled(t, 'sqlite')
   const changed = { LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS: env.LATCHKEY_SEALING_KEY as string }
   const [row] = await sql<{ kid: string }>({ env }, `select kid from signing_keys where state = 'verifying'`)
   t.equal((await key(changed, 'retire', '--compromised', '--', row?.kid as string)).code, 0)
 })
 
-t.test('the file of the sealing key is changed as the operations page says', async (t) => {
+t.test('the file of the sealing key is changed as docs/operations describes', async (t) => {
   const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
   const env = { LATCHKEY_DATA_DIR, LATCHKEY_ADMIN_PASSWORD: PASSWORD }
   t.equal((await command(env, ['migrate'])).code, 0)

@@ -12,7 +12,7 @@ const ENOUGH = 20
 
 const settings = async (t: Test) => environment(await createDatabase(t, 'sqlite', 'ready'))
 
-t.test('SIGTERM under load fails no request: readiness goes first, then the process [F19]', async (t) => {
+t.test('SIGTERM under load fails no request: first readiness is 503, then the process ends [F19]', async (t) => {
   for (let round = 0; round < ROUNDS; round++) {
     const server = await serve(t, await settings(t))
     const headers = { authorization: `Bearer ${await login(server.origin, 'alice', PASSWORD)}` }
@@ -81,7 +81,7 @@ t.test(
   }
 )
 
-t.test('a signal while it starts ends the process', async (t) => {
+t.test('a signal during the start ends the process', async (t) => {
   const { child, exited } = launch(['serve'], { ...(await settings(t)), LATCHKEY_PORT: '0' })
   await sleep(300)
   child.kill('SIGTERM')

@@ -19,7 +19,7 @@ const ADMIN_SCOPES = 'users:read users:write roles:write clients:write resources
 type Answer = Record<string, string> & { user: { id: string }; id: string; client_id: string; client_secret: string }
 
 t.test(
-  'what is revoked at any instance is soon refused by every service, and nothing else is; a service that is cut off lets nobody in',
+  'every service refuses what any instance revoked, and nothing else; a service that is cut off answers 503',
   async (t) => {
     const env = { LATCHKEY_ACCESS_TOKEN_TTL: '3600' }
     const servers = await startInstances(t, { database: 'postgres', count: 2, env })

@@ -35,7 +35,7 @@ async function race([one, two]: [string, string], token: string) {
 }
 
 t.test(
-  'of many refreshes of one token at two server processes at once all get one and the same successor inside the leeway (postgres) [RF3 F16]',
+  'concurrent refreshes of one token at two servers all get the same successor within the leeway (postgres) [RF3 F16]',
   async (t) => {
     const env = { ...environment(await createDatabase(t, 'postgres', 'ready')), LATCHKEY_ISSUER: ISSUER }
     const [one, two] = await Promise.all([serve(t, env), serve(t, env)])
@@ -51,7 +51,7 @@ t.test(
 )
 
 t.test(
-  'of many refreshes of one token at two instances at once exactly one succeeds without a leeway, and its session is over (postgres) [RF3 F16]',
+  'of concurrent refreshes of one token at two instances exactly one succeeds without a leeway, and its session ends (postgres) [RF3 F16]',
   async (t) => {
     const env = { LATCHKEY_REFRESH_LEEWAY: '0' }
     const [one, two] = await startInstances(t, { database: 'postgres', count: 2, env })

@@ -16,7 +16,7 @@ async function terminal(t: Test) {
 
 onEachDatabase(
   t,
-  'services are added, changed and deleted, and --json shows what the API shows',
+  'resources are added, changed and deleted, and --json prints what the API returns',
   async (t, database) => {
     const { env, login, get, app } = await build(t, { database })
     for (const id of ['one', 'two']) await app.auth.clients.create(OPERATOR, { id, name: id })
@@ -101,7 +101,7 @@ onEachDatabase(
   }
 )
 
-t.test('people read one line, or an aligned table', async (t) => {
+t.test('without --json the output is one line, or an aligned table', async (t) => {
   const resource = await terminal(t)
   t.strictSame(await resource(['add', 'orders', URI, '--scope', 'orders:read']), done('resource orders was added\n'))
   t.strictSame(
@@ -128,7 +128,7 @@ t.test('people read one line, or an aligned table', async (t) => {
   t.strictSame(await resource(['delete', 'orders', '--yes']), done('resource orders was deleted\n'))
 })
 
-t.test('what the domain refuses is one line, and nothing is changed', async (t) => {
+t.test('a refusal of the domain is one line, and changes nothing', async (t) => {
   const resource = await terminal(t)
   await resource(['add', 'orders', URI, '--scope', 'orders:read'])
   const before = await resource(['list', '--json'])
@@ -178,7 +178,7 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
   t.strictSame(await resource(['list', '--json']), before)
 })
 
-t.test('wrong usage is 2 and says how it is right', async (t) => {
+t.test('wrong usage exits with 2 and prints the usage', async (t) => {
   const resource = await terminal(t)
   t.strictSame(await resource(['scope', 'latchkey']), wrong('there is nothing to change: give --add or --remove\n'))
   t.strictSame(await resource(['set', 'latchkey']), wrong('there is nothing to change: see --help\n'))
@@ -199,7 +199,7 @@ t.test('wrong usage is 2 and says how it is right', async (t) => {
     t.match(await resource([name, '--help']), { code: 0, stdout: `Usage: latchkey resource ${name}`, stderr: '' })
 })
 
-t.test('before a service is deleted, its id is typed again; without a terminal --yes says so', async (t) => {
+t.test('a resource is deleted after its id is typed again, or with --yes', async (t) => {
   const resource = await terminal(t)
   await resource(['add', 'orders', URI])
   t.match(await resource(['delete', 'orders'], keyboard('order\r').stream), { code: 1, stdout: '' })

@@ -11,31 +11,35 @@ async function terminal(t: Test) {
 const done = (stdout: string) => ({ code: 0, stdout, stderr: '' })
 const refused = (stderr: string) => ({ code: 1, stdout: '', stderr })
 
-onEachDatabase(t, 'roles are made, changed and deleted, and --json shows what the API shows', async (t, database) => {
-  const { env, login, get } = await build(t, { database })
-  const role = async (...args: string[]) => {
-    const { code, stdout, stderr } = await command(env, ['role', ...args, '--json'])
-    t.strictSame([code, stderr], [0, ''])
-    return JSON.parse(stdout)
+onEachDatabase(
+  t,
+  'roles are added, changed and deleted, and --json prints what the API returns',
+  async (t, database) => {
+    const { env, login, get } = await build(t, { database })
+    const role = async (...args: string[]) => {
+      const { code, stdout, stderr } = await command(env, ['role', ...args, '--json'])
+      t.strictSame([code, stderr], [0, ''])
+      return JSON.parse(stdout)
+    }
+    const support = { name: 'support', description: 'First line', scopes: ['profile', 'users:read'] }
+    t.strictSame(
+      await role('add', 'support', '--description', 'First line', '--scope', 'users:read', '--scope', 'profile'),
+      support
+    )
+    t.strictSame(await role('list'), (await get('/roles', await login('admin', 'roles:read'))).json().items)
+    t.strictSame(await role('set', 'support', '--scope', 'users:read'), { ...support, scopes: ['users:read'] })
+    t.strictSame(await role('set', 'support', '--description', ''), {
+      name: 'support',
+      description: '',
+      scopes: ['users:read']
+    })
+    t.strictSame(await role('set', 'support', '--no-scope'), { name: 'support', description: '', scopes: [] })
+    t.strictSame(await role('delete', 'support', '--yes'), { name: 'support', description: '', scopes: [] })
+    t.strictSame(await command(env, ['role', 'delete', 'support', '--yes']), refused('There is no such role\n'))
   }
-  const support = { name: 'support', description: 'First line', scopes: ['profile', 'users:read'] }
-  t.strictSame(
-    await role('add', 'support', '--description', 'First line', '--scope', 'users:read', '--scope', 'profile'),
-    support
-  )
-  t.strictSame(await role('list'), (await get('/roles', await login('admin', 'roles:read'))).json().items)
-  t.strictSame(await role('set', 'support', '--scope', 'users:read'), { ...support, scopes: ['users:read'] })
-  t.strictSame(await role('set', 'support', '--description', ''), {
-    name: 'support',
-    description: '',
-    scopes: ['users:read']
-  })
-  t.strictSame(await role('set', 'support', '--no-scope'), { name: 'support', description: '', scopes: [] })
-  t.strictSame(await role('delete', 'support', '--yes'), { name: 'support', description: '', scopes: [] })
-  t.strictSame(await command(env, ['role', 'delete', 'support', '--yes']), refused('There is no such role\n'))
-})
+)
 
-t.test('people read one line, or an aligned table', async (t) => {
+t.test('without --json the output is one line, or an aligned table', async (t) => {
   const role = await terminal(t)
   t.strictSame(await role(['add', 'support', '--scope', 'users:read', 'profile']), done('role support was added\n'))
   t.strictSame(
@@ -61,7 +65,7 @@ t.test('people read one line, or an aligned table', async (t) => {
   t.strictSame(await role(['delete', 'support', '--yes']), done('role support was deleted\n'))
 })
 
-t.test('what the domain refuses is one line, and nothing is changed', async (t) => {
+t.test('a refusal of the domain is one line, and changes nothing', async (t) => {
   const role = await terminal(t)
   const before = await role(['list', '--json'])
   for (const [args, line] of [
@@ -83,7 +87,7 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
   t.strictSame(await role(['list', '--json']), before)
 })
 
-t.test('wrong usage is 2 and says how it is right', async (t) => {
+t.test('wrong usage exits with 2 and prints the usage', async (t) => {
   const role = await terminal(t)
   t.strictSame(await role(['set', 'user']), {
     code: 2,
@@ -96,7 +100,7 @@ t.test('wrong usage is 2 and says how it is right', async (t) => {
     t.match(await role([name, '--help']), { code: 0, stdout: `Usage: latchkey role ${name}`, stderr: '' })
 })
 
-t.test('before a role is deleted, the name is typed again; without a terminal --yes says so', async (t) => {
+t.test('a role is deleted after its name is typed again, or with --yes', async (t) => {
   const role = await terminal(t)
   t.match(await role(['delete', 'user'], keyboard('users\r').stream), { code: 1, stdout: '' })
   t.strictSame(await role(['delete', 'user']), {

@@ -13,7 +13,7 @@ const ENOUGH = 20
 
 onEachDatabase(
   t,
-  'a secret changes under load without a refusal: both are valid in the overlap, and the old one expires at its end',
+  'a secret changes under load without a refusal: both secrets are valid in the overlap, and the previous one expires at its end',
   async (t, database) => {
     let ahead = 0
     const clock = { now: () => Date.now() + ahead, sleep: async () => {} }

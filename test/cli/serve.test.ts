@@ -4,7 +4,7 @@ import { withSettings } from '../../docs/settings.ts'
 import { command } from './command.ts'
 import { fresh, serve } from './process.ts'
 
-t.test('port 0 is a free port, known before the issuer is', async (t) => {
+t.test('port 0 selects a free port, and the issuer contains it', async (t) => {
   const { LATCHKEY_DATA_DIR } = await fresh(t)
   const { output } = await serve(t, { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0' })
   const [, address] = /address +(http:\/\/localhost:\d+)\n/.exec(output().stderr) ?? []
@@ -12,7 +12,7 @@ t.test('port 0 is a free port, known before the issuer is', async (t) => {
   t.match(metadata, { issuer: address, token_endpoint: `${address}/token` })
 })
 
-t.test('a port that is taken is said in one line', async (t) => {
+t.test('a used port is an error of one line, and the next start still shows the password', async (t) => {
   const { LATCHKEY_DATA_DIR } = await fresh(t)
   const server = await serve(t, { LATCHKEY_DATA_DIR })
   const { code, stderr } = await command({ LATCHKEY_DATA_DIR, LATCHKEY_PORT: new URL(server.origin).port }, ['serve'])
@@ -29,7 +29,7 @@ t.test('a port that is taken is said in one line', async (t) => {
   )
 })
 
-t.test('wrong settings stop every command with one line for each', async (t) => {
+t.test('invalid settings stop the command, with one line for each', async (t) => {
   const { code, stdout, stderr } = await command({ LATCHKEY_PORT: 'http', LATCHKEY_ISSUR: 'x' }, ['serve'])
   t.strictSame(
     [code, stdout, stderr],
@@ -42,7 +42,7 @@ t.test('wrong settings stop every command with one line for each', async (t) => 
   )
 })
 
-t.test('help and version answer without any setting', async (t) => {
+t.test('help and version need no setting', async (t) => {
   const [help, version, unknown] = await Promise.all([
     command({}, ['--help']),
     command({}, ['--version']),
@@ -55,7 +55,7 @@ t.test('help and version answer without any setting', async (t) => {
   t.match(unknown, { code: 2, stderr: /unknown command 'nonsense'/ })
 })
 
-t.test('openapi prints openapi.yaml, whatever the settings are', async (t) => {
+t.test('openapi prints openapi.yaml for any settings', async (t) => {
   const { stdout } = await command({ LATCHKEY_ISSUER: 'https://id.example.com/auth', LATCHKEY_DOCS: 'false' }, [
     'openapi'
   ])

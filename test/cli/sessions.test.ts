@@ -4,7 +4,7 @@ import { command } from './command.ts'
 
 onEachDatabase(
   t,
-  'the sessions of a user are listed and ended, and --json shows what the API shows',
+  'the sessions of a user are listed and ended, and --json prints what the API returns',
   async (t, database) => {
     const { env, login, get } = await build(t, { database, clock: { now: Date.now, sleep: async () => {} } })
     const session = (...args: string[]) => command(env, ['session', ...args])

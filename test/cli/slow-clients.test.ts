@@ -43,7 +43,7 @@ async function flood(t: Test, sink: 'a pipe that nobody reads' | 'a pipe whose r
   t.equal((await once(child, 'exit'))[0], 0, sink)
 }
 
-t.test('slow and greedy clients are cut off, and others are served', async (t) => {
+t.test('connections of slow and greedy clients are closed, and other clients are served', async (t) => {
   const server = await serve(t, await settings(t))
   const port = Number(new URL(server.origin).port)
   const bytes = readLate(port, GIVEN_UP)
@@ -53,7 +53,7 @@ t.test('slow and greedy clients are cut off, and others are served', async (t) =
   const token = await login(server.origin, 'alice', PASSWORD)
   t.equal((await me(server.origin, token)).status, 200, 'beside those that are slow')
 
-  await t.test('a log that nobody takes does not stop the service, nor its end [F7]', async (t) => {
+  await t.test('a log that nobody reads stops neither the service nor its shutdown [F7]', async (t) => {
     for (const sink of ['a pipe that nobody reads', 'a pipe whose reader is gone', 'a full disk'] as const)
       await flood(t, sink)
   })
@@ -68,7 +68,7 @@ t.test('slow and greedy clients are cut off, and others are served', async (t) =
     agent.destroy()
   })
 
-  await t.test('of a thousand requests sent at once on one connection sixteen are served [HT9]', async (t) => {
+  await t.test('of a thousand pipelined requests of one connection sixteen are answered [HT9]', async (t) => {
     const socket = connect(port, '127.0.0.1')
     let text = ''
     socket.on('error', () => {})
@@ -79,7 +79,7 @@ t.test('slow and greedy clients are cut off, and others are served', async (t) =
     t.match(text, /connection: close/i)
   })
 
-  await t.test('headers and bodies that drip in, and answers that nobody reads, are cut off [HT7]', async (t) => {
+  await t.test('connections with slow headers, slow bodies or unread answers are closed [HT7]', async (t) => {
     await Promise.all(closed)
     const read = await bytes
     t.ok(read < 16 * ANSWER, `${read} bytes were sent to one who did not read`)

@@ -17,7 +17,7 @@ async function terminal(t: Test, database: Database = 'sqlite') {
 const done = (stdout: string) => ({ code: 0, stdout, stderr: '' })
 const refused = (stderr: string) => ({ code: 1, stdout: '', stderr })
 
-onEachDatabase(t, 'a user that is added logs in, and --json shows what the API shows', async (t, database) => {
+onEachDatabase(t, 'an added user logs in, and --json prints what the API returns', async (t, database) => {
   const { env, login, get } = await build(t, { database })
   const profile = ['--email', 'bob@example.com', '--full-name', 'Bob Bauer']
   const added = await command(env, ['user', 'add', 'Bob', ...profile, '--role', 'user', 'admin', '--json'], PASSWORD)
@@ -36,7 +36,7 @@ onEachDatabase(t, 'a user that is added logs in, and --json shows what the API s
   t.strictSame(JSON.parse((await command(env, ['user', 'list', '--json'])).stdout), (await seen('/users')).items)
 })
 
-onEachDatabase(t, 'each change is made and shown', async (t, database) => {
+onEachDatabase(t, 'each change is stored and printed', async (t, database) => {
   const env = environment(await createDatabase(t, database, 'ready'))
   const user = async (args: string[], stdin = '') => {
     const { code, stdout, stderr } = await command(env, ['user', ...args, '--json'], stdin)
@@ -54,7 +54,7 @@ onEachDatabase(t, 'each change is made and shown', async (t, database) => {
   t.strictSame(await command(env, ['user', 'show', 'alice']), refused('There is no such user\n'))
 })
 
-t.test('people read one line, or an aligned table', async (t) => {
+t.test('without --json the output is one line, or an aligned table', async (t) => {
   const { env, user } = await terminal(t)
   t.strictSame(await user(['add', 'Bob', '--full-name', 'Bøb Bauer'], PASSWORD), done('user Bob was added\n'))
   t.strictSame(await user(['disable', 'bob']), done('user Bob is disabled\n'))
@@ -92,7 +92,7 @@ t.test('people read one line, or an aligned table', async (t) => {
   t.strictSame(await user(['delete', 'alice', '--yes']), done('user alice was deleted\n'))
 })
 
-t.test('a list holds all pages, and only whom its filters mean', async (t) => {
+t.test('a list prints all pages, and only the users that match its filters', async (t) => {
   const { env, user } = await terminal(t)
   await sql(
     { env },
@@ -112,7 +112,7 @@ t.test('a list holds all pages, and only whom its filters mean', async (t) => {
   t.strictSame(await user(['list', '--search', 'nobody']), done('USERNAME  EMAIL  FULL NAME  ROLES  STATE\n'))
 })
 
-t.test('what the domain refuses is one line, and nothing is changed', async (t) => {
+t.test('a refusal of the domain is one line, and changes nothing', async (t) => {
   const { user } = await terminal(t)
   const before = await user(['list', '--json'])
   for (const [args, password, line] of [
@@ -134,7 +134,7 @@ t.test('what the domain refuses is one line, and nothing is changed', async (t) 
   t.strictSame(await user(['list', '--json']), before)
 })
 
-t.test('wrong usage is 2 and says how it is right', async (t) => {
+t.test('wrong usage exits with 2 and prints the usage', async (t) => {
   const { user } = await terminal(t)
   for (const [args, line] of [
     [[], 'Usage: latchkey user'],
@@ -173,7 +173,7 @@ t.test('a password is the first line of standard input, without its line ending'
   t.ok(await login('alice', 'profile', `${OTHER} 4`))
 })
 
-t.test('on a terminal a password is typed twice and not seen', async (t) => {
+t.test('on a terminal a password is typed twice and not echoed', async (t) => {
   const { env, login } = await build(t)
   const typing = async (typed: string) => {
     const { stream, isRaw } = keyboard(typed)
@@ -202,7 +202,7 @@ t.test('on a terminal a password is typed twice and not seen', async (t) => {
   t.ok(await login('alice', 'profile', OTHER))
 })
 
-t.test('before a user is deleted, the name is typed again; without a terminal --yes says so', async (t) => {
+t.test('a user is deleted after the name is typed again, or with --yes', async (t) => {
   const { user } = await terminal(t)
   const question = 'Type alice again to delete it: '
   const unsure = await user(['delete', 'alice'], keyboard('alic\r').stream)
@@ -220,7 +220,7 @@ t.test('before a user is deleted, the name is typed again; without a terminal --
   t.match(await user(['show', 'alice']), { code: 1 })
 })
 
-onEachDatabase(t, 'a database that is not set up is left as it is, and said so', async (t, database) => {
+onEachDatabase(t, 'a database that is not set up is refused and not changed', async (t, database) => {
   const { url, dataDir } = await createDatabase(t, database)
   const outcome = await command(environment({ url, dataDir }), ['user', 'add', 'bob'], PASSWORD)
   t.strictSame(
@@ -232,7 +232,7 @@ onEachDatabase(t, 'a database that is not set up is left as it is, and said so',
   t.notOk(existsSync(`${dataDir}/latchkey.db`))
 })
 
-t.test('wrong settings and a database out of reach are one line', async (t) => {
+t.test('invalid settings and an unreachable database are errors of one line', async (t) => {
   const env = environment(await createDatabase(t, 'sqlite', 'ready'))
   t.strictSame(
     await command({ ...env, LATCHKEY_PORT: 'x' }, ['user', 'list']),
@@ -244,17 +244,13 @@ t.test('wrong settings and a database out of reach are one line', async (t) => {
   )
 })
 
-onEachDatabase(
-  t,
-  'a user is renamed, also one whose name of old is none any more and who is found by the id',
-  async (t, database) => {
-    const { env, user } = await terminal(t, database)
-    await sql({ env }, "update users set username = 'my alice', username_key = 'my alice' where username = 'alice'")
-    t.equal((await user(['show', 'my alice'])).stderr, 'There is no such user\n')
-    const { id } = JSON.parse((await user(['list', '--search', 'my', '--json'])).stdout)[0]
-    t.equal((await user(['rename', id, 'Alice'])).stdout, `user Alice is the new name of ${id}\n`)
-    t.equal((await user(['rename', 'ALICE', 'alicia'])).stdout, 'user alicia is the new name of ALICE\n')
-    t.strictSame(await user(['rename', 'alicia', 'admin']), { code: 1, stdout: '', stderr: 'The username is taken\n' })
-    t.equal(JSON.parse((await user(['show', 'alicia', '--json'])).stdout).id, id)
-  }
-)
+onEachDatabase(t, 'a user is renamed, also by the id when the current name is no longer valid', async (t, database) => {
+  const { env, user } = await terminal(t, database)
+  await sql({ env }, "update users set username = 'my alice', username_key = 'my alice' where username = 'alice'")
+  t.equal((await user(['show', 'my alice'])).stderr, 'There is no such user\n')
+  const { id } = JSON.parse((await user(['list', '--search', 'my', '--json'])).stdout)[0]
+  t.equal((await user(['rename', id, 'Alice'])).stdout, `user Alice is the new name of ${id}\n`)
+  t.equal((await user(['rename', 'ALICE', 'alicia'])).stdout, 'user alicia is the new name of ALICE\n')
+  t.strictSame(await user(['rename', 'alicia', 'admin']), { code: 1, stdout: '', stderr: 'The username is taken\n' })
+  t.equal(JSON.parse((await user(['show', 'alicia', '--json'])).stdout).id, id)
+})

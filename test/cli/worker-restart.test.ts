@@ -33,7 +33,7 @@ function example(t: Test, file: string, env: Record<string, string>) {
   return { child, lines, errors }
 }
 
-t.test('restarts of Latchkey during a run of examples/worker lose no call', async (t) => {
+t.test('restarts of Latchkey lose no call of examples/worker', async (t) => {
   const [port, servicePort] = [String(await freePort()), String(await freePort())]
   const issuer = `http://localhost:${port}`
   const audience = `http://localhost:${servicePort}`

@@ -89,7 +89,7 @@ function world() {
 const counts = (rows: Map<string, Tries>) =>
   [...rows.values()].map(({ key, count }) => `${key.split(' ')[0]} ${count}`).toSorted()
 
-t.test('many users who log in at once from one network are not taken for guessing [F22]', async (t) => {
+t.test('many users who log in concurrently from one network are not throttled [F22]', async (t) => {
   const { users, guess, rows } = world()
   const names = Array.from({ length: 150 }, (_, index) => `user${index}`)
   for (const name of names) users.set(name, user(name))
@@ -101,7 +101,7 @@ t.test('many users who log in at once from one network are not taken for guessin
   t.strictSame(counts(rows), [])
 })
 
-t.test('many right logins of one user at once are not taken for guessing', async (t) => {
+t.test('many concurrent successful logins of one user are not throttled', async (t) => {
   const { users, guess, rows } = world()
   users.set('alice', user('alice'))
   const proved = await Promise.all(Array.from({ length: 40 }, () => guess('alice', PASSWORD)))

@@ -101,7 +101,7 @@ for (const [password, answer] of table) {
   })
 }
 
-t.test('length counts code points after NFC, to the least that is asked for', async (t) => {
+t.test('length counts code points after NFC, up to the required minimum', async (t) => {
   const least = { minLength: 8, names: [] }
   const lengths: [password: string, about: { minLength: number; names: string[] }, good: boolean][] = [
     ['k7!mQz2', least, false],
@@ -120,7 +120,7 @@ t.test('length counts code points after NFC, to the least that is asked for', as
   }
 })
 
-t.test('1,024 bytes after NFC are a password, 1,025 are none', async (t) => {
+t.test('a password of 1,024 bytes after NFC is accepted, one of 1,025 is refused', async (t) => {
   const most = unusual(1024)
   const umlauts = `${unusual(1000)}${'ë'.repeat(12)}`
   for (const password of [most, umlauts, umlauts.normalize('NFD')]) {
@@ -136,7 +136,7 @@ t.test('1,024 bytes after NFC are a password, 1,025 are none', async (t) => {
   t.equal(normalPassword(' Zoe\u{308} \t²'), ' Zo\u{eb} \t²')
 })
 
-t.test('names count from three characters on, the longest first', async (t) => {
+t.test('names of at least three characters count, the longest first', async (t) => {
   for (const names of [[], [''], ['7'], ['ab'], ['k']]) {
     t.equal(await weakness('73951846207395184', { minLength: 15, names }), null)
     t.equal(await weakness('ab 7 k 39 51 846-20', { minLength: 15, names }), null)
@@ -159,16 +159,15 @@ t.test('a random text is never refused', async () => {
   )
 })
 
-t.test('what takes a regular expression longest takes no time', async (t) => {
-  const since = performance.now()
-  for (const [head, tail] of [
-    ['a', 'b'],
-    ['ab', '!'],
-    ['1', 'x'],
-    ['alice', 'x'],
-    ['!a', 'b']
+t.test('long repetitions are decided, also those that make regular expressions backtrack', async (t) => {
+  for (const [head, tail, answer] of [
+    ['a', 'b', COMMON],
+    ['ab', '!', COMMON],
+    ['1', 'x', COMMON],
+    ['alice', 'x', OWN],
+    ['!a', 'b', COMMON]
   ] as const) {
-    await weakness(`${head.repeat(Math.floor(1000 / head.length))}${tail}`, ABOUT)
+    const password = `${head.repeat(Math.floor(1000 / head.length))}${tail}`
+    t.equal(await weakness(password, ABOUT), answer, head)
   }
-  t.ok(performance.now() - since < 1000)
 })

@@ -178,7 +178,7 @@ for (const [what, text] of refused) {
   })
 }
 
-t.test('each code point of the first two planes is decided, and one that is allowed is stable', async () => {
+t.test('each code point of the first two planes is allowed or refused, and an allowed one is stable', async () => {
   const viramas: number[] = []
   for (let code = 0; code < 0x20000; code += 1) {
     const character = String.fromCodePoint(code)
@@ -218,7 +218,7 @@ const text = fc.oneof(
 const check = (arbitrary: fc.Arbitrary<string>, property: (text: string) => void) =>
   fc.assert(fc.property(arbitrary, property), { seed, numRuns: ROUNDS })
 
-t.test('both forms of a name are their own forms, and hold nothing that normalises to something else', async () => {
+t.test('both forms of a name are stable, and contain nothing that normalises to something else', async () => {
   let valid = 0
   check(text, (text) => {
     const name = parseUsername(text)
@@ -239,7 +239,7 @@ const upper = (key: string): string =>
 const fullwidth = (key: string): string =>
   key.replace(/[!-~]/gv, (letter) => String.fromCharCode(letter.charCodeAt(0) + 0xfee0))
 
-t.test('a name has one key however it is written', async () => {
+t.test('all spellings of a name have one key', async () => {
   let valid = 0
   check(fc.string({ unit: letter, maxLength: 12 }), (text) => {
     const name = parseUsername(text)
@@ -255,7 +255,7 @@ t.test('a name has one key however it is written', async () => {
   ok(valid > ROUNDS / 20, `${valid} valid`)
 })
 
-t.test('any text has a key of bounded length, and none that is not a name has the key of one', async () => {
+t.test('any text has a key of bounded length, and a text that is no name never has the key of a name', async () => {
   check(text, (text) => {
     const key = usernameKey(text)
     ok([...key].length <= LONGEST + 1 && key.isWellFormed())
@@ -266,7 +266,7 @@ t.test('any text has a key of bounded length, and none that is not a name has th
   })
 })
 
-t.test('ways to write what is no name count together', async (t) => {
+t.test('spellings of a text that is no name share one key', async (t) => {
   for (const other of ['ALICE SMITH', 'Alice Smith', 'ａｌｉｃｅ smith', 'alice\u{a0}smith', 'alice\u{3000}smith']) {
     t.equal(usernameKey(other), ' alice smith')
   }
