@@ -3,15 +3,16 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync,
 import { isBuiltin } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join, normalize } from 'node:path'
+import { defined } from './src/defined.ts'
 
-/** What is published: files are those that its entries import, and so are its dependencies. */
+/** A published package. It contains the files that its entries import, and depends on the packages that these files import. */
 interface Package {
   name: string
   description: string
   /** The oldest Node.js. */
   node: string
   bin?: Record<string, string>
-  /** From the name that is imported to the module, of which there may be none yet. */
+  /** The module of each name that can be imported. A module that does not exist yet is left out. */
   exports: Record<string, string>
 }
 
@@ -27,22 +28,23 @@ const PACKAGES: Package[] = [
   },
   {
     name: 'latchkey-guard',
-    description: 'For Fastify services whose callers have tokens of Latchkey, and for programs that need such tokens',
+    description:
+      'Guards for Fastify services that accept tokens of Latchkey, and a token client for programs that call such services',
     node: '>=22',
     exports: { '.': 'src/guard/index.js', './client': 'src/client/index.js' }
   }
 ]
 
 const IMPORT = /(?:\bfrom|\bimport|\brequire)\s*\(?\s*['"]([^'"]+)['"]/g
-/** What is read beside the module, at run time. */
+/** A file that a module reads at run time. */
 const BESIDE = /new URL\('(\.{1,2}\/[^']+)', import\.meta\.url\)/g
 
 const typesOf = (file: string) => file.replace(/\.js$/, '.d.ts')
-/** tsc leaves the names of sources in declarations, where nobody finds them. */
+/** Replaces the name of a source file, which tsc leaves in declarations, by the name of the published file. */
 const asPublished = (specifier: string) => specifier.replace(/^(\.{1,2}\/.*)\.ts$/, '$1.js')
 
-/** Everything that the entries import, and what those import. */
-function reach(compiled: string, entries: string[]): { files: Map<string, string>; packages: Set<string> } {
+/** Returns the files and packages that the entries import, directly or through other files. */
+function collectImports(compiled: string, entries: string[]): { files: Map<string, string>; packages: Set<string> } {
   const files = new Map<string, string>()
   const packages = new Set<string>()
   const open = [...entries]
@@ -65,7 +67,7 @@ function reach(compiled: string, entries: string[]): { files: Map<string, string
   return { files, packages: new Set([...packages].filter((name) => !isBuiltin(name)).sort()) }
 }
 
-/** @throws Error when the root does not have one of them */
+/** Returns the versions of packages in `package.json`. @throws Error when it does not have one of the packages */
 function versions(packages: Set<string>): Record<string, string> {
   const known = root.dependencies as Record<string, string>
   const unknown = [...packages].filter((name) => known[name] === undefined)
@@ -75,12 +77,12 @@ function versions(packages: Set<string>): Record<string, string> {
 
 function write(compiled: string, directory: string, { name, description, node, bin, exports }: Package): void {
   const entries = Object.entries(exports).filter(([, module]) => existsSync(join(compiled, module)))
-  const code = reach(compiled, [...Object.values(bin ?? {}), ...entries.map(([, module]) => module)])
-  const types = reach(
+  const code = collectImports(compiled, [...Object.values(bin ?? {}), ...entries.map(([, module]) => module)])
+  const types = collectImports(
     compiled,
     entries.map(([, module]) => typesOf(module))
   )
-  // What types alone need is the host's: its types are the ones that are meant.
+  // A package that only declarations import is a peer dependency, because the declarations mean the types of the host's version.
   const typesOnly = new Set([...types.packages].filter((each) => !code.packages.has(each)))
   const peers = Object.entries(versions(typesOnly)).map(([peer, version]) => [peer, `^${version.split('.')[0]}.0.0`])
 
@@ -91,7 +93,7 @@ function write(compiled: string, directory: string, { name, description, node, b
     license: root.license,
     type: 'module',
     engines: { node },
-    ...(bin === undefined ? {} : { bin }),
+    ...defined({ bin }),
     exports: {
       ...Object.fromEntries(
         entries.map(([path, module]) => [path, { types: `./${typesOf(module)}`, default: `./${module}` }])
@@ -103,7 +105,7 @@ function write(compiled: string, directory: string, { name, description, node, b
       ? {}
       : {
           peerDependencies: Object.fromEntries(peers),
-          // Who uses another entry of the package may do without.
+          // Optional, because a user of another entry of the package does not need them.
           peerDependenciesMeta: Object.fromEntries(peers.map(([peer]) => [peer, { optional: true }]))
         })
   }
@@ -116,7 +118,7 @@ function write(compiled: string, directory: string, { name, description, node, b
   copyFileSync(`docs/packages/${name}.md`, join(directory, 'README.md'))
 }
 
-/** Writes the packages into a directory, each into one of its own: `node build.ts [directory]`, by default `dist`. */
+/** Writes each package into its own subdirectory: `node build.ts [directory]`, by default `dist`. */
 const out = process.argv[2] ?? 'dist'
 const compiled = mkdtempSync(join(tmpdir(), 'latchkey-build-'))
 try {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
 import { OPERATOR } from '../src/domain/caller.ts'
-import { bootstrap } from '../src/first-start.ts'
+import { runFirstStart } from '../src/first-start.ts'
 import { timeRefusals } from './refusals.ts'
 
 /**
@@ -22,7 +22,7 @@ const config = loadConfig({
 const app = await buildApp(config, { logger: false })
 
 try {
-  await bootstrap(app, config, { mayBeginAnew: true })
+  await runFirstStart(app, config, { mayCreateDatabase: true })
   const { clients } = app.auth
   const add = async (id: string) =>
     (await clients.create(OPERATOR, { id, name: id, grantTypes: ['client_credentials'] })).secret as string

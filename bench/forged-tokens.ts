@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
-import { bootstrap } from '../src/first-start.ts'
+import { runFirstStart } from '../src/first-start.ts'
 import { forgeriesFor } from '../test/forged/app.ts'
 
 /**
@@ -24,7 +24,7 @@ const env = {
 }
 const config = loadConfig(env)
 const app = await buildApp(config, { logger: false })
-await bootstrap(app, config, { mayBeginAnew: true })
+await runFirstStart(app, config, { mayCreateDatabase: true })
 
 const payload = new URLSearchParams({ grant_type: 'password', username: 'admin', password: PASSWORD }).toString()
 const headers = { 'content-type': 'application/x-www-form-urlencoded' }

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
 import { OPERATOR } from '../src/domain/caller.ts'
-import { bootstrap } from '../src/first-start.ts'
+import { runFirstStart } from '../src/first-start.ts'
 import { timeRefusals } from './refusals.ts'
 
 /**
@@ -25,7 +25,7 @@ const config = loadConfig({
 const app = await buildApp(config, { logger: false })
 
 try {
-  await bootstrap(app, config, { mayBeginAnew: true })
+  await runFirstStart(app, config, { mayCreateDatabase: true })
   for (const username of ['alice', 'bob'])
     await app.auth.users.create(OPERATOR, { username, password: PASSWORD, roles: ['user'] })
   const database = new DatabaseSync(file)

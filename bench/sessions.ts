@@ -6,7 +6,7 @@ import pg from 'pg'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
 import { OPERATOR } from '../src/domain/caller.ts'
-import { bootstrap } from '../src/first-start.ts'
+import { runFirstStart } from '../src/first-start.ts'
 
 /**
  * Measures the cost of many sessions. Adds waves of sessions, each of which expires and is removed before the next, and
@@ -35,9 +35,9 @@ const config = loadConfig({
 })
 let now = Date.now()
 const app = await buildApp(config, { logger: false, clock: { now: () => now, sleep: async () => {} } })
-await bootstrap(app, config, { mayBeginAnew: true })
+await runFirstStart(app, config, { mayCreateDatabase: true })
 const { id: userId } = await app.auth.users.find('admin')
-const clientAuth = await app.auth.clientAuthentication.docs()
+const clientAuth = await app.auth.clientAuthentication.docsClient()
 const print = (label: string, value: string) => process.stdout.write(`${label.padEnd(40)} ${value}\n`)
 
 /** Returns the size of the database in bytes. */

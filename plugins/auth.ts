@@ -19,7 +19,7 @@ export interface AuthOptions {
   getPreviousSealingKey: () => Buffer | null
 }
 
-/** The domain, built from the decorators of the plugins registered before. */
+/** Builds the domain from the decorators of other plugins. */
 export default fp<AuthOptions>(
   async (fastify, { settings, clock, getSealingKey, getPreviousSealingKey }) => {
     const { store, hasher, signer, events } = fastify

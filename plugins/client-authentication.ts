@@ -14,7 +14,7 @@ declare module 'fastify' {
   }
 }
 
-/** Client authentication for the endpoints of RFC 6749. A route declares it under `preHandler`. */
+/** Adds client authentication for routes whose body is a form. Such a route names `authenticateClient` under `preHandler`. */
 export default fp(
   async (fastify) => {
     fastify.decorateRequest('clientAuth', null)
@@ -27,12 +27,12 @@ export default fp(
       })
     )
 
-    // Runs after the same hook of the guard, which looks for the guard of the route under `preHandler`.
+    // Must be added after the same hook of the plugin guard, which requires a guard under `preHandler`.
     fastify.addHook('onRoute', (route) => {
       const handlers = [route.preHandler ?? []].flat()
       if (!handlers.includes(fastify.authenticateClient)) return
       route.preHandler = handlers.filter((each) => each !== fastify.authenticateClient)
-      // Before validation, so that a client without rights learns nothing about its request. The form is parsed by then.
+      // Runs before the validation, so that a client without rights learns nothing about its request, and after the form was parsed.
       route.preValidation = [...[route.preValidation ?? []].flat(), fastify.authenticateClient]
     })
   },

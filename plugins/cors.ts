@@ -7,17 +7,17 @@ declare module 'fastify' {
   }
 }
 
-/** Origins on this machine, with any port. */
-const LOCAL = /^https?:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/
+/** An origin on a loopback host, with any port. */
+const LOOPBACK = /^https?:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/
 
 /**
- * Adds CORS headers to the routes that ask for it, and to no other path (https://fetch.spec.whatwg.org/#http-cors-protocol).
- * Where the issuer is on this machine, plain HTTP origins on this machine are allowed without a setting.
+ * Adds CORS headers to routes with `config.cors`, and to no other path (https://fetch.spec.whatwg.org/#http-cors-protocol). If the
+ * issuer is on a loopback host, every `http` origin on a loopback host is allowed without a setting.
  */
 export default fp<{ origins: string[]; issuer: string }>(
   async (fastify, { origins, issuer }) => {
-    const isLocal = LOCAL.test(new URL(issuer).origin)
-    if (origins.length === 0 && !isLocal) return
+    const isLoopback = LOOPBACK.test(new URL(issuer).origin)
+    if (origins.length === 0 && !isLoopback) return
     const methodsByPath = new Map<string, string[]>()
 
     fastify.addHook('onRoute', ({ url, method, config }) => {
@@ -29,8 +29,8 @@ export default fp<{ origins: string[]; issuer: string }>(
       if (methods === undefined) return
       reply.header('vary', 'Origin')
       const { origin = '', 'access-control-request-method': requestedMethod } = request.headers
-      const sameMachine = isLocal && origin.startsWith('http:') && LOCAL.test(origin)
-      if (!sameMachine && !origins.includes(origin)) return
+      const isOnSameMachine = isLoopback && origin.startsWith('http:') && LOOPBACK.test(origin)
+      if (!isOnSameMachine && !origins.includes(origin)) return
       reply.header('access-control-allow-origin', origin)
       if (request.method !== 'OPTIONS' || requestedMethod === undefined) return
       return reply

@@ -1,24 +1,24 @@
 /**
- * Keeps the login of /docs: renews it when half of the lifetime of the access token is over, and ends its session at Logout.
+ * Keeps the login of /docs: renews the login after half of the lifetime of the access token, and ends the session at Logout.
  *
  * The refresh token is in one entry of localStorage that all tabs share. A tab reads and writes the entry under a lock, because
  * a refresh token is valid once. Without navigator.locks, which browsers have in secure contexts only, the login stays in
  * memory. Passwords and client secrets are never stored, and a login with client fields filled in is not stored either.
  *
- * @typedef {{ id: string, username: string, refreshToken: string }} Login `id` identifies the login, also after a renewal
+ * @typedef {{ id: string, username: string, refreshToken: string }} Login `id` identifies the login and stays the same after a renewal
  */
 
 const SCHEME = 'password'
 const BASE = new URL('../../../', document.currentScript.src)
 const KEY = `latchkey:${BASE.pathname}`
-/** Their sum is less than the leeway, in which a refresh token may be used again after a lost answer. */
+/** The sum of both is less than the leeway, in which a refresh token may be used again after a lost response. */
 const TIMEOUT_MS = 5000
 const FIRST_RETRY_MS = 1000
 const LAST_RETRY_MS = 30_000
 
 /** Swagger UI; undefined until it is created. */
 let ui
-/** The login that this tab shows; null when it shows none, or one that is not stored. */
+/** The login that this tab shows; null when the tab shows no login, or a login that is not stored. */
 let shown = null
 let accessToken = ''
 let dueAt = 0
@@ -76,7 +76,7 @@ const later = (span) => {
 
 const backoff = (failed) => Math.min(FIRST_RETRY_MS * 2 ** failed, LAST_RETRY_MS)
 
-/** Shows a login and plans its renewal. @param since a time before the request for the token */
+/** Remembers a login as the login of this tab and schedules its renewal. @param since the time before the request for the token */
 function hold(login, token, since) {
   shown = login
   failures = 0
@@ -92,7 +92,10 @@ function showLoggedOut() {
   ui.authActions.logout([SCHEME])
 }
 
-/** Renews the stored login when it is due, when forced, or when this tab does not show it yet. Without one, shows none. */
+/**
+ * Renews the stored login when it is due, when forced, or when this tab does not show it yet. Without a stored login, shows that the
+ * user is logged out.
+ */
 function sync(forced = false) {
   return inTurn(async () => {
     const before = shown
@@ -101,14 +104,14 @@ function sync(forced = false) {
     if (stored.id === before?.id && Date.now() < dueAt && !forced) return
     const since = Date.now()
     try {
-      const answer = await post('token', { grant_type: 'refresh_token', refresh_token: stored.refreshToken })
-      if (answer.status === 400 || answer.status === 401) {
+      const response = await post('token', { grant_type: 'refresh_token', refresh_token: stored.refreshToken })
+      if (response.status === 400 || response.status === 401) {
         storage.removeItem(KEY)
         return showLoggedOut()
       }
-      if (!answer.ok)
-        return later(Math.max(backoff(failures++), 1000 * (Number(answer.headers.get('retry-after')) || 0)))
-      const token = await answer.json()
+      if (!response.ok)
+        return later(Math.max(backoff(failures++), 1000 * (Number(response.headers.get('retry-after')) || 0)))
+      const token = await response.json()
       const login = { ...stored, refreshToken: token.refresh_token ?? stored.refreshToken }
       write(login)
       if (shown !== before) return
@@ -121,7 +124,7 @@ function sync(forced = false) {
   })
 }
 
-/** Ends the session of a login, also when the page is closed meanwhile. The server accepts every refresh token of the session. */
+/** Ends the session of a login, also if the page is closed in the meantime. The server accepts every refresh token of the session. */
 async function revoke({ refreshToken }, failed = 0) {
   const again = () => setTimeout(() => revoke({ refreshToken }, failed + 1), backoff(failed))
   try {
@@ -132,7 +135,7 @@ async function revoke({ refreshToken }, failed = 0) {
   }
 }
 
-/** Stores a new login in place of the previous one, and ends the session of that. */
+/** Stores a new login in place of the previous login, and ends the session of the previous login. */
 function loggedIn({ username, clientId, clientSecret }, token) {
   const since = Date.now()
   return inTurn(() => {
@@ -172,7 +175,7 @@ const wrapActions = {
   }
 }
 
-/** Renews before a request when the token of this tab is due: the tab may have been asleep. */
+/** Renews the login before a request if the renewal is due, because the timers of a sleeping tab do not run. */
 async function requestInterceptor(request) {
   const header = `Bearer ${accessToken}`
   if (shown === null || request.headers?.Authorization !== header) return request
@@ -181,7 +184,7 @@ async function requestInterceptor(request) {
   return request
 }
 
-/** Renews after a refusal, to learn whether the session was ended elsewhere. */
+/** Renews the login after a refusal, to find out whether the session was ended elsewhere. */
 function responseInterceptor(response) {
   if (response.status === 401 && shown !== null) sync(true)
   return response

@@ -9,7 +9,7 @@ export interface DocsOptions {
   version: string
   /** The path of the issuer; empty at the root of its host. */
   path: string
-  /** The beginning of the paths of all routes: the path of the issuer, or empty where a proxy removes it. */
+  /** The beginning of the paths of all routes: the path of the issuer, or empty if a proxy removes this path. */
   base: string
   /** Whether the pages are served. */
   pages: boolean
@@ -22,8 +22,8 @@ const DESCRIPTION = `Self-hosted OAuth2 login for your services.
 3. Open an operation and press **Execute**.
 
 You stay logged in, in every tab and after a reload, until you log out or do nothing for an hour, and for at most twelve
-hours. Over plain HTTP on a host other than localhost the login is valid in its tab only. With client fields filled in it
-ends with its token.
+hours. Over plain HTTP on a host other than localhost, the login is valid in its tab only. If you fill in the client fields,
+the login ends when its token expires.
 
 Below the login, **clientCredentials** accepts the id and the secret of a client. The client gets a token in its own name
 for the resources that it may use. The operations on this page require the token of a user, except \`GET /revocations\`.
@@ -31,7 +31,7 @@ for the resources that it may use. The operations on this page require the token
 The login by password is for these pages and other first-party clients only (RFC 9700 §2.4). All other clients should use the
 authorization code flow with PKCE, which this version does not have yet.`
 
-/** The policy of the pages. Swagger UI sets one style attribute; the hash allows that one only. */
+/** The content security policy of the pages. The hash allows the one style attribute that Swagger UI sets. */
 const CSP = [
   "default-src 'none'",
   "script-src 'self'",
@@ -44,7 +44,7 @@ const CSP = [
   "frame-ancestors 'none'"
 ].join('; ')
 
-/** Writes the OpenAPI document from the routes, and serves the pages at /docs where a person can log in and try them. */
+/** Generates the OpenAPI document from the routes, and serves the pages at /docs, where users log in and try the routes. */
 export default fp<DocsOptions>(
   async (fastify, { version, path, base, pages }) => {
     await fastify.register(fastifySwagger, {
@@ -58,7 +58,7 @@ export default fp<DocsOptions>(
           { name: 'sessions', description: 'Sessions: logins that can be renewed' },
           { name: 'roles', description: 'Roles: what users may do' },
           { name: 'clients', description: 'Clients, and the resources that tokens are for' },
-          { name: 'discovery', description: 'What clients and resources need to know' },
+          { name: 'discovery', description: 'Metadata and keys for clients and resources' },
           { name: 'health', description: 'Liveness and readiness' }
         ],
         components: {

@@ -6,35 +6,36 @@ import { DomainError } from '../src/domain/errors.ts'
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Does the first half of a stop in which no request fails; `close()` is the second half. First the service is not ready but
-     * accepts connections, so that a load balancer can turn away. Then it accepts no new connection, and each open connection
-     * ends with its next answer. Resolves after `serveOnMs` and `lastRequestsMs`.
+     * Prepares a stop in which no request fails; `close()` completes the stop. For `serveOnMs` the service reports that it is not ready
+     * but accepts connections, so that a load balancer can select another instance. Then for `lastRequestsMs` it accepts no new
+     * connection, and each open connection closes after its next response.
      */
     drain(): Promise<void>
     /**
-     * Makes the service not ready, answers those who wait for the revocation log, and ends each connection with its next answer.
-     * A part of `drain()` and of `close()`.
+     * Makes the service report that it is not ready, sends the responses to readers that wait for the revocation log, and closes each
+     * connection after its next response. `drain()` and `close()` call it.
      */
-    letGo(): Promise<void>
+    finishConnections(): Promise<void>
   }
   interface FastifyContextConfig {
-    /** The route reports whether the service is ready. It refuses while the service drains. */
+    /** The route reports whether the service is ready. Its status is 503 while the service drains. */
     readiness?: true
   }
 }
 
 export interface DrainOptions {
-  /** Milliseconds in which the service is not ready but accepts connections. */
+  /** Milliseconds in which the service reports that it is not ready but accepts connections. */
   serveOnMs?: number
   /** Milliseconds in which open connections may send a last request. */
   lastRequestsMs?: number
 }
 
+/** Stops the service without a failed request. */
 export default fp<DrainOptions>(
   async (fastify, { serveOnMs = 1000, lastRequestsMs = 500 }) => {
     let draining = false
     let closing = false
-    fastify.decorate('letGo', async () => {
+    fastify.decorate('finishConnections', async () => {
       draining = true
       closing = true
       await fastify.auth.revocationLog.stop()
@@ -42,8 +43,8 @@ export default fp<DrainOptions>(
     fastify.decorate('drain', async () => {
       draining = true
       await sleep(serveOnMs)
-      await fastify.letGo()
-      // The HTTP server's own close() would cut connections that have not sent their next request yet.
+      await fastify.finishConnections()
+      // The method `close` of the HTTP server would also close connections that have not sent their next request yet.
       Server.prototype.close.call(fastify.server)
       await sleep(lastRequestsMs)
     })
@@ -51,7 +52,7 @@ export default fp<DrainOptions>(
       if (draining && routeOptions.config.readiness)
         throw new DomainError('unavailable', 'The service is stopping', { retryAfter: 10 })
     })
-    fastify.addHook('preClose', () => fastify.letGo())
+    fastify.addHook('preClose', () => fastify.finishConnections())
     fastify.addHook('onSend', async ({ raw }, reply) => {
       if (closing && raw.httpVersionMajor === 1) reply.header('connection', 'close')
     })

@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { errorResponses } from './errors/document.ts'
-import { answer, SHAPES, type ShapeName } from './errors/shapes.ts'
+import { SHAPES, type ShapeName, sendFailure } from './errors/shapes.ts'
 import { failureOf, MethodNotAllowed, NOT_FOUND } from './errors/table.ts'
 
 declare module 'fastify' {
@@ -9,17 +9,17 @@ declare module 'fastify' {
     errors?: ShapeName
     /** The route verifies a secret, so failed attempts are limited. */
     guessable?: true
-    /** The route answers from memory, so it never fails for want of the database. */
+    /** The route responds from memory, so it never fails because of the database. */
     standalone?: true
   }
 }
 
 const DEFAULT_SHAPE: ShapeName = 'problem'
 
-/** Answers every failed request in the shape of its route, and documents the failures of every route. */
+/** Sends every failure in the shape of its route, and documents the failures of every route. */
 export default fp(
   async (fastify) => {
-    /** Shapes by path, for requests that no route takes because of their method. */
+    /** The shapes by path, for requests whose method no route of the path accepts. */
     const shapes = new Map<string, ShapeName>()
     const methods = new Set<string>()
     for (const { schema } of Object.values(SHAPES)) fastify.addSchema(schema)
@@ -39,14 +39,14 @@ export default fp(
       if (allow.length > 0 && !allow.includes(request.method)) throw new MethodNotAllowed(allow.sort())
     })
 
-    fastify.setNotFoundHandler((_request, reply) => answer(reply, NOT_FOUND, DEFAULT_SHAPE))
+    fastify.setNotFoundHandler((_request, reply) => sendFailure(reply, NOT_FOUND, DEFAULT_SHAPE))
 
     fastify.setErrorHandler((error, request, reply) => {
       const failure = failureOf(error)
       if (failure.status >= 500) request.log.error({ err: error }, 'request failed')
       if (failure.status === 429) request.log.warn({ address: request.ip }, failure.detail)
       const shape = request.routeOptions.config.errors ?? shapes.get(request.path) ?? DEFAULT_SHAPE
-      return answer(reply, failure, shape)
+      return sendFailure(reply, failure, shape)
     })
   },
   { name: 'errors', dependencies: ['guard-core', 'input'] }

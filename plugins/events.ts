@@ -7,7 +7,7 @@ declare module 'fastify' {
   }
 }
 
-/** Keeps events as lines of the log: a failure at level `warn`, everything else at `info`. */
+/** Writes events to the log: failures with the level `warn`, successes with the level `info`. */
 export default fp(
   async (fastify) => {
     fastify.decorate('events', {

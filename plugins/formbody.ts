@@ -3,7 +3,7 @@ import { errorCodes } from 'fastify'
 import fp from 'fastify-plugin'
 import { OAuthError } from '../src/domain/errors.ts'
 
-/** The one parameter that may stand more than once (RFC 8707 §2). */
+/** The only parameter that may be repeated (RFC 8707 §2). */
 const MAY_REPEAT = 'resource'
 
 function decode(text: string): string {
@@ -37,11 +37,11 @@ export function parseForm(text: string): Record<string, string | string[]> {
   return form
 }
 
-/** Accepts forms as bodies in a scope, and no other media type. */
+/** Accepts only forms as bodies, in the Fastify scope that registers this plugin. */
 export default fp(
   async (fastify) => {
     fastify.removeAllContentTypeParsers()
-    // A hook parses the text, because an error that the parser throws would end the process.
+    // A hook parses the text, because an error that the parser throws would not be caught and would end the process.
     await fastify.register(fastifyFormbody, { parser: (text) => ({ text }) })
     fastify.addHook('preValidation', async (request) => {
       if (request.body === undefined) {

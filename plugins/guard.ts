@@ -9,7 +9,7 @@ declare module 'fastify' {
   }
 }
 
-/** The guards of this service. The domain judges each token anew at every request. */
+/** Adds the guards of Latchkey's own routes. The domain verifies the token and its current state at every request. */
 export default fp(
   async (fastify) => {
     await fastify.register(guard, {
@@ -29,7 +29,7 @@ export default fp(
         throw new Error(
           `${route.url} requires the unknown scope "${unknown}"; known scopes: ${scopes.join(', ')}. See CONTRIBUTING.md`
         )
-      // Users cannot get the scopes of clients, so the flow for users is not documented.
+      // Only clients can get these scopes, so the document names only the flow of clients.
       if (required.some((scope) => clientScopes.includes(scope)))
         Object.assign(route.schema as object, { security: security.filter((flow) => !('password' in flow)) })
     })

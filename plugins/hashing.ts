@@ -21,7 +21,7 @@ export interface HashingOptions {
 
 /** One core stays free for everything else. */
 const CONCURRENCY = Math.max(1, availableParallelism() - 1)
-/** More callers would wait longer than a person does. */
+/** Maximum number of waiting callers. With more, users would wait too long. */
 const MAX_WAITING = 64
 
 const tooMany = () => new DomainError('unavailable', 'Too many logins at once', { retryAfter: 2 })
@@ -36,7 +36,7 @@ export default fp<HashingOptions>(
       parallelism: argon2Lanes
     }
     const base64 = (bytes: number) => randomBytes(bytes).toString('base64').replaceAll('=', '')
-    // Verified in place of a hash for an unknown user, so that the answer takes as long.
+    // Verified for an unknown user, so that the response takes as long as for a known user.
     const dummy = `$argon2id$v=19$m=${argon2Memory},t=${argon2Passes},p=${argon2Lanes}$${base64(16)}$${base64(32)}`
     const queue = createQueue({ concurrency: CONCURRENCY, maxWaiting: MAX_WAITING, refuse: tooMany })
 

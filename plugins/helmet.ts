@@ -2,12 +2,12 @@ import helmet from '@fastify/helmet'
 import fp from 'fastify-plugin'
 
 /**
- * Sets the security headers of answers that are data: a browser never shows them as a page or in a frame, and runs nothing in
- * them. Pages set a policy of their own.
+ * Sets the security headers of responses with data: a browser must not show them as a page or in a frame, or run code in them. The
+ * pages of /docs replace this policy by another one.
  */
 export default fp<{ issuer: string }>(
   async (fastify, { issuer }) => {
-    // Browser apps of other origins may read these answers.
+    // Browser apps of other origins may read these responses.
     fastify.addHook('onRoute', (route) => {
       if (route.config?.cors)
         Object.assign(route, { helmet: { crossOriginResourcePolicy: { policy: 'cross-origin' } } })

@@ -12,10 +12,10 @@ declare module 'fastify' {
 
 const malformed = () => new DomainError('invalid', 'The request is malformed')
 
-/** Unanswered requests of one connection at most, for clients that do not wait for answers. */
+/** Maximum number of requests on one connection that have no response yet. A client that does not wait for responses sends several. */
 const PIPELINED = 16
 
-/** Returns whether every text of the input is Unicode without NUL, names of members too. Databases cannot store other text. */
+/** Returns whether all texts and member names of the input are valid Unicode without NUL. Databases cannot store other text. */
 function isStorable(input: unknown): boolean {
   const open = [input]
   while (open.length > 0) {
@@ -29,9 +29,10 @@ function isStorable(input: unknown): boolean {
   return true
 }
 
-function isFormEncoded(query: string): boolean {
+/** Returns whether the percent-encoding of a text is valid. */
+function isPercentEncoded(text: string): boolean {
   try {
-    decodeURIComponent(query)
+    decodeURIComponent(text)
     return true
   } catch {
     return false
@@ -39,15 +40,15 @@ function isFormEncoded(query: string): boolean {
 }
 
 /**
- * Refuses input that is not text: invalid UTF-8, invalid percent-escapes, NUL and lone surrogates. Accepts only JSON bodies; a
- * scope may replace the parser.
+ * Refuses input that is not valid text: invalid UTF-8, invalid percent-encoding, NUL and lone surrogates. Accepts only JSON bodies; a
+ * Fastify scope may replace the parser.
  */
 export default fp(
   async (fastify) => {
     const parseJson = fastify.getDefaultJsonParser('error', 'error')
     fastify.removeContentTypeParser(['application/json', 'text/plain'])
     fastify.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-      // Many clients send the content type with every request, also without a body.
+      // Many clients send the content type with every request, even without a body.
       if (body.length === 0 && request.method === 'DELETE') return done(null)
       if (!isUtf8(body)) return done(malformed())
       void parseJson(request, body.toString('utf8'), (error, json) => done(error === null ? null : malformed(), json))
@@ -56,14 +57,14 @@ export default fp(
     fastify.decorateRequest('path', {
       getter() {
         const path = this.url.split('?', 1)[0]?.replace(/(?<=.)\/$/, '') ?? '/'
-        return isFormEncoded(path) ? decodeURIComponent(path) : path
+        return isPercentEncoded(path) ? decodeURIComponent(path) : path
       }
     })
-    // Node.js would answer 417 with an empty body. RFC 9110 §10.1.1 allows a server to ignore an unknown expectation.
+    // Without this listener Node.js sends 417 with an empty body. RFC 9110 §10.1.1 allows a server to ignore an unknown expectation.
     fastify.server.on('checkExpectation', (request, response) => fastify.server.emit('request', request, response))
     fastify.addHook('onRequest', async ({ raw: { rawHeaders, httpVersion } }, reply) => {
       const hosts = rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === 'host').length
-      // RFC 9112 §3.2
+      // RFC 9112 §3.2: exactly one `Host`, which only HTTP/1.1 requires.
       if (hosts === 1 || (hosts === 0 && httpVersion !== '1.1')) return
       reply.header('connection', 'close')
       throw malformed()
@@ -75,17 +76,17 @@ export default fp(
       unanswered.set(socket, requests)
       if (requests <= PIPELINED) return
       reply.header('connection', 'close')
-      throw new DomainError('invalid', `More than ${PIPELINED} requests at once on one connection`)
+      throw new DomainError('invalid', `At most ${PIPELINED} requests on one connection may wait for their responses`)
     })
     fastify.addHook('onResponse', async ({ raw: { socket } }) => {
       unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1)
     })
 
-    // Runs after the guards, which are in onRequest, so a caller without rights learns nothing about the rest of the request.
+    // Runs after the guards, which run in onRequest, so that a caller without rights learns nothing about other errors of the request.
     fastify.addHook('preParsing', async ({ url, headers }) => {
       if (headers['content-encoding'] !== undefined) throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
       const start = url.indexOf('?')
-      if (start !== -1 && !isFormEncoded(url.slice(start + 1))) throw malformed()
+      if (start !== -1 && !isPercentEncoded(url.slice(start + 1))) throw malformed()
     })
     fastify.addHook('preValidation', async ({ query, params, body }) => {
       if (!isStorable([query, params, body])) throw malformed()

@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 import fastifyJwt from '@fastify/jwt'
 import { createSigner } from 'fast-jwt'
 import fp from 'fastify-plugin'
+import { defined } from '../src/defined.ts'
 import {
   ASSERTION_ALGS,
   type AssertionAlg,
@@ -28,7 +29,7 @@ const generate: Record<SigningAlg, () => Promise<{ publicKey: KeyObject; private
   RS256: () => generateKeyPair('rsa', { modulusLength: 2048 })
 }
 
-/** The members of the thumbprint in its order (RFC 7638 §3.2). */
+/** The members of the thumbprint, in the required order (RFC 7638 §3.2). */
 const THUMBPRINT_MEMBERS: Record<SigningAlg, string[]> = {
   ES256: ['crv', 'kty', 'x', 'y'],
   EdDSA: ['crv', 'kty', 'x'],
@@ -44,17 +45,17 @@ function clientKey(jwk: Record<string, unknown>): ClientKey | null {
   if (!isAlg(alg) || (kid !== undefined && !(typeof kid === 'string' && /^[\x20-\x7e]{1,255}$/.test(kid)))) return null
   // `publicKeyOf` refuses private keys and shared secrets.
   const key = publicKeyOf(jwk, alg)
-  return key && { ...(key.export({ format: 'jwk' }) as { kty: string }), alg, ...(kid === undefined ? {} : { kid }) }
+  return key && { ...(key.export({ format: 'jwk' }) as { kty: string }), alg, ...defined({ kid }) }
 }
 
-/** Signs and verifies JWTs through @fastify/jwt and fast-jwt. The domain decides which keys sign and verify. */
+/** Signs JWTs with fast-jwt and verifies them with @fastify/jwt. The domain decides which keys sign and verify. */
 export default fp(
   async (fastify) => {
     await fastify.register(fastifyJwt, {
       secret: { public: () => Promise.reject(new Error('every call must give a key')) }
     })
 
-    /** The signer of the current signing key only: a private key is not kept longer than it is needed. */
+    /** The signer of the current signing key. Signers of previous keys are dropped, because they hold private keys. */
     let signer: { kid: string; sign: (claims: object) => string } | undefined
     const pems = new Map<string, string>()
 
@@ -108,7 +109,7 @@ export default fp(
         const [first = '', second = '', signature = '', ...rest] = token.split('.')
         if (token.length > MAX_TOKEN_LENGTH || rest.length > 0 || !isCanonical(signature)) return null
         const [header, claims] = [looseObject(first), looseObject(second)]
-        // RFC 7515 §4.1.11: an extension that is not understood.
+        // A JWT with an unknown extension is invalid (RFC 7515 §4.1.11).
         if (header === null || claims === null || 'crit' in header || 'b64' in header) return null
         const keys = await keysOf(claims)
         const [candidate, ...more] = keys.filter(

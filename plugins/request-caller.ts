@@ -1,27 +1,33 @@
 import fp from 'fastify-plugin'
-import type { Caller } from '../src/domain/caller.ts'
+import type { Caller, Origin } from '../src/domain/caller.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The user or client of the access token, else the client that authenticated, else anonymous; anonymous before the guards ran. */
+    /** The user or client of the access token, else the client that authenticated, else anonymous. Anonymous before the guards ran. */
     readonly caller: Caller
+    /** Set when the request arrives. */
+    origin: Origin
   }
 }
 
-/** Characters of the User-Agent header. */
+/** Maximum number of characters of the User-Agent header that are kept. */
 const USER_AGENT_MAX = 256
 
-/** Derives the caller from what the guards have set on the request, anew at each access. */
+/** Adds `request.caller`. The getter reads the members that the guards set on the request. */
 export default fp(
   async (fastify) => {
+    fastify.decorateRequest('origin', null as never)
+    // Read before a guard waits: Node.js does not know the address of a connection that the client has closed.
+    fastify.addHook('onRequest', async (request) => {
+      request.origin = {
+        address: request.ip ?? null,
+        userAgent: request.headers['user-agent']?.slice(0, USER_AGENT_MAX) ?? null,
+        requestId: request.id
+      }
+    })
     fastify.decorateRequest('caller', {
       getter(): Caller {
-        const { principal, clientAuth } = this
-        const origin = {
-          address: this.ip,
-          userAgent: this.headers['user-agent']?.slice(0, USER_AGENT_MAX) ?? null,
-          requestId: this.id
-        }
+        const { principal, clientAuth, origin } = this
         if (principal?.kind === 'user' && principal.sid !== null)
           return { kind: 'user', id: principal.sub, clientId: principal.clientId, sid: principal.sid, ...origin }
         if (principal !== null) return { kind: 'client', id: principal.clientId, ...origin }

@@ -2,21 +2,21 @@ import fp from 'fastify-plugin'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Starts the rounds of an app that does not listen by itself. Call it once. */
+    /** Starts the rounds. Called when the app listens. A mounted app does not listen, so `src/mount.ts` calls this function. */
     startSweeping(): void
   }
 }
 
 const INTERVAL_MS = 60_000
 
-/** Removes expired rows and rotates the keys when they are due, once a minute while the service listens. */
+/** Once a minute removes expired rows, and rotates the keys when a rotation is due. */
 export default fp(
   async (fastify) => {
     const stop = new AbortController()
     let timer: NodeJS.Timeout | undefined
     let round = Promise.resolve()
 
-    // The next round, here or in another instance, repeats work that failed.
+    /** Runs one round. The next round, in this instance or another, repeats work that failed. */
     async function sweep() {
       await fastify.auth
         .removeExpired(stop.signal)
@@ -27,7 +27,7 @@ export default fp(
         if (done === 'rotated') fastify.log.info('the keys were rotated')
         if (done === 'postponed')
           fastify.log.warn(
-            'the keys are due to rotate, but the sealing key is being changed: run "latchkey key reseal" to finish that'
+            'a rotation of the keys is due, but the sealing key is being replaced: run "latchkey key reseal" to finish the replacement'
           )
       } catch (err) {
         fastify.log.warn({ err }, 'could not maintain the keys')

@@ -32,7 +32,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: requireAdmin('clients:read'),
       schema: {
         operationId: 'listClients',
-        summary: 'List all clients by id',
+        summary: 'List all clients in the order of their ids',
         tags: ['clients'],
         querystring: pages.PageQuery,
         response: { 200: json('A page', ClientPage) }
@@ -53,7 +53,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         body: Type.Ref(ClientCreation),
         response: {
           201: created('The new client', ClientRegistration),
-          409: problem(409, 'A client with this id is there already')
+          409: problem(409, 'A client with this id already exists')
         }
       }
     },
@@ -152,7 +152,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       schema: {
         operationId: 'deleteClientSecret',
         summary: 'Delete a secret of a client',
-        description: 'The next request with it is refused; tokens that it got stay valid.',
+        description: 'The next request with the secret is refused. Tokens that were issued for it stay valid.',
         tags: ['clients'],
         params: SecretParams,
         response: {

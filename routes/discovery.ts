@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Index, JWKS_PATH, Jwks, linksToWire, METADATA_PATH, Metadata, toWire } from '../src/wire/discovery.ts'
 import { json } from '../src/wire/responses.ts'
 
-/** The metadata name at most that many scopes. */
+/** Maximum number of scopes in the metadata. */
 const ALL_SCOPES = { after: null, limit: 1000 }
 
 export interface DiscoveryOptions {
@@ -10,13 +10,13 @@ export interface DiscoveryOptions {
   version: string
   /** Whether `/docs` exists. */
   docs: boolean
-  /** The beginning of the paths of all routes: the path of the issuer, or empty when a proxy removes it. */
+  /** The beginning of the paths of all routes: the path of the issuer, or empty if a proxy removes this path. */
   base: string
-  /** Seconds for which others may cache the JWKS. */
+  /** Seconds for which verifiers may cache the JWKS. */
   jwksMaxAge: number
 }
 
-/** Public documents by which programs and people find everything else. All links start with the issuer. */
+/** Public documents that describe the service. All links start with the issuer. */
 const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, options) => {
   const { name, version, docs, base, jwksMaxAge } = options
   const { auth, publicAccess } = fastify
@@ -31,7 +31,7 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, opti
       config: { standalone: true },
       schema: {
         operationId: 'getIndex',
-        summary: 'Get name, version and links of the service',
+        summary: 'Get the name, the version and the links of the service',
         description: 'Anyone may call it.',
         tags: ['discovery'],
         response: { 200: json('The index', Index) }

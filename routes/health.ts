@@ -31,9 +31,9 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       config: { readiness: true },
       schema: {
         operationId: 'getReady',
-        summary: 'Check whether the service can serve: database and keys',
+        summary: 'Check whether the service is ready: database and keys',
         description:
-          'Anyone may call it. 503 when the database cannot be reached, no key signs, or the service is stopping.',
+          'Anyone may call it. The status is 503 when the database cannot be reached, no key signs, or the service is stopping.',
         tags: ['health'],
         response
       }

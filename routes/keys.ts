@@ -16,8 +16,8 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: requireAdmin('keys:read'),
       schema: {
         operationId: 'listKeys',
-        summary: 'List all keys, the newest first',
-        description: 'The list includes retired keys. It shows no private part.',
+        summary: 'List all keys, newest first',
+        description: 'The list includes retired keys. It does not contain private keys.',
         tags: ['keys'],
         querystring: pages.PageQuery,
         response: { 200: json('A page', KeyPage) }
@@ -34,7 +34,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'rotateKeys',
         summary: 'Make the next key sign',
         description:
-          'The previous key verifies for as long as its tokens can live, and a new next key is published. The key of refresh ' +
+          'The previous key verifies for as long as its tokens can be valid, and a new next key is published. The key of refresh ' +
           'tokens is replaced too.',
         tags: ['keys'],
         response: {
@@ -53,14 +53,15 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       schema: {
         operationId: 'retireKey',
         summary: 'Retire a key',
-        description: 'A compromised key is retired at once; if it signed, the next key signs in its place.',
+        description:
+          'A compromised key is retired at once. If it was the signing key, the next key signs in its place.',
         tags: ['keys'],
         params: KeyParams,
         body: Type.Ref(KeyRetirement),
         response: {
           200: json('The key', KeyView),
           404: problem(404, 'There is no such key'),
-          409: problem(409, 'Tokens that the key signed can live until 2026-11-22T10:01:00.000Z')
+          409: problem(409, 'Tokens that the key signed can be valid until 2026-11-22T10:01:00.000Z')
         }
       }
     },

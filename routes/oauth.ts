@@ -4,7 +4,7 @@ import { empty, json } from '../src/wire/responses.ts'
 import { NoQuery } from '../src/wire/schema.ts'
 import * as wire from '../src/wire/tokens.ts'
 
-/** The endpoints for tokens. They stand in a scope that accepts forms only. */
+/** The endpoints for tokens. The Fastify scope that registers them accepts only forms. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   const { auth } = fastify
   const { TokenResponse, TokenReference, Introspection } = wire
@@ -43,7 +43,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'revokeToken',
         summary: 'Revoke a token',
         description:
-          'The client that the token belongs to may call it (RFC 7009). A refresh token ends its session with all of its tokens; an access token ends alone. The response is the same for a token that is unknown, expired or already revoked.',
+          'The client that the token belongs to may call it (RFC 7009). Revoking a refresh token ends its session and all tokens of the session; revoking an access token ends only this token. The response is the same for a token that is unknown, expired or already revoked.',
         tags: ['oauth'],
         consumes: ['application/x-www-form-urlencoded'],
         querystring: NoQuery,
@@ -52,7 +52,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       }
     },
     async ({ caller, clientAuth, body }, reply) => {
-      const { client } = clientAuth ?? (await auth.clientAuthentication.docs())
+      const { client } = clientAuth ?? (await auth.clientAuthentication.docsClient())
       await auth.revoke(caller, { client, token: body.token })
       return reply.header('cache-control', 'no-store').send()
     }
@@ -65,14 +65,14 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       config: { errors: 'oauth' },
       schema: {
         operationId: 'introspectToken',
-        summary: 'Ask whether a token is valid',
+        summary: 'Get the state of a token',
         description:
-          'A confidential client with the scope `tokens:introspect` may call it (RFC 7662). The response describes the token at this instant.',
+          'A confidential client with the scope `tokens:introspect` may call it (RFC 7662). The response describes the current state of the token.',
         tags: ['oauth'],
         consumes: ['application/x-www-form-urlencoded'],
         querystring: NoQuery,
         body: Type.Ref(TokenReference),
-        response: { 200: json('The rights of the token, or that it is invalid', Introspection) }
+        response: { 200: json('The state of the token', Introspection) }
       }
     },
     async ({ clientAuth, body }, reply) => {

@@ -19,7 +19,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: requireAdmin('resources:read'),
       schema: {
         operationId: 'listResources',
-        summary: 'List all resources by id',
+        summary: 'List all resources in the order of their ids',
         tags: ['clients'],
         querystring: pages.PageQuery,
         response: { 200: json('A page', ResourcePage) }
@@ -43,7 +43,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         body: Type.Ref(ResourceCreation),
         response: {
           201: created('The new resource', ResourceView),
-          409: problem(409, 'A scope of this name is there already')
+          409: problem(409, 'A scope with this name already exists')
         }
       }
     },

@@ -15,18 +15,18 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'getRevocations',
         summary: 'Get the revocations after a number, or wait for the next one',
         description:
-          'For clients in their own name. In the next request set `after` to the number of the last entry while it is less than ' +
-          '`seq`, else to `seq`. If `after` is less than `oldest`, entries that you have not seen have expired. If `after` is ' +
-          'greater than `seq`, the log is a different one. In both cases the response starts with the oldest entry. A response ' +
-          'can come before the wait is over.',
+          'For clients in their own name. In the next request set `after` to the number of the last entry if it is less than ' +
+          '`seq`, else to `seq`. If `after` is less than `oldest`, entries that you have not read have expired. If `after` is ' +
+          'greater than `seq`, the log belongs to another database. In both cases the response starts with the oldest entry. A ' +
+          'response can arrive before the wait is over.',
         tags: ['oauth'],
         querystring: RevocationQuery,
-        response: { 200: json('The entries after that number, at most 1,000', RevocationView) }
+        response: { 200: json('The entries after the number, at most 1,000', RevocationView) }
       }
     },
     async (request, reply) => {
       const { after, wait } = fromWire(request.query)
-      // With a listener for `timeout` Node.js does not close the idle connection while the request waits.
+      // Node.js does not close an idle connection that has a listener for `timeout`.
       const keepOpen = () => {}
       reply.raw.on('timeout', keepOpen)
       reply.header('cache-control', 'no-store')

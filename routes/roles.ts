@@ -19,7 +19,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: requireAdmin('roles:read'),
       schema: {
         operationId: 'listRoles',
-        summary: 'List all roles by name',
+        summary: 'List all roles in the order of their names',
         tags: ['roles'],
         querystring: pages.PageQuery,
         response: { 200: json('A page', RolePage) }
@@ -39,7 +39,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         body: Type.Ref(RoleCreation),
         response: {
           201: created('The new role', RoleView),
-          409: problem(409, 'A role of this name is there already')
+          409: problem(409, 'A role with this name already exists')
         }
       }
     },
@@ -71,7 +71,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       schema: {
         operationId: 'updateRole',
         summary: 'Change the description or the scopes of a role',
-        description: 'The change takes effect with the next request of every user with the role.',
+        description: 'The change takes effect at the next request of every user with the role.',
         tags: ['roles'],
         params: RoleParams,
         body: Type.Ref(RoleChanges),
@@ -92,7 +92,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: requireAdmin('roles:write'),
       schema: {
         operationId: 'deleteRole',
-        summary: 'Delete a role, also from every user who has it',
+        summary: 'Delete a role and take it from all users',
         tags: ['roles'],
         params: RoleParams,
         response: {
@@ -114,7 +114,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: requireAdmin('roles:read'),
       schema: {
         operationId: 'listScopes',
-        summary: 'List all scopes by name',
+        summary: 'List all scopes in the order of their names',
         tags: ['roles'],
         querystring: pages.PageQuery,
         response: { 200: json('A page', scopeWire.ScopePage) }

@@ -11,7 +11,7 @@ const refuseTrailingSlash: preHandlerAsyncHookHandler = async (request, reply) =
   if (/\/(\?|$)/.test(request.url)) reply.callNotFound()
 }
 
-/** The sessions of the caller, and for admins those of every user. */
+/** The sessions of the caller, and for admins the sessions of every user. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   const { auth, requireUser, requireScope, requireAdmin } = fastify
   const { SessionView, SessionPage, SessionsQuery, SessionParams, OwnSessionParams } = wire
@@ -31,7 +31,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: own,
       schema: {
         operationId: 'listMySessions',
-        summary: 'List your own sessions by age',
+        summary: 'List your own sessions, oldest first',
         tags: ['sessions'],
         querystring: PageQuery,
         response: { 200: onePage }
@@ -68,7 +68,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: [...own, refuseTrailingSlash],
       schema: {
         operationId: 'endMySessions',
-        summary: 'End all of your own sessions, or all others',
+        summary: 'End all of your own sessions, or all except the current session',
         tags: ['sessions'],
         querystring: SessionsQuery,
         response: { 204: allEnded }
@@ -87,7 +87,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: requireAdmin('users:read'),
       schema: {
         operationId: 'listSessions',
-        summary: 'List the sessions of a user by age',
+        summary: 'List the sessions of a user, oldest first',
         tags: ['sessions'],
         params: UserParams,
         querystring: PageQuery,

@@ -4,7 +4,7 @@ import * as pages from '../src/wire/pages.ts'
 import { created, empty, json, problem } from '../src/wire/responses.ts'
 import * as wire from '../src/wire/users.ts'
 
-/** Users: one's own account, and for admins every account. */
+/** The account of the caller, and for admins the accounts of all users. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   const { auth, requireUser, requireScope, requireAdmin } = fastify
   const { UserView, UserPage, UserChanges, UserEdit, UserCreation, PasswordChange, UserParams, UserQuery } = wire
@@ -15,7 +15,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   const user = json('The user', UserView)
   const missing = problem(404, 'There is no such user')
   const taken = problem(409, 'The e-mail is taken')
-  const lastAdmin = problem(409, 'Nobody would be left with the role admin: give it to somebody else first')
+  const lastAdmin = problem(409, 'One enabled user must have the role admin: give it to another user first')
 
   fastify.get(
     '/users/me',
@@ -73,7 +73,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: requireAdmin('users:read'),
       schema: {
         operationId: 'listUsers',
-        summary: 'List all users by age',
+        summary: 'List all users, oldest first',
         tags: ['users'],
         querystring: UserQuery,
         response: { 200: json('A page', UserPage) }
@@ -123,7 +123,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       schema: {
         operationId: 'updateUser',
         summary: 'Change, disable or enable a user, or change their roles',
-        description: 'The change takes effect with the next request of the user.',
+        description: 'The change takes effect at the next request of the user.',
         tags: ['users'],
         params: UserParams,
         body: Type.Ref(UserEdit),

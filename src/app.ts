@@ -29,12 +29,12 @@ import type { Clock } from './domain/ports/clock.ts'
 import { name, version } from './package.ts'
 import type { Config } from './settings.ts'
 
-/** The members of a request that are logged. The query is left out: it may hold secrets. */
+/** Returns the members of a request that are logged. Leaves out the query, because it may hold secrets. */
 const withoutQuery = ({ method, url }: FastifyRequest) => ({ method, path: url.split('?', 1)[0] })
 
 /**
- * Limits for slow and greedy clients, in milliseconds, bytes and requests of one connection. A response that the client does not
- * read is aborted after one to two times `connectionTimeout`; a route that waits postpones that.
+ * Limits for slow and greedy clients, in milliseconds, bytes and requests of one connection. A response that the client does not read
+ * is aborted after one to two times `connectionTimeout`. A route that waits can extend this time.
  */
 const LIMITS = {
   requestTimeout: 8000,
@@ -46,16 +46,15 @@ const LIMITS = {
 export interface Overrides {
   clock?: Clock
   logger?: false | { level?: string; stream?: { write(line: string): void } }
-  /** The log to write to, instead of an own one. */
+  /** The log of the host, in place of a new log. */
   log?: FastifyBaseLogger
-  /** Whether the paths of all routes begin with the path of the issuer. Otherwise a proxy removes it. */
+  /** Whether the paths of all routes begin with the path of the issuer. Otherwise a proxy must remove this path. */
   mounted?: boolean
   drainTimes?: DrainOptions
 }
 
 /**
- * Builds the whole program; `close()` closes it. Changes nothing on disk: the database and the sealing key are opened at their
- * first use.
+ * Builds the complete app. Changes nothing on disk, and opens the database and the sealing key at their first use.
  */
 export async function buildApp(
   config: Config,
@@ -72,7 +71,7 @@ export async function buildApp(
     genReqId: () => randomUUID(),
     bodyLimit: 16_384,
     ...LIMITS,
-    // A client id has up to 255 characters, and each may be percent-encoded.
+    // A client id has up to 255 characters, and percent-encoding triples the length of a character.
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 800 },
     trustProxy: config.trustedProxies.length > 0 ? config.trustedProxies : false,
     return503OnClosing: false,

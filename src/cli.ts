@@ -11,10 +11,10 @@ import { loadConfig, readEnvironment, settingsTable, sizeThreadPool } from './co
 import { openCore } from './core.ts'
 import { DomainError, SetupError } from './domain/errors.ts'
 import { adminPasswordFile, findAdminPassword } from './files.ts'
-import { bootstrap } from './first-start.ts'
+import { runFirstStart } from './first-start.ts'
 import { version } from './package.ts'
 
-/** Runs one command line and returns its exit code: 0 for success, 1 for a refusal or a failure, 2 for wrong usage. */
+/** Runs one command and returns its exit code: 0 for success, 1 for a refusal or a failure, 2 for wrong usage. */
 export async function run(args: string[], terminal: Terminal): Promise<number> {
   const { stdout, stderr, env } = terminal
   const program = new Command('latchkey')
@@ -34,7 +34,7 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
 
   program
     .command('serve')
-    .description('start the service; a first start on the embedded database also sets it up')
+    .description('start the service; on the embedded database the first start also sets up the database')
     .action(async () => {
       // A command starts in half the time when it does not load routes and pages.
       const { serve } = await import('./server.ts')
@@ -50,13 +50,13 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
       const config = loadConfig(env())
       const app = await openCore(config)
       try {
-        const { seeded, admin } = await bootstrap(app, config, { mayBeginAnew: true })
+        const { seeded, admin } = await runFirstStart(app, config, { mayCreateDatabase: true })
         const schema = await app.store.schema()
         stderr.write(`the database is at version ${schema?.version}${seeded ? ', newly set up' : ''}\n`)
         if (admin !== null) {
           const password = findAdminPassword(config) === null ? '' : `; the password is in ${adminPasswordFile(config)}`
           stderr.write(`admin ${admin} was created${password}\n`)
-        } else if (!(await app.store.bootstrapped()).admin) {
+        } else if (!(await app.store.setupState()).admin) {
           stderr.write(
             'there is no admin: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate" again\n'
           )
@@ -94,25 +94,25 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     const { message, stack, cause } = error as Error
-    const expected = error instanceof Refusal || error instanceof SetupError || error instanceof DomainError
+    const isExpected = error instanceof Refusal || error instanceof SetupError || error instanceof DomainError
     const reason =
       error instanceof DomainError && error.code === 'unavailable' && cause instanceof Error
         ? ` (${cause.message})`
         : ''
-    stderr.write(`${expected ? message + reason : stack}\n`)
+    stderr.write(`${isExpected ? message + reason : stack}\n`)
     return error instanceof Refusal ? error.exitCode : 1
   }
 }
 
-/** Runs the command line of this process. */
+/** Runs the command of this process. */
 export async function main(): Promise<void> {
   sizeThreadPool()
-  // The reader of the output may close it early, as "head" does.
+  // A reader such as "head" may close the pipe early.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error
   })
   process.exitCode = await run(process.argv.slice(2), {
-    // Opened at the first use only.
+    // A getter, so that standard input is opened only by commands that read it.
     get stdin() {
       return process.stdin
     },

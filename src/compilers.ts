@@ -14,9 +14,9 @@ function withIntegers(input: Record<string, unknown>, { properties = {} }: Query
 }
 
 /**
- * Makes the validators and serializers of all routes, each at its first use: a command of the CLI answers no request and needs
- * none. Converts no input, except the integers in a query, which arrive as text. Fastify asks for new compilers at every route
- * of a scope that adds a schema, and drops a compiler set by `setValidatorCompiler`; all of these share what is compiled.
+ * Creates the compilers of validators and serializers for Fastify. A validator or serializer is compiled at its first use, which
+ * makes the start shorter. Converts only the integers in a query, which arrive as text. Fastify requests new compilers for every
+ * scope that adds a schema, and drops a compiler that `setValidatorCompiler` set. All of these compilers share their results.
  */
 export function compilersFactory() {
   const ajv = new Ajv({ allErrors: true, useDefaults: true, meta: false, validateSchema: false })

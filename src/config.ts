@@ -8,6 +8,7 @@ import { Value } from '@sinclair/typebox/value'
 import { SetupError } from './domain/errors.ts'
 import { parseUsername } from './domain/usernames.ts'
 import { isIssuer } from './guard/metadata.ts'
+import { PASSWORD_BYTES_MAX } from './limits.ts'
 import { type Config, Settings } from './settings.ts'
 
 const PREFIX = 'LATCHKEY_'
@@ -27,7 +28,10 @@ FormatRegistry.Set(
   'database',
   (text) => /^sqlite:.+/.test(text) || (/^postgres(ql)?:\/\/./.test(text) && URL.canParse(text))
 )
-FormatRegistry.Set('password', (text) => [...text].length >= 8 && Buffer.byteLength(text.normalize('NFC')) <= 1024)
+FormatRegistry.Set(
+  'password',
+  (text) => [...text].length >= 8 && Buffer.byteLength(text.normalize('NFC')) <= PASSWORD_BYTES_MAX
+)
 FormatRegistry.Set('username', (text) => parseUsername(text) !== null)
 FormatRegistry.Set('key', (text) => /^[\w+/-]{43}=?$/.test(text))
 
@@ -45,12 +49,13 @@ function parse(schema: TSchema, text: string): unknown {
 function allowed(schema: TSchema): string {
   if (schema.allowed !== undefined) return schema.allowed
   if (schema.anyOf !== undefined) return `one of ${schema.anyOf.map((literal: TSchema) => literal.const).join(', ')}`
+  if (schema.type !== 'integer') throw new Error(`the setting "${schema.description}" has no text of allowed values`)
   return `an integer from ${schema.minimum} to ${schema.maximum}${schema.unit === undefined ? '' : ` ${schema.unit}`}`
 }
 
 /**
- * Reads the settings from variables, fills in the defaults and checks everything. An empty variable counts as missing.
- * @throws SetupError with one line for each problem: the variable, the expected value, the given value
+ * Reads the settings from variables, fills in the defaults and checks all values. An empty variable counts as missing.
+ * @throws SetupError with one line for each problem: the variable, the expected value and the given value
  */
 export function loadConfig(env: Record<string, string | undefined>): Config {
   const given = Object.entries(env).filter(
@@ -95,7 +100,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   return config
 }
 
-/** Returns the variables of settings that are given by their names in `Config`. `loadConfig` checks them. */
+/** Converts settings with the names of `Config` to variables. `loadConfig` checks them. */
 export function toEnvironment(settings: object): Record<string, string | undefined> {
   const given = Object.entries(settings).filter(([, value]) => value !== undefined && value !== null)
   return Object.fromEntries(given.map(([name, value]) => [variable(name), String(value)]))

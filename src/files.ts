@@ -22,8 +22,8 @@ function read(file: string): string | null {
 }
 
 /**
- * Returns the content of the file. If it does not exist, first writes `content` to it: completely, synced to disk, readable by its
- * owner only. Of concurrent calls one writes, and all return what it wrote.
+ * Returns the content of a file. If the file does not exist, first creates it with `content`: completely, synced to disk, and readable by
+ * its owner only. Exactly one of concurrent calls creates the file, and all return its content.
  */
 function readOrCreate(file: string, content: () => string): string {
   const existing = read(file)
@@ -50,7 +50,7 @@ function readOrCreate(file: string, content: () => string): string {
 function toKey(text: string): Buffer {
   const key = Buffer.from(text, 'base64')
   if (key.length !== KEY_BYTES || !/^[\w+/-]{43}=?$/.test(text))
-    throw new SetupError('the sealing key must be 32 bytes in base64')
+    throw new SetupError('the sealing key must be 32 bytes in base64 (openssl rand -base64 32)')
   return key
 }
 
@@ -84,11 +84,11 @@ export function createSealingKey(file: string): void {
 
 export const adminPasswordFile = ({ dataDir }: Config): string => join(dataDir, 'admin-password')
 
-/** Returns the generated password of the first admin. It stays in a file until it was shown, so that a crash does not lose it. */
+/** Returns the generated password of the first admin. A file keeps the password until it was shown, so that a crash does not lose it. */
 export const createAdminPassword = (config: Config): string =>
   readOrCreate(adminPasswordFile(config), () => randomBytes(18).toString('base64url'))
 
-/** Returns the generated password until it was shown; null when there is none. */
+/** Returns the generated password of the first admin; null when it was already shown, and when none was generated. */
 export const findAdminPassword = (config: Config): string | null => read(adminPasswordFile(config))
 
 export const removeAdminPassword = (config: Config): void => rmSync(adminPasswordFile(config), { force: true })

@@ -6,43 +6,43 @@ import type { Config } from './settings.ts'
 
 export interface FirstStart {
   seeded: boolean
-  /** The name of the admin that was created now; null when none was. */
+  /** The name of the created admin; null when no admin was created. */
   admin: string | null
 }
 
 /**
- * Creates schema, keys, roles, scopes and the first admin, each once however many processes start at the same time. Changes
- * nothing that exists, and nothing in a schema that this version does not understand.
- * @param mayBeginAnew whether to create a missing database. Where the sealing key is a setting, nothing else tells a first start
- *   from a lost database
- * @throws SetupError when only one of the sealing key file and its database exists
+ * Creates schema, keys, roles, scopes and the first admin, if they do not exist. Each is created once, also when many processes start at
+ * the same time. Migrates an older schema.
+ * @param mayCreateDatabase whether to create a missing database. With the sealing key in a setting, no file shows whether the database
+ *   was lost or never existed
+ * @throws SetupError when the file of the sealing key exists without its database, or this version cannot use the schema
  */
-export async function bootstrap(
+export async function runFirstStart(
   { auth, store }: FastifyInstance,
   config: Config,
-  { mayBeginAnew }: { mayBeginAnew: boolean }
+  { mayCreateDatabase }: { mayCreateDatabase: boolean }
 ): Promise<FirstStart> {
   const embedded = config.databaseUrl.startsWith('sqlite:')
   const keyFile = embedded ? config.sealingKeyFile : undefined
 
-  // A first start creates the schema before the key. Read in the opposite order: where the key exists, the schema exists too.
+  // A first start creates the schema before the key. This code reads them in the opposite order, so an existing key requires a schema.
   const hasKey = findSealingKey(config) !== null
   const schema = await store.schema()
   if (keyFile !== undefined && hasKey && schema === null) {
     throw new SetupError(
-      `the sealing key ${keyFile} exists but its database does not: restore the database, or move the key away to begin anew`
+      `the sealing key ${keyFile} exists but its database does not: restore the database, or move the key away to create a new database`
     )
   }
-  if (schema === null && !mayBeginAnew) {
+  if (schema === null && !mayCreateDatabase) {
     throw new SetupError('the database is missing: restore it, or run "latchkey migrate" to create a new one')
   }
-  if (schema !== null) auth.assertUnderstood(schema)
+  if (schema !== null) auth.assertUsable(schema)
   await store.migrate()
-  if (keyFile !== undefined && !hasKey && !(await store.bootstrapped()).seeded) createSealingKey(keyFile)
+  if (keyFile !== undefined && !hasKey && !(await store.setupState()).seeded) createSealingKey(keyFile)
 
   const { adminUsername: username, adminPassword } = config
   const { seeded, adminCreated } = await auth
-    .bootstrap(OPERATOR, () => {
+    .setUp(OPERATOR, () => {
       if (adminPassword !== undefined) return { username, password: adminPassword }
       return embedded ? { username, password: createAdminPassword(config) } : null
     })
@@ -54,18 +54,18 @@ export async function bootstrap(
 }
 
 /**
- * Prepares a service to listen: makes the first start on the embedded database, and checks that everything exists.
+ * Prepares a service before it listens: makes the first start if it is needed (on the embedded database only), and checks the database.
  * @throws SetupError that names the repair
  */
 export async function prepare(app: FastifyInstance, config: Config): Promise<{ hasAdmin: boolean }> {
   if (config.databaseUrl.startsWith('sqlite:'))
-    await bootstrap(app, config, { mayBeginAnew: config.sealingKey === undefined })
+    await runFirstStart(app, config, { mayCreateDatabase: config.sealingKey === undefined })
   await app.auth.assertReady()
-  const { admin } = await app.store.bootstrapped()
+  const { admin } = await app.store.setupState()
   return { hasAdmin: admin }
 }
 
-/** Returns the generated password of the first admin until it was shown; null when there is none or it was changed since. */
+/** Returns the generated password of the first admin if it was not shown yet and is still valid; else null. */
 export async function unshownPassword({ auth }: FastifyInstance, config: Config): Promise<string | null> {
   const kept = findAdminPassword(config)
   const isCurrent = kept !== null && (await auth.passwordProof.isCurrent(config.adminUsername, kept))

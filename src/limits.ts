@@ -4,18 +4,18 @@
  * lifetime in seconds.
  */
 
-/** One line of text for people: no control characters. */
+/** A display name or a description: one line without control characters. */
 export const LINE_PATTERN = '^[^\\p{Cc}]*$'
-/** Length of names and descriptions for people. */
+/** Length of a display name or a description. */
 export const LINE_MAX = 200
 
 /** Length of a username as it is sent: one character of the canonical form decomposes into at most four. */
 export const USERNAME_MAX = 256
 /** Length of a username in its canonical form (RFC 8265). */
 export const USERNAME_CODE_POINTS_MAX = 64
-/** RFC 5321 §4.5.3.1.3, without the angle brackets. */
+/** Length of an e-mail address (RFC 5321 §4.5.3.1.3, without the angle brackets). */
 export const EMAIL_MAX = 254
-/** The domain also refuses format characters (`\p{Cf}`). */
+/** An e-mail address. The domain also refuses format characters (`\p{Cf}`). */
 export const EMAIL_PATTERN = '^[^\\s@\\p{Cc}]+@[^\\s@\\p{Cc}]+$'
 /** Bytes of a password in UTF-8. */
 export const PASSWORD_BYTES_MAX = 1024
@@ -46,7 +46,7 @@ export const KID_PATTERN = '^[\\w-]{43}$'
 export const RESOURCE_SCOPES_MAX = 100
 export const INTROSPECTION_CLIENTS_MAX = 100
 
-/** A client id: RFC 6749 §A.1 without spaces. The domain also refuses `.` and `..`, which a path does not keep. */
+/** A client id: RFC 6749 §A.1 without spaces. The domain also refuses `.` and `..`, which URL parsers remove from a path. */
 export const CLIENT_ID_PATTERN = '^[\\x21-\\x7e]{1,255}$'
 /** Scopes, resources and redirect URIs of one client. */
 export const CLIENT_LIST_MAX = 100
@@ -58,7 +58,7 @@ export const CLIENT_KEYS_MAX = 10
 /** Secrets of one client that have not expired. */
 export const CLIENT_SECRETS_MAX = 10
 
-/** Seconds. */
+/** Seconds: 1 hour. */
 export const ACCESS_TOKEN_TTL_MAX = 3600
 /** Seconds: 365 days. */
 export const SESSION_TTL_MAX = 31_536_000
@@ -68,7 +68,7 @@ export const SECRET_TTL_MAX = 315_360_000
 /** Items of one page of a list. */
 export const PAGE_MAX = 100
 export const PAGE_DEFAULT = 50
-/** The cursor of a list whose items are not found by a UUID. */
+/** The cursor of a list whose items have no UUID. */
 export const CURSOR_PATTERN = '^[\\x20-\\x7e]{1,255}$'
 
 /** Entries of one response of the revocation log. */

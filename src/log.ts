@@ -2,16 +2,19 @@ import { constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { isatty } from 'node:tty'
 
-/** Characters that some terminals execute and JSON does not escape: DEL, the C1 controls and Unicode's line ends. */
+/** Characters that some terminals execute and JSON does not escape: DEL, the C1 controls and the line separators of Unicode. */
 const CONTROLS = /[\u007f-\u009f\u2028\u2029]/g
 const escaped = (line: string) =>
   line.replace(CONTROLS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
-/** Bytes that wait for a slow reader at most. Further lines are dropped. */
+/** Maximum number of bytes that wait for a slow reader. Further lines are dropped. */
 const MAX_WAITING_BYTES = 1_048_576
 
-/** Opens a terminal again, so that a write to a stopped one (Ctrl-S) fails instead of waiting. Returns any other descriptor. */
-function unblocked(fd: number): number {
+/**
+ * Opens a terminal a second time in non-blocking mode, so that a write to a stopped terminal (Ctrl-S) fails and does not wait. Returns
+ * other descriptors unchanged.
+ */
+function nonBlocking(fd: number): number {
   try {
     return isatty(fd) ? openSync('/dev/tty', constants.O_WRONLY | constants.O_NONBLOCK) : fd
   } catch {
@@ -20,8 +23,8 @@ function unblocked(fd: number): number {
 }
 
 /**
- * Opens standard output as the log of the service. Writing a line never throws and never waits: when the disk is full, the
- * terminal is stopped, or the reader is gone or too slow, the line is lost.
+ * Opens standard output as the log of the service. `write` never throws and never waits. A line is lost when the disk is full, the
+ * terminal is stopped, or the reader has left or is too slow.
  */
 export function openLog(fd = 1): { write(line: string): void } {
   const status = fstatSync(fd)
@@ -35,13 +38,14 @@ export function openLog(fd = 1): { write(line: string): void } {
       }
     }
   }
-  const file = unblocked(fd)
-  let torn = ''
+  const file = nonBlocking(fd)
+  /** Ends a line of which only the beginning was written. */
+  let separator = ''
   return {
     write(line) {
       try {
-        const bytes = Buffer.from(torn + escaped(line))
-        torn = writeSync(file, bytes) < bytes.length ? '\n' : ''
+        const bytes = Buffer.from(separator + escaped(line))
+        separator = writeSync(file, bytes) < bytes.length ? '\n' : ''
       } catch {
         // The disk is full or the terminal is stopped: the line is lost.
       }

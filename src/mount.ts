@@ -1,6 +1,7 @@
 import type { FastifyInstance, onRequestHookHandler } from 'fastify'
 import { buildApp } from './app.ts'
 import { loadConfig, toEnvironment } from './config.ts'
+import { defined } from './defined.ts'
 import { SetupError } from './domain/errors.ts'
 import { adminPasswordFile } from './files.ts'
 import { prepare, unshownPassword } from './first-start.ts'
@@ -8,7 +9,7 @@ import type { Config } from './settings.ts'
 
 /** All settings, in camelCase. The environment and `.env` are not read. */
 export interface LatchkeyOptions extends Partial<Omit<Config, 'host' | 'port' | 'issuer'>> {
-  /** The URL as clients see it, with the path where the host serves it: `https://app.example.com/auth`. */
+  /** The URL as clients see it, with the path at which the host serves Latchkey: `https://app.example.com/auth`. */
   issuer: string
 }
 
@@ -19,7 +20,7 @@ function mountPath(host: FastifyInstance, issuer: string): string {
   const { pathname } = new URL(issuer)
   if (!/^(\/[\w.~-]+)+$/.test(pathname)) {
     throw new SetupError(
-      `LATCHKEY_ISSUER must be an issuer with the path where the host serves it, of letters, digits, "-", ".", "_" and "~"; got ${JSON.stringify(issuer)}`
+      `LATCHKEY_ISSUER must be a URL with the path at which the host serves Latchkey, of letters, digits, "-", ".", "_" and "~"; got ${JSON.stringify(issuer)}`
     )
   }
   if (host.prefix !== '') {
@@ -33,8 +34,7 @@ function mountPath(host: FastifyInstance, issuer: string): string {
 async function mount(host: FastifyInstance, options: LatchkeyOptions): Promise<void> {
   const config = loadConfig(toEnvironment(options))
   const path = mountPath(host, config.issuer)
-  const level = options.logLevel === undefined ? {} : { level: options.logLevel }
-  const log = host.log.child({ component: 'latchkey' }, level)
+  const log = host.log.child({ component: 'latchkey' }, defined({ level: options.logLevel }))
   const app = await buildApp(config, { log, mounted: true })
   host.addHook('onClose', () => app.close())
 
@@ -46,27 +46,28 @@ async function mount(host: FastifyInstance, options: LatchkeyOptions): Promise<v
     log.warn('there is no admin yet: run "latchkey user add <name> --role admin"')
   }
   app.startSweeping()
-  host.addHook('preClose', () => app.letGo())
+  host.addHook('preClose', () => app.finishConnections())
 
-  // In onRequest the body is not read yet.
+  // Runs in onRequest, because nothing has read the body yet.
   const handOver: onRequestHookHandler = (request, reply) => {
     reply.hijack()
     app.routing(request.raw, reply.raw)
   }
-  const never = async () => {}
+  /** Never runs, because `handOver` has taken the request. */
+  const unreachable = async () => {}
   // A guard of the host may require a guard on every route.
   const guard = host.hasDecorator('publicAccess') ? { preHandler: host.publicAccess } : {}
   const route = { schema: { hide: true }, logLevel: 'silent' as const, ...guard }
   host.addHook('onRequest', handOver)
-  for (const url of [path, `${path}/*`, WELL_KNOWN + path]) host.all(url, route, never)
-  // For methods that the host does not know.
-  await host.register(async (scope) => scope.setNotFoundHandler(never), { prefix: path })
+  for (const url of [path, `${path}/*`, WELL_KNOWN + path]) host.all(url, route, unreachable)
+  // Requests with a method that the host does not know reach the hook through the not-found handler.
+  await host.register(async (scope) => scope.setNotFoundHandler(unreachable), { prefix: path })
 }
 
 /**
- * Mounts Latchkey in another Fastify app, under the path of the issuer. Latchkey is an app of its own. It gets the raw request after
- * the root `onRequest` hooks of the host. It shares no parsers, other hooks, error handlers or decorators with the host. It writes to
- * the log of the host and closes with the host. Works with any Fastify 5, server and logger.
+ * Mounts Latchkey in another Fastify app, under the path of the issuer. Latchkey is a separate app and gets the raw request after the
+ * root `onRequest` hooks of the host. It shares no parsers, other hooks, error handlers or decorators with the host. It writes to the log
+ * of the host and closes with the host. Works with every version of Fastify 5, every server and every logger.
  * @throws SetupError when a setting is wrong or the database is not ready
  */
 const latchkey: (host: object, options: LatchkeyOptions) => Promise<void> = mount as never

@@ -2,13 +2,13 @@
 export type Leave = () => void
 
 export interface QueueOptions {
-  /** Number of callers that are inside at the same time, at least 1. */
+  /** Maximum number of callers that are inside at the same time, at least 1. */
   concurrency: number
-  /** Number of callers that wait at the same time at most. Without it the number has no limit. */
+  /** Maximum number of callers that wait at the same time. Without it the number has no limit. */
   maxWaiting?: number
-  /** Milliseconds that one caller waits at most. Without it the wait has no limit. */
+  /** Maximum wait of one caller, in milliseconds. Without it the wait has no limit. */
   maxWaitMs?: number
-  /** Makes the error for a caller that cannot enter. */
+  /** Returns the error for a caller that cannot enter. */
   refuse: () => Error
 }
 
@@ -17,7 +17,7 @@ interface Waiter {
   enter: () => void
 }
 
-/** Admits callers in the order of their arrival, at most `concurrency` at the same time. Its state lives in this process. */
+/** Creates a queue that admits callers in the order of their arrival. Its state is in this process. */
 export function createQueue({ concurrency, maxWaiting = Number.POSITIVE_INFINITY, maxWaitMs, refuse }: QueueOptions) {
   const waiters: Waiter[] = []
   let inside = 0
@@ -51,7 +51,7 @@ export function createQueue({ concurrency, maxWaiting = Number.POSITIVE_INFINITY
 
   return {
     /**
-     * Waits for a place. The caller must call the result when it is done.
+     * Waits until the caller may enter. The caller must call the returned function when it is done.
      * @throws the error of `refuse` when too many callers wait, or when the wait takes longer than `maxWaitMs`
      */
     async enter(): Promise<Leave> {
@@ -61,7 +61,7 @@ export function createQueue({ concurrency, maxWaiting = Number.POSITIVE_INFINITY
       return leaveOnce()
     },
 
-    /** Runs `work` in a place of the queue. @throws like `enter`, and whatever `work` throws */
+    /** Enters the queue, runs `work` and leaves the queue. @throws the errors of `enter` and of `work` */
     async run<T>(work: () => Promise<T>): Promise<T> {
       const leave = await this.enter()
       try {
@@ -71,7 +71,7 @@ export function createQueue({ concurrency, maxWaiting = Number.POSITIVE_INFINITY
       }
     },
 
-    /** Returns whether nobody is inside or waiting. */
+    /** Returns whether no caller is inside or waits. */
     isIdle: (): boolean => inside === 0,
 
     /** Returns the number of waiting callers and how long the first of them has waited, in milliseconds. */
@@ -82,19 +82,19 @@ export function createQueue({ concurrency, maxWaiting = Number.POSITIVE_INFINITY
   }
 }
 
-/** Admits callers in a queue of their own for each key. A key that nobody uses takes no memory. */
+/** Creates a separate queue for each key. A key without callers takes no memory. */
 export function createKeyedQueue(options: QueueOptions) {
   const queues = new Map<string, ReturnType<typeof createQueue>>()
 
   return {
-    /** Waits for a place in the queue of the key. The caller must call the result when it is done. @throws like `enter` of a queue */
+    /** Enters the queue of a key. The caller must call the returned function when it is done. @throws the errors of `enter` of a queue */
     async enter(key: string): Promise<Leave> {
       const queue = queues.get(key) ?? createQueue(options)
       queues.set(key, queue)
       const leave = await queue.enter()
       return () => {
         leave()
-        // Not where the key has got another queue since: this may be the second call.
+        // After a second call of this function the key may have another queue.
         if (queue.isIdle() && queues.get(key) === queue) queues.delete(key)
       }
     },

@@ -8,13 +8,13 @@ import { prepare, unshownPassword } from './first-start.ts'
 import { openLog } from './log.ts'
 import { version } from './package.ts'
 import type { Config } from './settings.ts'
-import { endWell } from './stop.ts'
+import { installExitHandlers } from './stop.ts'
 
 const cannotListen = (cause: Error): never => {
   throw new SetupError(`${cause.message} (LATCHKEY_HOST, LATCHKEY_PORT)`, { cause })
 }
 
-/** Loads the settings and replaces port 0 by a free port: the issuer must be known before the app is built. */
+/** Loads the settings and replaces port 0 by a free port, because the issuer contains the port and the app needs the issuer. */
 async function resolvePort(env: Record<string, string | undefined>): Promise<Config> {
   const config = loadConfig(env)
   if (config.port !== 0) return config
@@ -27,12 +27,12 @@ async function resolvePort(env: Record<string, string | undefined>): Promise<Con
   return loadConfig({ ...env, LATCHKEY_PORT: String(port) })
 }
 
-/** Quotes a text as one word of a shell. */
+/** Quotes a text as one argument of a shell command. */
 const quoted = (text: string): string => (/^[\w./:@=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
 
 /**
- * Returns the lines that a person reads at the start. They are not part of the log, which machines read.
- * @param password the generated password until it was shown, else null
+ * Returns the lines that the operator reads at the start. They are not part of the log.
+ * @param password the generated password of the first admin if it was not shown yet, else null
  */
 function greeting(config: Config, password: string | null, hasAdmin: boolean, toTerminal: boolean): string {
   const { issuer, adminUsername } = config
@@ -54,22 +54,22 @@ function greeting(config: Config, password: string | null, hasAdmin: boolean, to
   return `${lines.join('\n')}\n\n`
 }
 
-/** Starts the service: makes the first start if it is needed, then listens. SIGTERM and SIGINT finish the requests in progress. */
+/** Starts the service: makes the first start if it is needed, then listens. After SIGTERM or SIGINT it finishes the open requests and exits. */
 export async function serve(env: Record<string, string | undefined>): Promise<void> {
   const config = await resolvePort(env)
   const app = await buildApp(config, { logger: { stream: openLog() } })
-  endWell(
+  installExitHandlers(
     async () => {
       // Before the service listens there is nothing to finish.
       if (!app.server.listening) return
       await app.drain()
       await app.close()
     },
-    (err) => app.log.fatal({ err }, 'failed')
+    (err) => app.log.fatal({ err }, 'the process exits after an uncaught error')
   )
   try {
     const { hasAdmin } = await prepare(app, config)
-    // One address: for a name with several addresses Fastify starts more servers, without some of the limits.
+    // Listens on one address: for a name with several addresses Fastify starts more servers, which lack some of the limits.
     const { address } = await lookup(config.host).catch(cannotListen)
     await app.listen({ host: address, port: config.port }).catch(cannotListen)
 

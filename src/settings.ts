@@ -1,8 +1,9 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { ACCESS_TOKEN_TTL_MAX, PASSWORD_BYTES_MAX } from './limits.ts'
 
 /**
- * Every setting, with its default, its unit and its help. `allowed` names the allowed values where the schema alone does not. A
- * message never repeats the value of a `secret` setting. `shown` is the default as the documentation shows it.
+ * Every setting, with its default, its unit and its description. `allowed` describes the allowed values if the schema alone does not.
+ * `secret` keeps the value out of messages. `shown` is the default as the documentation shows it.
  */
 export const Settings = Type.Object({
   host: Type.String({
@@ -15,24 +16,24 @@ export const Settings = Type.Object({
     minimum: 0,
     maximum: 65535,
     default: 3000,
-    description: 'Port to listen on; 0 takes a free one'
+    description: 'Port to listen on; 0 selects a free port'
   }),
   issuer: Type.String({
     format: 'issuer',
-    description: 'URL of the service as clients see it: the `iss` of every token and the base of every link',
+    description: 'URL of the service as clients see it: the `iss` of every token and the beginning of every link',
     allowed: 'an https URL without query, fragment and trailing slash (http on a loopback host only)',
     shown: '`http://localhost:<port>`'
   }),
   dataDir: Type.String({
     minLength: 1,
     default: './data',
-    description: 'Directory of the embedded database and of the files made at the first start',
+    description: 'Directory of the embedded database and of the files that the first start creates',
     allowed: 'a path'
   }),
   databaseUrl: Type.String({
     format: 'database',
     secret: true,
-    description: 'Database',
+    description: 'URL of the database',
     allowed: 'sqlite:<file> or postgres://<user>:<password>@<host>/<database>',
     shown: '`sqlite:<data dir>/latchkey.db`'
   }),
@@ -58,7 +59,7 @@ export const Settings = Type.Object({
     Type.String({
       format: 'key',
       secret: true,
-      description: 'Previous sealing key, while the sealing key is being replaced. It decrypts and never encrypts',
+      description: 'Previous sealing key, while the sealing key is being replaced. It only decrypts',
       allowed: '32 bytes in base64',
       shown: 'none'
     })
@@ -73,7 +74,7 @@ export const Settings = Type.Object({
   ),
   accessTokenTtl: Type.Integer({
     minimum: 1,
-    maximum: 3600,
+    maximum: ACCESS_TOKEN_TTL_MAX,
     default: 300,
     unit: 's',
     description: 'Lifetime of an access token'
@@ -84,7 +85,7 @@ export const Settings = Type.Object({
     default: 10,
     unit: 's',
     description:
-      'Time in which a refresh token that was just used returns the same successor again, for responses that were lost'
+      'Time for which the refresh token that was used last returns the same successor again, in case a response was lost'
   }),
   signingAlg: Type.Union([Type.Literal('ES256'), Type.Literal('EdDSA'), Type.Literal('RS256')], {
     default: 'ES256',
@@ -102,7 +103,7 @@ export const Settings = Type.Object({
     maximum: 86_400,
     default: 300,
     unit: 's',
-    description: 'Time for which others may cache the JWKS. A key is published at least that long before it signs'
+    description: 'Time for which verifiers may cache the JWKS. A key is published at least this long before it signs'
   }),
   argon2Memory: Type.Integer({
     minimum: 7168,
@@ -115,7 +116,7 @@ export const Settings = Type.Object({
     minimum: 1,
     maximum: 20,
     default: 2,
-    description: 'Passes over that memory (argon2id `t`)'
+    description: 'Passes over the memory (argon2id `t`)'
   }),
   argon2Lanes: Type.Integer({ minimum: 1, maximum: 16, default: 1, description: 'Lanes (argon2id `p`)' }),
   adminUsername: Type.String({
@@ -129,7 +130,7 @@ export const Settings = Type.Object({
       format: 'password',
       secret: true,
       description: 'Password of the first admin',
-      allowed: 'a text of at least LATCHKEY_PASSWORD_MIN_LENGTH characters and at most 1024 bytes',
+      allowed: `a text of at least LATCHKEY_PASSWORD_MIN_LENGTH characters and at most ${PASSWORD_BYTES_MAX} bytes`,
       shown: 'generated on the embedded database; on PostgreSQL no admin is created'
     })
   ),

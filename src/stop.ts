@@ -1,17 +1,18 @@
-/** Milliseconds after which the process ends, also with work under way. */
+/** Milliseconds after the first signal after which the process exits, even if `stop` has not resolved. */
 const STOP_MS = 9000
 /**
- * Milliseconds in which a second signal counts as the first one. A terminal sends a signal to npm and to the service, and npm
- * passes it on.
+ * Milliseconds in which a second signal counts as the first signal. A terminal sends a signal to npm and to the service, and npm also
+ * passes the signal on to the service.
  */
 const SAME_SIGNAL_MS = 500
 
 /**
- * Ends the process at a signal: at the first one with exit code 0 once `stop` has resolved, at a second one at once with exit
- * code 1. An uncaught error ends the process at once too, because its state is unknown then.
+ * Installs handlers that end the process. After a first signal the process exits with code 0 when `stop` has resolved. After a second
+ * signal it exits at once with code 1. After an uncaught error it also exits at once with code 1, because the state of the process is
+ * unknown.
  * @param fail reports the error
  */
-export function endWell(stop: () => Promise<void>, fail: (error: unknown) => void): void {
+export function installExitHandlers(stop: () => Promise<void>, fail: (error: unknown) => void): void {
   let first: number | undefined
   const onSignal = () => {
     if (first !== undefined && performance.now() - first > SAME_SIGNAL_MS) process.exit(1)
@@ -24,7 +25,7 @@ export function endWell(stop: () => Promise<void>, fail: (error: unknown) => voi
     fail(error)
     process.exit(1)
   }
-  // The handlers stay for good: without one, a signal would end the process by itself.
+  // The handlers are never removed: without a handler, a signal would end the process at once.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, onSignal)
   process.on('uncaughtException', onError)
   process.on('unhandledRejection', onError)

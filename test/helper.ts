@@ -8,12 +8,15 @@ import type { Test } from 'tap'
 import { buildApp, type Overrides } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
 import { OPERATOR } from '../src/domain/caller.ts'
-import type { Clock } from '../src/domain/ports/clock.ts'
 import { createSealer } from '../src/domain/sealing.ts'
-import { bootstrap } from '../src/first-start.ts'
+
+import { runFirstStart } from '../src/first-start.ts'
+import { TestClock } from './clock.ts'
+
 import { assertDocumented, DOCUMENT } from './documented.ts'
 import { plant, plantForAll, search } from './secrets.ts'
 
+export { TestClock } from './clock.ts'
 export type Database = 'sqlite' | 'postgres'
 /** The databases that tests run on: without a PostgreSQL server (`npm run test:fast`) SQLite only. */
 export const databases: readonly Database[] =
@@ -27,22 +30,6 @@ export const NOBODY = '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10'
 /** The kid of no key. */
 export const NO_KEY = 'x'.repeat(43)
 const ALICE = { username: 'alice', password: PASSWORD, roles: ['user'] }
-
-/** A clock that stands still until it is moved. */
-export class TestClock implements Clock {
-  #now = Date.UTC(2026, 0, 1, 12)
-  /** How long it was asked to sleep, in all; nobody waits. */
-  slept = 0
-  now(): number {
-    return this.#now
-  }
-  async sleep(span: number): Promise<void> {
-    this.slept += span
-  }
-  advance(seconds: number): void {
-    this.#now += seconds * 1000
-  }
-}
 
 /** Where the tests find what `test/run.ts` has made for them. */
 function given(name: 'TEST_POSTGRES' | 'TEST_READY'): string {
@@ -107,7 +94,7 @@ export async function makeReady(): Promise<void> {
   for (const url of urls) {
     const config = loadConfig(environment({ url, dataDir }))
     const app = await buildApp(config, { clock: new TestClock(), logger: false })
-    await bootstrap(app, config, { mayBeginAnew: true })
+    await runFirstStart(app, config, { mayCreateDatabase: true })
     await app.auth.users.create(OPERATOR, ALICE)
     writeFileSync(join(dataDir, DOCUMENT), JSON.stringify(app.swagger()))
     const sealer = createSealer(() => SEALING_KEY)
@@ -219,7 +206,7 @@ export async function build(
   const app = await buildApp(config, { clock, ...overrides, logger: watchedLog(t, overrides.logger) })
   watchAnswers(t, app, Object.keys(extra).length === 0)
   t.teardown(() => app.close())
-  const { seeded } = await bootstrap(app, config, { mayBeginAnew: true })
+  const { seeded } = await runFirstStart(app, config, { mayCreateDatabase: true })
 
   const token: TestApp['token'] = (form, headers = {}) =>
     app.inject({

@@ -1,8 +1,18 @@
-import { createPublicKey, type KeyObject, sign as signBytes } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, type KeyObject, sign as signBytes } from 'node:crypto'
 
 export type Members = Record<string, unknown>
 /** Content of a segment: an object is written as JSON, a string or bytes are used as they are. */
 export type Content = Members | unknown[] | string | Buffer
+
+let rsa: ReturnType<typeof generateKeyPairSync> | undefined
+
+/** Returns a key pair for the algorithm. The RSA pair is always the same one, because it takes long to generate. */
+export function generateKeyPair(alg: 'ES256' | 'EdDSA' | 'RS256') {
+  if (alg === 'ES256') return generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  if (alg === 'EdDSA') return generateKeyPairSync('ed25519')
+  rsa ??= generateKeyPairSync('rsa', { modulusLength: 2048 })
+  return rsa
+}
 
 /** Returns the base64url of a content. */
 export const encode = (content: Content): string =>

@@ -178,7 +178,7 @@ t.test('invalid settings stop the host, with one line for each', async (t) => {
   ])
     t.match(
       await refused({ ...given, issuer }),
-      /^SetupError: LATCHKEY_ISSUER must be an issuer with the path/,
+      /^SetupError: LATCHKEY_ISSUER must be a URL with the path/,
       issuer ?? 'none'
     )
   t.match(

@@ -21,7 +21,7 @@ t.test(
   async (t) => {
     const { host, seen } = shared
     t.strictSame(Reflect.ownKeys(host), ownKeys)
-    for (const name of ['store', 'signer', 'hasher', 'requireScope', 'drain', 'letGo', 'startSweeping'])
+    for (const name of ['store', 'signer', 'hasher', 'requireScope', 'drain', 'finishConnections', 'startSweeping'])
       t.equal(host.hasDecorator(name), false, name)
     t.equal(host.hasRequestDecorator('clientAuth'), false)
 

@@ -7,7 +7,7 @@ import t from 'tap'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
 import { OPERATOR } from '../src/domain/caller.ts'
-import { bootstrap } from '../src/first-start.ts'
+import { runFirstStart } from '../src/first-start.ts'
 import guard from '../src/guard/index.ts'
 import latchkey from '../src/mount.ts'
 import { freePort } from './cli/process.ts'
@@ -25,7 +25,7 @@ t.test(
     // What an operator does by the terminal before.
     const config = loadConfig({ ...environment({ url: databaseUrl, dataDir }), LATCHKEY_ISSUER: issuer })
     const terminal = await buildApp(config, { logger: false })
-    await bootstrap(terminal, config, { mayBeginAnew: true })
+    await runFirstStart(terminal, config, { mayCreateDatabase: true })
     const { auth } = terminal
     await auth.resources.create(OPERATOR, {
       id: 'host',

@@ -8,7 +8,7 @@ const PUBLISHED: Record<string, string> = {
   'latchkey-guard/client': '../src/client/index.ts'
 }
 
-/** For `node --import ./test/published.ts`: whoever imports a published name gets the source of it. */
+/** For `node --import ./test/published.ts`: an import of a published name loads its source. */
 registerHooks({
   resolve(specifier, context, next) {
     const source = PUBLISHED[specifier]

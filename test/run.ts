@@ -7,7 +7,7 @@ import { filesOf, type Outcome, runTap } from './run/tap.ts'
 import { report } from './secrets.ts'
 
 /** Folders whose tests need no PostgreSQL, no browser and no child process. */
-const FAST = ['domain', 'guard', 'token', 'client', 'wire', 'routes', 'plugins'].map((name) => `test/${name}`)
+const FAST = ['domain', 'guard', 'token', 'wire', 'routes', 'plugins'].map((name) => `test/${name}`)
 const IN_BROWSER = /^test\/(browser\/|packages\.)/
 
 /** Prints what the search for secrets found, then `N passed, N failed`. Returns the exit code. */

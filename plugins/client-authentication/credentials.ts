@@ -21,12 +21,12 @@ export function readCredentials({ headers: { authorization }, body }: FastifyReq
   if (methods.length > 1) throw new OAuthError('invalid_request', 'The client authenticates by more than one method')
   if (basic !== null) {
     if (id !== undefined && !basic.ids.includes(id))
-      throw new OAuthError('invalid_request', 'The client_id is not the one of the Authorization header')
+      throw new OAuthError('invalid_request', 'The client_id differs from the Authorization header')
     return basic
   }
   if (assertion !== undefined || type !== undefined) {
     if (assertion === undefined || type === undefined)
-      throw new OAuthError('invalid_request', 'client_assertion and client_assertion_type come together')
+      throw new OAuthError('invalid_request', 'client_assertion and client_assertion_type must be sent together')
     if (type !== JWT_BEARER) throw clientRefused()
     return { method: 'private_key_jwt', assertion, id: id ?? null }
   }
@@ -39,7 +39,7 @@ export function readCredentials({ headers: { authorization }, body }: FastifyReq
     : { method: 'client_secret_post', ids: [id], secret }
 }
 
-/** Reads RFC 7617 §2. Returns null for blank credentials (`:`), which Swagger UI sends when its client fields are empty. */
+/** Reads Basic credentials (RFC 7617 §2). Returns null for `:`, which Swagger UI sends when its client fields are empty. */
 function basicCredentials(header: string): SecretCredentials | null {
   const encoded = /^basic +([\w+/-]+=*)$/i.exec(header)?.[1]
   const text = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString('utf8')
@@ -47,12 +47,12 @@ function basicCredentials(header: string): SecretCredentials | null {
   const ids = readings(text.slice(0, colon))
   if (colon === -1 || ids.some((id) => id.includes('\0'))) throw clientRefused()
   if (text === ':') return null
-  // No character of a secret needs form-encoding, so the first reading is enough.
+  // A secret holds no character that form-encoding changes, so only the decoded form is needed.
   const [secret] = readings(text.slice(colon + 1))
   return secret === '' ? { method: 'none', ids, secret: null } : { method: 'client_secret_basic', ids, secret }
 }
 
-/** Returns the readings of one half of Basic credentials: form-decoded (RFC 6749 §2.3.1) and, where that differs, raw. */
+/** Returns the possible values of one half of Basic credentials: form-decoded (RFC 6749 §2.3.1) and, if it differs, raw. */
 function readings(half: string): [string, ...string[]] {
   try {
     const decoded = decodeURIComponent(half.replaceAll('+', ' '))

@@ -1,17 +1,18 @@
 import { STATUS_CODES } from 'node:http'
 import type { RouteOptions } from 'fastify'
+import { defined } from '../../src/defined.ts'
 import type { Failure } from './failure.ts'
 import { SHAPES, type ShapeName } from './shapes.ts'
 import { frameworkFailure } from './table.ts'
 
-/** Returns the responses of the OpenAPI document for every failure that the route can answer with, by status. */
+/** Returns the responses of the OpenAPI document for every failure that the route can send, by status. */
 export function errorResponses(route: RouteOptions, name: ShapeName): Record<number, object> {
   return Object.fromEntries(statusesOf(route, name).map((status) => [status, errorResponse(status, name)]))
 }
 
 function statusesOf({ method, schema = {}, config = {} }: RouteOptions, name: ShapeName): number[] {
   const { security = [], body } = schema as { security?: object[]; body?: unknown }
-  // Fastify parses the body of DELETE and POST also where the route declares none.
+  // Fastify parses the body of DELETE and POST even if the route declares no body.
   const parsesBody = body !== undefined || ['DELETE', 'POST'].includes(String(method))
   return [
     400,
@@ -49,6 +50,6 @@ function errorResponse(status: number, name: ShapeName): object {
   return {
     description: STATUS_CODES[status],
     content: { [mediaType]: { schema: { $ref: schema.$id }, example: body(exampleOf(status)) } },
-    ...(headers === undefined ? {} : { headers })
+    ...defined({ headers })
   }
 }

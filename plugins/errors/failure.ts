@@ -10,7 +10,7 @@ export interface Failure {
   headers?: Record<string, string>
 }
 
-/** A way to write failures. A new one is a file beside this one and an entry in `shapes.ts`. */
+/** A format for failures. A new format is a file in this folder and an entry in `shapes.ts`. */
 export interface Shape {
   mediaType: string
   /** The JSON schema of the body, for the OpenAPI document. */

@@ -11,7 +11,7 @@ const OAUTH_ERROR = {
   }
 }
 
-/** The errors of the OAuth endpoints, RFC 6749 §5.2. */
+/** The format of errors of the OAuth endpoints (RFC 6749 §5.2). */
 export const oauth: Shape = {
   mediaType: 'application/json',
   schema: OAUTH_ERROR,

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import { defined } from '../../src/defined.ts'
 import type { Shape } from './failure.ts'
 
 const PROBLEM = {
@@ -7,8 +8,8 @@ const PROBLEM = {
   type: 'object',
   required: ['type', 'title', 'status', 'detail'],
   properties: {
-    type: { type: 'string', description: 'Always `about:blank`: the status is the type (RFC 9457 §4.2.1)' },
-    title: { type: 'string', description: 'The status in words' },
+    type: { type: 'string', description: 'Always `about:blank`: the status says everything (RFC 9457 §4.2.1)' },
+    title: { type: 'string', description: 'The name of the status' },
     status: { type: 'integer' },
     detail: { type: 'string', description: 'The reason' },
     errors: {
@@ -25,7 +26,7 @@ const PROBLEM = {
   }
 }
 
-/** Problem details, RFC 9457 §3: for every endpoint that names no other shape. */
+/** The format of problem details (RFC 9457 §3), for every endpoint that names no other shape. */
 export const problem: Shape = {
   mediaType: 'application/problem+json',
   schema: PROBLEM,
@@ -34,6 +35,6 @@ export const problem: Shape = {
     title: STATUS_CODES[status] ?? 'Error',
     status,
     detail,
-    ...(errors === undefined ? {} : { errors })
+    ...defined({ errors })
   })
 }

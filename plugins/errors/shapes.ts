@@ -6,8 +6,8 @@ import { problem } from './problem.ts'
 export const SHAPES = { oauth, problem } satisfies Record<string, Shape>
 export type ShapeName = keyof typeof SHAPES
 
-/** Sends a failure in a shape. The answer must not be stored. */
-export function answer(reply: FastifyReply, failure: Failure, name: ShapeName): FastifyReply {
+/** Sends a failure in a shape. Forbids caches to store the response. */
+export function sendFailure(reply: FastifyReply, failure: Failure, name: ShapeName): FastifyReply {
   const shape = SHAPES[name]
   return reply
     .code(failure.status)

@@ -3,10 +3,10 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Failure } from './failure.ts'
 import { problem } from './problem.ts'
-import { answer } from './shapes.ts'
+import { sendFailure } from './shapes.ts'
 import { failureOf, frameworkFailure } from './table.ts'
 
-/** Headers of the answers that no hook sees. The connection ends with each of them. */
+/** Headers of responses for which no hook runs. The connection closes after such a response. */
 const BARE_HEADERS = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
@@ -16,16 +16,16 @@ const BARE_HEADERS = {
   connection: 'close'
 }
 
-/** Answers a request that Fastify refuses before it finds a route. Logs the code only: Fastify's message repeats the URL. */
+/** Handles a request that Fastify refuses before it finds a route. Logs the code only, because the message contains the URL. */
 export function frameworkErrors(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   request.log.info({ code: error.code }, 'refused before routing')
   reply.headers(BARE_HEADERS)
-  answer(reply, failureOf(error), 'problem')
+  sendFailure(reply, failureOf(error), 'problem')
 }
 
 /**
- * Answers a request that Node's HTTP parser refuses, and ends the connection. Logs the code only: the error holds the bytes of
- * the request.
+ * Handles a request that the HTTP parser of Node.js refuses, and closes the connection. Logs the code only, because the error contains
+ * the bytes of the request.
  */
 export function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
   this.log.debug({ code: error.code }, 'refused by the HTTP parser')

@@ -1,27 +1,28 @@
 import type { FastifyError } from 'fastify'
+import { defined } from '../../src/defined.ts'
 import { DomainError, type DomainErrorCode, OAuthError, SetupError } from '../../src/domain/errors.ts'
 import { AccessError } from '../../src/guard/errors.ts'
 import type { Failure } from './failure.ts'
 
-/** The path exists, but not for the method of the request. */
+/** A request whose path exists, but not with the method of the request. */
 export class MethodNotAllowed extends Error {
   readonly allow: string[]
 
   constructor(allow: string[]) {
-    super('The method is not allowed here')
+    super('The path does not have this method')
     this.name = 'MethodNotAllowed'
     this.allow = allow
   }
 }
 
-/** Refusals of Fastify and Node.js by their status. Their own messages repeat parts of the request. */
+/** The details of refusals by Fastify and Node.js, by status. Their own messages contain parts of the request. */
 const FRAMEWORK_DETAIL: Record<number, string> = {
   400: 'The request is malformed',
-  404: 'There is nothing here',
+  404: 'The path does not exist',
   408: 'The request took too long to arrive',
   413: 'The body is too large',
   414: 'The path is too long',
-  415: 'The content type is not supported here',
+  415: 'The content type is not supported for this path',
   431: 'The headers are too large'
 }
 
@@ -33,7 +34,7 @@ export function frameworkFailure(status: number): Failure | undefined {
 
 export const NOT_FOUND = frameworkFailure(404) as Failure
 
-/** Returns the failure for anything that is thrown while a request is handled. An unknown error is a failure of the server. */
+/** Returns the failure for an error that was thrown while a request was handled. The failure for an unknown error has the status 500. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof OAuthError) return oauthFailure(error)
   if (error instanceof AccessError) return accessFailure(error)
@@ -46,13 +47,13 @@ export function failureOf(error: unknown): Failure {
   return fastifyFailure((error ?? {}) as Partial<FastifyError>)
 }
 
-/** RFC 6749 §5.2. */
+/** Returns the failure of RFC 6749 §5.2. */
 function oauthFailure({ code, message: detail }: OAuthError): Failure {
   if (code !== 'invalid_client') return { status: 400, code, detail }
   return { status: 401, code, detail, headers: { 'www-authenticate': 'Basic realm="latchkey"' } }
 }
 
-/** RFC 6750 §3. */
+/** Returns the failure of RFC 6750 §3. */
 function accessFailure({ statusCode: status, message: detail, headers }: AccessError): Failure {
   return { status, code: 'invalid_request', detail, headers }
 }
@@ -73,8 +74,12 @@ function domainFailure({ code, message: detail, retryAfter }: DomainError): Fail
 
 /** @param retryAfter seconds; undefined when the time is unknown */
 function unavailable(detail: string, retryAfter: number | undefined, status = 503): Failure {
-  const headers = retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }
-  return { status, code: 'temporarily_unavailable', detail, headers }
+  return {
+    status,
+    code: 'temporarily_unavailable',
+    detail,
+    headers: defined({ 'retry-after': retryAfter?.toString() })
+  }
 }
 
 function fastifyFailure({
@@ -90,7 +95,7 @@ function fastifyFailure({
   return refusal ?? { status: 500, code: 'server_error', detail: 'The server failed' }
 }
 
-/** The number of invalid parts that one answer lists at most. */
+/** Maximum number of invalid parts that one response lists. */
 const MAX_ERRORS = 50
 
 type ValidationItem = NonNullable<FastifyError['validation']>[number]
@@ -107,7 +112,7 @@ function validationFailure(items: ValidationItem[], part: string): Failure {
   return { status: 400, code: 'invalid_request', detail, errors }
 }
 
-/** Returns the last step of the pointer (RFC 6901 §3) to a member that is missing or unknown. */
+/** Returns the last part of the JSON pointer (RFC 6901 §3) to a missing or unknown member. */
 function memberPointer({ keyword, params }: ValidationItem): string {
   const name =
     (keyword === 'required' && params.missingProperty) ||

@@ -17,7 +17,7 @@ const MAX_PAUSE_MS = 60_000
 const DROP_PAUSE_MS = 1000
 /** Parts of its lifetime after which a token is renewed, chosen at random between both. */
 const RENEWAL = { from: 0.75, to: 0.9 }
-/** Before its end a token is no longer returned, so that it is valid when it arrives: a part of its lifetime, and milliseconds at most. */
+/** The last part of its lifetime, and milliseconds at most, in which a token is not returned: it must be valid when it arrives. */
 const MARGIN = { part: 0.1, maxMs: 5000 }
 
 /** Returns whether the failure may be temporary: no response, too many requests, or an error of the server. */

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { OPERATOR } from '../domain/caller.ts'
 import { newToWire } from '../wire/client-secrets.ts'
-import { parseSpan } from './spans.ts'
+import { DURATIONS, parseDuration } from './durations.ts'
 import { type Json, print, type Terminal, withAuth } from './terminal.ts'
 
 /** `latchkey client secret …` */
@@ -11,9 +11,9 @@ export function addClientSecretCommands(clients: Command, terminal: Terminal): v
     group.command(usage).description(description).option('--json', 'print JSON, with the names of RFC 7591')
 
   command('add <client>', 'add a secret beside the existing ones; it is shown once')
-    .option('--expires-in <span>', 'lifetime of the secret; without it the secret never expires', parseSpan)
-    .option('--others-expire-in <span>', 'longest remaining lifetime of the other secrets', parseSpan)
-    .addHelpText('after', '\nExample:\n  latchkey client secret add worker --others-expire-in 1d')
+    .option('--expires-in <duration>', 'lifetime of the secret; without it the secret never expires', parseDuration)
+    .option('--others-expire-in <duration>', 'longest remaining lifetime of the other secrets', parseDuration)
+    .addHelpText('after', `\nExample:\n  latchkey client secret add worker --others-expire-in 1d${DURATIONS}`)
     .action(async (id: string, options: Json & { expiresIn?: number; othersExpireIn?: number }) => {
       const { json, expiresIn, othersExpireIn } = options
       const added = await withAuth(terminal, ({ clients }) =>

@@ -11,7 +11,7 @@ export function addKeyCommands(program: Command, terminal: Terminal): void {
   const command = (usage: string, description: string) =>
     group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
 
-  command('list', 'list keys, the newest first').action(async ({ json }: Json) => {
+  command('list', 'list keys, newest first').action(async ({ json }: Json) => {
     const keys = await withAuth(terminal, async (auth) => (await everyPage(auth.keys.page)).map(toWire))
     const rows = keys.map((key) => [
       key.kid,
@@ -30,7 +30,7 @@ export function addKeyCommands(program: Command, terminal: Terminal): void {
     print(terminal, json, toWire(key), `key ${key.kid} signs now`)
   })
 
-  command('retire <kid>', 'retire a key that no longer signs, and whose tokens have expired')
+  command('retire <kid>', 'retire a key that no longer signs and whose tokens have expired')
     .option('--compromised', 'retire the key at once in any state; every token that it signed becomes invalid')
     .addHelpText(
       'after',
@@ -42,7 +42,7 @@ export function addKeyCommands(program: Command, terminal: Terminal): void {
       print(terminal, json, toWire(key), `key ${key.kid} is retired`)
     })
 
-  command('reseal', 'seal every sealed value with the current sealing key, after the sealing key was replaced').action(
+  command('reseal', 'seal every value with the current sealing key, after the sealing key was replaced').action(
     async ({ json }: Json) => {
       const resealed = await withAuth(terminal, ({ keys }) => keys.reseal(OPERATOR))
       const text =

@@ -25,9 +25,12 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
   const command = (usage: string, description: string) =>
     group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
 
-  command('add <id> <uri>', 'add a resource; the URI is the "aud" of its tokens')
-    .option('--name <name>', 'its name for people; by default its id')
-    .option('--scope <scope...>', 'its scopes, with their descriptions: orders:read="See orders"', [])
+  command(
+    'add <id> <uri>',
+    'add a resource; its URI (http://localhost:4000, with the scheme) is the "aud" of its tokens'
+  )
+    .option('--name <name>', 'the display name; by default the id')
+    .option('--scope <scope...>', 'scopes of the resource, with their descriptions: orders:read="See orders"', [])
     .option('--introspect <client...>', 'clients that may introspect its tokens', [])
     .addHelpText(
       'after',
@@ -47,7 +50,7 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
       }
     )
 
-  command('list', 'list resources by id').action(async ({ json }: Json) => {
+  command('list', 'list resources in the order of their ids').action(async ({ json }: Json) => {
     const resources = await withAuth(terminal, async (auth) =>
       (await everyPage(auth.resources.list)).map((resource) => toWire(resource, auth.issuer))
     )
@@ -70,7 +73,7 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
       if (add.length + remove.length === 0) throw new Refusal('there is nothing to change: give --add or --remove', 2)
       const added = add.map(parseScope)
       const replaced = [...remove, ...added.map(({ name }) => name)]
-      /** Returns the scopes to have, made of the current ones. */
+      /** Returns the new scopes for the current scopes. */
       const scopes = (current: Scope[]): Scope[] => {
         const unknown = remove.find((name) => !current.some((scope) => scope.name === name))
         if (unknown !== undefined) throw new DomainError('invalid', `The resource ${id} has no scope ${unknown}`)
@@ -85,9 +88,12 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
       print(terminal, json, resource, text)
     })
 
-  command('set <id>', 'change the name of a resource, or the clients that may introspect its tokens')
-    .option('--name <name>', 'its name for people')
-    .option('--introspect <client...>', 'clients that may introspect its tokens; they replace the previous ones')
+  command(
+    'set <id>',
+    'change the name of a resource, or the clients that may introspect its tokens; its id and URI cannot be changed'
+  )
+    .option('--name <name>', 'the display name')
+    .option('--introspect <client...>', 'clients that may introspect its tokens; they replace the previous clients')
     .option('--no-introspect', 'no client may introspect its tokens')
     .action(
       async (id: string, { json, name, introspect }: Json & { name?: string; introspect?: string[] | boolean }) => {

@@ -9,14 +9,14 @@ const HEAD = ['NAME', 'SCOPES', 'DESCRIPTION']
 
 /** `latchkey role …` */
 export function addRoleCommands(program: Command, terminal: Terminal): void {
-  const group = program.command('role').description('manage roles: the scopes that users may have').helpCommand(false)
+  const group = program.command('role').description('manage roles: named sets of scopes for users').helpCommand(false)
   const command = (usage: string, description: string) =>
     group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
   const show = (json: true | undefined, role: Role, text: string) => print(terminal, json, toWire(role), text)
 
   command('add <name>', 'add a role')
-    .option('--description <text>', 'its purpose', '')
-    .option('--scope <scope...>', 'scopes that it allows', [])
+    .option('--description <text>', 'the purpose of the role', '')
+    .option('--scope <scope...>', 'scopes of the role', [])
     .addHelpText('after', '\nExample:\n  latchkey role add support --description "First line" --scope profile')
     .action(
       async (name: string, { json, description, scope: scopes }: Json & { description: string; scope: string[] }) => {
@@ -25,15 +25,15 @@ export function addRoleCommands(program: Command, terminal: Terminal): void {
       }
     )
 
-  command('list', 'list roles by name').action(async ({ json }: Json) => {
+  command('list', 'list roles in the order of their names').action(async ({ json }: Json) => {
     const roles = await withAuth(terminal, (auth) => everyPage(auth.roles.list))
     const rows = roles.map(({ name, description, scopes }) => [name, scopes.join(' '), description])
     print(terminal, json, roles.map(toWire), table([HEAD, ...rows]))
   })
 
   command('set <name>', 'change the description of a role, or replace its scopes')
-    .option('--description <text>', 'its purpose')
-    .option('--scope <scope...>', 'scopes that it allows')
+    .option('--description <text>', 'the purpose of the role')
+    .option('--scope <scope...>', 'scopes of the role; they replace the previous scopes')
     .option('--no-scope', 'remove all scopes')
     .addHelpText(
       'after',
@@ -49,7 +49,7 @@ export function addRoleCommands(program: Command, terminal: Terminal): void {
       }
     )
 
-  command('delete <name>', 'delete a role, also from every user who has it')
+  command('delete <name>', 'delete a role and take it from all users')
     .option('--yes', 'do not ask')
     .action(async (name: string, { json, yes }: Json & { yes?: true }) => {
       const role = await withAuth(terminal, async ({ roles }) => {

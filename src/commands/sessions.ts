@@ -11,23 +11,25 @@ export function addSessionCommands(program: Command, terminal: Terminal): void {
   const command = (usage: string, description: string) =>
     group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
 
-  command('list <username>', 'list the sessions of a user by age').action(async (username: string, { json }: Json) => {
-    const sessions = await withAuth(terminal, async (auth) => {
-      const { id } = await auth.users.find(username)
-      const all = await everyPage((page) => auth.sessions.list(id, page))
-      return all.map((session) => toWire(session, null))
-    })
-    const rows = sessions.map((session) => [
-      session.id,
-      session.client_id,
-      session.scope,
-      session.address ?? '',
-      session.created_at,
-      session.last_used_at,
-      session.expires_at
-    ])
-    print(terminal, json, sessions, table([HEAD, ...rows]))
-  })
+  command('list <username>', 'list the active sessions of a user, oldest first').action(
+    async (username: string, { json }: Json) => {
+      const sessions = await withAuth(terminal, async (auth) => {
+        const { id } = await auth.users.find(username)
+        const all = await everyPage((page) => auth.sessions.list(id, page))
+        return all.map((session) => toWire(session, null))
+      })
+      const rows = sessions.map((session) => [
+        session.id,
+        session.client_id,
+        session.scope,
+        session.address ?? '',
+        session.created_at,
+        session.last_used_at,
+        session.expires_at
+      ])
+      print(terminal, json, sessions, table([HEAD, ...rows]))
+    }
+  )
 
   command('revoke <username> [session]', 'end a session of a user with its tokens')
     .option('--all', 'end all sessions of the user')

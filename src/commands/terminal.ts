@@ -8,10 +8,10 @@ import type { Auth } from '../domain/index.ts'
 import type { Paged } from '../domain/pages.ts'
 import type { Page } from '../domain/ports/page.ts'
 
-/** The streams and the environment of a command: those of the process, or of a test. */
+/** The streams and the environment of a command. Tests replace those of the process. */
 export interface Terminal {
   stdin: Readable & { isTTY?: boolean }
-  /** Gets the result and nothing else. */
+  /** For the result only. */
   stdout: Writable
   stderr: Writable
   env: () => Record<string, string | undefined>
@@ -22,7 +22,7 @@ export interface Json {
   json?: true
 }
 
-/** Ends a command without a stack trace. The message is one line for the operator. */
+/** An error that ends a command without a stack trace. The message is one line for the operator. */
 export class Refusal extends Error {
   readonly exitCode: 1 | 2
 
@@ -39,10 +39,10 @@ export async function withAuth<T>({ env }: Terminal, run: (auth: Auth) => Promis
   const app = await openCore(config)
   try {
     if ((await app.store.schema()) === null) {
-      // Leaves the password out.
+      // Removes name and password from the URL.
       const where = config.databaseUrl.replace(/\/\/[^@/]*@/, '//')
       throw new SetupError(
-        `the database ${where} is not set up: give the settings of the service (LATCHKEY_DATA_DIR, LATCHKEY_DATABASE_URL), or run "latchkey migrate" for a new one`
+        `the database ${where} is not set up: give the settings of the service (LATCHKEY_DATA_DIR, LATCHKEY_DATABASE_URL), or run "latchkey migrate" to create a new database`
       )
     }
     await app.auth.assertReady()
@@ -64,11 +64,15 @@ export async function everyPage<T>(list: (page: Page) => Promise<Paged<T>>): Pro
   return all
 }
 
-/** Asks questions on the terminal and returns one line for each. @param echo whether the terminal shows the answers @throws Refusal on Ctrl-C and Ctrl-D */
+/**
+ * Asks questions on the terminal and returns one line for each question.
+ * @param echo whether the terminal shows the answers
+ * @throws Refusal on Ctrl-C and Ctrl-D
+ */
 async function ask({ stdin, stderr }: Terminal, questions: string[], echo: boolean): Promise<string[]> {
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input: stdin, output: echo ? stderr : silent, terminal: true, historySize: 0 })
-  // One iterator for all questions keeps a second line that was pasted together with the first.
+  // One iterator for all questions keeps a second line that was pasted together with the first line.
   const typed = lines[Symbol.asyncIterator]()
   const answers: string[] = []
   try {
@@ -85,7 +89,7 @@ async function ask({ stdin, stderr }: Terminal, questions: string[], echo: boole
   return answers
 }
 
-/** Bytes. Longer than every password, so that a longer line is refused for its length. */
+/** Maximum number of bytes to read. Longer than every password, so a longer line is refused as too long for a password. */
 const LINE_BYTES_MAX = 4096
 
 async function firstLine(stdin: Readable): Promise<string> {
@@ -100,18 +104,18 @@ async function firstLine(stdin: Readable): Promise<string> {
   return line.toString().replace(/^\u{feff}|\r$/gu, '')
 }
 
-/** Reads a new password: asks for it twice on a terminal without showing it, else takes the first line of standard input. */
+/** Reads a new password. On a terminal it asks twice and does not show the input. Otherwise it reads the first line of standard input. */
 export async function readPassword(terminal: Terminal, minLength: number): Promise<string> {
   const typed = terminal.stdin.isTTY
     ? await ask(terminal, [`New password (at least ${minLength} characters): `, 'Repeat the password: '], false)
     : [await firstLine(terminal.stdin)]
   const [password = '', again = password] = typed
   if (again !== password) throw new Refusal('the two passwords differ, nothing was changed')
-  if (password === '') throw new Refusal('no password was given')
+  if (password === '') throw new Refusal('the password is empty, nothing was changed')
   return password
 }
 
-/** Asks the operator to type the name of an object before it is deleted. @param yes skips the question @throws Refusal */
+/** Asks the operator to type the name of an object before its deletion. @param yes skips the question @throws Refusal */
 export async function confirm(terminal: Terminal, name: string, yes: true | undefined): Promise<void> {
   if (yes) return
   if (!terminal.stdin.isTTY) throw new Refusal('there is no terminal to ask on: add --yes to delete', 2)
@@ -119,7 +123,7 @@ export async function confirm(terminal: Terminal, name: string, yes: true | unde
   if (answer !== name) throw new Refusal('the names differ, nothing was deleted')
 }
 
-/** Returns lines in which every cell is as wide as the widest cell of its column. */
+/** Returns the lines of a table. Every cell is as wide as the widest cell of its column. */
 export function table(rows: string[][]): string {
   const width = (text: string) => [...text].length
   const widths: number[] = []
@@ -131,7 +135,7 @@ export function table(rows: string[][]): string {
     .join('\n')
 }
 
-/** Prints the result of a command: `value` as one JSON document with `--json`, else the text for people. */
+/** Prints the result of a command: with `--json` the value as one JSON document, else the text. */
 export function print({ stdout }: Terminal, json: true | undefined, value: unknown, text: string): void {
   stdout.write(`${json ? JSON.stringify(value, null, 2) : text}\n`)
 }

@@ -61,7 +61,7 @@ export function addUserCommands(program: Command, terminal: Terminal): void {
       }
     )
 
-  command('list', 'list users by age')
+  command('list', 'list users, oldest first')
     .option('--search <text>', 'only users whose username or e-mail address begins with this text')
     .option('--role <role>', 'only users with this role')
     .addOption(new Option('--disabled', 'only disabled users').conflicts('enabled'))
@@ -90,7 +90,7 @@ export function addUserCommands(program: Command, terminal: Terminal): void {
 
   for (const [name, disabled, description] of [
     ['disable', true, 'refuse the requests of a user from now on, and end their sessions'],
-    ['enable', false, 'enable a disabled user']
+    ['enable', false, 'let a user log in again, also after too many wrong passwords']
   ] as const) {
     command(`${name} <username>`, description).action(async (username: string, { json }: Json) => {
       const user = await withAuth(terminal, async ({ users }) =>
@@ -117,7 +117,7 @@ export function addUserCommands(program: Command, terminal: Terminal): void {
       show(json, user, `user ${user.username} has a new password`)
     })
 
-  command('roles <username> [role...]', 'show the roles of a user, or replace them by the given ones')
+  command('roles <username> [role...]', 'show the roles of a user, or replace them by the given roles')
     .option('--none', 'remove all roles')
     .addHelpText('after', '\nExamples:\n  latchkey user roles alice user admin\n  latchkey user roles alice --none')
     .action(async (username: string, roles: string[], { json, none }: Json & { none?: true }) => {

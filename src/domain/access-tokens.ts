@@ -12,14 +12,14 @@ import type { Signer } from './ports/signer.ts'
 import type { Store } from './ports/store.ts'
 import { intersect } from './scopes.ts'
 
-/** The difference of clocks between instances that is accepted. */
+/** The accepted difference between the clocks of two instances. */
 const SKEW: Seconds = 5
-/** The same for a token that is revoked, which harms nobody. */
+/** The same for a request that revokes a token. A larger value is safe, because a revocation gives no access. */
 const REVOCATION_SKEW: Seconds = 60
-/** Number of tokens to remember whose signature was verified. */
+/** Maximum number of tokens whose verified signature is cached. */
 const REMEMBERED = 5000
 
-/** Access tokens (RFC 9068), valid by their signature and claims and by the state of this instant. */
+/** Issues and verifies access tokens (RFC 9068). A token is valid by its signature, its claims and the current state. */
 export function createAccessTokens(deps: { store: Store; signer: Signer; keys: Keys; clock: Clock; settings: Config }) {
   const { store, signer, keys, clock, settings } = deps
   const { issuer } = settings
@@ -31,8 +31,8 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     remembered: REMEMBERED
   })
 
-  /** Returns the principal with the scopes and roles that the live state still allows; null when the token is no longer valid. */
-  function judge({ principal, claims }: VerifiedToken<PublicKey>, state: LiveState): Principal | null {
+  /** Returns the principal with the scopes and roles that the current state allows; null when the token is no longer valid. */
+  function applyState({ principal, claims }: VerifiedToken<PublicKey>, state: LiveState): Principal | null {
     const { keyState, session, user, client, revoked } = state
     const { sub, clientId, sid, scopes } = principal
     if (revoked || keyState === null || keyState === 'retired') return null
@@ -48,8 +48,8 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
   }
 
   /**
-   * Returns the principal of a token by its signature, its claims and the state of this instant. Returns null for every token
-   * that is not valid, and for one with an audience that is not allowed. Caches no decision.
+   * Verifies signature, claims and current state of a token and returns its principal. Returns null for an invalid token, and for
+   * a token with an audience that is not allowed. Caches no decision.
    */
   async function inspect(
     token: string,
@@ -58,13 +58,16 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     const verified = await tokens.verify(token, { audience: null, ahead: SKEW, behind: 0 })
     if (verified === null || !(await isAllowed(verified.claims.aud))) return null
     const { sub, sid, clientId } = verified.principal
-    return judge(verified, await store.state({ kid: verified.key.kid, jti: verified.claims.jti, sid, sub, clientId }))
+    return applyState(
+      verified,
+      await store.state({ kid: verified.key.kid, jti: verified.claims.jti, sid, sub, clientId })
+    )
   }
 
   return {
     /**
-     * Signs an access token (RFC 9068). It does not outlive the session.
-     * @param subject `rev` is the number of the revocation log, read before everything else that the token is made from
+     * Signs an access token (RFC 9068). The token does not outlive the session.
+     * @param subject `rev` is the number of the revocation log. The caller must read it before the other data of the token
      */
     async issue(subject: {
       sub: string
@@ -96,18 +99,19 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
       return { accessToken: signer.sign(claims, await keys.signing()), expiresIn }
     },
 
-    /** Returns the principal of a token for Latchkey's own API, as `inspect` does. */
+    /** Returns the principal of a token for Latchkey's own API; null for every other token. */
     verify: (token: string): Promise<Principal | null> => inspect(token, (aud) => aud === issuer),
 
     inspect,
 
     /**
-     * Returns the id and the client of a token that Latchkey signed and that any instance may accept, whether or not it was revoked;
-     * else null.
+     * Verifies signature and claims of a token, and not whether the token was revoked. Returns its id and its client. Returns null for
+     * an invalid token and for a token of a retired key. Accepts clocks that differ by a minute, so that a client can revoke every token
+     * that any instance accepts.
      */
     async read(token: string): Promise<{ jti: string; clientId: string } | null> {
       const verified = await tokens.verify(token, { audience: null, ahead: REVOCATION_SKEW, behind: REVOCATION_SKEW })
-      // Anybody may sign with a key that was compromised.
+      // Somebody else may sign with a compromised key.
       const key = verified && (await store.keys.find(verified.key.kid))
       if (verified === null || key === null || key.state === 'retired') return null
       return { jti: verified.claims.jti, clientId: verified.principal.clientId }

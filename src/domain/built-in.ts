@@ -37,6 +37,7 @@ export const CLIENT_SCOPES: Scope[] = [
   own(READ_REVOCATIONS, 'Read the revocation log')
 ]
 
+/** The parts before the first colon that only scopes of Latchkey may have. */
 const RESERVED_NOUNS = ['latchkey', 'users', 'roles', 'clients', 'resources', 'keys', 'tokens', 'revocations'].concat([
   'sessions',
   'consents',
@@ -45,10 +46,10 @@ const RESERVED_NOUNS = ['latchkey', 'users', 'roles', 'clients', 'resources', 'k
   'audit',
   'settings'
 ])
-/** Scopes of one word: those of OpenID Connect Core §5.4 and §11, and Latchkey's own. */
+/** Scopes of one word that only Latchkey may register: of OpenID Connect Core §5.4 and §11, and its own. */
 const RESERVED_WORDS = ['openid', 'profile', 'email', 'address', 'phone', 'offline_access', 'account']
 
-/** Returns whether a scope name belongs to Latchkey, now or in a later version, so that no other resource may register it. */
+/** Returns whether a scope name is reserved for Latchkey or a later version of it. No other resource may register such a name. */
 export function isReservedScope(name: string): boolean {
   const [noun = ''] = name.split(':')
   return RESERVED_NOUNS.includes(noun) || RESERVED_WORDS.includes(name)
@@ -60,7 +61,7 @@ export const BUILT_IN_ROLES: Role[] = [
   { name: 'user', description: 'May see and change their own profile', scopes: ['profile'] }
 ]
 
-/** Makes the client of /docs for a first start. */
+/** Creates the client of /docs for a first start. */
 export const docsClient = (now: Millis): Client => ({
   id: DOCS_CLIENT,
   name: 'Interactive documentation',

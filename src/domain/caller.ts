@@ -8,11 +8,11 @@ export interface Origin {
 }
 
 /**
- * Who changes something. Every function that changes something takes it first.
- * - `operator`: a person at the terminal, who may grant everything
+ * The user, client or process that changes something. It is the first argument of every function that changes something.
+ * - `operator`: a person at the terminal, who may grant every role and scope
  * - `system`: Latchkey itself, on a schedule
  * - `anonymous`: a request that names neither a user nor a client
- * - `client`: a client in its own name, or one that asks for tokens
+ * - `client`: a client in its own name, or a client that requests tokens
  * - `user`: a user with an access token
  */
 export type Caller = Origin &

@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import { defined } from '../defined.ts'
 import { CLIENT_ID_PATTERN } from '../limits.ts'
 import type { Config } from '../settings.ts'
 import { isSwitchedOff } from './built-in.ts'
@@ -11,19 +12,20 @@ import type { Signer } from './ports/signer.ts'
 import type { Store } from './ports/store.ts'
 
 const CLIENT_ID = new RegExp(CLIENT_ID_PATTERN, 'u')
-/** Returns whether a text may be a client id. Refuses `.` and `..`, which a URL does not keep as a segment of its path. */
+/** Returns whether a text may be a client id. Refuses `.` and `..`, which URL parsers remove from a path. */
 export const isClientId = (text: string): boolean => CLIENT_ID.test(text) && text !== '.' && text !== '..'
-/** Hashes a secret of 256 random bits, which needs no slow hash. Base64url of SHA-256. */
-export const hashed = (text: string): string => createHash('sha256').update(text).digest('base64url')
-/** The longest time to the `exp` of an assertion, and the difference of clocks that is accepted (RFC 7523 §3). */
+/** Returns the SHA-256 hash of a text in base64url. Sufficient for secrets of 256 random bits, which need no slow hash. */
+export const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64url')
+/** The longest time to the `exp` of an assertion (RFC 7523 §3). */
 const ASSERTION_TTL: Seconds = 300
+/** The accepted difference between the clocks of client and service. */
 const SKEW: Seconds = 5
 /** The precision of `lastUsedAt` of a secret. */
 const USE_RECORDED_EVERY: Millis = 3_600_000
 
-/** Stands for a hash where no secret matches, so that there is always one comparison. */
+/** Compared in place of a hash when no secret matches, so that there is always one comparison. */
 const NO_HASH = Buffer.alloc(43, '-')
-/** Length of the beginning of a hash that selects the one secret to compare completely. */
+/** Number of characters of a hash that select the secret to compare. */
 const SELECTOR_LENGTH = 8
 
 /** RFC 6749 §2.3.1, RFC 7523 §2.2. `none` is a public client that only names itself (RFC 7591 §2). */
@@ -32,7 +34,7 @@ export type ClientAuthMethod = 'none' | 'client_secret_basic' | 'client_secret_p
 export type ClientCredentials =
   | {
       method: 'none' | 'client_secret_basic' | 'client_secret_post'
-      /** Every way to read the id: Basic credentials are form-encoded or raw. */
+      /** The possible ids: Basic credentials may be form-encoded or raw. */
       ids: string[]
       /** Null for a client that only names itself. */
       secret: string | null
@@ -51,7 +53,10 @@ export interface AuthenticatedClient {
   rev: number
 }
 
-/** Client authentication for every endpoint that needs it. */
+/** Records a failed attempt and returns its refusal. @param client the client that the request names, if it exists */
+type Refuse = (client: Client | undefined, refusal?: OAuthError) => OAuthError
+
+/** Authenticates clients, for every endpoint. */
 export function createClientAuthentication(deps: {
   store: Store
   signer: Signer
@@ -61,95 +66,96 @@ export function createClientAuthentication(deps: {
 }) {
   const { store, signer, events, clock, settings } = deps
 
-  /** Reads the credentials of the enabled clients among the ids. */
-  async function lookUp(ids: string[]) {
-    const known = await store.clients.credentials(ids, clock.now())
-    return known.filter(({ client }) => client.disabledAt === null && !isSwitchedOff(client.id, settings))
-  }
+  const lookUp = (ids: string[]) => store.clients.credentials(ids, clock.now())
+  const isEnabled = ({ client }: { client: Client }) =>
+    client.disabledAt === null && !isSwitchedOff(client.id, settings)
 
-  /** Records the use of a secret, to the hour. A client is admitted also when nothing can be written. */
+  /** Records the use of a secret, precise to the hour. Ignores an unavailable database, so that the client is still accepted. */
   async function recordUse({ id, lastUsedAt }: ClientSecret): Promise<void> {
     const now = clock.now()
     if (lastUsedAt !== null && now - lastUsedAt < USE_RECORDED_EVERY) return
     try {
-      await store.clients.secretUsed(id, now)
+      await store.clients.recordSecretUse(id, now)
     } catch (error) {
       if (!(error instanceof DomainError && error.code === 'unavailable')) throw error
     }
   }
 
-  /** Makes one query and one comparison, whether the client exists or not and however many secrets it has. */
-  async function bySecret({
-    ids,
-    secret,
-    method
-  }: Exclude<ClientCredentials, { method: 'private_key_jwt' }>): Promise<AuthenticatedClient> {
-    const candidates = await lookUp(ids)
+  /** Always makes one query and one comparison, so the time does not show whether the client exists or how many secrets it has. */
+  async function bySecret(
+    { ids, secret, method }: Exclude<ClientCredentials, { method: 'private_key_jwt' }>,
+    refuse: Refuse
+  ): Promise<AuthenticatedClient> {
+    const known = await lookUp(ids)
+    const candidates = known.filter(isEnabled)
     const named = candidates.find(({ client }) => client.kind === 'public')
     if (secret === null && named !== undefined) return { client: named.client, rev: named.rev, method }
-    const hash = hashed(secret ?? '')
+    const hash = sha256(secret ?? '')
     const match = candidates
       .flatMap(({ secrets, ...each }) => secrets.map((stored) => ({ ...each, stored })))
       .find(({ stored }) => stored.hash.startsWith(hash.slice(0, SELECTOR_LENGTH)))
-    const same = timingSafeEqual(Buffer.from(hash), match === undefined ? NO_HASH : Buffer.from(match.stored.hash))
-    if (match === undefined || !same) throw clientRefused()
+    const isEqual = timingSafeEqual(Buffer.from(hash), match === undefined ? NO_HASH : Buffer.from(match.stored.hash))
+    if (match === undefined || !isEqual) throw refuse(known[0]?.client)
     await recordUse(match.stored)
     return { client: match.client, rev: match.rev, method }
   }
 
-  /** RFC 7523 §3, with the stricter rule of RFC 7523bis: `aud` is the issuer and nothing else. */
-  async function byAssertion({
-    assertion,
-    id
-  }: Extract<ClientCredentials, { method: 'private_key_jwt' }>): Promise<AuthenticatedClient> {
+  /** Verifies an assertion (RFC 7523 §3), with the stricter rule of RFC 7523bis: `aud` must be the issuer. */
+  async function byAssertion(
+    { assertion, id }: Extract<ClientCredentials, { method: 'private_key_jwt' }>,
+    refuse: Refuse
+  ): Promise<AuthenticatedClient> {
     let candidate: { client: Client; rev: number } | undefined
     const claims = await signer.verifyAssertion(assertion, async ({ sub }) => {
       if (typeof sub !== 'string' || !isClientId(sub)) return []
       candidate = (await lookUp([sub]))[0]
-      return candidate?.client.jwks ?? []
+      return candidate !== undefined && isEnabled(candidate) ? (candidate.client.jwks ?? []) : []
     })
-    if (claims === null || candidate === undefined) throw clientRefused()
+    if (claims === null || candidate === undefined) throw refuse(candidate?.client)
     const { client, rev } = candidate
     if (id !== null && id !== client.id)
-      throw new OAuthError('invalid_request', 'The client_id is not the one of the client_assertion')
+      throw refuse(client, new OAuthError('invalid_request', 'The client_id differs from the client_assertion'))
 
     const { iss, sub, aud, exp, iat = 0, nbf = 0, jti } = claims
     const now = clock.now() / 1000
-    const inTime =
+    const isInTime =
       typeof exp === 'number' &&
       Number.isFinite(exp) &&
       now < exp &&
       exp <= now + ASSERTION_TTL + SKEW &&
       [iat, nbf].every((at) => typeof at === 'number' && at <= now + SKEW)
-    const isNamed = iss === client.id && sub === client.id && aud === settings.issuer
-    if (!isNamed || !inTime || typeof jti !== 'string' || jti === '' || jti.length > 255) throw clientRefused()
-    if (!(await store.clients.useAssertion(client.id, hashed(jti), Math.ceil(exp * 1000)))) throw clientRefused()
+    const hasExpectedParties = iss === client.id && sub === client.id && aud === settings.issuer
+    if (!hasExpectedParties || !isInTime || typeof jti !== 'string' || jti === '' || jti.length > 255)
+      throw refuse(client)
+    if (!(await store.clients.useAssertion(client.id, sha256(jti), Math.ceil(exp * 1000)))) throw refuse(client)
     return { client, rev, method: 'private_key_jwt' }
   }
 
   return {
-    /** Returns the client of /docs, for a request that names none. @throws OAuthError invalid_client when it is switched off */
-    async docs(): Promise<AuthenticatedClient> {
+    /** Returns the client of /docs, for a request without a client. @throws OAuthError invalid_client when it is switched off */
+    async docsClient(): Promise<AuthenticatedClient> {
       const [known] = await lookUp([DOCS_CLIENT])
-      if (known === undefined) throw clientRefused()
+      if (known === undefined || !isEnabled(known)) throw clientRefused()
       return { client: known.client, rev: known.rev, method: 'none' }
     },
 
     /**
      * Authenticates a client (RFC 6749 §2.3, RFC 7523 §2.2). Records a failure.
-     * @throws OAuthError invalid_client, the same for an unknown client and a wrong secret; invalid_request when the assertion is
-     *   not that of the client named beside it
+     * @throws OAuthError invalid_client, the same for an unknown client and a wrong secret; invalid_request when the assertion
+     *   belongs to another client than `client_id`
      */
     async authenticate(caller: Caller, credentials: ClientCredentials): Promise<AuthenticatedClient> {
-      try {
-        return await (credentials.method === 'private_key_jwt' ? byAssertion(credentials) : bySecret(credentials))
-      } catch (error) {
-        if (error instanceof OAuthError) {
-          const type = 'client.authentication_failed'
-          events.record({ type, caller, subject: {}, outcome: 'failure', reason: credentials.method })
-        }
-        throw error
+      const refuse: Refuse = (client, refusal = clientRefused()) => {
+        events.record({
+          type: 'client.authentication_failed',
+          caller,
+          subject: defined({ client: client?.id }),
+          outcome: 'failure',
+          reason: credentials.method
+        })
+        return refusal
       }
+      return credentials.method === 'private_key_jwt' ? byAssertion(credentials, refuse) : bySecret(credentials, refuse)
     }
   }
 }

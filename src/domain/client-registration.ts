@@ -14,7 +14,10 @@ import { isLine } from './line.ts'
 import { CLIENT_ONLY_SCOPES, type Client, type ClientKey, type Seconds } from './model.ts'
 import type { Signer } from './ports/signer.ts'
 
-/** RFC 8252 §7, RFC 9700 §4.1.1: https, http on this machine only, or a private-use scheme, which has a dot. */
+/**
+ * Returns whether a text may be a redirect URI (RFC 8252 §7, RFC 9700 §4.1.1): https, http on a loopback host, or a private-use
+ * scheme, which has a dot.
+ */
 function isRedirectUri(text: string): boolean {
   if (text.length > REDIRECT_URI_MAX || !/^[\x21-\x7e]+$/.test(text) || !URL.canParse(text) || text.includes('#'))
     return false
@@ -50,7 +53,7 @@ function assertGrants(client: Client, grants: Grant[]): void {
     const grant = grants.find((each) => each.type === type)
     const all = grants.map((each) => each.type).join(', ')
     if (grant === undefined) throw invalid(`There is no grant ${JSON.stringify(type)}; the grants are ${all}`)
-    if (!grant.isFor(client)) throw invalid(`The grant ${type} is for ${grant.audience}`)
+    if (!grant.isFor(client)) throw invalid(`The grant ${type} is for ${grant.allowedClients}`)
   }
 }
 
@@ -60,19 +63,21 @@ function assertScopes({ kind, scopes, defaultScopes }: Client): void {
   if (!defaultScopes.every((scope) => scopes.includes(scope)))
     throw invalid('Every default scope must be one of the scopes')
   if (defaultScopes.length > SCOPE_ITEMS_MAX || defaultScopes.join(' ').length > SCOPE_PARAMETER_MAX)
-    throw invalid(`There are at most ${SCOPE_ITEMS_MAX} default scopes with ${SCOPE_PARAMETER_MAX} characters together`)
+    throw invalid(
+      `There are at most ${SCOPE_ITEMS_MAX} default scopes, with ${SCOPE_PARAMETER_MAX} characters in total`
+    )
 }
 
 function assertTtls({ accessTokenTtl, sessionIdleTtl, sessionAbsoluteTtl }: Client): void {
   const isWithin = (ttl: Seconds, most: Seconds) => Number.isInteger(ttl) && ttl >= 1 && ttl <= most
   if (accessTokenTtl !== null && !isWithin(accessTokenTtl, ACCESS_TOKEN_TTL_MAX))
-    throw invalid(`An access token lives for 1 to ${ACCESS_TOKEN_TTL_MAX} seconds`)
+    throw invalid(`The lifetime of an access token is 1 to ${ACCESS_TOKEN_TTL_MAX} seconds`)
   if (!isWithin(sessionIdleTtl, SESSION_TTL_MAX) || !isWithin(sessionAbsoluteTtl, SESSION_TTL_MAX))
-    throw invalid(`A session lives for 1 to ${SESSION_TTL_MAX} seconds`)
+    throw invalid(`The lifetime of a session is 1 to ${SESSION_TTL_MAX} seconds`)
 }
 
 /**
- * Returns the client with each list entry once.
+ * Checks a client, and returns it without repeated list entries.
  * @throws DomainError invalid when a member breaks a rule
  */
 export function validClient(client: Client, grants: Grant[]): Client {

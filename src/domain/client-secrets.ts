@@ -1,7 +1,7 @@
 import { randomBytes, randomUUIDv7 } from 'node:crypto'
 import { CLIENT_SECRETS_MAX, SECRET_TTL_MAX } from '../limits.ts'
 import type { Caller } from './caller.ts'
-import { hashed } from './client-authentication.ts'
+import { sha256 } from './client-authentication.ts'
 import { DomainError, invalid } from './errors.ts'
 import type { ClientSecret, Millis, Seconds } from './model.ts'
 import type { Clock } from './ports/clock.ts'
@@ -13,13 +13,13 @@ export interface NewSecret {
   stored: ClientSecret
 }
 
-/** Makes a secret of 256 random bits. @param expiresAt null for no end */
+/** Generates a secret of 256 random bits. @param expiresAt null for a secret that never expires */
 export function generateSecret(now: Millis, expiresAt: Millis | null): NewSecret {
   const secret = `lks_${randomBytes(32).toString('base64url')}`
-  return { secret, stored: { id: randomUUIDv7(), hash: hashed(secret), createdAt: now, expiresAt, lastUsedAt: null } }
+  return { secret, stored: { id: randomUUIDv7(), hash: sha256(secret), createdAt: now, expiresAt, lastUsedAt: null } }
 }
 
-/** The secrets of confidential clients. */
+/** Manages the secrets of confidential clients. */
 export function createClientSecrets({ store, clock }: { store: Store; clock: Clock }) {
   const noSuchClient = () => new DomainError('not_found', 'There is no such client')
 
@@ -32,7 +32,7 @@ export function createClientSecrets({ store, clock }: { store: Store; clock: Clo
 
     /**
      * Adds a secret beside the existing ones.
-     * @param spans `expiresIn` of the new secret; `othersExpireIn` is the latest end of the other secrets, for a change without a gap
+     * @param lifetimes `expiresIn` of the new secret; `othersExpireIn` shortens the other secrets, so that both work during a change
      * @throws DomainError not_found, invalid, forbidden when the caller lacks a scope of the client, conflict when the client
      *   has too many secrets or is public
      */
@@ -44,19 +44,23 @@ export function createClientSecrets({ store, clock }: { store: Store; clock: Clo
       const client = await store.clients.get(id)
       if (client === null) throw noSuchClient()
       if (client.kind === 'public') throw new DomainError('conflict', 'A public client cannot keep a secret')
-      const isWithin = (span: Seconds, least: Seconds) =>
-        Number.isInteger(span) && span >= least && span <= SECRET_TTL_MAX
+      const isWithin = (ttl: Seconds, least: Seconds) => Number.isInteger(ttl) && ttl >= least && ttl <= SECRET_TTL_MAX
       if (!isWithin(expiresIn ?? 1, 1) || !isWithin(othersExpireIn ?? 0, 0))
-        throw invalid(`A secret expires after at most ${SECRET_TTL_MAX} seconds, a new one after at least 1`)
+        throw invalid(
+          `A new secret expires after 1 to ${SECRET_TTL_MAX} seconds, the other secrets after 0 to ${SECRET_TTL_MAX}`
+        )
       const now = clock.now()
-      const after = (span: Seconds | undefined) => (span === undefined ? null : now + span * 1000)
+      const after = (ttl: Seconds | undefined) => (ttl === undefined ? null : now + ttl * 1000)
       const added = generateSecret(now, after(expiresIn))
       const addition = { id, secret: added.stored, othersEndAt: after(othersExpireIn), most: CLIENT_SECRETS_MAX }
       if (!(await store.clients.addSecret(caller, addition))) throw noSuchClient()
       return added
     },
 
-    /** Deletes a secret. The next request with it is refused; tokens that it got stay valid. @throws DomainError not_found */
+    /**
+     * Deletes a secret. The next request with the secret is refused; tokens that were issued for it stay valid.
+     * @throws DomainError not_found
+     */
     async deleteSecret(caller: Caller, { id, secretId }: { id: string; secretId: string }): Promise<void> {
       if (!(await store.clients.deleteSecret(caller, { id, secretId })))
         throw new DomainError('not_found', 'The client has no such secret')

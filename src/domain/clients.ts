@@ -17,14 +17,14 @@ import type { Signer } from './ports/signer.ts'
 import type { Store } from './ports/store.ts'
 
 const DAY: Seconds = 86_400
-/** The defaults of a client for its sessions. */
+/** The default lifetimes of the sessions of a client. */
 const SESSION_IDLE_TTL: Seconds = 14 * DAY
 const SESSION_ABSOLUTE_TTL: Seconds = 90 * DAY
 
-/** Users have ids of this form, and the tokens of a client itself have its id as `sub`. */
+/** The form of user ids. A client must not have such an id, because the `sub` of its own tokens is its id. */
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-/** The registration of a client. Without an `id` one is generated. */
+/** The registration of a client. A missing `id` is generated. */
 export type NewClient = Pick<Client, 'name'> &
   Partial<Omit<Client, 'kind' | 'jwks' | 'disabledAt' | 'createdAt' | 'updatedAt'>> & {
     /** `none` for a public client. Default: `private_key_jwt` with `jwks`, else `client_secret_basic`. */
@@ -33,7 +33,7 @@ export type NewClient = Pick<Client, 'name'> &
     jwks?: unknown
   }
 
-/** The members that are given change; a list replaces the whole list. `jwks` is a JWK Set, or null for none. */
+/** The members to change; a list replaces the whole list. `jwks` is a JWK Set, or null for none. */
 export type ClientEdit = Omit<ClientChanges, 'jwks'> & { jwks?: unknown }
 
 const noSuchClient = () => new DomainError('not_found', 'There is no such client')
@@ -43,7 +43,7 @@ function assertChangeable(id: string): void {
     throw new DomainError('conflict', 'The client of /docs cannot be changed; LATCHKEY_DOCS=false switches it off')
 }
 
-/** The registry of clients: programs that ask for tokens, or about them. */
+/** Manages clients: programs that request or introspect tokens. */
 export function createClients(deps: { store: Store; signer: Signer; clock: Clock; settings: Config; grants: Grant[] }) {
   const { store, signer, clock, settings, grants } = deps
 
@@ -61,18 +61,18 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
     /** The algorithms that may sign assertions. */
     assertionAlgs: [...ASSERTION_ALGS],
 
-    /** Returns null for a client that is unknown, disabled, or switched off by a setting. */
+    /** Returns a client; null when it is unknown, disabled, or switched off by a setting. */
     async enabled(id: string): Promise<Client | null> {
       const client = isSwitchedOff(id, settings) ? null : await store.clients.get(id)
       return client?.disabledAt === null ? client : null
     },
 
-    /** Returns one page by id, of clients in any state. */
+    /** Returns one page of all clients in the order of their ids, in any state. */
     list: (page: Page): Promise<Paged<Client>> => paged(page, (client) => client.id, store.clients.list),
 
     /**
      * Registers a client.
-     * @returns the client, and the secret of a confidential client without keys, which is not stored; else null
+     * @returns the client and its secret, which is not stored; the secret is null for a public client and for a client with keys
      * @throws DomainError conflict when the id is taken by a client or a username; forbidden when the caller lacks a scope of the
      *   client; invalid
      */
@@ -124,7 +124,7 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
       const keys = jwks === undefined || jwks === null ? jwks : parseJwks(jwks, signer)
       const { disabled, ...members } = { ...edit, ...defined({ jwks: keys }) } as ClientChanges
       const current = await get(id)
-      // The store keeps default scopes within the scopes, so only given ones are checked.
+      // The store keeps the current default scopes within the scopes, so only new default scopes are checked.
       const after = validClient({ ...current, defaultScopes: [], ...members }, grants)
       const names = Object.keys(members) as (keyof typeof members)[]
       const changes = {

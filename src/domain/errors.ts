@@ -11,8 +11,8 @@ export type OAuthErrorCode =
   | 'invalid_target'
 
 /**
- * A refusal with an OAuth error code. The caller gets `message` as `error_description`, so it holds only the characters
- * %x20-21 / %x23-5B / %x5D-7E (RFC 6749 §5.2) and never repeats what the caller sent.
+ * A refusal with an OAuth error code. The caller gets `message` as `error_description`, so the message may hold only the characters
+ * %x20-21 / %x23-5B / %x5D-7E (RFC 6749 §5.2) and must not repeat input of the caller.
  */
 export class OAuthError extends Error {
   readonly code: OAuthErrorCode
@@ -24,7 +24,7 @@ export class OAuthError extends Error {
   }
 }
 
-/** Makes the refusal of RFC 6749 §5.2, which is the same for an unknown client, a wrong secret and no secret. */
+/** Returns the refusal of a client (RFC 6749 §5.2): the same for an unknown client, a wrong secret and a missing secret. */
 export const clientRefused = (): OAuthError => new OAuthError('invalid_client', 'Client authentication failed')
 
 export type DomainErrorCode = 'invalid' | 'forbidden' | 'not_found' | 'conflict' | 'throttled' | 'unavailable'
@@ -43,14 +43,14 @@ export class DomainError extends Error {
   }
 }
 
-/** Makes a refusal of invalid input. */
+/** Returns the refusal of invalid input. */
 export const invalid = (message: string): DomainError => new DomainError('invalid', message)
 
-/** Makes a refusal after too many attempts. @param wait milliseconds after which the caller may try again */
+/** Returns the refusal after too many attempts. @param wait milliseconds after which the caller may try again */
 export const throttled = (wait: Millis, message: string): DomainError =>
   new DomainError('throttled', message, { retryAfter: Math.max(1, Math.ceil(wait / 1000)) })
 
-/** A state of the installation that only its operator can repair. `message` is one line that names the repair. */
+/** A problem of the installation that only its operator can repair. `message` is one line for the operator. */
 export class SetupError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)

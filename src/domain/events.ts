@@ -8,7 +8,7 @@ export const EVENT_TYPES = {
   'session.replayed': 'A refresh token was used twice, and its session was ended',
   'session.ended': 'Sessions were ended',
   'token.revoked': 'An access token was revoked',
-  'client.authentication_failed': 'A client could not prove which client it is',
+  'client.authentication_failed': 'A client failed to authenticate',
   'user.created': 'A user was added',
   'user.changed': 'A user was changed, disabled or enabled, or got other roles',
   'user.deleted': 'A user was deleted',
@@ -21,23 +21,23 @@ export const EVENT_TYPES = {
   'client.created': 'A client was registered',
   'client.changed': 'A client was changed, disabled or enabled',
   'client.deleted': 'A client was deleted',
-  'client.secret_added': 'A client got one more secret',
+  'client.secret_added': 'A secret was added to a client',
   'client.secret_deleted': 'A secret of a client was deleted',
   'resource.created': 'A resource was registered',
   'resource.changed': 'A resource was changed',
   'resource.deleted': 'A resource was deleted',
   'key.rotated': 'The next key began to sign',
   'key.retired': 'A key was taken out of use',
-  'keys.resealed': 'Everything sealed was sealed with the current sealing key',
+  'keys.resealed': 'All values were sealed again with the current sealing key',
   'setup.completed': 'The database was set up'
 } as const
 
 export type EventType = keyof typeof EVENT_TYPES
 
-/** What an event is about: ids and public names, never a secret. */
+/** The objects of an event: ids and public names, never a secret. */
 export interface Subject {
   user?: string
-  /** The name of an account. Text that names no account is left out: people type passwords into this field. */
+  /** The name of an account. Left out when no account has this name, because users sometimes type a password into this field. */
   username?: string
   client?: string
   session?: string
@@ -48,21 +48,18 @@ export interface Subject {
   token?: string
 }
 
-/** One decision: who did what to whom, and how it ended. */
+/** One decision: its type, who caused it, which objects it concerns and its outcome. */
 export interface Event {
   type: EventType
   caller: Caller
   subject: Subject
   outcome: 'success' | 'failure'
-  /** Why it failed, or what was changed; for operators only. */
+  /** Why the decision was a failure, or what was changed; for operators only. */
   reason?: string
 }
 
-/** Keeps events. Today they are lines of the log. */
+/** The destination of all events. Today this is the log. */
 export interface Events {
-  /**
-   * Keeps one event. Inside a transaction the store calls it after the commit, so an event that was rolled back is never
-   * kept. Never throws.
-   */
+  /** Writes one event. The store calls this method after the commit, so a rollback writes no event. Never throws. */
   record(event: Event): void
 }

@@ -20,13 +20,13 @@ export interface IssuedToken {
   accessToken: string
   expiresIn: Seconds
   scopes: string[]
-  /** Renews the session; null when nothing does. */
+  /** Null when the client may not renew the session, and for a client's own token. */
   refreshToken: string | null
 }
 
 const invalidGrant = (description: string) => new OAuthError('invalid_grant', description)
 
-/** Makes the function that answers token requests. */
+/** Creates the function that handles token requests. */
 export function createExchange(deps: {
   store: Store
   grants: Grant[]
@@ -44,13 +44,13 @@ export function createExchange(deps: {
     const grant = grants.find((candidate) => candidate.type === type)
     if (grant === undefined) throw new OAuthError('unsupported_grant_type', 'The grant type is not supported')
     if (clientAuth === null && !grant.docsWithoutClient) throw clientRefused()
-    const { client, rev } = clientAuth ?? (await clientAuthentication.docs())
+    const { client, rev } = clientAuth ?? (await clientAuthentication.docsClient())
     if (!client.grantTypes.includes(grant.type) || !grant.isFor(client))
       throw new OAuthError('unauthorized_client', 'The client may not use this grant type')
     return { grant, client, rev }
   }
 
-  /** Returns the user of the tokens with the roles and scopes of now; null for tokens of the client itself. */
+  /** Returns the user of the tokens with the current roles and scopes; null for tokens of the client itself. */
   async function userOf(outcome: Outcome) {
     if (outcome.kind === 'client') return null
     const id = outcome.kind === 'login' ? outcome.login.userId : outcome.token.session.userId
@@ -59,7 +59,7 @@ export function createExchange(deps: {
     return { id, ...access }
   }
 
-  /** Makes the session of the tokens. Stores nothing. */
+  /** Creates the session of the tokens, or the next refresh token of an existing session. Stores nothing. */
   async function sessionOf(
     caller: Caller,
     outcome: Outcome,
@@ -91,8 +91,9 @@ export function createExchange(deps: {
   }
 
   /**
-   * Answers a token request with the steps that all grants share (RFC 6749 §4, §5). The session is opened or renewed last: a
-   * failure before that has used nothing up. Only a replayed refresh token ends its session first, whatever else is wrong.
+   * Handles a token request with the steps that all grants share (RFC 6749 §4, §5). The session is opened or renewed last, so a
+   * request that fails earlier does not use up its refresh token. There is one exception: a refresh token that was used before
+   * ends its session first, even if the request is invalid for another reason.
    * @param caller the sender of the request
    * @throws OAuthError; DomainError throttled, unavailable
    */
@@ -109,7 +110,7 @@ export function createExchange(deps: {
     const { scopes: granted, aud } = await scopes.narrow(
       {
         scope: request.params.scope as string | undefined,
-        otherwise: outcome.defaultScopes,
+        defaultScopes: outcome.defaultScopes,
         resources: outcome.resources
       },
       { grant: outcome.scopes, client, user: user?.scopes ?? null }

@@ -1,7 +1,7 @@
 import type { Clock } from './ports/clock.ts'
 import type { Store } from './ports/store.ts'
 
-/** The time for which one instance alone does this work. */
+/** The time for which only one instance removes rows. */
 const LEASE_MS = 50_000
 const PAUSE_MS = 20
 
@@ -14,7 +14,7 @@ export function createExpiry({ store, clock }: { store: Store; clock: Clock }) {
      */
     async removeExpired(signal?: AbortSignal): Promise<number> {
       const start = clock.now()
-      if (!(await store.expiry.lead(start, start + LEASE_MS))) return 0
+      if (!(await store.expiry.takeLease(start, start + LEASE_MS))) return 0
       let removed = 0
       while (clock.now() < start + LEASE_MS && !signal?.aborted) {
         const count = await store.expiry.prune(clock.now())

@@ -5,62 +5,69 @@ import { throttled } from './errors.ts'
 import type { Millis } from './model.ts'
 import { networkOf } from './networks.ts'
 import type { Clock } from './ports/clock.ts'
-import type { Tries } from './ports/guesses.ts'
+import type { GuessCount } from './ports/guesses.ts'
 import type { Store } from './ports/store.ts'
 
 const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
 
-/** Failures of one account from one network. After the fifth the next try must wait 1 s, then twice as long each time. */
+/** Failures of one account from one network. After the fifth failure the next attempt must wait 1 s, then twice as long each time. */
 const PAIR = { free: 5, firstWait: 1000, longestWait: 15 * MINUTE, memory: 15 * MINUTE }
-/** Failures from one network for any account. They are counted after the try, for 15 minutes from the first. */
+/** Failures from one network for any account, counted for 15 minutes from the first. Only failed attempts are counted. */
 const NETWORK = { limit: 100, memory: 15 * MINUTE }
 /**
- * Failures in a row of one account from any network. They delay tries from unknown networks, and after the last one (NIST
- * SP 800-63B-4 §3.2.2) only known networks can log in.
+ * Failures in a row of one account from any network. From `free` on they delay attempts from unknown networks. From `limit` on only
+ * known networks can log in (NIST SP 800-63B-4 §3.2.2).
  */
 const ACCOUNT = { free: 10, firstDelay: 250, longestDelay: 2000, slowFor: 15 * MINUTE, limit: 100, memory: 30 * DAY }
-/** Networks that the account logged in from: how long, and up to how many failures in a row, a network stays known. */
+/**
+ * Networks from which an account logged in. A network stays known for `memory` after the last login, and for at most `limit` failures
+ * in a row. A login renews the entry once a day.
+ */
 const KNOWN = { limit: 100, memory: 90 * DAY, renewAfter: DAY }
-/** Number of tries of one account from one network that may wait in this process. */
+/** Number of attempts on one account from one network that may wait in this process. */
 const MAX_WAITING = 64
 
-/** People type passwords into the field for the name, so only a hash of the name is stored. */
+/** Hashes a name for storage, because users sometimes type a password into the field for the name. */
 const hashed = (text: string): string => createHash('sha256').update(text).digest('base64url')
 
-const growing = (first: number, longest: number, times: number): number => Math.min(first * 2 ** times, longest)
+/** Returns a span of time that doubles with each failure, up to a maximum. */
+const doubling = (first: Millis, longest: Millis, times: number): Millis => Math.min(first * 2 ** times, longest)
 
 const TOO_MANY = 'Too many failed attempts'
 
-/** One try that was admitted. The caller must call `fail` or `cancel` exactly once. */
+/** One attempt that was admitted. The caller must call `fail` or `cancel` exactly once. */
 export interface Attempt {
   /** Whether the account is locked for this network: every secret then counts as wrong. */
   locked: boolean
-  /** Leaves the try counted as a failure. */
+  /** Keeps the attempt counted as a failure of the account, and counts it for the network too. */
   fail(): Promise<void>
-  /** Takes the count back, because the secret was right or was not checked. */
+  /** Removes the attempt from the counts, because the secret was correct or was not checked. */
   cancel(): Promise<void>
 }
 
 const UNLIMITED: Attempt = { locked: false, fail: async () => {}, cancel: async () => {} }
 
-/** The tries of a key as they count now. A clock that was ahead may have written instants in the future: they move back to now. */
-function currentTries(tries: Map<string, Tries>, key: string, now: Millis): Tries {
-  const stored = tries.get(key)
+/** Returns the counter of a key at this instant. Corrects instants in the future, which an instance with a fast clock wrote. */
+function currentCount(counts: Map<string, GuessCount>, key: string, now: Millis): GuessCount {
+  const stored = counts.get(key)
   if (stored === undefined || stored.expiresAt <= now) return { key, count: 0, lastAt: now, expiresAt: now }
   const ahead = Math.max(0, stored.lastAt - now)
   return { ...stored, lastAt: stored.lastAt - ahead, expiresAt: stored.expiresAt - ahead }
 }
 
-const waitOfPair = ({ count, lastAt }: Tries, now: Millis): Millis =>
-  count < PAIR.free ? 0 : growing(PAIR.firstWait, PAIR.longestWait, count - PAIR.free) - (now - lastAt)
+const waitOfPair = ({ count, lastAt }: GuessCount, now: Millis): Millis =>
+  count < PAIR.free ? 0 : doubling(PAIR.firstWait, PAIR.longestWait, count - PAIR.free) - (now - lastAt)
 
 /**
- * Limits the guessing of secrets with counts in the store, which all instances share. A try counts as a failure of its account
- * before it is made, so parallel tries cannot get past a limit. Unknown names count like existing ones.
+ * Limits the guessing of secrets with counters in the store, which all instances share. An attempt counts as a failure of its account
+ * before the secret is checked, so parallel attempts cannot exceed a limit. Unknown names are counted like existing names.
  */
 export function createGuesses({ store, clock, settings }: { store: Store; clock: Clock; settings: Config }) {
-  /** Parallel tries of one account from one network run one after the other: else many right ones at once would count as failures. */
+  /**
+   * Attempts on one account from one network run one after the other. Otherwise parallel attempts with the correct secret would count
+   * as failures of each other.
+   */
   const queue = createKeyedQueue({
     concurrency: 1,
     maxWaiting: MAX_WAITING,
@@ -78,61 +85,61 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
   }
   type Keys = ReturnType<typeof keysOf>
 
-  /** Returns the remaining wait. Reads only, so a flood of throttled tries writes nothing. */
+  /** Returns the remaining wait. Reads only, so a flood of throttled attempts writes nothing. */
   async function remainingWait({ pair, network }: Keys, now: Millis): Promise<Millis> {
-    const tries = await store.guesses.read([pair, network])
-    const ofNetwork = currentTries(tries, network, now)
-    // `countAttempt` corrects a count that was written by a clock ahead of this one.
-    const ahead = (tries.get(pair)?.lastAt ?? 0) > now
+    const counts = await store.guesses.read([pair, network])
+    const ofNetwork = currentCount(counts, network, now)
+    // `countAttempt` corrects and stores a counter that an instance with a fast clock wrote.
+    const isAhead = (counts.get(pair)?.lastAt ?? 0) > now
     return Math.max(
-      ahead ? 0 : waitOfPair(currentTries(tries, pair, now), now),
+      isAhead ? 0 : waitOfPair(currentCount(counts, pair, now), now),
       ofNetwork.count < NETWORK.limit ? 0 : ofNetwork.expiresAt - now
     )
   }
 
-  /** Counts a try as a failure of the account, or returns how long it must wait. */
+  /** Counts an attempt as a failure of the account. Counts nothing and returns the wait if the attempt must wait. */
   const countAttempt = ({ pair, account, known }: Keys, now: Millis) =>
-    store.guesses.count([pair, account, known], (tries) => {
-      const ofPair = currentTries(tries, pair, now)
-      const ofAccount = currentTries(tries, account, now)
-      const ofKnown = currentTries(tries, known, now)
+    store.guesses.count([pair, account, known], (counts) => {
+      const ofPair = currentCount(counts, pair, now)
+      const ofAccount = currentCount(counts, account, now)
+      const ofKnown = currentCount(counts, known, now)
       const wait = waitOfPair(ofPair, now)
       if (wait > 0) return { next: [ofPair], result: { wait, delay: 0, locked: false } }
 
       const isKnown = ofKnown.count > 0 && ofKnown.count <= KNOWN.limit
-      const slow = !isKnown && ofAccount.count >= ACCOUNT.free && now - ofAccount.lastAt < ACCOUNT.slowFor
+      const isSlow = !isKnown && ofAccount.count >= ACCOUNT.free && now - ofAccount.lastAt < ACCOUNT.slowFor
       const next = [
         { key: pair, count: ofPair.count + 1, lastAt: now, expiresAt: now + PAIR.memory },
         { key: account, count: ofAccount.count + 1, lastAt: now, expiresAt: now + ACCOUNT.memory },
         ...(ofKnown.count > 0 ? [{ ...ofKnown, count: ofKnown.count + 1 }] : [])
       ]
-      const delay = slow ? growing(ACCOUNT.firstDelay, ACCOUNT.longestDelay, ofAccount.count - ACCOUNT.free) : 0
+      const delay = isSlow ? doubling(ACCOUNT.firstDelay, ACCOUNT.longestDelay, ofAccount.count - ACCOUNT.free) : 0
       return { next, result: { wait: 0, delay, locked: !isKnown && ofAccount.count >= ACCOUNT.limit } }
     })
 
-  /** Takes one counted try back. */
+  /** Removes one attempt from the counts. A known network stays known, also when `forgive` was called since `begin`. */
   const uncountAttempt = ({ pair, account, known }: Keys, now: Millis) =>
-    store.guesses.count([pair, account, known], (tries) => {
-      const less = (key: string): Tries => {
-        const current = currentTries(tries, key, now)
-        return { ...current, count: Math.max(0, current.count - 1) }
+    store.guesses.count([pair, account, known], (counts) => {
+      const less = (key: string, min: number): GuessCount => {
+        const current = currentCount(counts, key, now)
+        return { ...current, count: Math.max(current.count - 1, Math.min(current.count, min)) }
       }
-      // The next try must not wait because of this one.
-      return { next: [{ ...less(pair), lastAt: 0 }, less(account), less(known)], result: undefined }
+      // With `lastAt: 0` the next attempt does not wait because of this attempt.
+      return { next: [{ ...less(pair, 0), lastAt: 0 }, less(account, 0), less(known, 1)], result: undefined }
     })
 
   const countNetwork = ({ network }: Keys, now: Millis) =>
-    store.guesses.count([network], (tries) => {
-      const { count, expiresAt } = currentTries(tries, network, now)
+    store.guesses.count([network], (counts) => {
+      const { count, expiresAt } = currentCount(counts, network, now)
       const end = count === 0 ? now + NETWORK.memory : expiresAt
       return { next: [{ key: network, count: count + 1, lastAt: now, expiresAt: end }], result: undefined }
     })
 
   return {
     /**
-     * Admits one try to guess the secret of an account, after waiting for its turn and for the delay of the account.
-     * @param account the id of the account, or the canonical name where there is no such account
-     * @throws DomainError throttled, with the seconds after which it may be tried again
+     * Admits one attempt on the secret of an account. First waits for earlier attempts and for the delay of the account.
+     * @param account the id of the account, or the canonical name if no account has this name
+     * @throws DomainError throttled, with the seconds after which the caller may try again
      */
     async begin(account: string, address: string | null): Promise<Attempt> {
       if (!settings.throttle) return UNLIMITED
@@ -155,15 +162,15 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
       }
     },
 
-    /** Forgets the failures of an account from everywhere and from this network, which counts as known from now on. */
+    /** Forgets the failures of an account in total and from this network, and makes this network a known network of the account. */
     async forgive(account: string, address: string | null): Promise<void> {
       if (!settings.throttle) return
       const { pair, account: ofAccount, known } = keysOf(account, address)
       const now = clock.now()
-      const tries = await store.guesses.read([pair, ofAccount, known])
-      const stored = tries.get(known)
+      const counts = await store.guesses.read([pair, ofAccount, known])
+      const stored = counts.get(known)
       const isFresh = stored !== undefined && stored.count === 1 && Math.abs(now - stored.lastAt) < KNOWN.renewAfter
-      if (isFresh && [pair, ofAccount].every((key) => currentTries(tries, key, now).count === 0)) return
+      if (isFresh && [pair, ofAccount].every((key) => currentCount(counts, key, now).count === 0)) return
       await store.guesses.count([pair, ofAccount, known], () => ({
         next: [
           ...[pair, ofAccount].map((key) => ({ key, count: 0, lastAt: 0, expiresAt: 0 })),
@@ -173,7 +180,7 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
       }))
     },
 
-    /** Unlocks an account whose secret was set anew or which was enabled again. */
+    /** Unlocks an account after its secret was replaced or the account was enabled. */
     async unlock(account: string): Promise<void> {
       const { account: key } = keysOf(account, null)
       await store.guesses.count([key], () => ({

@@ -27,7 +27,7 @@ import { createSessions } from './sessions.ts'
 import { createSetup } from './setup.ts'
 import { createUsers } from './users.ts'
 
-/** Builds the domain from its ports: every rule of the service. A module gets only modules that stand above it. */
+/** Builds the domain, which holds every rule of the service, from its ports. A module gets only modules that are created above it. */
 export function createAuth(ports: {
   store: Store
   hasher: Hasher

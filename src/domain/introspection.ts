@@ -9,7 +9,7 @@ import type { RefreshTokens } from './refresh-tokens.ts'
 import { intersect } from './scopes.ts'
 import type { Users } from './users.ts'
 
-/** A valid token as it is at this instant (RFC 7662 §2.2). Instants are seconds since the epoch. */
+/** The current state of a valid token (RFC 7662 §2.2). Instants are seconds since the epoch. */
 export type ActiveToken = {
   scopes: string[]
   clientId: string
@@ -25,7 +25,7 @@ export type ActiveToken = {
 
 const seconds = (at: Millis): Seconds => Math.floor(at / 1000)
 
-/** Token introspection, RFC 7662. */
+/** Introspects tokens (RFC 7662). */
 export function createIntrospection(deps: {
   store: Store
   users: Users
@@ -38,15 +38,19 @@ export function createIntrospection(deps: {
   const { store, users, clients, accessTokens, refreshTokens, clock, settings } = deps
   const { issuer } = settings
 
-  const mayAsk = (asker: Client, aud: string) => store.resources.mayIntrospect(asker.id, aud === issuer ? null : aud)
+  const mayIntrospect = (requester: Client, aud: string) =>
+    store.resources.mayIntrospect(requester.id, aud === issuer ? null : aud)
 
-  /** A refresh token is meant for Latchkey itself, and for the client that it was issued to. */
-  async function activeRefreshToken(token: string, asker: Client): Promise<ActiveToken | null> {
+  /**
+   * Returns the state of a refresh token. Returns null unless the request comes from the client of the token, or from a client that may
+   * introspect tokens for Latchkey's own API.
+   */
+  async function activeRefreshToken(token: string, requester: Client): Promise<ActiveToken | null> {
     const presented = await refreshTokens.read(token)
     if (presented === null) return null
     const { session, counter } = presented
     if (session.counter !== counter || session.endedAt !== null || clock.now() >= session.idleExpiresAt) return null
-    if (session.clientId !== asker.id && !(await mayAsk(asker, issuer))) return null
+    if (session.clientId !== requester.id && !(await mayIntrospect(requester, issuer))) return null
     const user = await users.enabled(session.userId)
     const client = await clients.enabled(session.clientId)
     const access = user && (await store.users.access(user.id))
@@ -66,8 +70,8 @@ export function createIntrospection(deps: {
     }
   }
 
-  async function activeAccessToken(token: string, asker: Client): Promise<ActiveToken | null> {
-    const principal = await accessTokens.inspect(token, (aud) => mayAsk(asker, aud))
+  async function activeAccessToken(token: string, requester: Client): Promise<ActiveToken | null> {
+    const principal = await accessTokens.inspect(token, (aud) => mayIntrospect(requester, aud))
     if (principal === null) return null
     const { kind, sub, clientId, sid, scopes, roles } = principal
     const { exp, iat, aud, jti } = principal.token
@@ -79,9 +83,10 @@ export function createIntrospection(deps: {
 
   return {
     /**
-     * Returns what a token is valid for at this instant. Returns null for every invalid token, and for a token meant for a
-     * resource that the client may not ask about.
-     * @throws OAuthError invalid_client for a client without credentials, unauthorized_client without the scope
+     * Returns the current state of a token. Returns null for every invalid token, and for a token for a resource whose tokens the
+     * client may not introspect.
+     * @throws OAuthError invalid_client unless the client is confidential, unauthorized_client unless it has the scope
+     *   `tokens:introspect`
      */
     async introspect(client: Client | null, token: string): Promise<ActiveToken | null> {
       if (client?.kind !== 'confidential') throw clientRefused()

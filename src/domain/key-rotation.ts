@@ -16,7 +16,7 @@ const DAY_MS = 86_400_000
 /** The longest lifetime of a session, and a day. */
 const REFRESH_VERIFIES_MS = 366 * DAY_MS
 
-/** Returns the context in which a value of that table is sealed. */
+/** Returns the context with which a value of that table is sealed. */
 function contextOf(table: SealedTable, id: string): string {
   switch (table) {
     case 'signing_keys':
@@ -34,7 +34,7 @@ const resealFirst = () => conflict('The sealing key is being replaced: run "latc
 const changedMeanwhile = () => conflict('The keys were changed by somebody else at the same time')
 const noSuchKey = () => new DomainError('not_found', 'There is no such key')
 
-/** The life of signing keys: next → signing → verifying → retired. */
+/** Rotates and retires signing keys. The states of a key are next → signing → verifying → retired. */
 export function createKeyRotation(deps: {
   store: Store
   keys: Keys
@@ -80,10 +80,10 @@ export function createKeyRotation(deps: {
     page: (page: Page): Promise<Paged<StoredKey>> => paged(page, (key) => key.kid, store.keys.page),
 
     /**
-     * Makes the next key sign. The previous key verifies for as long as its tokens can live, a new next key with the algorithm of
-     * the settings is published, and the refresh key is replaced too. Of concurrent calls one rotates.
+     * Makes the next key sign. The previous key verifies for as long as its tokens can be valid, a new next key with the algorithm of
+     * the settings is published, and the refresh key is replaced too. Exactly one of concurrent calls rotates.
      * @returns the key that signs now
-     * @throws DomainError conflict when others may not know the next key yet, when another call rotated at the same time, and
+     * @throws DomainError conflict when verifiers may not know the next key yet, when another call rotated at the same time, and
      *   between a replacement of the sealing key and `reseal`
      */
     async rotate(caller: Caller): Promise<StoredKey> {
@@ -96,10 +96,11 @@ export function createKeyRotation(deps: {
     },
 
     /**
-     * Retires a key for all requests from now on. A compromised key is retired at once, with every token that it signed; if it
-     * signed, the next key signs in its place, however young it is. Another key is retired when no token that it signed can
-     * live. A retired key stays retired.
-     * @throws DomainError not_found, conflict for a key that is in use, and as `rotate` does
+     * Retires a key, from the next request on. A compromised key is retired at once, and every token that it signed becomes invalid.
+     * If it was the signing key, the next key signs at once, even if verifiers may not know it yet. A key that is not compromised
+     * can be retired when all tokens that it signed have expired. For a retired key the call changes nothing.
+     * @throws DomainError not_found; conflict for a key that is in use, when another call changed the keys at the same time, and for
+     *   a compromised next or signing key between a replacement of the sealing key and `reseal`
      */
     async retire(caller: Caller, kid: string, { compromised }: { compromised: boolean }): Promise<StoredKey> {
       const key = await get(kid)
@@ -116,15 +117,15 @@ export function createKeyRotation(deps: {
       if (key.state !== 'verifying')
         throw conflict('The key is in use: rotate the keys first, or retire it as compromised')
       const until = key.verifiesUntilAt as Millis
-      if (now() < until) throw conflict(`Tokens that the key signed can live until ${iso(until)}`)
+      if (now() < until) throw conflict(`Tokens that the key signed can be valid until ${iso(until)}`)
       await store.keys.expire(caller, { now: now(), kid })
       return get(kid)
     },
 
     /**
-     * Seals everything with the current sealing key, in one transaction.
+     * Seals every value with the current sealing key, in one transaction.
      * @returns the number of values that were sealed with the previous key
-     * @throws SetupError, and changes nothing, when a value cannot be opened
+     * @throws SetupError when a value cannot be opened; then nothing is changed
      */
     reseal: (caller: Caller): Promise<number> =>
       store.keys.reseal(caller, (table, id, sealed) => {
@@ -134,8 +135,8 @@ export function createKeyRotation(deps: {
       }),
 
     /**
-     * Does the scheduled work on keys: retires the keys whose time to verify is over, and rotates when the keys are old enough.
-     * May run on any number of instances.
+     * Does the scheduled work on keys: retires keys whose tokens have all expired, and rotates the keys when they are old enough. May
+     * run on any number of instances.
      * @returns `postponed` when a rotation is due but the sealing key is being replaced
      */
     async maintain(): Promise<'rotated' | 'postponed' | 'nothing'> {

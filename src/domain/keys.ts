@@ -8,10 +8,10 @@ import type { Store } from './ports/store.ts'
 
 type SigningKey = PublicKey & { privateKey: string }
 
-/** Returns the context in which a private key is sealed. */
+/** Returns the context with which a private key is sealed. */
 export const keyContext = (kid: string) => `signing_keys/${kid}/private_key`
 
-/** The signing keys. The state of a key is read at every use; only the members that never change are cached. */
+/** Generates and reads signing keys. Reads the state of a key at every use; caches only the members that never change. */
 export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer; clock: Clock; settings: Config }) {
   const { store, signer, sealer, clock, settings } = deps
   const publicKeys = new Map<string, PublicKey>()
@@ -26,7 +26,7 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
   }
 
   return {
-    /** Makes a key pair to be stored. */
+    /** Generates a key pair. The caller must store it. */
     async generate(state: 'signing' | 'next'): Promise<StoredKey> {
       const { privateKey, ...publicKey } = await signer.generate(settings.signingAlg)
       const now = clock.now()
@@ -44,7 +44,8 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
     /** Returns the signing key. @throws SetupError when there is none or it cannot be opened */
     async signing(): Promise<SigningKey> {
       const key = await store.keys.signing()
-      if (key?.sealedPrivateKey == null) throw new SetupError('there is no signing key')
+      if (key?.sealedPrivateKey == null)
+        throw new SetupError('the database has no signing key: restore a backup of the database')
       if (opened?.kid !== key.kid) {
         opened = {
           kid: key.kid,
@@ -56,12 +57,12 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
       return opened
     },
 
-    /** Returns the public key of a key in any state; null when there is no such key. A cached key is returned without a promise. */
+    /** Returns the public part of a key in any state; null when there is no such key. Returns no promise for a cached key. */
     find(kid: string): PublicKey | null | Promise<PublicKey | null> {
       return publicKeys.get(kid) ?? load(kid)
     },
 
-    /** Returns the published keys (RFC 7517 §5), with public members only. */
+    /** Returns the published keys as a JWK Set (RFC 7517 §5) with public members only. */
     async jwks(): Promise<{ keys: Record<string, string>[] }> {
       const keys = await store.keys.list()
       return { keys: keys.map(({ publicJwk, kid, alg }) => ({ ...publicJwk, kid, alg, use: 'sig' })) }

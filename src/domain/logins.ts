@@ -13,14 +13,14 @@ export interface VerifiedLogin {
   amr: string[]
 }
 
-/** Ends logins. */
+/** Finishes logins. */
 export function createLogins({ store, guesses }: { store: Store; guesses: Guesses }) {
   return {
     /**
      * Finishes a login: forgives the earlier failures of the account and opens the session. Every proof of identity ends here,
      * and nothing else forgives failures or opens a session.
      * @param proof `rev` is the number of the revocation log that was read together with the client
-     * @returns false when the user was disabled or got a new password since the proof, or something was taken from the client
+     * @returns false when the user was disabled or got a new password since the proof, or the client lost a right since `rev`
      */
     async finish(
       caller: Caller,

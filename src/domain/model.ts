@@ -1,3 +1,5 @@
+import { ACCESS_TOKEN_TTL_MAX } from '../limits.ts'
+
 /** An instant: milliseconds since the epoch. */
 export type Millis = number
 /** A span of time in seconds. */
@@ -15,18 +17,18 @@ export const INTROSPECT = 'tokens:introspect'
 /** The scope of clients that may read the revocation log. */
 export const READ_REVOCATIONS = 'revocations:read'
 
-/** Scopes that only clients in their own name hold. A caller that may register clients may give them. */
+/** Scopes that only clients hold, and no user. Every caller that may register clients may grant them. */
 export const CLIENT_ONLY_SCOPES = [INTROSPECT, READ_REVOCATIONS]
 
-/** The longest lifetime of an access token (the maximum of `LATCHKEY_ACCESS_TOKEN_TTL`), and a minute. */
-export const TOKENS_LIVE_MS = 3_660_000
+/** The longest time in milliseconds for which any instance accepts an access token: its longest lifetime and a minute. */
+export const TOKENS_LIVE_MS = (ACCESS_TOKEN_TTL_MAX + 60) * 1000
 
 /** The grant by which a client renews its sessions. A client without it gets no refresh tokens. */
 export const REFRESH_GRANT = 'refresh_token'
 
 export type SigningAlg = 'ES256' | 'EdDSA' | 'RS256'
 
-/** A person. The hash of the password stands in `Credentials`. */
+/** A person. The password hash is in `Credentials`. */
 export interface User {
   /** UUIDv7; the `sub` of the user's tokens. */
   id: string
@@ -43,7 +45,7 @@ export interface Credentials {
   user: User
   /** PHC string. */
   passwordHash: string
-  /** Raised by every change that must end a login in progress: disabling, a new password, deletion. */
+  /** Increased by every change that must end a login in progress: disabling, a new password, deletion. */
   authVersion: number
 }
 
@@ -54,19 +56,19 @@ export interface Client {
   id: string
   name: string
   kind: ClientKind
-  /** Whether it is a program of the operator. Only such a client may handle passwords. */
+  /** Whether the client is a program of the operator. Only such a client may handle passwords. */
   firstParty: boolean
   grantTypes: string[]
-  /** The scopes that its tokens may hold. */
+  /** The scopes that tokens of the client may hold. */
   scopes: string[]
   /** The scopes of a request that names none. */
   defaultScopes: string[]
-  /** Ids of the resources that its tokens may be for, the default resource first. Empty: every resource of its scopes. */
+  /** Ids of the resources that tokens may be for, the default resource first. Empty: every resource of the scopes. */
   resources: string[]
   redirectUris: string[]
-  /** The public keys that verify its assertions (RFC 7523); null for none. */
+  /** The public keys that verify assertions of the client (RFC 7523); null for none. */
   jwks: ClientKey[] | null
-  /** Null for the lifetime of the settings. */
+  /** Null: the lifetime in the settings. */
   accessTokenTtl: Seconds | null
   sessionIdleTtl: Seconds
   sessionAbsoluteTtl: Seconds
@@ -89,16 +91,16 @@ export interface ClientSecret {
   /** SHA-256, base64url. */
   hash: string
   createdAt: Millis
-  /** The instant from which it is invalid; null for never. */
+  /** The instant from which the secret is invalid; null for a secret that never expires. */
   expiresAt: Millis | null
-  /** Precise to the hour; null when it was never used. */
+  /** Precise to the hour; null for a secret that was never used. */
   lastUsedAt: Millis | null
 }
 
 /** A service that tokens are for (RFC 8707). */
 export interface Resource {
   id: string
-  /** An absolute URI: the `aud` of its tokens. Null for Latchkey's own API, where it is the issuer. */
+  /** An absolute URI: the `aud` of its tokens. Null for Latchkey's own API, whose `aud` is the issuer. */
   identifier: string | null
   name: string
   scopes: Pick<Scope, 'name' | 'description'>[]
@@ -110,7 +112,7 @@ export interface Scope {
   /** A scope-token of RFC 6749 §3.3: `noun:verb`, or `profile`. */
   name: string
   description: string
-  /** The one resource that the scope belongs to. */
+  /** The resource that the scope belongs to. */
   resourceId: string
 }
 
@@ -142,7 +144,7 @@ export interface Session {
   /** The address and user agent of the login. */
   address: string | null
   userAgent: string | null
-  /** Random; an input of the MAC of its refresh tokens. */
+  /** Random bytes in base64url. The MAC of the refresh tokens depends on them. */
   salt: string
 }
 
@@ -155,7 +157,7 @@ export interface StoredSession extends Session {
 /** The outcome of a renewal; see `SessionStore.rotate`. */
 export type Rotation = 'rotated' | 'retried' | 'reused' | 'unknown'
 
-/** A key that refresh tokens are made with. */
+/** A key that authenticates refresh tokens. */
 export interface RefreshKey {
   /** 8 random bytes, base64url. */
   id: string
@@ -164,7 +166,7 @@ export interface RefreshKey {
   createdAt: Millis
 }
 
-/** A session, token or key is revoked itself. For a user, client or role every token issued before the entry is. */
+/** An entry for a session, token or key revokes it. An entry for a user, client or role revokes all tokens issued before the entry. */
 export type RevocationKind = 'session' | 'token' | 'key' | 'user' | 'client' | 'role'
 
 /** An entry of the revocation log. */
@@ -175,7 +177,7 @@ export interface Revocation {
   id: string
 }
 
-/** The entries of the revocation log after some number, read at one instant. */
+/** The entries of the revocation log after a given number, read at one instant. */
 export interface RevocationPage {
   /** In the order of their numbers. */
   entries: Revocation[]
@@ -198,13 +200,13 @@ export interface PublicKey {
 
 export interface StoredKey extends PublicKey {
   state: KeyState
-  /** The sealed private key (PKCS #8 PEM); null once the key no longer signs. */
+  /** The sealed private key (PKCS #8 PEM); null when the key no longer signs. */
   sealedPrivateKey: string | null
   /** The instant of publication. */
   createdAt: Millis
-  /** The instant from which it signed; null when it never did. */
+  /** The instant from which the key signed; null when it never signed. */
   signsSinceAt: Millis | null
-  /** The instant at which the last token that it signed expires; null while it signs, and when it never did. */
+  /** The instant at which the last token of the key expires; null while the key signs, and when it never signed. */
   verifiesUntilAt: Millis | null
   retiredAt: Millis | null
 }

@@ -1,8 +1,8 @@
 import { isIPv4, isIPv6 } from 'node:net'
 
 /**
- * Returns the network of an address: the /24 of IPv4 (also when mapped into IPv6), the /48 of IPv6. One household or office has
- * about that much. Accepts an address with a port, as some proxies write it. Returns `none` for anything else.
+ * Returns the network of an address: the /24 of IPv4 (also when mapped into IPv6), the /48 of IPv6. This is about the size of the
+ * network of one household or office. Accepts an address with a port, as some proxies write it. Returns `none` for other text.
  */
 export function networkOf(address: string | null): string {
   const plain = (address ?? '').replace(/^\[(.*)\](:\d+)?$|^([\d.]+):\d+$/, '$1$3').replace(/%.*$/, '')

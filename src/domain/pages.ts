@@ -6,7 +6,7 @@ export interface Paged<T> {
   next: string | null
 }
 
-/** Reads one page. Asks `list` for one item more than the page holds, to find out whether there is a next page. */
+/** Reads one page. Requests one more item from `list` than the page holds, to find out whether there is a next page. */
 export async function paged<T>(
   { after, limit }: Page,
   cursorOf: (item: T) => string,

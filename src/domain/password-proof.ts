@@ -1,3 +1,5 @@
+import { defined } from '../defined.ts'
+import { PASSWORD_BYTES_MAX } from '../limits.ts'
 import type { Caller } from './caller.ts'
 import { DomainError, OAuthError } from './errors.ts'
 import type { Events } from './events.ts'
@@ -8,12 +10,20 @@ import type { Hasher } from './ports/hasher.ts'
 import type { Store } from './ports/store.ts'
 import { usernameKey } from './usernames.ts'
 
-/** Why a password proves nothing; for the log only. */
+/** Why a password was refused; for the log only. */
 type Failure = 'wrong password' | 'unknown user' | 'account locked' | 'user disabled'
 
 type Proof = { kind: 'proved'; credentials: Credentials } | { kind: 'failed'; reason: Failure }
 
-/** Verifies passwords. Every try is limited by `Guesses` and makes exactly one verification. */
+/** Returns a handler that rethrows an error. Calls `onThrottled` with the reason first when the error is a throttled attempt. */
+const rethrow =
+  (onThrottled: (reason: string) => void) =>
+  (error: unknown): never => {
+    if (error instanceof DomainError && error.code === 'throttled') onThrottled('too many failures')
+    throw error
+  }
+
+/** Verifies passwords. Every attempt is limited by `Guesses` and verifies exactly one hash. */
 export function createPasswordProof(deps: { store: Store; hasher: Hasher; guesses: Guesses; events: Events }) {
   const { store, hasher, guesses, events } = deps
 
@@ -42,7 +52,7 @@ export function createPasswordProof(deps: { store: Store; hasher: Hasher; guesse
     return { kind: 'proved', credentials }
   }
 
-  /** Replaces a hash that was made with other parameters than the current ones. */
+  /** Replaces a hash whose parameters differ from the current parameters. */
   async function upgradeHash({ user, passwordHash }: Credentials, password: string): Promise<void> {
     if (!hasher.outdated(passwordHash)) return
     try {
@@ -55,27 +65,24 @@ export function createPasswordProof(deps: { store: Store; hasher: Hasher; guesse
 
   return {
     /**
-     * Verifies name and password of a user who logs in. Returns null for a wrong password and for an unknown, a locked and a
-     * disabled user, and records why. The caller must end a successful login with `Logins.finish`.
+     * Verifies name and password of a user who logs in. Returns null for a wrong password and for an unknown, locked or disabled
+     * user, and records the reason. The caller must end a successful login with `Logins.finish`.
      * @throws OAuthError invalid_request for a text that cannot be a password; DomainError throttled
      */
     async verifyLogin(caller: Caller, login: { username: string; password: string }): Promise<Credentials | null> {
       const password = normalPassword(login.password)
-      if (password === null) throw new OAuthError('invalid_request', 'A password has at most 1024 bytes')
+      if (password === null)
+        throw new OAuthError('invalid_request', `A password has at most ${PASSWORD_BYTES_MAX} bytes`)
       const name = usernameKey(login.username)
       const credentials = await store.users.credentials(name)
       const user = credentials?.user ?? null
-      const subject = user === null ? {} : { user: user.id, username: user.username }
-      let proof: Proof
-      try {
-        proof = await verify(credentials, { account: user?.id ?? name, address: caller.address, password })
-      } catch (error) {
-        if (error instanceof DomainError && error.code === 'throttled')
-          events.record({ type: 'login.throttled', caller, subject, outcome: 'failure', reason: 'too many failures' })
-        throw error
-      }
+      const subject = defined({ user: user?.id, username: user?.username })
+      const record = (type: 'login.failed' | 'login.throttled', reason: string) =>
+        events.record({ type, caller, subject, outcome: 'failure', reason })
+      const attempt = { account: user?.id ?? name, address: caller.address, password }
+      const proof = await verify(credentials, attempt).catch(rethrow((reason) => record('login.throttled', reason)))
       if (proof.kind === 'failed') {
-        events.record({ type: 'login.failed', caller, subject, outcome: 'failure', reason: proof.reason })
+        record('login.failed', proof.reason)
         return null
       }
       await upgradeHash(proof.credentials, password)
@@ -83,7 +90,7 @@ export function createPasswordProof(deps: { store: Store; hasher: Hasher; guesse
     },
 
     /**
-     * Verifies the current password of a user who changes it. Returns null when it is wrong, and records that.
+     * Verifies the current password of a user who changes the password. Returns null for a wrong password. Records a failure.
      * @throws DomainError throttled
      */
     async verifyCurrent(
@@ -93,14 +100,17 @@ export function createPasswordProof(deps: { store: Store; hasher: Hasher; guesse
       const password = normalPassword(current.password)
       const credentials = await store.users.credentials(usernameKey(current.username))
       if (password === null || credentials?.user.id !== current.userId) return null
-      const proof = await verify(credentials, { account: current.userId, address: caller.address, password })
-      if (proof.kind === 'proved') return proof.credentials
       const subject = { user: current.userId, username: current.username }
-      events.record({ type: 'password.change_failed', caller, subject, outcome: 'failure', reason: proof.reason })
+      const record = (reason: string) =>
+        events.record({ type: 'password.change_failed', caller, subject, outcome: 'failure', reason })
+      const attempt = { account: current.userId, address: caller.address, password }
+      const proof = await verify(credentials, attempt).catch(rethrow(record))
+      if (proof.kind === 'proved') return proof.credentials
+      record(proof.reason)
       return null
     },
 
-    /** Returns whether this is the current password of an enabled user. Not limited: only for passwords that Latchkey itself kept. */
+    /** Returns whether a password is the current password of an enabled user. Not limited, so only for passwords that Latchkey stored. */
     async isCurrent(username: string, password: string): Promise<boolean> {
       const credentials = await store.users.credentials(usernameKey(username))
       if (credentials === null || credentials.user.disabledAt !== null) return false

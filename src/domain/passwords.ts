@@ -23,12 +23,12 @@ const ROWS = [
   '1q2w3e4r5t6y7u8i9o0p'
 ]
 
-/** A password of at most this number of different characters, or of one part of this length repeated, is too common. */
+/** A password with at most this number of different characters, or with one repeated part of at most this length, is too common. */
 const FEW = 4
 
 let common: Promise<Set<string>> | undefined
 
-/** Loads the list of common passwords. It takes 20 MB, so it is loaded at the first use. */
+/** Loads the list of common passwords. The list takes 20 MB of memory, so it is loaded at the first use. */
 const loadCommon = async () => new Set((await import('@zxcvbn-ts/language-common')).dictionary['passwords-common'])
 
 async function isCommon(text: string): Promise<boolean> {
@@ -44,7 +44,10 @@ async function isCommon(text: string): Promise<boolean> {
   )
 }
 
-/** Returns the common words that make up a run of letters and digits, at most two, with at most four digits or a row of digits; else null. */
+/**
+ * Returns the one or two common words that a run of letters and digits consists of. At most four digits, or a row of digits, may
+ * follow the words. Returns null for any other run.
+ */
 async function commonWordsOf(run: string): Promise<string[] | null> {
   const list = await (common ??= loadCommon())
   const [, stem = '', digits = ''] = /^(.*?)(\d*)$/su.exec(run) ?? []
@@ -68,11 +71,11 @@ async function isCommonWords(text: string): Promise<boolean> {
   return words.size === 1 || words.size === 2
 }
 
-/** A password that holds at most this number of characters beside a name is refused. */
+/** A password that consists of names and at most this number of other characters is refused. */
 const REST = 4
 
-/** Returns whether at most `REST` characters remain of the text without the names and their parts. */
-function isOwn(text: string, names: string[]): boolean {
+/** Returns whether at most `REST` characters remain of the text after the names and their parts were removed. */
+function consistsOfNames(text: string, names: string[]): boolean {
   const known = names
     .map((name) => name.normalize('NFC').toLowerCase())
     .flatMap((name) => [name, ...name.split(/[^\p{L}\p{M}]+/u)])
@@ -83,8 +86,8 @@ function isOwn(text: string, names: string[]): boolean {
 }
 
 /**
- * Returns why this text cannot be a new password, in one sentence for the user; null when it can (NIST SP 800-63B-4 §3.1.1.2).
- * Length and a list of common passwords decide; there are no rules about kinds of characters.
+ * Returns the reason why a text cannot be a new password, as a sentence for the user; null for an acceptable password (NIST SP
+ * 800-63B-4 §3.1.1.2). Checks the length, common passwords and names. There are no rules about kinds of characters.
  * @param minLength code points
  * @param names     the names that an attacker tries first: those of the user and of the service
  */
@@ -96,11 +99,12 @@ export async function weakness(
   if (normal === null) {
     return Buffer.byteLength(password.normalize('NFC')) > PASSWORD_BYTES_MAX
       ? `A password has at most ${PASSWORD_BYTES_MAX} bytes`
-      : 'A password holds only whole characters and no NUL'
+      : 'A password holds only valid Unicode characters and no NUL'
   }
   if ([...normal].length < minLength) return `A password has at least ${minLength} characters`
   const lower = normal.toLowerCase()
-  if (isOwn(lower, names)) return "The password is made of the user's own name"
+  if (consistsOfNames(lower, names)) return 'The password consists of the name of the user or of the service'
+  // Digits and signs around the words do not make a common password acceptable, unless they are more than a third of it.
   const words = lower.replace(/^\P{L}+|\P{L}+$/gu, '')
   const core = words.length * 3 >= lower.length * 2 ? words : lower
   if (new Set(lower).size <= FEW || (await isCommon(lower)) || (await isCommon(core)) || (await isCommonWords(lower)))

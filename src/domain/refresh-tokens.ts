@@ -11,7 +11,7 @@ const KEY_ID = 8
 const SESSION_ID = 16
 const COUNTER = 4
 
-/** Returns the context in which a refresh key is sealed. */
+/** Returns the context with which a refresh key is sealed. */
 export const refreshKeyContext = (id: string) => `refresh_keys/${id}/sealed_key`
 
 const toUuid = (bytes: Buffer): string =>
@@ -19,19 +19,20 @@ const toUuid = (bytes: Buffer): string =>
 
 /** A refresh token with a valid MAC. Its session may have ended, and the token may have been used before. */
 export interface PresentedToken {
-  /** The session when the token was read. */
+  /** The session at the time when the token was read. */
   session: StoredSession
+  /** The number of renewals before the token. */
   counter: number
-  /** The key that the token was made with. */
+  /** The key that authenticates the token. */
   key: RefreshKey
 }
 
-/** Returns whether a later token of the same session was issued already, so that this one was used before. */
+/** Returns whether a token was used before: its session has issued a later token. */
 export const wasUsed = ({ session, counter }: PresentedToken): boolean => counter < session.counter
 
 /**
- * Refresh tokens. A token names its session and how often that was renewed before, under a MAC. Clients treat it as opaque. Neither
- * the token nor a hash of it is stored.
+ * Issues and reads refresh tokens. A token consists of the session id, the number of renewals of the session and a MAC over both. It is
+ * opaque to clients. Neither the token nor a hash of the token is stored.
  */
 export function createRefreshTokens({ store, sealer, clock }: { store: Store; sealer: Sealer; clock: Clock }) {
   const opened = new Map<string, Buffer>()
@@ -48,31 +49,31 @@ export function createRefreshTokens({ store, sealer, clock }: { store: Store; se
   /** Returns the key for the tokens of new sessions. @throws SetupError when there is none */
   async function current(): Promise<RefreshKey> {
     const key = await store.refreshKeys.current()
-    if (key === null) throw new SetupError('there is no refresh key: run "latchkey migrate"')
+    if (key === null) throw new SetupError('the database has no refresh key: restore a backup of the database')
     return key
   }
 
   return {
     current,
 
-    /** Makes a new key to be stored. */
+    /** Generates a key. The caller must store it. */
     generateKey(): RefreshKey {
       const id = randomBytes(KEY_ID).toString('base64url')
       const sealedKey = sealer.seal(randomBytes(32).toString('base64url'), refreshKeyContext(id))
       return { id, sealedKey, createdAt: clock.now() }
     },
 
-    /** @throws SetupError when there is no key, or it cannot be opened */
+    /** Checks that the current key exists and can be opened. @throws SetupError */
     async assertKey(): Promise<void> {
       open(await current())
     },
 
     /**
-     * Makes the token that renews a session.
-     * @param counter how often the session was renewed before
-     * @param key the key of the previous token of the session, so that a repetition returns the same successor
+     * Creates the token that renews a session.
+     * @param counter the number of renewals of the session before this token
+     * @param key for a successor the key of the previous token, so that a repeated renewal creates the same successor
      */
-    make({ id, salt }: { id: string; salt: string }, counter: number, key: RefreshKey): string {
+    create({ id, salt }: { id: string; salt: string }, counter: number, key: RefreshKey): string {
       const content = Buffer.alloc(KEY_ID + SESSION_ID + COUNTER)
       content.write(key.id, 0, 'base64url')
       content.write(id.replaceAll('-', ''), KEY_ID, 'hex')
@@ -80,7 +81,7 @@ export function createRefreshTokens({ store, sealer, clock }: { store: Store; se
       return `lkr_${Buffer.concat([content, mac(open(key), content.subarray(KEY_ID), salt)]).toString('base64url')}`
     },
 
-    /** Reads a token and its session in any state. Returns null for every text that is not a token with a valid MAC. */
+    /** Reads a token and its session, which may be in any state. Returns null for every text that is not a token with a valid MAC. */
     async read(token: string): Promise<PresentedToken | null> {
       const [, text = ''] = FORM.exec(token) ?? []
       const bytes = Buffer.from(text, 'base64url')

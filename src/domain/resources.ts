@@ -25,21 +25,21 @@ const SCOPE = new RegExp(SCOPE_NAME_PATTERN, 'u')
 
 const noSuchResource = () => new DomainError('not_found', 'There is no such resource')
 
-/** RFC 8707 §2: an absolute URI without fragment. */
+/** Returns whether a text may identify a resource: an absolute URI without fragment (RFC 8707 §2). */
 const isIdentifier = (text: string): boolean =>
   text.length <= IDENTIFIER_MAX && /^[\x21-\x7e]+$/.test(text) && !text.includes('#') && URL.canParse(text)
 
 type Scopes = Resource['scopes']
 
-/** The members that are given change; a list replaces the whole list. */
+/** The members to change; a list replaces the whole list. */
 export interface ResourceEdit {
   name?: string
   introspectionClients?: string[]
-  /** The scopes to have, or a function that makes them of the current scopes. */
+  /** The new scopes, or a function that returns them for the current scopes. */
   scopes?: Scopes | ((current: Scopes) => Scopes)
 }
 
-/** @throws DomainError invalid, conflict for a reserved name */
+/** Returns the scopes. @throws DomainError invalid, conflict for a reserved name that is not among the current scopes */
 function validScopes(scopes: Scopes, current: Scopes = []): Scopes {
   if (scopes.length > RESOURCE_SCOPES_MAX) throw invalid(`A resource has at most ${RESOURCE_SCOPES_MAX} scopes`)
   const names = scopes.map((scope) => scope.name)
@@ -53,7 +53,7 @@ function validScopes(scopes: Scopes, current: Scopes = []): Scopes {
   return scopes
 }
 
-/** @throws DomainError invalid */
+/** Returns the given members, each introspection client once. @throws DomainError invalid */
 function validMembers({ name, introspectionClients }: Pick<ResourceEdit, 'name' | 'introspectionClients'>) {
   if (name !== undefined && (name === '' || !isLine(name)))
     throw invalid(`A name has 1 to ${LINE_MAX} characters and no control characters`)
@@ -62,9 +62,9 @@ function validMembers({ name, introspectionClients }: Pick<ResourceEdit, 'name' 
   return defined({ name, introspectionClients: introspectionClients && [...new Set(introspectionClients)] })
 }
 
-/** The services that tokens are for (RFC 8707), with their scopes. Latchkey's own API is one of them. */
+/** Manages resources: the services that tokens are for (RFC 8707), with their scopes. Latchkey's own API is one of them. */
 export function createResources({ store, clock, settings }: { store: Store; clock: Clock; settings: Config }) {
-  /** @throws DomainError not_found */
+  /** Returns a resource. @throws DomainError not_found */
   async function get(id: string): Promise<Resource> {
     const resource = await store.resources.get(id)
     if (resource === null) throw noSuchResource()
@@ -74,7 +74,7 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
   return {
     get,
 
-    /** Returns one page by id. */
+    /** Returns one page of resources in the order of their ids. */
     list: (page: Page): Promise<Paged<Resource>> => paged(page, (resource) => resource.id, store.resources.list),
 
     /**
@@ -91,8 +91,7 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
           `The id of a resource has 1 to ${NAME_MAX} characters of a-z, 0-9, dot, hyphen and underscore, and begins with a letter`
         )
       if (!isIdentifier(identifier)) throw invalid('A resource must be an absolute URI without fragment (RFC 8707)')
-      if (identifier === settings.issuer)
-        throw new DomainError('conflict', 'This is the identifier of Latchkey’s own API')
+      if (identifier === settings.issuer) throw new DomainError('conflict', 'This URI identifies Latchkey’s own API')
       const members = { introspectionClients, ...validMembers({ name, introspectionClients }) }
       const resource = { id, identifier, name, scopes: validScopes(scopes), ...members }
       await store.resources.create(caller, { ...resource, now: clock.now() })
@@ -107,16 +106,17 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
       if (scopes !== undefined && id === OWN_RESOURCE)
         throw new DomainError('conflict', 'The scopes of Latchkey’s own API cannot be changed')
       const decide = typeof scopes === 'function' ? scopes : () => scopes ?? []
-      const changes = {
-        ...validMembers(edit),
-        ...(scopes === undefined ? {} : { scopes: (current: Scopes) => validScopes(decide(current), current) })
-      }
+      const decideValid = (current: Scopes) => validScopes(decide(current), current)
+      const changes = { ...validMembers(edit), ...defined({ scopes: scopes && decideValid }) }
       const resource = await store.resources.change(caller, { id, changes, now: clock.now() })
       if (resource === null) throw noSuchResource()
       return resource
     },
 
-    /** Deletes a resource with its scopes. @throws DomainError not_found, conflict for Latchkey's own API and while a client names it */
+    /**
+     * Deletes a resource with its scopes.
+     * @throws DomainError not_found, conflict for Latchkey's own API and for a resource that a client names
+     */
     async delete(caller: Caller, id: string): Promise<void> {
       if (id === OWN_RESOURCE) throw new DomainError('conflict', 'Latchkey’s own API cannot be deleted')
       if (!(await store.resources.delete(caller, { id, now: clock.now() }))) throw noSuchResource()

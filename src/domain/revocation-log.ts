@@ -4,24 +4,24 @@ import type { RevocationPage, Seconds } from './model.ts'
 import type { Store } from './ports/store.ts'
 
 /** The interval in which the log is read while a caller waits. */
-const LOOK_EVERY_MS = 100
-/** Number of callers that may wait. Further callers get a response at once. */
+const POLL_MS = 100
+/** Maximum number of callers that wait. A further call returns at once. */
 const MAX_WAITING = 1000
 
 interface Waiter extends PromiseWithResolvers<RevocationPage> {
   after: number
 }
 
-/** The revocation log, for services that verify tokens themselves. */
+/** Reads the revocation log, for services that verify tokens themselves. */
 export function createRevocationLog({ store }: { store: Store }) {
   const waiting = new Set<Waiter>()
-  let looking = false
+  let polling = false
   let stopped = false
 
   const pageAfter = (after: number) => store.revocations.since(after, REVOCATIONS_MAX)
 
-  /** Resolves these waiters, with one query for all that have read equally far. */
-  async function answer(waiters: Waiter[]): Promise<void> {
+  /** Resolves these waiters, with one query for all waiters that have the same number. */
+  async function resolveWaiters(waiters: Waiter[]): Promise<void> {
     const pages = new Map<number, Promise<RevocationPage>>()
     for (const waiter of waiters) {
       // Another call resolved it.
@@ -33,29 +33,29 @@ export function createRevocationLog({ store }: { store: Store }) {
     await Promise.allSettled(pages.values())
   }
 
-  /** Reads the number of the log for all waiters, until no caller waits. */
-  async function look(): Promise<void> {
-    if (looking) return
-    looking = true
+  /** Reads the last number of the log again and again until no caller waits. Resolves the waiters that have another number. */
+  async function poll(): Promise<void> {
+    if (polling) return
+    polling = true
     while (waiting.size > 0) {
       try {
         const seq = await store.revocations.seq()
-        void answer([...waiting].filter(({ after }) => after !== seq))
+        void resolveWaiters([...waiting].filter(({ after }) => after !== seq))
       } catch (error) {
         for (const waiter of waiting) waiter.reject(error)
         waiting.clear()
       }
-      await sleep(LOOK_EVERY_MS, undefined, { ref: false })
+      await sleep(POLL_MS, undefined, { ref: false })
     }
-    looking = false
+    polling = false
   }
 
   return {
     /**
-     * Returns the entries after that number, and waits while there are none. The wait decides nothing, so it is measured by timers
-     * and not by the clock port. Returns at once when too many callers wait, and after `stop`.
+     * Returns the entries after the number `after`. While there are none, waits for at most `wait` seconds. Does not wait when too
+     * many callers wait, and after `stop`. Uses timers and not the clock port, because no decision depends on the wait.
      * @param signal aborted when the caller no longer waits
-     * @throws DomainError unavailable, also while it waits
+     * @throws DomainError unavailable, also during the wait
      */
     async read(after: number, wait: Seconds, signal: AbortSignal): Promise<RevocationPage> {
       const page = await pageAfter(after)
@@ -68,8 +68,8 @@ export function createRevocationLog({ store }: { store: Store }) {
       }
       waiting.add(waiter)
       signal.addEventListener('abort', leave)
-      const timer = setTimeout(() => answer([waiter]), wait * 1000)
-      void look()
+      const timer = setTimeout(() => resolveWaiters([waiter]), wait * 1000)
+      void poll()
       try {
         return await waiter.promise
       } finally {
@@ -78,10 +78,10 @@ export function createRevocationLog({ store }: { store: Store }) {
       }
     },
 
-    /** Resolves all waiters. From now on no call waits. */
+    /** Resolves all waiters. Later calls of `read` do not wait. */
     async stop(): Promise<void> {
       stopped = true
-      await answer([...waiting])
+      await resolveWaiters([...waiting])
     }
   }
 }

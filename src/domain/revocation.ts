@@ -6,7 +6,7 @@ import type { Clock } from './ports/clock.ts'
 import type { Store } from './ports/store.ts'
 import type { RefreshTokens } from './refresh-tokens.ts'
 
-/** Token revocation, RFC 7009. */
+/** Revokes tokens (RFC 7009). */
 export function createRevocation(deps: {
   store: Store
   accessTokens: AccessTokens
@@ -15,17 +15,17 @@ export function createRevocation(deps: {
 }) {
   const { store, accessTokens, refreshTokens, clock } = deps
 
-  function assertOwner(client: Client, owner: string): void {
+  function assertOwner(client: Pick<Client, 'id'>, owner: string): void {
     if (client.id !== owner) throw new OAuthError('invalid_grant', 'The token belongs to another client')
   }
 
   return {
     /**
-     * Revokes a token. A refresh token, also one that was used before, ends its session; an access token ends alone. A token
-     * that is unknown, expired or revoked already is no error.
+     * Revokes a token. Revoking a refresh token ends its session, even if the token was used before. Revoking an access token ends
+     * only this token. Does nothing for a token that is unknown, expired or already revoked.
      * @throws OAuthError invalid_grant when the token belongs to another client; DomainError unavailable
      */
-    async revoke(caller: Caller, { client, token }: { client: Client; token: string }): Promise<void> {
+    async revoke(caller: Caller, { client, token }: { client: Pick<Client, 'id'>; token: string }): Promise<void> {
       const now = clock.now()
       const presented = await refreshTokens.read(token)
       if (presented !== null) {

@@ -11,7 +11,7 @@ import type { Store } from './ports/store.ts'
 
 const NAME = new RegExp(NAME_PATTERN, 'u')
 
-/** The members that are given change; `scopes` replaces all scopes of the role. */
+/** The members to change; `scopes` replaces all scopes of the role. */
 export interface RoleEdit {
   description?: string
   scopes?: string[]
@@ -19,7 +19,10 @@ export interface RoleEdit {
 
 const noSuchRole = () => new DomainError('not_found', 'There is no such role')
 
-/** Returns the changes with each scope once. @throws DomainError invalid, conflict when the role admin would lose a scope of Latchkey */
+/**
+ * Returns the changes with each scope once.
+ * @throws DomainError invalid, conflict when the role admin would lose a scope of Latchkey's own API
+ */
 function validChanges<T extends RoleEdit>(name: string, changes: T): T {
   const { description = '', scopes } = changes
   if (!isLine(description)) throw invalid(`A description has at most ${LINE_MAX} characters and no control characters`)
@@ -31,9 +34,9 @@ function validChanges<T extends RoleEdit>(name: string, changes: T): T {
   return { ...changes, scopes: [...new Set(scopes)] }
 }
 
-/** Roles and the scopes that they allow. */
+/** Manages roles and their scopes. */
 export function createRoles({ store, clock }: { store: Store; clock: Clock }) {
-  /** @throws DomainError not_found */
+  /** Returns a role. @throws DomainError not_found */
   async function get(name: string): Promise<Role> {
     const role = await store.roles.get(name)
     if (role === null) throw noSuchRole()
@@ -43,10 +46,10 @@ export function createRoles({ store, clock }: { store: Store; clock: Clock }) {
   return {
     get,
 
-    /** Returns one page by name. */
+    /** Returns one page of roles in the order of their names. */
     list: (page: Page): Promise<Paged<Role>> => paged(page, (role) => role.name, store.roles.list),
 
-    /** @throws DomainError conflict when the name is taken, invalid, forbidden when the caller lacks one of the scopes */
+    /** Creates a role. @throws DomainError conflict when the name is taken, invalid, forbidden when the caller lacks a scope */
     async create(caller: Caller, role: Role): Promise<Role> {
       if (!NAME.test(role.name))
         throw invalid(
@@ -57,7 +60,7 @@ export function createRoles({ store, clock }: { store: Store; clock: Clock }) {
     },
 
     /**
-     * Changes a role. The change holds for the next request of every user with the role.
+     * Changes a role. The change takes effect at the next request of every user with the role.
      * @throws DomainError not_found, invalid, forbidden when the caller lacks an added scope, conflict when the role admin would
      *   lose a scope of Latchkey's own API
      */
@@ -67,7 +70,7 @@ export function createRoles({ store, clock }: { store: Store; clock: Clock }) {
       return role
     },
 
-    /** Deletes a role, also from every user who has it. @throws DomainError not_found, conflict for the role admin */
+    /** Deletes a role and takes it from all users. @throws DomainError not_found, conflict for the role admin */
     async delete(caller: Caller, name: string): Promise<void> {
       if (name === ADMIN_ROLE) throw new DomainError('conflict', 'The role admin cannot be deleted')
       if (!(await store.roles.delete(caller, { name, now: clock.now() }))) throw noSuchRole()

@@ -31,25 +31,29 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
   const audienceOf = (scope: RegisteredScope) => scope.identifier ?? issuer
 
   /**
-   * Returns the one audience of a token: the requested resource, else the one of the scopes. Default scopes of several resources
-   * mean those of the client's default resource. Returns undefined without any scope and resource.
-   * @throws OAuthError invalid_target when there is more than one
+   * Returns the audience of a token: the requested resource, else the resource of the scopes. If the request names neither scopes nor
+   * a resource, and default scopes of the client belong to its default resource, returns the default resource. Returns undefined
+   * without any scope and resource.
+   * @throws OAuthError invalid_target for more than one resource
    */
   function audience(
     { scope, resources }: { scope: string | undefined; resources: string[] },
     registered: RegisteredScope[],
     client: Client
   ): string | undefined {
-    const ofDefault = registered.find(({ resourceId }) => resourceId === client.resources[0])
-    const considered = scope === undefined && ofDefault !== undefined ? [ofDefault] : registered
+    const ofDefaultResource = registered.find(({ resourceId }) => resourceId === client.resources[0])
+    const considered = scope === undefined && ofDefaultResource !== undefined ? [ofDefaultResource] : registered
     const [first, ...more] = new Set(resources.length > 0 ? resources : considered.map(audienceOf))
     if (more.length > 0)
-      throw new OAuthError('invalid_target', 'A token is for one resource: name one resource, or scopes of one')
+      throw new OAuthError(
+        'invalid_target',
+        'A token is for one resource: name one resource, or scopes of one resource'
+      )
     return first
   }
 
   return {
-    /** Returns one page by name. */
+    /** Returns one page of scopes in the order of their names, each with the identifier of its resource. */
     list: (page: Page): Promise<Paged<{ name: string; description: string; resource: string }>> =>
       paged(
         page,
@@ -63,18 +67,18 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
       ),
 
     /**
-     * Grants the requested scopes that grant, client, roles of the user and resource allow, and leaves out the others.
-     * @param request  `scope` as it was sent; without it `otherwise` is requested (RFC 6749 §3.3)
-     * @param limits   `user` is null for a client's own token
+     * Returns the requested scopes that grant, client, user and resource allow, and the audience. Leaves out all other scopes.
+     * @param request  `scope` is the parameter of the request; if it is missing, `defaultScopes` are requested (RFC 6749 §3.3)
+     * @param limits   `user` holds the scopes of the user's roles; null for a client's own token
      * @throws OAuthError invalid_scope when a requested scope is not registered or none is allowed, invalid_target (RFC 8707 §2)
      */
     async narrow(
-      request: { scope: string | undefined; otherwise: string[]; resources: string[] },
+      request: { scope: string | undefined; defaultScopes: string[]; resources: string[] },
       limits: { grant: string[]; client: Client; user: string[] | null }
     ): Promise<{ scopes: string[]; aud: string }> {
-      const requested = request.scope === undefined ? request.otherwise : parseScope(request.scope)
+      const requested = request.scope === undefined ? request.defaultScopes : parseScope(request.scope)
       const registered = await store.scopes.find(requested)
-      // Scopes that a session was granted may have been deleted since.
+      // A scope of a session may have been deleted since the login, so only named scopes must exist.
       if (request.scope !== undefined && registered.length < requested.length)
         throw new OAuthError('invalid_scope', 'A requested scope is not registered')
 
@@ -82,8 +86,8 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
       const chosen = registered.filter((scope) => audienceOf(scope) === aud)
       const { resources } = limits.client
       if (resources.length > 0 && chosen.some(({ resourceId }) => !resources.includes(resourceId)))
-        throw new OAuthError('invalid_target', 'The client may not ask for this resource')
-      if (chosen.length === 0 && aud !== undefined && aud !== issuer && !(await store.resources.known(aud)))
+        throw new OAuthError('invalid_target', 'The client may not request this resource')
+      if (chosen.length === 0 && aud !== undefined && aud !== issuer && !(await store.resources.exists(aud)))
         throw new OAuthError('invalid_target', 'The resource is not registered')
 
       const ofResource = chosen.map((scope) => scope.name)

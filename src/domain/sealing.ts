@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 import { SetupError } from './errors.ts'
 import type { Sealer } from './ports/sealer.ts'
 
-/** The value that proves at every start that the sealing key is the right one. */
+/** A stored value with a known text. It proves at every start that the sealing key is the correct one. */
 export const CANARY = { name: 'canary', context: 'sealed_values/canary', text: 'latchkey' }
 
 interface Key {
@@ -10,23 +10,23 @@ interface Key {
   id: string
 }
 
-const identified = (bytes: Buffer): Key => ({
+const toKey = (bytes: Buffer): Key => ({
   bytes,
   id: createHash('sha256').update('latchkey sealing key id').update(bytes).digest('base64url').slice(0, 11)
 })
 
 /**
- * Seals with AES-256-GCM. A sealed value is `<key id>.<nonce>.<ciphertext and tag>`, base64url; key id and context are
- * authenticated.
- * @param getKey returns 32 bytes. It is called at the first use: a first start makes the key after the program was built
- * @param getPrevious returns the previous key, which opens and never seals; null when there is none
+ * Creates a sealer with AES-256-GCM. A sealed value is `<key id>.<nonce>.<ciphertext and tag>`, each in base64url. Key id and context
+ * are authenticated.
+ * @param getKey returns 32 bytes. Called at the first use, because a first start creates the key after the sealer
+ * @param getPrevious returns the previous key, which only opens values; null when there is none. Called at the first use
  */
 export function createSealer(getKey: () => Buffer, getPrevious: () => Buffer | null = () => null): Sealer {
   let loaded: { current: Key; all: Key[] } | undefined
   const load = () => {
     if (loaded === undefined) {
-      const [current, previous] = [identified(getKey()), getPrevious()]
-      loaded = { current, all: previous === null ? [current] : [current, identified(previous)] }
+      const [current, previous] = [toKey(getKey()), getPrevious()]
+      loaded = { current, all: previous === null ? [current] : [current, toKey(previous)] }
     }
     return loaded
   }
@@ -45,7 +45,7 @@ export function createSealer(getKey: () => Buffer, getPrevious: () => Buffer | n
       const key = load().all.find(({ id }) => id === sealedWith)
       if (key === undefined)
         throw new SetupError(
-          'the database was sealed with another sealing key: put that key back, or set it as LATCHKEY_SEALING_KEY_PREVIOUS'
+          'the database was sealed with another sealing key: use that key, or set it as LATCHKEY_SEALING_KEY_PREVIOUS'
         )
       const bytes = Buffer.from(body ?? '', 'base64url')
       try {
@@ -56,7 +56,7 @@ export function createSealer(getKey: () => Buffer, getPrevious: () => Buffer | n
           .setAuthTag(bytes.subarray(-16))
         return Buffer.concat([decipher.update(bytes.subarray(0, -16)), decipher.final()]).toString('utf8')
       } catch (cause) {
-        throw new SetupError(`the sealed value ${context} was altered`, { cause })
+        throw new SetupError(`the sealed value ${context} was altered: restore a backup of the database`, { cause })
       }
     },
 

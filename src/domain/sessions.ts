@@ -11,7 +11,7 @@ import type { Page } from './ports/page.ts'
 import type { Store } from './ports/store.ts'
 import type { PresentedToken, RefreshTokens } from './refresh-tokens.ts'
 
-/** Number of renewals of one session that may wait in this process. */
+/** Maximum number of renewals of one session that wait in this process. */
 const MAX_WAITING = 500
 
 /** The session that an access token belongs to, and the refresh token that renews it. */
@@ -23,10 +23,10 @@ export interface TokenSession {
   refreshToken: string | null
 }
 
-/** The sessions of users at clients: each is one login. */
+/** Opens, renews and ends sessions. A session is one login of a user at a client. */
 export function createSessions(deps: { store: Store; clock: Clock; refreshTokens: RefreshTokens; settings: Config }) {
   const { store, clock, refreshTokens, settings } = deps
-  /** Renewals of one session run one after the other here, so that those that wait for its row hold no connection. */
+  /** Renewals of one session run one after the other, so that a renewal that waits does not hold a connection. */
   const queue = createKeyedQueue({
     concurrency: 1,
     maxWaiting: MAX_WAITING,
@@ -34,7 +34,7 @@ export function createSessions(deps: { store: Store; clock: Clock; refreshTokens
   })
 
   return {
-    /** Makes the session of a login. Stores nothing: `Logins.finish` opens it. */
+    /** Creates the session of a login and its first refresh token. Stores nothing: `Logins.finish` opens the session. */
     async draft(
       caller: Caller,
       { login, client, scopes }: { login: VerifiedLogin; client: Client; scopes: string[] }
@@ -58,20 +58,20 @@ export function createSessions(deps: { store: Store; clock: Clock; refreshTokens
         expiresAt,
         salt: randomBytes(16).toString('base64url')
       }
-      const refreshToken = isRenewable ? refreshTokens.make(session, 0, await refreshTokens.current()) : null
+      const refreshToken = isRenewable ? refreshTokens.create(session, 0, await refreshTokens.current()) : null
       return { session, refreshToken }
     },
 
-    /** Makes the next refresh token of a session. Stores nothing: `renew` makes it valid. */
+    /** Creates the next refresh token of a session. Stores nothing: `renew` makes the token valid. */
     successor: ({ session, counter, key }: PresentedToken): TokenSession => ({
       sid: session.id,
       expiresAt: session.expiresAt,
-      refreshToken: refreshTokens.make(session, counter + 1, key)
+      refreshToken: refreshTokens.create(session, counter + 1, key)
     }),
 
     /**
-     * Renews a session by a refresh token of it (RFC 6749 §6, RFC 9700 §4.14.2). A token that was used before ends the session,
-     * unless its first use was within the leeway.
+     * Renews a session (RFC 6749 §6, RFC 9700 §4.14.2). A refresh token that was used before ends the session, unless it is the last
+     * used token and its first use was within the leeway.
      * @returns false when the session was not renewed
      */
     async renew(caller: Caller, { session, counter }: PresentedToken, client: Client): Promise<boolean> {
@@ -86,7 +86,7 @@ export function createSessions(deps: { store: Store; clock: Clock; refreshTokens
       }
     },
 
-    /** Returns one page of the living sessions of a user, by age. */
+    /** Returns one page of the active sessions of a user, oldest first. */
     list: (userId: string, page: Page): Promise<Paged<Session>> =>
       paged(
         page,

@@ -10,7 +10,7 @@ import type { RefreshTokens } from './refresh-tokens.ts'
 import { CANARY } from './sealing.ts'
 import type { Users } from './users.ts'
 
-/** The first start, and the checks before every start. */
+/** Sets up a database at the first start, and checks it before every start. */
 export function createSetup(deps: {
   store: Store
   users: Users
@@ -21,38 +21,38 @@ export function createSetup(deps: {
 }) {
   const { store, users, keys, refreshTokens, sealer, clock } = deps
 
-  /** @throws SetupError when the database was sealed with another sealing key */
+  /** Checks that the database was sealed with the sealing key of the settings. @throws SetupError */
   async function assertSealingKey(): Promise<void> {
     const canary = await store.sealed.get(CANARY.name)
     if (canary === null)
-      throw new SetupError('the database holds no canary: its setup was not completed, or it was altered')
+      throw new SetupError('the database has no canary, which proves the sealing key: restore a backup of the database')
     sealer.open(canary, CANARY.context)
   }
 
-  /** @throws SetupError when this version can neither use nor migrate the schema */
-  function assertUnderstood(schema: Schema): void {
+  /** Checks that this version can use or migrate the schema. @throws SetupError */
+  function assertUsable(schema: Schema): void {
     if (schema.compatibleFrom > store.version)
       throw new SetupError('the schema is newer than this version can use: install a newer latchkey')
   }
 
   return {
-    assertUnderstood,
+    assertUsable,
 
     /**
-     * Stores the rows of a first start (keys, scopes, roles, the client of /docs) unless that was ever done, and the admin unless
-     * there is one. The schema must exist. Of concurrent calls one does each.
-     * @param makeAdmin called only when an admin may be needed; returns null for no admin
+     * Sets up the database: stores keys, scopes, roles and the client of /docs unless this was ever done, and the admin unless there is
+     * an admin. The schema must exist. Exactly one of concurrent calls stores each.
+     * @param makeAdmin returns the first admin, or null for none; called only when there is no admin
      */
-    async bootstrap(
+    async setUp(
       caller: Caller,
       makeAdmin: () => { username: string; password: string } | null
     ): Promise<{ seeded: boolean; adminCreated: boolean }> {
-      const done = await store.bootstrapped()
-      if (done.seeded) await assertSealingKey()
-      const given = done.admin ? null : makeAdmin()
-      if (done.seeded && given === null) return { seeded: false, adminCreated: false }
+      const state = await store.setupState()
+      if (state.seeded) await assertSealingKey()
+      const firstAdmin = state.admin ? null : makeAdmin()
+      if (state.seeded && firstAdmin === null) return { seeded: false, adminCreated: false }
 
-      const admin = given && (await users.prepare({ ...given, roles: [ADMIN_ROLE] }))
+      const admin = firstAdmin && (await users.prepare({ ...firstAdmin, roles: [ADMIN_ROLE] }))
       const seed = {
         now: clock.now(),
         resources: [{ id: OWN_RESOURCE, identifier: null, name: 'Latchkey' }],
@@ -63,21 +63,21 @@ export function createSetup(deps: {
         keys: [await keys.generate('signing'), await keys.generate('next')],
         sealed: [{ name: CANARY.name, value: sealer.seal(CANARY.text, CANARY.context) }]
       }
-      return store.bootstrap(caller, { seed, admin })
+      return store.setUp(caller, { seed, admin })
     },
 
     /**
-     * Checks what a server needs before it listens: a schema that this version understands, a completed first start, the right
-     * sealing key, a signing key and a refresh key.
+     * Checks everything that a server needs before it listens: a schema that this version can use, a completed first start, the
+     * correct sealing key, a signing key and a refresh key.
      * @throws SetupError that names the repair
      */
     async assertReady(): Promise<void> {
       const schema = await store.schema()
       if (schema === null) throw new SetupError('the database is not set up: run "latchkey migrate"')
-      assertUnderstood(schema)
+      assertUsable(schema)
       if (schema.version < store.version)
         throw new SetupError('the schema is older than this version: run "latchkey migrate"')
-      if (!(await store.bootstrapped()).seeded)
+      if (!(await store.setupState()).seeded)
         throw new SetupError('the first start was not completed: run "latchkey migrate"')
       await assertSealingKey()
       await keys.signing()

@@ -1,7 +1,7 @@
 import bidiFactory from 'bidi-js'
 import { USERNAME_CODE_POINTS_MAX } from '../limits.ts'
 
-/** UTF-16 units. A longer text cannot be a username, because one code point decomposes into at most four. */
+/** UTF-16 units. A longer text cannot be a username: one code point decomposes into at most four, of at most two units each. */
 const MAX_UNITS = USERNAME_CODE_POINTS_MAX * 8
 
 // The types of the package declare a module with a default export; Node.js imports the function itself.
@@ -34,9 +34,12 @@ const joinersFollowViramas = (text: string): boolean =>
       `\u{5b0}${mark}`.normalize('NFD') === `${mark}\u{5b0}`
   )
 
-/** Returns whether the text keeps the Bidi Rule (RFC 5893 §2). Of the types forbidden from right to left, an identifier can hold only L. */
+/**
+ * Returns whether the text satisfies the Bidi Rule (RFC 5893 §2). The only forbidden type that an identifier from right to left can
+ * hold is L.
+ */
 function keepsBidiRule(text: string): boolean {
-  // The table of the package gives newer marks the type of their block.
+  // The table of the package is wrong for newer marks: it returns the type of their block.
   const types = [...text].map((character) => (/\p{Mn}/v.test(character) ? 'NSM' : getBidiCharTypeName(character)))
   if (!types.some((type) => ['R', 'AL', 'AN'].includes(type))) return true
   return (
@@ -47,12 +50,12 @@ function keepsBidiRule(text: string): boolean {
 
 /**
  * Returns the two forms of a valid username, or null. `username` is shown and keeps its case (UsernameCasePreserved, RFC 8265
- * §3.4). `key` is unique and used to find the user (UsernameCaseMapped, RFC 8265 §3.3). The key decides whether the name is valid
- * (RFC 8264 §7). Each form is its own canonical form.
+ * §3.4). `key` is unique and finds the user (UsernameCaseMapped, RFC 8265 §3.3). The name is valid if its key is valid (RFC 8264 §7).
+ * Parsing one of the two forms again returns the same form.
  */
 export function parseUsername(text: string): { username: string; key: string } | null {
   if (text.length > MAX_UNITS) return null
-  // The width mapping. Halfwidth Hangul stays: its own mapping is not allowed, and NFKC would change it to another character.
+  // The width mapping. Halfwidth Hangul is not mapped: the result of its mapping is not allowed, and NFKC returns another character.
   const username = text
     .replace(/[\u{ff01}-\u{ff9f}\u{ffe0}-\u{ffee}]/gv, (wide) => wide.normalize('NFKC'))
     .normalize('NFC')
@@ -69,8 +72,8 @@ export function parseUsername(text: string): { username: string; key: string } |
 }
 
 /**
- * Returns the key of any text that was typed as a name, for look-ups and counters. For an invalid name it is a text of at most 65
- * code points that is the key of no valid name, and that is the same for most spellings.
+ * Returns the key of any text that was typed as a name, for look-ups and counters. The key of an invalid name has at most 65 code
+ * points and never equals the key of a valid name. Most spellings of an invalid name have the same key.
  */
 export function usernameKey(text: string): string {
   const name = parseUsername(text)

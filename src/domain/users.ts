@@ -33,7 +33,7 @@ export interface UserInput extends Partial<Profile> {
   roles: string[]
 }
 
-/** The members that are given change; null empties one; `roles` replaces all roles. */
+/** The members to change; null empties a member; `roles` replaces all roles. */
 export type UserEdit = Partial<Profile> & { disabled?: boolean; roles?: string[] }
 
 const noSuchUser = () => new DomainError('not_found', 'There is no such user')
@@ -48,7 +48,7 @@ function canonicalProfile({ username, email, fullName }: Partial<Profile>) {
       'A username has 1 to 64 letters, digits and signs, no spaces, and is written in one direction (RFC 8265)'
     )
   if (typeof email === 'string' && (email.length > EMAIL_MAX || !EMAIL.test(email) || INVISIBLE.test(email)))
-    throw invalid('This is not an e-mail address')
+    throw invalid('The e-mail address is invalid')
   if (typeof fullName === 'string' && (fullName === '' || !isLine(fullName)))
     throw invalid(`A full name has 1 to ${LINE_MAX} characters and no control characters`)
   return defined({
@@ -60,7 +60,7 @@ function canonicalProfile({ username, email, fullName }: Partial<Profile>) {
   })
 }
 
-/** Users and their passwords. */
+/** Manages users and their passwords. */
 export function createUsers(deps: {
   store: Store
   hasher: Hasher
@@ -77,11 +77,11 @@ export function createUsers(deps: {
     const names = ['latchkey', username, email?.split('@')[0], fullName].flatMap((name) => name ?? [])
     const reason = await weakness(password, { minLength: settings.passwordMinLength, names })
     const normal = normalPassword(password)
-    if (reason !== null || normal === null) throw invalid(reason ?? 'The password is not a text')
+    if (reason !== null || normal === null) throw invalid(reason ?? 'The password is not valid text')
     return normal
   }
 
-  /** Checks everything, hashes the password and returns the row to store. @throws DomainError invalid */
+  /** Checks all members, hashes the password and returns the user to store. @throws DomainError invalid */
   async function prepare({ password, roles, ...profile }: UserInput): Promise<NewUser> {
     const {
       username = '',
@@ -104,7 +104,7 @@ export function createUsers(deps: {
     }
   }
 
-  /** @throws DomainError not_found */
+  /** Returns a user. @throws DomainError not_found */
   async function get(id: string): Promise<User> {
     const user = await store.users.get(id)
     if (user === null) throw noSuchUser()
@@ -127,7 +127,7 @@ export function createUsers(deps: {
       return get(user.id)
     },
 
-    /** Returns null for a user who does not exist or is disabled. */
+    /** Returns a user; null for a user who does not exist or is disabled. */
     async enabled(id: string): Promise<User | null> {
       const user = await store.users.get(id)
       return user?.disabledAt === null ? user : null
@@ -139,7 +139,7 @@ export function createUsers(deps: {
       return credentials === null ? get(name) : credentials.user
     },
 
-    /** Returns one page in order of age. @param filter `search` is the beginning of a username or an e-mail address */
+    /** Returns one page of users, oldest first. @param filter `search` is the beginning of a username or an e-mail address */
     list(page: Page, { search, ...rest }: UserFilter = {}): Promise<Paged<User>> {
       const filter = { ...rest, ...defined({ search: search?.normalize('NFC').toLowerCase() }) }
       return paged(
@@ -175,7 +175,7 @@ export function createUsers(deps: {
      * @throws DomainError forbidden for any other caller; invalid, with the reason; throttled
      */
     async changePassword(caller: Caller, { current, next }: { current: string; next: string }): Promise<void> {
-      if (caller.kind !== 'user') throw new DomainError('forbidden', 'Only a user has a password to change')
+      if (caller.kind !== 'user') throw new DomainError('forbidden', 'Only a user can change their password')
       const user = await get(caller.id)
       const wrong = () => invalid('The current password is wrong')
       const accepted = await acceptedPassword(next, user)

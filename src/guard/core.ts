@@ -32,7 +32,7 @@ declare module 'fastify' {
     requireScope(...scopes: string[]): Guard
     /** Requires a user with all of these roles. */
     requireRole(...roles: string[]): Guard
-    /** Lets everybody in. */
+    /** Accepts every request. */
     publicAccess: Guard
     /** The guard of the routes in this scope that name none: for plugins that add routes of their own. */
     guardOfScope: Guard | null
@@ -109,8 +109,8 @@ function describe({ user, scopes, roles }: Demand): string {
 export default fp<GuardOptions>(
   async (fastify, { verify, flows, metadataUrl = null, publicPaths = [], unguarded = 'refuse' }) => {
     /** Makes a guard. `onRoute` takes the demand of one under `preHandler`; anywhere else, as a hook of a scope, the guard runs itself. */
-    function guard(asked: Partial<Demand>): Guard {
-      const demand: Demand = { user: false, scopes: [], roles: [], ...asked }
+    function guard(required: Partial<Demand>): Guard {
+      const demand: Demand = { user: false, scopes: [], roles: [], ...required }
       const check = enforcing(demand)
       const run = (request: FastifyRequest, reply: FastifyReply) =>
         new Promise<void>((resolve, reject) =>

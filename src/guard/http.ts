@@ -1,3 +1,5 @@
+import type { Timer } from './timer.ts'
+
 /** The part of the global fetch that reaches the issuer. Tests and mounted servers bring their own. */
 export type Fetch = (
   url: string,
@@ -42,7 +44,9 @@ export interface RequestOptions {
   body?: string
   /** Milliseconds for the whole exchange, also when `fetch` ignores its signal. */
   timeout: number
-  /** Of the response, after decompression. */
+  /** Measures `timeout`. */
+  timer: Timer
+  /** Bytes of the response at most, after decompression. */
   maxBytes: number
   signal?: AbortSignal | undefined
 }
@@ -68,7 +72,7 @@ async function readText(response: Response, maxBytes: number): Promise<string> {
   return text + decoder.decode()
 }
 
-/** Reads the JSON of a response. `problem` is null, or says why there is none. */
+/** Reads the JSON of a response. `problem` is null, or the reason why there is no JSON. */
 async function readJson(
   response: Response,
   maxBytes: number
@@ -98,7 +102,7 @@ function retryAfterOf({ headers }: Response): number | null {
  * @throws UpstreamError for every other response than application/json with a status of 200 to 299
  */
 export async function requestJson(fetch: Fetch, url: string, options: RequestOptions): Promise<JsonResponse> {
-  const { timeout, maxBytes, signal, method = 'GET', headers, body } = options
+  const { timeout, timer, maxBytes, signal, method = 'GET', headers, body } = options
   const { origin, pathname } = new URL(url)
   const name = `${method} ${origin}${pathname}`
 
@@ -124,11 +128,15 @@ export async function requestJson(fetch: Fetch, url: string, options: RequestOpt
   }
 
   const within = new AbortController()
+  const done = new AbortController()
   const aborted = new Promise<never>((_resolve, reject) =>
     within.signal.addEventListener('abort', () => reject(within.signal.reason))
   )
   const abort = () => within.abort(new UpstreamError(`${name}: aborted by the caller`, { cause: signal?.reason }))
-  const timer = setTimeout(() => within.abort(new UpstreamError(`${name}: no response within ${timeout} ms`)), timeout)
+  timer.sleep(timeout, done.signal).then(
+    () => within.abort(new UpstreamError(`${name}: no response within ${timeout} ms`)),
+    () => {}
+  )
   signal?.addEventListener('abort', abort)
   if (signal?.aborted) abort()
   try {
@@ -136,7 +144,7 @@ export async function requestJson(fetch: Fetch, url: string, options: RequestOpt
   } catch (error) {
     throw error instanceof UpstreamError ? error : new UpstreamError(`${name}: no response`, { cause: error })
   } finally {
-    clearTimeout(timer)
+    done.abort()
     signal?.removeEventListener('abort', abort)
   }
 }

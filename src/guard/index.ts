@@ -1,11 +1,6 @@
 import './node.ts'
-import type { FastifyInstance } from 'fastify'
-import fp from 'fastify-plugin'
-import guard from './core.ts'
-import { documentGuards, FLOWS } from './document.ts'
-import { assertOptions, type LatchkeyGuardOptions } from './options.ts'
+import { createPlugin } from './plugin.ts'
 import { systemTimer } from './timer.ts'
-import { createVerification, type GuardStatus } from './verification.ts'
 
 export type { AccessTokenClaims } from '../token/claims.ts'
 export type { Principal } from '../token/principal.ts'
@@ -14,51 +9,9 @@ export { AccessError, UnavailableError } from './errors.ts'
 export type { LatchkeyGuardOptions } from './options.ts'
 export type { GuardStatus } from './verification.ts'
 
-declare module 'fastify' {
-  interface FastifyInstance {
-    guard: { status(): GuardStatus }
-  }
-}
-
-const WELL_KNOWN = '/.well-known/oauth-protected-resource'
-
-/** Returns the URL of the resource's metadata (RFC 9728 §3.1); null when the resource is not an http URL. */
-function metadataUrl(audience: string): URL | null {
-  const { protocol, origin, pathname, search } = new URL(audience)
-  if (!/^https?:$/.test(protocol)) return null
-  return new URL(`${origin}${WELL_KNOWN}${pathname === '/' ? '' : pathname}${search}`)
-}
-
-/** Returns the path of a URL for the router: decoded, and without parameters. */
-const routeOf = ({ pathname }: URL): string => decodeURI(pathname).replaceAll(':', '::')
-
-/** @throws Error when there are routes, because the guard does not see them */
-function assertFirst(fastify: FastifyInstance): void {
-  if (fastify.printRoutes() !== '(empty tree)')
-    throw new Error(
-      'latchkey-guard: register it, and await the registration, before every route; or set unguarded: "allow"'
-    )
-}
-
 /**
  * Adds guards for the routes of a Fastify service: `requireScope`, `requireRole`, `requireUser`, `publicAccess` and
  * `request.principal`, as inside Latchkey. Verifies tokens in this process, with the keys and the revocation log of the issuer.
  * Must be registered after @fastify/swagger and before all routes.
  */
-export default fp<LatchkeyGuardOptions>(
-  async (fastify, options) => {
-    assertOptions(options)
-    const { issuer, audience, publicPaths = [], unguarded = 'refuse' } = options
-    if (fastify.prefix !== '') throw new Error('latchkey-guard: register it at the root, where its metadata is served')
-    if (unguarded === 'refuse') assertFirst(fastify)
-    const { verify, status, start, stop } = createVerification(options, { log: fastify.log, timer: systemTimer })
-    fastify.addHook('onReady', async () => start())
-    fastify.addHook('onClose', stop)
-
-    const url = metadataUrl(audience)
-    await fastify.register(guard, { verify, flows: FLOWS, metadataUrl: url?.href ?? null, publicPaths, unguarded })
-    fastify.decorate('guard', { status })
-    documentGuards(fastify, { issuer, audience, path: url === null ? WELL_KNOWN : routeOf(url) })
-  },
-  { name: 'latchkey-guard', fastify: '5.x' }
-)
+export default createPlugin(systemTimer)

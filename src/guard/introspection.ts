@@ -4,6 +4,7 @@ import type { Authenticate } from './credentials.ts'
 import { UnavailableError } from './errors.ts'
 import type { Fetch } from './http.ts'
 import type { createMetadata } from './metadata.ts'
+import type { Timer } from './timer.ts'
 
 const TIMEOUT_MS = 3000
 const MAX_BYTES = 65_536
@@ -16,8 +17,9 @@ export function createIntrospection(deps: {
   metadata: ReturnType<typeof createMetadata>
   authenticate: Authenticate
   fetch: Fetch
+  timer: Timer
 }) {
-  const { metadata, authenticate, fetch } = deps
+  const { metadata, authenticate, fetch, timer } = deps
   const unavailable = (cause?: unknown) =>
     new UnavailableError('The issuer does not say whether the token is active', cause)
 
@@ -27,6 +29,7 @@ export function createIntrospection(deps: {
       form: { token, token_type_hint: 'access_token' },
       authenticate,
       timeout: TIMEOUT_MS,
+      timer,
       maxBytes: MAX_BYTES
     })
     return (body ?? {}) as Record<string, unknown>

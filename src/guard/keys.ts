@@ -65,13 +65,15 @@ export function createKeys(deps: { metadata: ReturnType<typeof createMetadata>; 
   let freshUntil = Number.NEGATIVE_INFINITY
   let usableUntil = Number.NEGATIVE_INFINITY
   let fetchedAt = Number.NEGATIVE_INFINITY
+  /** Number of fetches that have begun. */
+  let fetches = 0
   let pending: Promise<void> | null = null
   let waiting = 0
 
   async function load(): Promise<void> {
     const { jwksUri } = await metadata.get()
     const at = timer.elapsed()
-    const { body, headers } = await requestJson(fetch, jwksUri, { timeout: TIMEOUT_MS, maxBytes: MAX_BYTES })
+    const { body, headers } = await requestJson(fetch, jwksUri, { timeout: TIMEOUT_MS, timer, maxBytes: MAX_BYTES })
     const read = readJwks(body)
     if (read === null) throw new Error(`${jwksUri} is not a JWKS`)
     // Keeps the object of an unchanged key: a remembered token refers to its key by identity.
@@ -88,6 +90,7 @@ export function createKeys(deps: { metadata: ReturnType<typeof createMetadata>; 
   function refresh(): Promise<void> {
     if (pending === null) {
       fetchedAt = timer.elapsed()
+      fetches++
       pending = load().finally(() => {
         pending = null
       })
@@ -95,15 +98,15 @@ export function createKeys(deps: { metadata: ReturnType<typeof createMetadata>; 
     return pending
   }
 
-  /** Waits for a fetch that began after this call, because the key may be newer than one that is under way. */
+  /** Waits for a fetch that begins after this call: the key may be newer than the current fetch. */
   async function fetchKey(kid: string): Promise<IssuerKey | null> {
-    const since = timer.elapsed()
+    const before = fetches
     waiting++
     try {
       await pending?.catch(() => {})
       const pause = fetchedAt + COOLDOWN_MS - timer.elapsed()
-      if (!keys.has(kid) && pause > 0) await timer.sleep(pause)
-      if (!keys.has(kid) || timer.elapsed() >= usableUntil) await (fetchedAt < since ? refresh() : pending)
+      if (!keys.has(kid) && fetches === before && pause > 0) await timer.sleep(pause)
+      if (!keys.has(kid) || timer.elapsed() >= usableUntil) await (fetches === before ? refresh() : pending)
     } catch (cause) {
       throw new UnavailableError(UNAVAILABLE, cause)
     } finally {

@@ -1,5 +1,5 @@
 import { type Fetch, requestJson, UpstreamError } from './http.ts'
-import { systemTimer, type Timer } from './timer.ts'
+import type { Timer } from './timer.ts'
 
 /** URLs of the issuer's endpoints, all on its origin. */
 export interface Metadata {
@@ -35,8 +35,8 @@ export function isIssuer(text: unknown): text is string {
  * share one request. After a failure `get()` throws the same error for one second before the next request.
  * @throws TypeError when the issuer is not valid
  */
-export function createMetadata(options: { issuer: string; fetch: Fetch; timer?: Timer }) {
-  const { issuer, fetch, timer = systemTimer } = options
+export function createMetadata(options: { issuer: string; fetch: Fetch; timer: Timer }) {
+  const { issuer, fetch, timer } = options
   if (!isIssuer(issuer))
     throw new TypeError(
       'issuer must be an https URL without query, fragment, credentials and trailing slash (http on a loopback host only)'
@@ -47,7 +47,7 @@ export function createMetadata(options: { issuer: string; fetch: Fetch; timer?: 
   let retryAt = 0
 
   async function load(): Promise<Metadata> {
-    const { body } = await requestJson(fetch, url, { timeout: TIMEOUT, maxBytes: MAX_BYTES })
+    const { body } = await requestJson(fetch, url, { timeout: TIMEOUT, timer, maxBytes: MAX_BYTES })
     const invalid = (problem: string) => new UpstreamError(`the metadata of ${issuer} ${problem}`, { status: 200 })
     if (typeof body !== 'object' || body === null || Array.isArray(body)) throw invalid('is not an object')
     const metadata = new Map(Object.entries(body))

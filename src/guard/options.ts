@@ -9,7 +9,7 @@ export type LatchkeyGuardOptions = {
   /** Seconds, 4 to 300, without a response of the revocation log after which its state is unknown. Default: 30. */
   staleAfter?: number
   /**
-   * For valid tokens while the state of the revocation log is unknown: `refuse` responds with 503, `accept` lets them in and logs an
+   * For valid tokens while the state of the revocation log is unknown: `refuse` responds with 503, `accept` accepts them and logs an
    * error. Default: `refuse`.
    */
   whenStale?: 'refuse' | 'accept'

@@ -12,9 +12,9 @@ interface Page {
   at: number
 }
 
-/** Of one response: a thousand entries of ids with 255 characters, each escaped. */
+/** Bytes of one response at most: a thousand entries of ids with 255 characters, each escaped. */
 const MAX_BYTES = 2 ** 21
-/** Milliseconds for a response, beside the time that the log was asked to wait. */
+/** Milliseconds for a response, in addition to the requested wait. */
 const RESPONSE_MS = 5000
 /** Milliseconds from a request that failed, or did not wait, to the next. Doubles each time. */
 const PAUSE_MS = { min: 100, max: 1000 }
@@ -43,6 +43,8 @@ export interface LogOptions {
   timer: Timer
   /** Milliseconds without a response after which the state of the log is unknown. */
   staleAfterMs: number
+  /** Number of entries that are kept at most. Default: 1,000,000. */
+  maxEntries?: number
   /** Called once for consecutive failures with the same message. */
   onError: (error: unknown) => void
   /** Called when `isFresh` first returns false. @param error the last failure; null without one since the last response */
@@ -60,7 +62,7 @@ export function createRevocations(options: LogOptions) {
   // Two waits and the time of the network fit into `staleAfterMs`.
   const waitSeconds = Math.max(1, Math.min(20, Math.floor(staleAfterMs / 3000)))
   const stop = new AbortController()
-  const revoked = createRevoked(timer)
+  const revoked = createRevoked({ timer, maxEntries: options.maxEntries })
 
   let seq: number | null = null
   /** When the last request began whose response reached the end of the log. */
@@ -77,6 +79,7 @@ export function createRevocations(options: LogOptions) {
     const { body } = await requestJson(fetch, `${url}?after=${after}&wait=${wait}`, {
       headers: { 'cache-control': 'no-store' },
       timeout: wait * 1000 + RESPONSE_MS,
+      timer,
       maxBytes: MAX_BYTES,
       signal: stop.signal
     })
@@ -156,7 +159,7 @@ export function createRevocations(options: LogOptions) {
       late.abort()
     },
 
-    /** Aborts the request that is under way. Resolves when nothing is left to wait for. */
+    /** Aborts the current request or pause. Resolves when it has ended. */
     async stop(): Promise<void> {
       stop.abort()
       firstRead.resolve()

@@ -17,11 +17,12 @@ export interface Entry {
 
 /** The longest lifetime of a token that an entry revokes, and one minute more for the difference of clocks. */
 const KEPT_MS = 3_720_000
+/** Number of entries at most. */
 const MAX_ENTRIES = 1_000_000
 
 /** Holds the entries of the revocation log in memory, each until no token can be left that it revokes. */
-export function createRevoked(timer: Timer) {
-  /** By kind, then by id: the newest entry. In the order of `until`. */
+export function createRevoked({ timer, maxEntries = MAX_ENTRIES }: { timer: Timer; maxEntries?: number | undefined }) {
+  /** The newest entry of each id, by kind. Each map is in the order of `until`. */
   const entries = new Map<Kind, Map<string, { seq: number; until: number }>>(KINDS.map((kind) => [kind, new Map()]))
   const of = (kind: Kind) => entries.get(kind) as Map<string, { seq: number; until: number }>
   const outright = { session: of('session'), token: of('token'), key: of('key') }
@@ -52,8 +53,7 @@ export function createRevoked(timer: Timer) {
     /** Adds entries. @throws Error, and adds none, when there would be too many */
     add(added: Entry[]): void {
       forgetExpired()
-      if (size() + added.length > MAX_ENTRIES)
-        throw new Error(`the revocation log has more than ${MAX_ENTRIES} entries`)
+      if (size() + added.length > maxEntries) throw new Error(`the revocation log has more than ${maxEntries} entries`)
       for (const entry of added) keep(entry)
     },
 

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export interface Timer {
   /** Returns the milliseconds since an instant that never changes. */
   elapsed(): number
-  /** Resolves after `ms` milliseconds. @throws the reason of the signal when that aborts first */
+  /** Resolves after `ms` milliseconds. Rejects when the signal aborts first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 

@@ -1,4 +1,5 @@
-import { createTokenClient, TokenError } from '../client/index.ts'
+import { TokenError } from '../client/errors.ts'
+import { createClient } from '../client/token-client.ts'
 import { systemClock } from '../token/clock.ts'
 import type { GuardOptions } from './core.ts'
 import { type Credentials, createAuthentication } from './credentials.ts'
@@ -67,11 +68,11 @@ function withoutRevocation(common: CommonOptions): Verification {
   return { ...noLog, verify, status: () => ({ revocation: 'none', ...NO_LOG, tokens: size() }) }
 }
 
-function byIntrospection(common: CommonOptions, credentials: Credentials): Verification {
+function byIntrospection(common: CommonOptions, credentials: Credentials, timer: Timer): Verification {
   const { issuer, clock, metadata, fetch } = common
   const verifier = createVerifier(common)
   const authenticate = createAuthentication({ ...credentials, issuer, clock })
-  const introspect = createIntrospection({ metadata, fetch, authenticate })
+  const introspect = createIntrospection({ metadata, fetch, authenticate, timer })
   return {
     ...noLog,
     verify: async (token) => introspect(token, await verifier.verify(token)),
@@ -82,7 +83,7 @@ function byIntrospection(common: CommonOptions, credentials: Credentials): Verif
 function byLog(common: CommonOptions, options: LatchkeyGuardOptions & Credentials, { log, timer }: Deps): Verification {
   const { staleAfter = STALE_AFTER, whenStale = 'refuse' } = options
   const { metadata, fetch } = common
-  const client = createTokenClient({ ...options, scope: 'revocations:read', fetch })
+  const client = createClient({ ...options, scope: 'revocations:read', fetch }, timer)
   const revocations = createRevocations({
     metadata,
     fetch: client.fetch,
@@ -126,6 +127,6 @@ export function createVerification(options: LatchkeyGuardOptions, deps: Deps): V
   const keys = createKeys({ metadata, fetch, timer })
   const common = { issuer, audience, keys, revoked: NOTHING_REVOKED, clock, metadata, fetch }
   if (options.revocation === 'none') return withoutRevocation(common)
-  if (options.revocation === 'introspection') return byIntrospection(common, options)
+  if (options.revocation === 'introspection') return byIntrospection(common, options, timer)
   return byLog(common, options, deps)
 }

@@ -2,7 +2,7 @@ import { type Selectable, sql } from 'kysely'
 import { DomainError } from '../domain/errors.ts'
 import type { Client, ClientSecret } from '../domain/model.ts'
 import type { ClientStore } from '../domain/ports/clients.ts'
-import { assertMayHave } from './client-grants.ts'
+import { assertMayGrantToClient } from './caller-rights.ts'
 import { getClient, lockClient, selectClients, toClient } from './client-rows.ts'
 import { type Db, needsRowLocks } from './columns.ts'
 import type { Tables } from './schema.ts'
@@ -27,14 +27,14 @@ export async function insertSecret(
     .execute()
 }
 
-/** The secrets and assertions that clients authenticate with. */
+/** Stores the secrets and assertions of clients. */
 export function clientCredentials({
   db,
   transaction,
   recordCommitted
 }: Database): Pick<
   ClientStore,
-  'credentials' | 'secrets' | 'addSecret' | 'deleteSecret' | 'secretUsed' | 'useAssertion'
+  'credentials' | 'secrets' | 'addSecret' | 'deleteSecret' | 'recordSecretUse' | 'useAssertion'
 > {
   return {
     async credentials(ids, now) {
@@ -90,7 +90,7 @@ export function clientCredentials({
     addSecret: (caller, { id, secret, othersEndAt, most }) =>
       transaction(async (trx, record) => {
         if (!(await lockClient(trx, id, secret.createdAt))) return false
-        await assertMayHave(trx, caller, (await getClient(trx, id)) as Client)
+        await assertMayGrantToClient(trx, caller, (await getClient(trx, id)) as Client)
         if (othersEndAt !== null)
           await trx
             .updateTable('client_secrets')
@@ -122,7 +122,7 @@ export function clientCredentials({
       return true
     },
 
-    async secretUsed(secretId, now) {
+    async recordSecretUse(secretId, now) {
       await db.updateTable('client_secrets').set({ last_used_at: now }).where('id', '=', secretId).execute()
     },
 

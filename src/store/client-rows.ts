@@ -46,7 +46,7 @@ type Columns = Pick<
   | 'session_absolute_ttl'
 >
 
-/** Returns the columns of the given members; a member without a column of its own is left out. */
+/** Returns the columns of the given members. Leaves out members that other tables store. */
 export const toColumns = (changes: ClientChanges): Partial<Columns> =>
   defined({
     name: changes.name,
@@ -72,8 +72,8 @@ export async function getClient(trx: Db, id: string): Promise<Client | null> {
 }
 
 /**
- * Locks a client until the end of the transaction. It must be the first statement of a transaction that changes the
- * client, so that changes run one after the other. Returns false when there is no such client.
+ * Locks a client until the end of the transaction. Must be the first statement of a transaction that changes the client, so that
+ * changes run one after the other. Returns false when there is no such client.
  */
 export async function lockClient(trx: Db, id: string, now: Millis): Promise<boolean> {
   const { numUpdatedRows } = await trx

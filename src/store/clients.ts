@@ -1,8 +1,7 @@
 import type { Client } from '../domain/model.ts'
 import type { ClientStore } from '../domain/ports/clients.ts'
-import { describeChanges, describeGiven } from './changes.ts'
+import { assertMayGrantToClient } from './caller-rights.ts'
 import { clientCredentials, insertSecret } from './client-credentials.ts'
-import { assertMayHave } from './client-grants.ts'
 import {
   getClient,
   insertClient,
@@ -12,18 +11,19 @@ import {
   toClient,
   toColumns
 } from './client-rows.ts'
-import { takeClientId } from './locks.ts'
+import { describeChanges, describeGiven } from './event-reasons.ts'
+import { reserveClientId } from './locks.ts'
 import { appendRevocations } from './revocations.ts'
 import { endSessions } from './sessions.ts'
 import type { Database } from './transaction.ts'
 
 const losesSome = (before: string[], after: string[]): boolean => before.some((each) => !after.includes(each))
 
-/** Returns whether the client may ask for fewer resources. An empty list stands for all resources. */
+/** Returns whether the client may request fewer resources than before. An empty list means all resources. */
 const losesResources = (before: string[], after: string[]): boolean =>
   after.length > 0 && (before.length === 0 || losesSome(before, after))
 
-/** Returns the default scopes after a change. A client whose default was all of its scopes keeps that default. */
+/** Returns the default scopes after a change. If all scopes were default scopes, all new scopes are default scopes too. */
 function nextDefaults(before: Client, after: Client, given: string[] | undefined): string[] {
   if (given !== undefined) return given
   return before.defaultScopes.length === before.scopes.length ? after.scopes : before.defaultScopes
@@ -35,7 +35,7 @@ function changeClient({ transaction }: Database): ClientStore['change'] {
       if (!(await lockClient(trx, id, now))) return null
       const before = (await getClient(trx, id)) as Client
       const wanted = { ...before, ...changes }
-      if (Object.keys(changes).length > 0 || disabled === false) await assertMayHave(trx, caller, wanted)
+      if (Object.keys(changes).length > 0 || disabled === false) await assertMayGrantToClient(trx, caller, wanted)
       const disables = disabled === true && before.disabledAt === null
       const disabledAt = disables ? { disabled_at: now } : disabled === false ? { disabled_at: null } : {}
       await trx
@@ -78,11 +78,11 @@ export function clients(database: Database): ClientStore {
     create: (caller, { client, secret }) =>
       transaction(async (trx, record) => {
         const { id, grantTypes, scopes, resources } = client
-        await takeClientId(trx, id)
-        await assertMayHave(trx, caller, client)
+        await reserveClientId(trx, id)
+        await assertMayGrantToClient(trx, caller, client)
         await insertClient(trx, client)
-        // Keeps the tokens of a previous client with this id revoked. The insert may have waited for the deletion of that
-        // client, and only a later statement sees its entry in the log.
+        // Tokens of a deleted client with the same id stay revoked. The insert may have waited for the deletion of that client, so a
+        // later statement must read the number of its entry in the revocation log.
         await trx
           .updateTable('clients')
           .set({ revoked_seq: trx.selectFrom('counters').select('seq').where('name', '=', 'revocations') })
@@ -98,7 +98,7 @@ export function clients(database: Database): ClientStore {
     delete: (caller, { id, now }) =>
       transaction(async (trx, record) => {
         if (!(await lockClient(trx, id, now))) return false
-        // Sessions end first, in the same order as everywhere, to avoid deadlocks.
+        // Locks the sessions in the order of their ids before the deletion cascades to them, to avoid deadlocks.
         await endSessions(trx, { clientId: id, now })
         await trx.deleteFrom('clients').where('id', '=', id).execute()
         await appendRevocations(trx, [{ kind: 'client', id }], now)

@@ -4,11 +4,11 @@ import type { Tables } from './schema.ts'
 /** A connection pool or a transaction. */
 export type Db = Kysely<Tables>
 
-/** Returns the names in a column that joins them by a space; none for null. */
+/** Splits a column of names that are separated by spaces. Returns an empty list for null. */
 export const words = (text: string | null): string[] => (text === null || text === '' ? [] : text.split(' '))
 
 /**
- * Returns whether a query must say that it locks the rows it reads. SQLite has no such clause and does not need one:
- * its transactions run one after the other.
+ * Returns whether a query needs a clause that locks the rows it reads. SQLite has no such clause and needs none, because its
+ * transactions run one after the other.
  */
 export const needsRowLocks = (db: Db): boolean => db.getExecutor().adapter instanceof PostgresAdapter

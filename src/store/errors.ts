@@ -8,24 +8,24 @@ const MAX_TRIES = 3
 const SQLITE_UNIQUE = [1555, 2067]
 const SQLITE_FOREIGN_KEY = 787
 
-/** SQLSTATEs of a server that cannot serve now: connection, resources, shutdown, timeout, read-only, rollback. */
+/** SQLSTATEs of a server that is not available: connection, resources, shutdown, timeout, read-only, rollback. */
 const UNAVAILABLE_STATE = /^(08|53|57|58|25006|40)/
 const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)/
-/** Errors of the driver that have no code. */
+/** Messages of driver errors without a code. */
 const UNAVAILABLE_MESSAGE = /timeout|Connection terminated|not queryable|connection error/i
 
-/** Messages for unique values that a caller chooses, by the name of the constraint in SQLite or PostgreSQL. */
+/** Messages for values that callers choose and that must be unique, by the name of the constraint in SQLite or PostgreSQL. */
 const TAKEN: [RegExp, string][] = [
   [/users[._]username_key/, 'The username is taken'],
-  [/users[._]email_key/, 'The e-mail is taken'],
-  [/roles[._](name|pkey)/, 'A role of this name is there already'],
-  [/clients[._](id|pkey)/, 'A client with this id is there already'],
-  [/resources[._]identifier/, 'A resource with this identifier is there already'],
-  [/resources[._](id|pkey)/, 'A resource with this id is there already'],
-  [/(^|\W)scopes[._](name|pkey)/, 'A scope of this name is there already']
+  [/users[._]email_key/, 'The e-mail address is taken'],
+  [/roles[._](name|pkey)/, 'A role with this name already exists'],
+  [/clients[._](id|pkey)/, 'A client with this id already exists'],
+  [/resources[._]identifier/, 'A resource with this identifier already exists'],
+  [/resources[._](id|pkey)/, 'A resource with this id already exists'],
+  [/(^|\W)scopes[._](name|pkey)/, 'A scope with this name already exists']
 ]
 
-/** Returns the error of the domain for an error of a driver; other errors as they are. */
+/** Returns the domain error for an error of a driver. Returns other errors unchanged. */
 function translate(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof DomainError || error instanceof SetupError) return error
   const {
@@ -41,22 +41,23 @@ function translate(error: unknown): unknown {
   }
 
   const removed = () =>
-    new DomainError('conflict', 'Something that this refers to has just been removed', { cause: error })
+    new DomainError('conflict', 'An object that the request refers to was deleted at the same time', { cause: error })
 
   if (errcode !== undefined) {
     if (SQLITE_UNIQUE.includes(errcode)) return conflict()
     if (errcode === SQLITE_FOREIGN_KEY) return removed()
     const primary = errcode % 256
     if (primary === SQLITE.notadb || primary === SQLITE.corrupt)
-      return new SetupError('the database is damaged or is no database', { cause: error })
+      return new SetupError('the database file is damaged or not a SQLite database: restore a backup', { cause: error })
     return [SQLITE.busy, SQLITE.readonly, SQLITE.ioerr, SQLITE.full, SQLITE.cantopen].includes(primary)
       ? unavailable()
       : error
   }
   if (code === '23505') return conflict()
   if (code === '23503') return removed()
-  if (code === '3D000') return new SetupError('the database does not exist: create it', { cause: error })
-  if (code.startsWith('28')) return new SetupError('the database refuses the user or the password', { cause: error })
+  if (code === '3D000') return new SetupError('the PostgreSQL database does not exist: create it', { cause: error })
+  if (code.startsWith('28'))
+    return new SetupError('PostgreSQL refuses the user or the password of LATCHKEY_DATABASE_URL', { cause: error })
   if (UNAVAILABLE_STATE.test(code) || UNAVAILABLE_CODE.test(code)) return unavailable()
   return code === '' && UNAVAILABLE_MESSAGE.test(error.message) ? unavailable() : error
 }
@@ -64,8 +65,8 @@ function translate(error: unknown): unknown {
 type Methods = Record<string, unknown>
 
 /**
- * Returns the same methods, at any depth, which throw errors of the domain in place of errors of a driver. Runs a
- * method again after a deadlock: every method is one transaction, which was rolled back.
+ * Wraps all methods of the store, at any depth, so that they throw domain errors in place of driver errors. Repeats a method after a
+ * deadlock, which is safe because every method is one transaction and this transaction was rolled back.
  */
 export function translateErrors<T extends object>(store: T): T {
   const wrapped = Object.entries(store as Methods).map(([name, value]) => {

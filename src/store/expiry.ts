@@ -3,24 +3,24 @@ import { needsRowLocks } from './columns.ts'
 import { GRACE_MS } from './sessions.ts'
 import type { Database } from './transaction.ts'
 
-/** Number of rows of a table that one statement removes at most, which bounds the wait of other transactions. */
+/** Maximum number of rows that one statement removes, which limits the wait of other transactions. */
 const ROWS_PER_DELETE = 500
 
-/** The longest lease. */
+/** Longer than any lease. */
 const MAX_LEASE_MS = 600_000
 
 export function expiry({ db }: Database): ExpiryStore {
-  /** Leaves out rows that another transaction has locked. */
+  /** Makes a query leave out rows that another transaction has locked. */
   const skipLocked = <Query extends { forUpdate(): { skipLocked(): Query } }>(query: Query): Query =>
     needsRowLocks(db) ? query.forUpdate().skipLocked() : query
 
   return {
-    async lead(now, until) {
+    async takeLease(now, until) {
       const { numUpdatedRows } = await db
         .updateTable('leases')
         .set({ until_at: until })
         .where('name', '=', 'sweep')
-        // A lease that ends later than any lease can was taken by a clock that was ahead.
+        // An instance with a fast clock took a lease that ends this late.
         .where((eb) => eb.or([eb('until_at', '<=', now), eb('until_at', '>', until + MAX_LEASE_MS)]))
         .executeTakeFirstOrThrow()
       return numUpdatedRows === 1n
@@ -51,7 +51,7 @@ export function expiry({ db }: Database): ExpiryStore {
         await db
           .deleteFrom('client_assertions')
           .where('jti_hash', 'in', skipLocked(assertions))
-          // Another client may have used the same jti later.
+          // The same `jti_hash` of another client may not have expired.
           .where('expires_at', '<=', until)
           .executeTakeFirstOrThrow(),
         await db.deleteFrom('client_secrets').where('id', 'in', skipLocked(secrets)).executeTakeFirstOrThrow(),

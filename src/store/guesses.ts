@@ -1,16 +1,14 @@
 import { DomainError } from '../domain/errors.ts'
-import type { GuessStore, Tries } from '../domain/ports/guesses.ts'
+import type { GuessCount, GuessStore } from '../domain/ports/guesses.ts'
 import { createQueue } from '../queue.ts'
 import type { Tables } from './schema.ts'
 import type { Database } from './transaction.ts'
 
-/**
- * Number of connections that may count at once. The pool has more, so other requests do not wait behind one locked row.
- */
+/** Number of transactions that count at once. The pool has more connections, so other requests do not wait for a locked row. */
 const CONNECTIONS = 3
 const MAX_WAIT_MS = 1000
 
-const toTries = (row: Tables['guesses']): Tries => ({
+const toCount = (row: Tables['guesses']): GuessCount => ({
   key: row.key,
   count: row.count,
   lastAt: row.last_at,
@@ -27,22 +25,22 @@ export function guesses({ db, transaction }: Database): GuessStore {
   return {
     async read(keys) {
       const rows = await db.selectFrom('guesses').selectAll().where('key', 'in', keys).execute()
-      return new Map(rows.map((row) => [row.key, toTries(row)]))
+      return new Map(rows.map((row) => [row.key, toCount(row)]))
     },
 
     count: (keys, decide) =>
       queue.run(() =>
         transaction(async (trx) => {
-          // Locks the rows, and inserts a row for a key that has none. Sorted, so that two calls cannot deadlock.
+          // Locks the rows, and inserts a row for each new key. The keys are sorted, so that two calls cannot deadlock.
           const rows = await trx
             .insertInto('guesses')
             .values([...keys].sort().map((key) => ({ key, count: 0, last_at: 0, expires_at: 0 })))
             .onConflict((conflict) => conflict.column('key').doUpdateSet(({ ref }) => ({ key: ref('excluded.key') })))
             .returningAll()
             .execute()
-          const before = new Map(rows.map((row) => [row.key, toTries(row)]))
+          const before = new Map(rows.map((row) => [row.key, toCount(row)]))
           const { next, result } = decide(before)
-          const after = [...new Map([...before, ...next.map((tries) => [tries.key, tries] as const)]).values()]
+          const after = [...new Map([...before, ...next.map((counter) => [counter.key, counter] as const)]).values()]
           for (const { key, count, lastAt, expiresAt } of next) {
             if (count === 0) continue
             await trx

@@ -34,9 +34,9 @@ function connect(url: string): { db: Db; schemaVersion: SchemaVersion } {
 }
 
 /**
- * Opens a database. Connects at the first use; only `migrate` creates anything.
+ * Opens a database. Connects at the first use. Only `migrate` creates files and tables.
  * @param url `sqlite:<file>`, `sqlite::memory:` or `postgres://…`
- * @param events gets every change that was committed
+ * @param events receives the event of every committed change
  */
 export function openStore(url: string, events: Events): Store {
   const { db, schemaVersion } = connect(url)

@@ -8,10 +8,10 @@ import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import type { Database } from './transaction.ts'
 
-/** The column of a private key that was erased. */
+/** The value of `sealed_private_key` after the private key was deleted. */
 const ERASED = ''
 
-/** Every column with sealed values: table, primary key, column. */
+/** All columns with sealed values: table, primary key, column. */
 const SEALED = [
   ['signing_keys', 'kid', 'sealed_private_key'],
   ['refresh_keys', 'id', 'sealed_key'],
@@ -48,8 +48,8 @@ export async function insertKey(trx: Db, key: StoredKey): Promise<void> {
 }
 
 /**
- * Makes the next key sign, publishes `next`, and returns the kid of the key that signs. No key may be in the state
- * `signing` anymore.
+ * Makes the next key sign, publishes `next`, and returns the kid of the new signing key. The caller must first change the state of the
+ * previous signing key.
  */
 async function advance(trx: Db, next: StoredKey, now: Millis): Promise<string> {
   const { kid } = await trx

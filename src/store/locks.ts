@@ -5,11 +5,11 @@ import type { Db } from './columns.ts'
 import type { Database, RecordEvent } from './transaction.ts'
 
 /**
- * Takes a lock that protects a rule over several rows, and holds it until the end of the transaction. It must come before
- * every statement that depends on the rule. A transaction takes several locks in the order of the type below.
- * @returns how often the lock was ever taken, this time included
+ * Takes a lock that protects a rule over several rows, and holds it until the end of the transaction. The caller must take the lock
+ * before every statement that depends on the rule, and must take several locks in the order of the type below.
+ * @returns how often the lock was ever taken, including this time
  */
-export async function lock(trx: Db, name: 'bootstrap' | 'admins' | 'subjects' | 'keys'): Promise<number> {
+export async function lock(trx: Db, name: 'setup' | 'admins' | 'subjects' | 'keys'): Promise<number> {
   const { version } = await trx
     .updateTable('invariants')
     .set(({ eb }) => ({ version: eb('version', '+', 1) }))
@@ -20,26 +20,26 @@ export async function lock(trx: Db, name: 'bootstrap' | 'admins' | 'subjects' | 
 }
 
 /**
- * Reserves a name for a user until the end of the transaction. A name belongs to a user or to a client, never to both:
- * both sides take the lock `subjects` first. (A client id is ASCII, and so is every canonical name that can equal it.)
- * @throws DomainError conflict when a client has the name
+ * Reserves a name for a user until the end of the transaction. A name belongs to a user or to a client, never to both, so both
+ * functions first take the lock `subjects`. (`lower` of SQL is sufficient, because client ids are ASCII.)
+ * @throws DomainError conflict when a client has the name as its id
  */
-export async function takeUsername(trx: Db, usernameKey: string): Promise<void> {
+export async function reserveUsername(trx: Db, usernameKey: string): Promise<void> {
   await lock(trx, 'subjects')
   const sameId = sql<boolean>`lower(id) = ${usernameKey}`
   const client = await trx.selectFrom('clients').select('id').where(sameId).executeTakeFirst()
-  if (client !== undefined) throw new DomainError('conflict', 'A client has this name for its id')
+  if (client !== undefined) throw new DomainError('conflict', 'The username is the id of a client: choose another name')
 }
 
 /**
- * Reserves an id for a client until the end of the transaction, as `takeUsername` does for a user.
+ * Reserves an id for a client until the end of the transaction, as `reserveUsername` does for a user.
  * @throws DomainError conflict when a user has the name
  */
-export async function takeClientId(trx: Db, id: string): Promise<void> {
+export async function reserveClientId(trx: Db, id: string): Promise<void> {
   await lock(trx, 'subjects')
   const usernameKey = id.toLowerCase()
   const user = await trx.selectFrom('users').select('id').where('username_key', '=', usernameKey).executeTakeFirst()
-  if (user !== undefined) throw new DomainError('conflict', 'A user has this name')
+  if (user !== undefined) throw new DomainError('conflict', 'The client id is the name of a user: choose another id')
 }
 
 /** Returns whether an enabled user has the role `admin`. */
@@ -56,7 +56,7 @@ export async function hasAdmin(db: Db): Promise<boolean> {
 }
 
 /**
- * Runs one transaction under the lock `admins`. Rolls it back when it removed the last enabled admin.
+ * Runs one transaction under the lock `admins`. Rolls the transaction back when it removed the last enabled admin.
  * @throws DomainError conflict
  */
 export function withAdminLock<T>(
@@ -68,7 +68,7 @@ export function withAdminLock<T>(
     const hadAdmin = await hasAdmin(trx)
     const result = await body(trx, record)
     if (hadAdmin && !(await hasAdmin(trx)))
-      throw new DomainError('conflict', 'Nobody would be left with the role admin: give it to somebody else first')
+      throw new DomainError('conflict', 'One enabled user must have the role admin: give it to another user first')
     return result
   })
 }

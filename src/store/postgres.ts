@@ -9,51 +9,51 @@ const types: pg.CustomTypesConfig = {
 }
 
 /**
- * Returns whether the server answered with an error and keeps the connection open. After any other error its state is
- * unknown.
+ * Returns whether an error is the response of the server to a statement, after which the connection stays open. After any other error
+ * the state of the connection is unknown.
  */
-const isAnswer = (error: unknown): boolean => error instanceof pg.DatabaseError && error.severity !== 'FATAL'
+const isErrorResponse = (error: unknown): boolean => error instanceof pg.DatabaseError && error.severity !== 'FATAL'
 
 /**
- * Closes a connection after a statement without an answer, in place of returning it to the pool: the server may still
- * run that statement. After a late `begin`, for example, later statements on the connection would never be committed.
+ * Wraps a connection. After a statement without a response the connection is closed in place of being returned to the pool, because
+ * the server may still run the statement. After a late `begin`, for example, later statements would never be committed.
  */
-function discardInDoubt(client: pg.PoolClient) {
-  let doubt: unknown = null
+function discardAfterNoResponse(client: pg.PoolClient) {
+  let failure: unknown = null
   return {
     async query(sql: string, parameters: unknown[]) {
-      if (doubt !== null) throw doubt
+      if (failure !== null) throw failure
       try {
         return await client.query(sql, parameters)
       } catch (error) {
-        if (!isAnswer(error)) doubt = error
+        if (!isErrorResponse(error)) failure = error
         throw error
       }
     },
-    release: () => client.release(doubt !== null)
+    release: () => client.release(failure !== null)
   }
 }
 
 /**
- * Opens a pool of connections. Waits at most 1 s for a connection, 2 s for a statement and 2.5 s for an answer.
- * @param patient for migrations, which wait for one another and may take long: one connection without these limits
+ * Opens a pool of connections. Waits at most 1 s for a connection, 2 s for a statement and 2.5 s for a response.
+ * @param forMigrations opens one connection without limits for statements, because migrations wait for one another and may take long
  */
-export function openPostgres(url: string, { patient = false } = {}): Dialect {
+export function openPostgres(url: string, { forMigrations = false } = {}): Dialect {
   const pool = new pg.Pool({
     connectionString: url,
     application_name: 'latchkey',
     types,
-    connectionTimeoutMillis: patient ? 10_000 : 1000,
-    max: patient ? 1 : 10,
-    ...(patient ? {} : { statement_timeout: 2000, query_timeout: 2500 })
+    ...(forMigrations
+      ? { connectionTimeoutMillis: 10_000, max: 1 }
+      : { connectionTimeoutMillis: 1000, max: 10, statement_timeout: 2000, query_timeout: 2500 })
   })
-  // The next use of a broken connection fails. Without listeners on the pool and on each client the process would exit.
+  // The next use of a broken connection fails. Without a listener, on the pool and on each client, the error would end the process.
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
   return new PostgresDialect({
     pool: {
       options: pool.options,
-      connect: async () => discardInDoubt(await pool.connect()) as unknown as PostgresPoolClient,
+      connect: async () => discardAfterNoResponse(await pool.connect()) as unknown as PostgresPoolClient,
       end: () => pool.end()
     }
   })

@@ -11,7 +11,7 @@ const toKey = (row: Selectable<Tables['refresh_keys']>): RefreshKey => ({
   createdAt: row.created_at
 })
 
-/** Inserts the current refresh key. There must be none. */
+/** Inserts the current refresh key. There must be no current key. */
 export async function insertRefreshKey(trx: Db, { id, sealedKey, createdAt }: RefreshKey): Promise<void> {
   await trx
     .insertInto('refresh_keys')
@@ -19,7 +19,7 @@ export async function insertRefreshKey(trx: Db, { id, sealedKey, createdAt }: Re
     .execute()
 }
 
-/** Replaces the current refresh key, which verifies until then. The transaction must hold the lock `keys`. */
+/** Replaces the current refresh key. The previous key verifies until `verifiesUntil`. The transaction must hold the lock `keys`. */
 export async function replaceRefreshKey(trx: Db, key: RefreshKey, verifiesUntil: Millis): Promise<void> {
   await trx
     .updateTable('refresh_keys')

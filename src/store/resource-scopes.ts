@@ -19,8 +19,8 @@ export async function insertScopes(trx: Db, resourceId: string, scopes: Resource
 }
 
 /**
- * Locks the roles and clients that have one of the scopes. It comes before a lock of the scopes themselves, which is
- * the order in which a change of a role or client locks.
+ * Locks the roles and clients that have one of the scopes. The caller must not lock the scopes themselves before, because a change of a
+ * role or client also locks the role or client first.
  */
 export async function lockScopeHolders(trx: Db, names: string[]): Promise<void> {
   if (!needsRowLocks(trx) || names.length === 0) return
@@ -41,13 +41,12 @@ export async function lockScopeHolders(trx: Db, names: string[]): Promise<void> 
 }
 
 /**
- * Deletes scopes, also from every role and client. Returns the entries for the revocation log, which the caller must
- * append.
+ * Deletes scopes, and takes them from every role and client. Returns the entries that the caller must append to the revocation log.
  */
 export async function deleteScopes(trx: Db, names: string[]): Promise<{ kind: RevocationKind; id: string }[]> {
   if (names.length === 0) return []
   await lockScopeHolders(trx, names)
-  // From here on no transaction can give the scopes to a role or client.
+  // After this lock no transaction can give the scopes to a role or client.
   if (needsRowLocks(trx))
     await trx.selectFrom('scopes').select('name').where('name', 'in', names).orderBy('name').forUpdate().execute()
   const roles = await trx.deleteFrom('role_scopes').where('scope', 'in', names).returning('role').execute()

@@ -2,8 +2,8 @@ import { sql } from 'kysely'
 import { DomainError } from '../domain/errors.ts'
 import type { Resource } from '../domain/model.ts'
 import type { ResourceStore } from '../domain/ports/resources.ts'
-import { describeChanges, describeGiven } from './changes.ts'
 import { type Db, needsRowLocks } from './columns.ts'
+import { describeChanges, describeGiven } from './event-reasons.ts'
 import { deleteScopes, insertScopes, lockScopeHolders } from './resource-scopes.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
@@ -13,7 +13,7 @@ type ResourceRow = Pick<Tables['resources'], 'id' | 'identifier' | 'name'>
 
 const COLUMNS = ['id', 'identifier', 'name'] as const
 
-/** Reads the scopes and introspection clients of resources, and returns the resources in the given order. */
+/** Adds the scopes and introspection clients to rows of resources. Keeps the order. */
 async function complete(trx: Db, rows: ResourceRow[]): Promise<Resource[]> {
   const ids = rows.map((row) => row.id)
   if (ids.length === 0) return []
@@ -60,7 +60,7 @@ async function setIntrospectionClients(trx: Db, resourceId: string, clients: str
 function changeResource({ transaction }: Database): ResourceStore['change'] {
   return (caller, { id, changes, now }) =>
     transaction(async (trx, record) => {
-      // The first statement, so that changes of one resource run one after the other.
+      // Must be the first statement: it locks the resource, so that changes of one resource run one after the other.
       const locked = await trx
         .updateTable('resources')
         .set(({ ref }) => ({ name: ref('name') }))
@@ -86,7 +86,7 @@ function changeResource({ transaction }: Database): ResourceStore['change'] {
     })
 }
 
-/** Changes the scopes of a resource as `decide` says, and returns the previous ones. */
+/** Replaces the scopes of a resource by the result of `decide`, and returns the previous scopes. */
 async function changeScopes(
   trx: Db,
   resourceId: string,
@@ -118,10 +118,10 @@ function describeResource(before: Resource, after: Resource): string {
     scopes: resource.scopes.map(({ name }) => name),
     introspectionClients: resource.introspectionClients.toSorted()
   })
-  const isDescribedAnew = after.scopes.some(({ name, description }) =>
+  const changesDescriptions = after.scopes.some(({ name, description }) =>
     before.scopes.some((scope) => scope.name === name && scope.description !== description)
   )
-  return [describeChanges(names(before), names(after)), isDescribedAnew ? 'descriptions of scopes' : '']
+  return [describeChanges(names(before), names(after)), changesDescriptions ? 'descriptions of scopes' : '']
     .filter((text) => text !== '')
     .join('; ')
 }
@@ -154,7 +154,7 @@ export function resources(database: Database): ResourceStore {
       return row !== undefined
     },
 
-    async known(identifier) {
+    async exists(identifier) {
       const row = await db.selectFrom('resources').select('id').where('identifier', '=', identifier).executeTakeFirst()
       return row !== undefined
     },
@@ -173,8 +173,8 @@ export function resources(database: Database): ResourceStore {
     delete: (caller, { id, now }) =>
       transaction(async (trx, record) => {
         const row = trx.selectFrom('resources').select('id').where('id', '=', id)
-        // Waits for changes of the resource, then for changes of roles and clients with its scopes, then for clients that are
-        // being given the resource. All transactions lock in this order.
+        // Locks the resource against changes, then the roles and clients with its scopes, then the resource against clients that get
+        // the resource at the same time. All transactions lock in this order.
         if (needsRowLocks(trx)) await row.forNoKeyUpdate().execute()
         const resource = await getResource(trx, id)
         if (resource === null) return false
@@ -185,7 +185,10 @@ export function resources(database: Database): ResourceStore {
         const { rows } = await sql<{ id: string }>`select id from clients
           where ' ' || resources || ' ' like ${pattern} escape '\\' order by id limit 1`.execute(trx)
         if (rows[0] !== undefined)
-          throw new DomainError('conflict', `The client ${JSON.stringify(rows[0].id)} names it: change that first`)
+          throw new DomainError(
+            'conflict',
+            `The client ${JSON.stringify(rows[0].id)} names this resource: change the client first`
+          )
         const entries = await deleteScopes(trx, scopes)
         await trx.deleteFrom('resources').where('id', '=', id).execute()
         await appendRevocations(trx, entries, now)

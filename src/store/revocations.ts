@@ -8,8 +8,8 @@ import type { Database } from './transaction.ts'
 const ROWS_PER_INSERT = 500
 
 /**
- * Appends entries to the revocation log. It must be the last change of the transaction: it takes the row of the counter
- * as a lock until the commit, so the numbers are dense and in the order of the commits.
+ * Appends entries to the revocation log. Must be the last change of the transaction: it locks the row of the counter until the commit,
+ * so that the numbers have no gap and follow the order of commits.
  */
 export async function appendRevocations(
   trx: Db,
@@ -39,7 +39,7 @@ export async function appendRevocations(
     await trx.updateTable('clients').set({ revoked_seq: seq }).where('id', 'in', clients).execute()
 }
 
-/** One row for each entry; one row without an entry when there is none. */
+/** One row for each entry, or one row with null members when there is no entry. */
 type PageRow = { last: number; first: number | null } & (
   | { seq: number; kind: RevocationKind; id: string }
   | { seq: null; kind: null; id: null }

@@ -1,9 +1,9 @@
 import { sql } from 'kysely'
 import type { Millis, Role } from '../domain/model.ts'
 import type { RoleStore } from '../domain/ports/roles.ts'
-import { describeChanges, describeGiven } from './changes.ts'
+import { assertMayGrantScopes } from './caller-rights.ts'
 import { type Db, needsRowLocks, words } from './columns.ts'
-import { assertMayGrantScopes } from './may-grant.ts'
+import { describeChanges, describeGiven } from './event-reasons.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Database } from './transaction.ts'
 
@@ -63,7 +63,7 @@ export function roles({ db, transaction }: Database): RoleStore {
 
     change: (caller, { name, changes, now }) =>
       transaction(async (trx, record) => {
-        // The first statement, so that changes of one role run one after the other.
+        // Must be the first statement: it locks the role, so that changes of one role run one after the other.
         const locked = await trx
           .updateTable('roles')
           .set({ updated_at: now })
@@ -96,7 +96,7 @@ export function roles({ db, transaction }: Database): RoleStore {
 
     delete: (caller, { name, now }) =>
       transaction(async (trx, record) => {
-        // Waits for transactions that are giving the role to a user.
+        // Waits for transactions that give the role to a user.
         if (needsRowLocks(trx))
           await trx.selectFrom('roles').select('name').where('name', '=', name).forUpdate().execute()
         await trx.deleteFrom('user_roles').where('role', '=', name).execute()

@@ -9,9 +9,9 @@ import type { Tables } from './schema.ts'
 import type { openSqlite } from './sqlite.ts'
 
 export interface SchemaVersion {
-  /** @throws SetupError when the database holds tables of another program */
+  /** Returns null for a missing or empty database. @throws SetupError when the database holds tables of another program */
   read(): Promise<Schema | null>
-  /** Runs the migrations that did not run yet, each in one transaction with the change of the version. */
+  /** Runs the missing migrations. Each runs in one transaction, which also stores the new version. */
   migrate(): Promise<void>
 }
 
@@ -25,8 +25,8 @@ function toMigration({ version, compatibleFrom, up }: SchemaMigration): Migratio
 }
 
 /**
- * Runs migrations under a lock of the database, so of concurrent callers one runs them. @param place see
- * `migrationTableSchema`
+ * Runs migrations under a lock of the database, so that exactly one of concurrent callers runs them.
+ * @param place the option `migrationTableSchema` of Kysely: the schema of its own tables
  */
 async function run(db: Db, migrations: SchemaMigration[], place: { migrationTableSchema?: string }): Promise<void> {
   const entries = migrations.map((each) => [String(each.version).padStart(4, '0'), toMigration(each)] as const)
@@ -35,13 +35,13 @@ async function run(db: Db, migrations: SchemaMigration[], place: { migrationTabl
   if (error !== undefined) throw error
 }
 
-/** Returns the schema in which tables are created. Kysely must know it, else it finds its tables in any schema. */
+/** Returns the schema in which tables are created. Without this schema Kysely would find its own tables in any schema. */
 async function currentSchema(db: Db): Promise<string> {
   const { rows } = await sql<{ name: string }>`select current_schema() as name`.execute(db)
   return (rows[0] as { name: string }).name
 }
 
-/** @param tables a query for the names of all tables */
+/** Reads the version; null for an empty database. @param tables a query for the names of all tables */
 async function readVersion(db: Db, tables: RawBuilder<{ name: string }>): Promise<Schema | null> {
   const { rows } = await tables.execute(db)
   const own = rows.map(({ name }) => name).filter((name) => !name.startsWith('kysely_'))
@@ -49,7 +49,7 @@ async function readVersion(db: Db, tables: RawBuilder<{ name: string }>): Promis
   if (!own.includes('schema_version') || !own.includes('invariants'))
     throw new SetupError('the database holds the tables of another program')
   const row = await db.selectFrom('schema_version').selectAll().executeTakeFirst()
-  if (row === undefined) throw new SetupError('the database does not say which version its schema has')
+  if (row === undefined) throw new SetupError('the table schema_version is empty: restore a backup of the database')
   return { version: row.version, compatibleFrom: row.compatible_from }
 }
 
@@ -75,8 +75,7 @@ export function sqliteSchemaVersion(
 }
 
 /**
- * The schema version of a PostgreSQL database. Migrations run on a connection of their own, which may wait and take
- * long.
+ * The schema version of a PostgreSQL database. Migrations run on a separate connection without limits for waits and statements.
  */
 export function postgresSchemaVersion(db: Db, url: string, migrations: SchemaMigration[]): SchemaVersion {
   const read = () =>
@@ -86,11 +85,11 @@ export function postgresSchemaVersion(db: Db, url: string, migrations: SchemaMig
     read,
     async migrate() {
       if (((await read())?.version ?? 0) >= migrations.length) return
-      const patient = new Kysely<Tables>({ dialect: openPostgres(url, { patient: true }) })
+      const migrationDb = new Kysely<Tables>({ dialect: openPostgres(url, { forMigrations: true }) })
       try {
-        await run(patient, migrations, { migrationTableSchema: await currentSchema(db) })
+        await run(migrationDb, migrations, { migrationTableSchema: await currentSchema(db) })
       } finally {
-        await patient.destroy()
+        await migrationDb.destroy()
       }
     }
   }

@@ -1,11 +1,11 @@
 import type { ClientKind, KeyState, RevocationKind, SigningAlg } from '../domain/model.ts'
 
 /**
- * The tables. A column ending in `_at` holds epoch milliseconds. A column with a list of names joins them by a space.
+ * The tables. A column that ends in `_at` holds milliseconds since the epoch. A column with a list of names separates them by spaces.
  */
 export interface Tables {
   schema_version: { version: number; compatible_from: number }
-  /** One row for each rule over several rows. Updating the row takes the lock that protects the rule. */
+  /** One row for each rule over several rows. An update of the row takes the lock that protects the rule. */
   invariants: { name: string; version: number }
   counters: { name: string; seq: number }
   sealed_values: { name: string; value: string }
@@ -77,7 +77,7 @@ export interface Tables {
     salt: string
     rotated_at: number | null
   }
-  /** The `current` key makes refresh tokens; the others still verify. */
+  /** The `current` key creates and verifies refresh tokens. A `verifying` key only verifies. */
   refresh_keys: {
     id: string
     sealed_key: string
@@ -86,9 +86,9 @@ export interface Tables {
     verifies_until_at: number | null
   }
   revocations: { seq: number; kind: RevocationKind; id: string; expires_at: number }
-  /** Tasks that one instance runs at a time, and how long that instance may. */
+  /** Tasks that only one instance runs at a time, each with the end of the lease of this instance. */
   leases: { name: string; until_at: number }
-  /** Failed guesses. The key names the kind of counter and the hash of the account or network. */
+  /** Counters of failed guesses. The key holds the kind of counter, the hash of the account and the network. */
   guesses: { key: string; count: number; last_at: number; expires_at: number }
   signing_keys: {
     kid: string

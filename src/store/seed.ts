@@ -1,7 +1,7 @@
 import type { Seed, Store } from '../domain/ports/store.ts'
-import { describeGiven } from './changes.ts'
 import { insertClient } from './client-rows.ts'
 import type { Db } from './columns.ts'
+import { describeGiven } from './event-reasons.ts'
 import { insertKey } from './keys.ts'
 import { hasAdmin, lock } from './locks.ts'
 import { insertRefreshKey } from './refresh-keys.ts'
@@ -25,11 +25,11 @@ async function insertSeed(trx: Db, seed: Seed): Promise<void> {
   for (const value of seed.sealed) await trx.insertInto('sealed_values').values(value).execute()
 }
 
-export function seed({ db, transaction }: Database): Pick<Store, 'bootstrap' | 'bootstrapped'> {
+export function seed({ db, transaction }: Database): Pick<Store, 'setUp' | 'setupState'> {
   return {
-    bootstrap: (caller, { seed, admin }) =>
+    setUp: (caller, { seed, admin }) =>
       transaction(async (trx, record) => {
-        const seeded = (await lock(trx, 'bootstrap')) === 1
+        const seeded = (await lock(trx, 'setup')) === 1
         await lock(trx, 'admins')
         if (seeded) {
           await insertSeed(trx, seed)
@@ -44,11 +44,11 @@ export function seed({ db, transaction }: Database): Pick<Store, 'bootstrap' | '
         return { seeded, adminCreated }
       }),
 
-    async bootstrapped() {
+    async setupState() {
       const { version } = await db
         .selectFrom('invariants')
         .select('version')
-        .where('name', '=', 'bootstrap')
+        .where('name', '=', 'setup')
         .executeTakeFirstOrThrow()
       return { seeded: version > 0, admin: await hasAdmin(db) }
     }

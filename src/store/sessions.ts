@@ -8,8 +8,8 @@ import type { Tables } from './schema.ts'
 import type { Database } from './transaction.ts'
 
 /**
- * How long a session is kept after it expired. Within this time it can still be ended, by an instance whose clock is
- * behind for example.
+ * The time for which an expired session is kept. Within this time it can still be ended, for example by an instance whose clock is
+ * behind.
  */
 export const GRACE_MS = 60_000
 
@@ -31,12 +31,12 @@ const toSession = (row: Selectable<Tables['sessions']>): StoredSession => ({
   endedAt: row.ended_at
 })
 
-/** The columns of an ended session. It is removed later like one that was idle for too long. */
+/** The columns of an ended session. They make the session expire, so the removal of expired sessions also removes ended sessions. */
 const ended = (now: Millis) => ({ ended_at: now, idle_expires_at: now })
 
 /**
- * Ends all matching sessions and returns their ids; the caller must append them to the revocation log. Locks the
- * sessions in the order of their ids, so that two such transactions cannot deadlock.
+ * Ends all matching sessions and returns their ids, which the caller must append to the revocation log. Locks the sessions in the order
+ * of their ids, so that two such transactions cannot deadlock.
  */
 export async function endSessions(
   trx: Db,
@@ -144,10 +144,10 @@ export function sessions({ db, transaction, recordCommitted }: Database): Sessio
         const row = await trx.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst()
         if (row === undefined || row.client_id !== client.id) return 'unknown'
         if (row.ended_at !== null || row.idle_expires_at <= now || counter >= row.counter) return 'unknown'
-        // `now` can be before the renewal: after a wait for the other call, or by a clock that is behind.
+        // `now` can be before the renewal: this call may have waited for the other call, or its clock may be behind.
         const sinceRenewal = Math.max(0, now - (row.rotated_at ?? 0))
         if (counter === row.counter - 1 && sinceRenewal < leeway) return 'retried'
-        // Counters only grow, so the token stays reused. Of concurrent calls one ends the session.
+        // Counters only grow, so the token stays reused. Only one of concurrent calls ends the session.
         const { numUpdatedRows: endedRows } = await trx
           .updateTable('sessions')
           .set(ended(now))

@@ -17,7 +17,7 @@ import { createQueue, type Leave } from '../queue.ts'
 
 const MEMORY = ':memory:'
 const BUSY_WAIT_MS = 2000
-/** Prepared statements of one connection. */
+/** Maximum number of prepared statements that one connection keeps. */
 const MAX_STATEMENTS = 500
 const SQLITE_BUSY = 5
 /** SQLITE_IOERR_FSYNC and SQLITE_IOERR_DIR_FSYNC. */
@@ -29,8 +29,8 @@ const isBusy = (error: unknown): boolean => {
 }
 
 /**
- * Retries while another process holds the lock, until the deadline. Waits by timers, because the busy handler of SQLite
- * would block the event loop.
+ * Retries while another process holds the lock, until the deadline. Waits with timers, because the busy handler of SQLite would block
+ * the event loop.
  */
 async function retryWhileBusy<T>(run: () => T, deadline = performance.now() + BUSY_WAIT_MS): Promise<T> {
   for (;;) {
@@ -52,8 +52,8 @@ class Connection {
   }
 
   /**
-   * Runs one statement. After a failed fsync the content of the file is unknown, and a later fsync may succeed. The
-   * error is thrown again in the next microtask, so the process exits before anything else runs.
+   * Runs one statement. After a failed fsync the content of the file is unknown, and a later fsync may succeed. Then rethrows the error
+   * in the next microtask, so that the process exits before anything else runs.
    */
   run<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> {
     try {
@@ -82,14 +82,14 @@ class Connection {
 }
 
 /**
- * Uses one connection to write. A file has a second connection that only reads, so reads go on while a write waits for
+ * Writes on one connection. For a file there is a second connection that only reads, so that reads continue while a write waits for
  * another process. Transactions begin with `begin immediate` and run one after the other.
  */
 class SqliteDriver implements Driver {
   readonly #file: string
   #writer: Connection | undefined
   #reader: Connection | undefined
-  /** Never full: a writer waits no longer than the deadlines of the writers before it. */
+  /** Has no limits, because every writer ends at its deadline. */
   readonly #writers = createQueue({ concurrency: 1, refuse: () => new Error('unreachable') })
 
   constructor(file: string) {
@@ -97,7 +97,8 @@ class SqliteDriver implements Driver {
   }
 
   async init(): Promise<void> {
-    if (this.#file !== MEMORY && !existsSync(this.#file)) throw new SetupError(`the database ${this.#file} is missing`)
+    if (this.#file !== MEMORY && !existsSync(this.#file))
+      throw new SetupError(`the database ${this.#file} does not exist: restore a backup`)
     const writer = new Connection(this.#file, false)
     try {
       await retryWhileBusy(() => writer.database.exec('pragma synchronous = full; select count(*) from sqlite_schema'))
@@ -190,14 +191,14 @@ class SqliteConnection implements DatabaseConnection {
     }
   }
 
-  // biome-ignore lint/correctness/useYield: streams are not supported
+  // biome-ignore lint/correctness/useYield: the interface of Kysely requires a generator
   async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
     throw new Error('queries are not streamed')
   }
 }
 
 class TransactionalSqliteAdapter extends SqliteAdapter {
-  /** With false Kysely runs one query at a time, so reads would wait behind a waiting write. */
+  /** With false Kysely would run one query at a time, and reads would wait for a write that waits. */
   override get supportsMultipleConnections(): boolean {
     return true
   }
@@ -207,7 +208,7 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
   }
 }
 
-/** @param file a path, or `:memory:` */
+/** Opens a SQLite database. @param file a path, or `:memory:` */
 export function openSqlite(file: string) {
   const dialect: Dialect = {
     createAdapter: () => new TransactionalSqliteAdapter(),
@@ -221,8 +222,7 @@ export function openSqlite(file: string) {
     exists: () => file === MEMORY || existsSync(file),
 
     /**
-     * Creates an empty database with a write-ahead log, readable by its owner only. Leaves the content of a present
-     * file alone.
+     * Creates an empty database with a write-ahead log, readable by its owner only. Does not change the content of an existing file.
      */
     async create(): Promise<void> {
       if (file === MEMORY) return

@@ -2,23 +2,21 @@ import { defined } from '../defined.ts'
 import type { Event, Events } from '../domain/events.ts'
 import type { Db } from './columns.ts'
 
-/** An event of the store. Its outcome is `success` unless it is given; an empty reason is left out. */
+/** An event of the store. The default outcome is `success`. An empty reason is left out. */
 export type StoreEvent = Omit<Event, 'outcome'> & Partial<Pick<Event, 'outcome'>>
 
 export type RecordEvent = (event: StoreEvent) => void
 
-/** The database and the way to record what was done to it. */
+/** The database, with functions that run transactions and record their events. */
 export interface Database {
   /** Runs single statements, each of which is a transaction. */
   db: Db
   /**
-   * Runs one transaction and returns the result of `body`. Events that `body` records are kept after the commit; a
-   * rollback drops them.
+   * Runs one transaction and returns the result of `body`. The events that `body` records are passed on after the commit; a rollback
+   * drops them.
    */
   transaction<T>(body: (trx: Db, record: RecordEvent) => Promise<T>): Promise<T>
-  /**
-   * Records the event of a single statement that succeeded. Inside a transaction use the `record` of its body instead.
-   */
+  /** Records the event of a single statement that succeeded. Inside a transaction, use the `record` of the transaction. */
   recordCommitted: RecordEvent
 }
 

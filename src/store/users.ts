@@ -2,10 +2,10 @@ import { sql } from 'kysely'
 import { defined } from '../defined.ts'
 import type { Millis, User } from '../domain/model.ts'
 import type { NewUser, UserChanges, UserStore } from '../domain/ports/users.ts'
-import { describeChanges, describeGiven } from './changes.ts'
+import { assertMayGrantRoles } from './caller-rights.ts'
 import { type Db, words } from './columns.ts'
-import { takeUsername, withAdminLock } from './locks.ts'
-import { assertMayGrantRoles } from './may-grant.ts'
+import { describeChanges, describeGiven } from './event-reasons.ts'
+import { reserveUsername, withAdminLock } from './locks.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { endSessions } from './sessions.ts'
@@ -48,9 +48,9 @@ async function insertRoles(trx: Db, userId: string, roles: string[]): Promise<vo
     .execute()
 }
 
-/** @throws DomainError conflict when the name belongs to a client */
+/** Inserts a user with credentials and roles. @throws DomainError conflict when the name is the id of a client */
 export async function insertUser(trx: Db, user: NewUser): Promise<void> {
-  await takeUsername(trx, user.usernameKey)
+  await reserveUsername(trx, user.usernameKey)
   await trx
     .insertInto('users')
     .values({
@@ -73,11 +73,9 @@ const toColumns = ({ username, usernameKey, email, emailKey, fullName }: UserCha
   defined({ username, username_key: usernameKey, email, email_key: emailKey, full_name: fullName })
 
 /**
- * Raises the `auth_version` of the user, which ends the logins in progress, and ends the sessions of the user.
- * @param ending `keep` is a session that lives on; `from` is the `auth_version` that the user must have, or null for
- *   any
- * @returns the ids of the ended sessions; null when nothing changed because there is no such user or the version
- *   differs
+ * Increases the `auth_version` of the user, which ends the logins in progress, and ends the sessions of the user.
+ * @param ending `keep` is a session that does not end; `from` is the required `auth_version`, or null for any
+ * @returns the ids of the ended sessions; null when nothing changed because there is no such user or the version differs
  */
 async function endLogins(
   trx: Db,
@@ -101,7 +99,7 @@ function changeUser(database: Database): UserStore['change'] {
     async function change(trx: Db, record: RecordEvent): Promise<User | null> {
       const before = await getUser(trx, id)
       if (before === null) return null
-      if (profile.usernameKey !== undefined) await takeUsername(trx, profile.usernameKey)
+      if (profile.usernameKey !== undefined) await reserveUsername(trx, profile.usernameKey)
       await trx
         .updateTable('users')
         .set({ ...toColumns(profile), updated_at: now })
@@ -195,7 +193,7 @@ export function users(database: Database): UserStore {
 
     delete: (caller, { id, now }) =>
       withAdminLock(database, async (trx, record) => {
-        // Sessions end first, in the same order as everywhere, to avoid deadlocks.
+        // Locks the sessions in the order of their ids before the deletion cascades to them, to avoid deadlocks.
         if ((await endLogins(trx, id, { now })) === null) return false
         const { username } = await trx
           .deleteFrom('users')

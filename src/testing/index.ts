@@ -2,8 +2,9 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import { buildApp } from '../app.ts'
 import { loadConfig } from '../config.ts'
+import { defined } from '../defined.ts'
 import { OPERATOR } from '../domain/caller.ts'
-import { bootstrap } from '../first-start.ts'
+import { runFirstStart } from '../first-start.ts'
 import { systemClock } from '../token/clock.ts'
 
 /** The password of the user `admin`. */
@@ -15,14 +16,14 @@ export interface TestAuthOptions {
   audience?: string
 }
 
-/** The content of a token. */
+/** The content of a token for tests. */
 export interface TestToken {
-  /** The user's id; a client's own token has none, but a `clientId`. */
+  /** The id of the user. Without it the token is a client's own token. */
   sub?: string
   scopes?: string[]
   roles?: string[]
   clientId?: string
-  /** Seconds; 300, if not given. */
+  /** Lifetime in seconds; default 300. */
   expiresIn?: number
 }
 
@@ -33,14 +34,14 @@ export interface TestClock {
   advance(seconds: number): void
 }
 
-/** A whole Latchkey in the process of a test. */
+/** A complete Latchkey in the process of a test. */
 export interface TestAuth {
   issuer: string
   audience: string
   clock: TestClock
-  /** Sends every request to this Latchkey, whatever host the URL names. */
+  /** Sends every request to this Latchkey. Ignores the host in the URL. */
   fetch: typeof globalThis.fetch
-  /** For `register(guard, auth.guardOptions)`. */
+  /** The options for `register(guard, auth.guardOptions)`. */
   guardOptions: {
     issuer: string
     audience: string
@@ -55,13 +56,13 @@ export interface TestAuth {
   revoke(token: string): Promise<void>
   /** Registers a client for client credentials, with these scopes of the audience. */
   clientFor(client: { scopes: string[] }): Promise<{ clientId: string; clientSecret: string }>
-  /** The whole app, for `inject` and `listen`. Its user `admin` has the password `ADMIN_PASSWORD`. */
+  /** The complete app, for `inject` and `listen`. Its user `admin` has the password `ADMIN_PASSWORD`. */
   app: FastifyInstance
   close(): Promise<void>
 }
 
-/** Makes `TestAuth.fetch`. @param underWay holds the calls without a response */
-function fetchFrom(app: FastifyInstance, underWay: Set<Promise<unknown>>): TestAuth['fetch'] {
+/** Creates `TestAuth.fetch`. @param pending holds the requests without a response */
+function fetchFrom(app: FastifyInstance, pending: Set<Promise<unknown>>): TestAuth['fetch'] {
   return async (input: string | URL | Request, init: RequestInit = {}) => {
     const request = new Request(input, init)
     const { pathname, search } = new URL(request.url)
@@ -70,11 +71,11 @@ function fetchFrom(app: FastifyInstance, underWay: Set<Promise<unknown>>): TestA
       method: request.method as NonNullable<InjectOptions['method']>,
       url: pathname + search,
       headers: Object.fromEntries(request.headers),
-      ...(body === '' ? {} : { payload: body }),
+      ...defined({ payload: body || undefined }),
       signal: request.signal
     })
-    underWay.add(injected)
-    const { statusCode, headers, rawPayload } = await injected.finally(() => underWay.delete(injected))
+    pending.add(injected)
+    const { statusCode, headers, rawPayload } = await injected.finally(() => pending.delete(injected))
     const lines = Object.entries(headers).map(([name, value]): [string, string] => [name, String(value)])
     return new Response([204, 205, 304].includes(statusCode) ? null : rawPayload, {
       status: statusCode,
@@ -84,8 +85,8 @@ function fetchFrom(app: FastifyInstance, underWay: Set<Promise<unknown>>): TestA
 }
 
 /**
- * Starts Latchkey for the tests of a service: in this process, with its database in memory, without a file and without a port.
- * `close()` releases everything.
+ * Starts Latchkey for the tests of a service. It runs in this process, keeps its database in memory, writes no file and opens no port.
+ * The test must call `close`.
  */
 export async function createTestAuth(options: TestAuthOptions = {}): Promise<TestAuth> {
   const { issuer = 'http://localhost:3000', audience = 'http://localhost:4000' } = options
@@ -105,7 +106,7 @@ export async function createTestAuth(options: TestAuthOptions = {}): Promise<Tes
     LATCHKEY_ARGON2_PASSES: '1'
   })
   const app = await buildApp(config, { clock: { now: clock.now, sleep: async () => {} }, logger: false })
-  await bootstrap(app, config, { mayBeginAnew: true })
+  await runFirstStart(app, config, { mayCreateDatabase: true })
   const { auth, store } = app
   await auth.resources.create(OPERATOR, { id: 'service', identifier: audience, name: 'The service of the test' })
   const { client, secret } = await auth.clients.create(OPERATOR, {
@@ -113,8 +114,8 @@ export async function createTestAuth(options: TestAuthOptions = {}): Promise<Tes
     grantTypes: ['client_credentials'],
     scopes: ['revocations:read']
   })
-  const underWay = new Set<Promise<unknown>>()
-  const fetch = fetchFrom(app, underWay)
+  const pending = new Set<Promise<unknown>>()
+  const fetch = fetchFrom(app, pending)
 
   return {
     issuer,
@@ -144,11 +145,11 @@ export async function createTestAuth(options: TestAuthOptions = {}): Promise<Tes
     },
 
     async revoke(token) {
-      const claims = await auth.accessTokens.read(token)
-      if (claims === null) throw new Error('this Latchkey did not sign that token')
-      await store.revocations.revokeToken(OPERATOR, { jti: claims.jti, now })
-      await Promise.allSettled(underWay)
-      // Lets the waiting guards continue first.
+      const signed = await auth.accessTokens.read(token)
+      if (signed === null) throw new Error('the token is not valid: revoke needs a token that this Latchkey signed')
+      await auth.revoke(OPERATOR, { client: { id: signed.clientId }, token })
+      await Promise.allSettled(pending)
+      // The guards that got the responses apply the entries first.
       await new Promise(setImmediate)
     },
 

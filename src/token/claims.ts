@@ -1,3 +1,5 @@
+import { defined } from '../defined.ts'
+
 /** The claims of an access token of Latchkey (RFC 9068 §2.2). */
 export interface AccessTokenClaims {
   iss: string
@@ -14,11 +16,11 @@ export interface AccessTokenClaims {
   roles: string[]
   /** The session; only in the token of a user. */
   sid?: string
-  /** The number of the revocation log that was read before the state that the token was made from. */
+  /** The number of the revocation log that was read before the other data of the token. */
   rev: number
 }
 
-/** The content of an access token in the names of the code. */
+/** The content of an access token, with the names of the code. */
 export interface TokenContent {
   issuer: string
   sub: string
@@ -36,7 +38,7 @@ export interface TokenContent {
   rev: number
 }
 
-/** Makes the claims of a token. */
+/** Returns the claims of a token. */
 export const toClaims = (content: TokenContent): AccessTokenClaims => ({
   iss: content.issuer,
   sub: content.sub,
@@ -47,7 +49,7 @@ export const toClaims = (content: TokenContent): AccessTokenClaims => ({
   jti: content.id,
   scope: content.scopes.join(' '),
   roles: content.roles,
-  ...(content.sid === null ? {} : { sid: content.sid }),
+  ...defined({ sid: content.sid ?? undefined }),
   rev: content.rev
 })
 
@@ -56,8 +58,8 @@ const isText = (value: unknown): value is string =>
   typeof value === 'string' && value !== '' && value.isWellFormed() && !value.includes('\0')
 
 /**
- * Returns whether these are the claims of an access token of Latchkey and of no other kind of token (RFC 9068 §2.2, RFC 8725
- * §3). A token without a session must be a client's own: its `sub` is the client (RFC 9068 §5).
+ * Returns whether these are the claims of an access token of Latchkey, and not of another kind of token (RFC 9068 §2.2, RFC 8725
+ * §3). A token without a session must be a client's own token, with the client as `sub` (RFC 9068 §5).
  */
 export function isAccessToken(claims: Record<string, unknown>): claims is Record<string, unknown> & AccessTokenClaims {
   const { iss, sub, aud, client_id, iat, exp, jti, scope, roles, sid, rev, nbf } = claims

@@ -1,6 +1,6 @@
 import type { AccessTokenClaims } from './claims.ts'
 
-/** The user or client that a token speaks for. */
+/** The user or client that a token identifies. */
 export interface Principal {
   kind: 'user' | 'client'
   /** The id of the user; for a client's own token the id of the client. */
@@ -22,7 +22,7 @@ function deepFreeze<T>(value: T): T {
   return value
 }
 
-/** Makes the principal of a token. It is frozen, because every request with the token gets the same object. */
+/** Returns the principal of a token. The principal is frozen, because every request with the token gets the same object. */
 export function principalOf(claims: AccessTokenClaims): Principal {
   deepFreeze(claims)
   const { sub, client_id: clientId, sid = null, scope, roles } = claims

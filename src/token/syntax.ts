@@ -24,19 +24,19 @@ export function looseObject(segment: string): Record<string, unknown> | null {
 }
 
 /**
- * Returns the JSON object of a segment that is exactly what a serializer writes; else null. So no member comes twice, there is no
- * white space, and every number is written in its one form.
+ * Returns the JSON object of a segment if the segment is exactly the text that `JSON.stringify` writes; else null. So there are no
+ * repeated members and no white space, and every number has exactly one form.
  */
 function strictObject(segment: string): Record<string, unknown> | null {
   const value = looseObject(segment)
   return value !== null && Buffer.from(JSON.stringify(value)).toString('base64url') === segment ? value : null
 }
 
-/** Returns whether the signature is not empty and written in its one form of base64url. */
+/** Returns whether the signature is not empty and is canonical base64url. */
 export const isCanonical = (signature: string): boolean =>
   signature !== '' && Buffer.from(signature, 'base64url').toString('base64url') === signature
 
-/** Parses a compact JWS with exactly the header that access tokens of Latchkey have (RFC 7515 §3.1, RFC 8725 §3); else returns null. */
+/** Parses a compact JWS with the header of an access token of Latchkey (RFC 7515 §3.1, RFC 8725 §3). Returns null for any other text. */
 export function parse(token: string): ParsedToken | null {
   const [header = '', payload = '', signature = '', ...more] = token.split('.')
   if (token.length > MAX_TOKEN_LENGTH || more.length > 0 || !isCanonical(signature)) return null

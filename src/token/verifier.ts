@@ -9,7 +9,7 @@ export interface VerificationKey {
   alg: string
 }
 
-/** A token with a valid signature and valid claims. Whether it was revoked is not known. */
+/** A token with a valid signature and valid claims. It may have been revoked. */
 export interface VerifiedToken<Key extends VerificationKey> {
   token: string
   key: Key
@@ -17,7 +17,7 @@ export interface VerifiedToken<Key extends VerificationKey> {
   principal: Principal
 }
 
-/** The claims that a caller accepts. */
+/** The conditions under which a caller accepts the claims of a token. */
 export interface Acceptance {
   /** The required `aud`; null for any. */
   audience: string | null
@@ -35,17 +35,17 @@ export function createTokenVerifier<Key extends VerificationKey>(deps: {
   issuer: string
   clock: Clock
   /**
-   * Returns the key of a `kid`; null when there is none. Called for every token. The same key must be the same object: a token that
-   * was verified with another object is verified again.
+   * Returns the key of a `kid`; null when there is none. Called for every token. Must return the same object for the same key, because a
+   * token is verified again when its key is another object.
    */
   findKey: (kid: string) => Key | null | Promise<Key | null>
   /** Returns whether the signature of the token is valid for this key and its algorithm. */
   hasValidSignature: (token: string, key: Key) => boolean
-  /** Number of tokens to remember. */
+  /** Maximum number of remembered tokens. */
   remembered: number
 }) {
   const { issuer, clock, findKey, hasValidSignature } = deps
-  /** By signature, which is a sixth of the whole token. */
+  /** The key is the signature, which takes a sixth of the memory of the token. */
   const verified = new Map<string, VerifiedToken<Key>>()
 
   function isAccepted({ aud, iat, exp }: AccessTokenClaims, { audience, ahead, behind }: Acceptance): boolean {
@@ -79,8 +79,8 @@ export function createTokenVerifier<Key extends VerificationKey>(deps: {
 
   return {
     /**
-     * Returns null for every token that is not valid. Returns no promise for a remembered token unless `findKey` does. Throws
-     * only what `findKey` throws.
+     * Verifies a token. Returns null for an invalid token. Returns no promise for a remembered token unless `findKey` returns a promise.
+     * Throws only the errors of `findKey`.
      */
     verify(token: string, acceptance: Acceptance): VerifiedToken<Key> | null | Promise<VerifiedToken<Key> | null> {
       const entry = verified.get(signatureOf(token))

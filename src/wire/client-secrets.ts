@@ -6,7 +6,7 @@ import { Instant, iso, isoOrNull, OrNull, PathId, seconds } from './schema.ts'
 
 /** An example of the text of a secret. */
 export const SECRET_TEXT = 'lks_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
-/** An example of a secret without its text. */
+/** An example of a secret as responses show it, without its text. */
 export const SECRET = {
   id: '0199d0a4-9a31-7d02-b5c1-7e2f9b3a4c10',
   created_at: '2026-11-22T09:00:00.000Z',
@@ -34,7 +34,7 @@ export const SecretCreation = Type.Object(
   {
     $id: 'SecretCreation',
     additionalProperties: false,
-    description: 'A further secret; `{}` for one that never expires',
+    description: 'A new secret; `{}` for a secret that never expires',
     examples: [{ others_expire_in: 86_400 }]
   }
 )

@@ -39,32 +39,34 @@ const Ttl = (maximum: number, description: string) =>
   Type.Integer({ minimum: 1, maximum, description: `${description}, in seconds` })
 
 const members = {
-  client_name: Line({ minLength: 1, description: 'The name for people' }),
+  client_name: Line({ minLength: 1, description: 'The display name' }),
   grant_types: Type.Array(Type.String(), {
     maxItems: GRANT_TYPES_MAX,
     uniqueItems: true,
     description: 'Values of `grant_type` that the client may use'
   }),
-  scope: Words('Scopes that its tokens may hold, or that it uses itself; separated by spaces'),
-  default_scope: Words('Scopes of a request that names none, separated by spaces; by default all of `scope`'),
+  scope: Words('Scopes that tokens of the client may hold, and scopes of the client itself; separated by spaces'),
+  default_scope: Words('Scopes of a token request without `scope`, separated by spaces; by default all of `scope`'),
   resources: Type.Array(Type.String({ minLength: 1, maxLength: NAME_MAX }), {
     maxItems: CLIENT_LIST_MAX,
     uniqueItems: true,
     description:
-      'Ids of the resources that its tokens may be for, the default resource first; empty for every resource of its scopes'
+      'Ids of the resources that tokens of the client may be for, the default resource first; empty for every resource of its scopes'
   }),
   redirect_uris: Type.Array(Type.String({ maxLength: REDIRECT_URI_MAX }), {
     maxItems: CLIENT_LIST_MAX,
     uniqueItems: true,
     description: 'Redirect URIs of the authorization code flow'
   }),
-  first_party: Type.Boolean({ description: 'Whether it is a program of the operator, which may handle passwords' }),
+  first_party: Type.Boolean({
+    description: 'Whether the client is a program of the operator. Only such a client may handle passwords'
+  }),
   access_token_ttl: OrNull(
-    Ttl(ACCESS_TOKEN_TTL_MAX, 'Lifetime of its access tokens'),
-    'Lifetime of its access tokens, in seconds; null for the lifetime of the settings'
+    Ttl(ACCESS_TOKEN_TTL_MAX, 'Lifetime of access tokens'),
+    'Lifetime of access tokens, in seconds; null for the lifetime in the settings'
   ),
-  session_idle_ttl: Ttl(SESSION_TTL_MAX, 'Lifetime of its sessions without renewal'),
-  session_absolute_ttl: Ttl(SESSION_TTL_MAX, 'Longest lifetime of its sessions')
+  session_idle_ttl: Ttl(SESSION_TTL_MAX, 'Lifetime of a session without renewal'),
+  session_absolute_ttl: Ttl(SESSION_TTL_MAX, 'Longest lifetime of a session')
 }
 const Keys = Type.Object(
   {
@@ -73,9 +75,12 @@ const Keys = Type.Object(
       maxItems: CLIENT_KEYS_MAX
     })
   },
-  { description: 'The public keys that verify its assertions (RFC 7517 §5, RFC 7523)', additionalProperties: true }
+  {
+    description: 'The public keys that verify assertions of the client (RFC 7517 §5, RFC 7523)',
+    additionalProperties: true
+  }
 )
-const AUTH_METHOD = 'How the client authenticates; a client with a secret may send it in either way'
+const AUTH_METHOD = 'How the client authenticates; a client may always send its secret by Basic or in the form'
 
 export const ClientView = Type.Object(
   {
@@ -98,7 +103,7 @@ export const ClientView = Type.Object(
   },
   {
     $id: 'Client',
-    description: 'A program that asks for tokens, or about them; with the names of RFC 7591 where it has one',
+    description: 'A program that requests or introspects tokens. Members that RFC 7591 defines have its names',
     examples: [CLIENT]
   }
 )
@@ -157,7 +162,7 @@ export const ClientRegistration = Type.Object(
     client_secret: Type.Optional(
       Type.String({ description: 'Shown once; missing for a public client and for a client with keys' })
     ),
-    client_secret_expires_at: Type.Optional(Type.Integer({ description: '0: never' }))
+    client_secret_expires_at: Type.Optional(Type.Integer({ description: '0: the secret never expires' }))
   },
   {
     $id: 'ClientRegistration',
@@ -169,9 +174,9 @@ export const ClientRegistration = Type.Object(
 export const ClientEdit = Type.Object(
   {
     ...Type.Partial(Type.Object(members)).properties,
-    jwks: Type.Optional(Type.Union([Keys, Type.Null()], { description: 'null removes its keys' })),
+    jwks: Type.Optional(Type.Union([Keys, Type.Null()], { description: 'null removes the keys' })),
     disabled: Type.Optional(
-      Type.Boolean({ description: 'true ends its sessions and tokens and refuses further requests' })
+      Type.Boolean({ description: 'true ends the sessions and tokens of the client and refuses its requests' })
     )
   },
   {
@@ -184,7 +189,7 @@ export const ClientEdit = Type.Object(
 
 export const ClientParams = Type.Object({ id: PathId('`client_id` of the client') })
 
-/** RFC 7591 §2. A client with a secret may also send it by `client_secret_post`. */
+/** Returns the authentication method of a client (RFC 7591 §2). A client may also send its secret by `client_secret_post`. */
 function methodOf({ kind, jwks }: Pick<Client, 'kind' | 'jwks'>): string {
   if (kind === 'public') return 'none'
   return jwks === null ? 'client_secret_basic' : 'private_key_jwt'
@@ -216,7 +221,7 @@ export const detailsToWire = (client: Client, secrets: ClientSecret[]): Static<t
   secrets: secrets.map(secretToWire)
 })
 
-/** Writes a new client with the text of its secret, or null for none. */
+/** Writes a new client. @param registration `secret` is the text of its secret, or null for none */
 export const registrationToWire = ({
   client,
   secret
@@ -225,7 +230,10 @@ export const registrationToWire = ({
   secret: string | null
 }): Static<typeof ClientRegistration> => ({
   ...toWire(client),
-  ...(secret === null ? {} : { client_secret: secret, client_secret_expires_at: 0 })
+  ...defined({
+    client_secret: secret ?? undefined,
+    client_secret_expires_at: secret === null ? undefined : 0
+  })
 })
 
 /** Reads the members of a change. */

@@ -5,7 +5,7 @@ import { defined } from '../defined.ts'
 export const METADATA_PATH = '/.well-known/oauth-authorization-server'
 export const JWKS_PATH = '/.well-known/jwks.json'
 
-/** Client authentication with a secret or a key. */
+/** The authentication methods of confidential clients. */
 const CONFIDENTIAL = ['client_secret_basic', 'client_secret_post', 'private_key_jwt']
 
 const texts = () => Type.Array(Type.String())
@@ -86,7 +86,7 @@ export const Index = Type.Object(
   }
 )
 
-/** Returns the links of the index. @param docs whether `/docs` exists */
+/** Writes the links of the index. @param docs whether `/docs` exists */
 export function linksToWire(issuer: string, docs: boolean): Record<string, string> {
   const { origin, pathname } = new URL(issuer)
   return {
@@ -101,7 +101,7 @@ export function linksToWire(issuer: string, docs: boolean): Record<string, strin
   }
 }
 
-/** Writes the metadata (RFC 8414 §2). @param service `scopes` and `grantTypes` are the supported ones */
+/** Writes the metadata (RFC 8414 §2). @param service `docs` says whether `/docs` exists */
 export const toWire = (service: {
   issuer: string
   docs: boolean
@@ -117,7 +117,7 @@ export const toWire = (service: {
     introspection_endpoint: `${issuer}/introspect`,
     jwks_uri: issuer + JWKS_PATH,
     scopes_supported: scopes,
-    // RFC 8414 §2 requires it also of a server without an authorization endpoint.
+    // RFC 8414 §2 requires this member also from a server without an authorization endpoint.
     response_types_supported: [],
     grant_types_supported: grantTypes,
     token_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],

@@ -25,10 +25,10 @@ export const KeyView = Type.Object(
           '`next` is published and signs after the next rotation; `verifying` no longer signs; `retired` no longer verifies'
       }
     ),
-    created_at: Instant('When it was published'),
-    signs_since_at: OrNull(Instant(), 'When it began to sign; null if it never did'),
-    verifies_until_at: OrNull(Instant(), 'Until when tokens that it signed can live; null while it signs'),
-    retired_at: OrNull(Instant(), 'null while it is published')
+    created_at: Instant('When the key was published'),
+    signs_since_at: OrNull(Instant(), 'When the key began to sign; null if it never signed'),
+    verifies_until_at: OrNull(Instant(), 'When the last token of the key expires; null while the key signs'),
+    retired_at: OrNull(Instant(), 'null while the key is published')
   },
   { $id: 'Key', description: 'A key that signs tokens, without its private part', examples: [KEY] }
 )
@@ -43,7 +43,7 @@ export const KeyRetirement = Type.Object(
   {
     compromised: Type.Boolean({
       description:
-        'true retires the key at once, with every token that it signed; false requires that no such token can live'
+        'true retires the key at once, and every token that it signed becomes invalid; false requires that all of these tokens have expired'
     })
   },
   {

@@ -3,7 +3,7 @@ import type { Paged } from '../domain/pages.ts'
 import type { Page } from '../domain/ports/page.ts'
 import { CURSOR_PATTERN, PAGE_DEFAULT, PAGE_MAX } from '../limits.ts'
 
-/** One page of a list, with the cursor of the next page. */
+/** Returns the schema of one page of a list, with the cursor of the next page. */
 export const pageSchema = <T extends TSchema>(
   item: T,
   { $id, description, example }: { $id: string; description: string; example: object }
@@ -18,7 +18,7 @@ export const pageSchema = <T extends TSchema>(
     { $id, description, examples: [{ items: [example], next_cursor: null }] }
   )
 
-/** The `cursor` parameter, for cursors of that pattern. */
+/** Returns the schema of the parameter `cursor`. @param pattern the form of the cursors */
 export const Cursor = (pattern: string) =>
   Type.Optional(Type.String({ pattern, description: '`next_cursor` of the previous page' }))
 

@@ -13,7 +13,7 @@ const RESOURCE = {
   scopes: [{ name: 'orders:read', description: 'See orders' }],
   introspection_clients: ['orders-api']
 }
-const Name = Line({ minLength: 1, description: 'The name for people' })
+const Name = Line({ minLength: 1, description: 'The display name' })
 const Description = Line({ description: 'The purpose of the scope' })
 const Scopes = Type.Array(
   Type.Object(
@@ -23,18 +23,18 @@ const Scopes = Type.Array(
     },
     { additionalProperties: false }
   ),
-  { maxItems: RESOURCE_SCOPES_MAX, description: 'The scopes of its tokens; the role `admin` gets them too' }
+  { maxItems: RESOURCE_SCOPES_MAX, description: 'The scopes of the resource; the role `admin` gets them too' }
 )
 const IntrospectionClients = Type.Array(Type.String({ minLength: 1, maxLength: IDENTIFIER_MAX }), {
   maxItems: INTROSPECTION_CLIENTS_MAX,
   uniqueItems: true,
-  description: 'Clients that may introspect its tokens'
+  description: 'Clients that may introspect tokens for the resource'
 })
 
 export const ResourceView = Type.Object(
   {
     id: Type.String(),
-    resource: Type.String({ description: 'The `aud` of its tokens, and the `resource` of requests (RFC 8707)' }),
+    resource: Type.String({ description: 'The URI: `aud` of tokens, and `resource` of token requests (RFC 8707)' }),
     name: Type.String(),
     scopes: Type.Array(Type.Object({ name: Type.String(), description: Type.String() })),
     introspection_clients: Type.Array(Type.String())
@@ -50,10 +50,10 @@ export const ResourcePage = pageSchema(Type.Ref(ResourceView), {
 
 export const ResourceCreation = Type.Object(
   {
-    id: Type.String({ pattern: NAME_PATTERN, description: 'The id in paths and lists; it cannot be changed later' }),
+    id: Type.String({ pattern: NAME_PATTERN, description: 'The id in paths and lists. It cannot be changed later' }),
     resource: Type.String({
       maxLength: IDENTIFIER_MAX,
-      description: 'An absolute URI without fragment; it cannot be changed later'
+      description: 'The URI: absolute and without fragment. It cannot be changed later'
     }),
     name: Name,
     scopes: Type.Optional({ ...Scopes, default: [] } as typeof Scopes),
@@ -78,7 +78,7 @@ export const ResourceChanges = Type.Object(
 
 export const ResourceParams = Type.Object({ id: PathId('`id` of the resource') })
 
-/** Writes a resource. @param issuer the identifier of Latchkey's own API */
+/** Writes a resource. @param issuer the URI of Latchkey's own API */
 export const toWire = (resource: Resource, issuer: string): Static<typeof ResourceView> => ({
   id: resource.id,
   resource: resource.identifier ?? issuer,

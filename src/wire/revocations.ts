@@ -13,10 +13,11 @@ export const RevocationView = Type.Object(
           type: 'string',
           enum: ['session', 'token', 'key', 'user', 'client', 'role'],
           description:
-            '`session`, `token` and `key` revoke this one; `user`, `client` and `role` revoke every token of it with a `rev` below `seq`'
+            '`session`, `token` and `key` revoke the object itself; `user`, `client` and `role` revoke every token of the object with a `rev` below `seq`'
         }),
         id: Type.String({
-          description: '`sid`, `jti`, `kid`, the `sub` of a user, `client_id`, or a name in `roles`'
+          description:
+            'The `sid`, `jti`, `kid`, `sub` of a user, `client_id`, or a name in `roles`, depending on `kind`'
         })
       }),
       { maxItems: REVOCATIONS_MAX, description: 'In the order of their numbers' }
@@ -26,7 +27,7 @@ export const RevocationView = Type.Object(
   },
   {
     $id: 'RevocationLog',
-    description: 'Revocations. An entry is kept for as long as a token that it revokes can live',
+    description: 'Revocations. An entry is kept until every token that it revokes has expired',
     examples: [
       { entries: [{ seq: 1042, kind: 'user', id: '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10' }], seq: 1042, oldest: 977 }
     ]

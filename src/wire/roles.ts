@@ -27,7 +27,7 @@ export const RolePage = pageSchema(Type.Ref(RoleView), {
 
 export const RoleCreation = Type.Object(
   {
-    name: Type.String({ pattern: NAME_PATTERN, description: 'The name of the role; it cannot be changed later' }),
+    name: Type.String({ pattern: NAME_PATTERN, description: 'The name of the role. It cannot be changed later' }),
     description: Type.Optional({ ...Description, default: '' } as typeof Description),
     scopes: Type.Optional({ ...Scopes, default: [] } as typeof Scopes)
   },

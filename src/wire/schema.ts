@@ -2,18 +2,18 @@ import { type TSchema, Type } from '@sinclair/typebox'
 import { defined } from '../defined.ts'
 import { IDENTIFIER_MAX, LINE_MAX, LINE_PATTERN } from '../limits.ts'
 
-/** One line of text for people. */
+/** Returns the schema of a name or description: one line of text. */
 export const Line = (options: { minLength?: number; description: string }) =>
   Type.String({ maxLength: LINE_MAX, pattern: LINE_PATTERN, ...options })
 
-/** An instant as RFC 3339 writes it. */
+/** Returns the schema of an instant (RFC 3339). */
 export const Instant = (description?: string) => Type.String({ format: 'date-time', ...defined({ description }) })
 
-/** A value or null. */
+/** Returns the schema of a value or null. */
 export const OrNull = <T extends TSchema>(schema: T, description?: string) =>
   Type.Union([schema, Type.Null()], defined({ description }))
 
-/** The path parameter of an object. */
+/** Returns the schema of a path parameter that names an object. */
 export const PathId = (description: string) => Type.String({ maxLength: IDENTIFIER_MAX, description })
 
 /** The query of a route without query parameters. */

@@ -5,7 +5,7 @@ import { pageSchema } from './pages.ts'
 const ScopeView = Type.Object({
   name: Type.String(),
   description: Type.String(),
-  resource: Type.String({ description: 'The service that the scope belongs to: the `aud` of its tokens' })
+  resource: Type.String({ description: 'The URI of the resource that the scope belongs to: `aud` of its tokens' })
 })
 
 export const ScopePage = pageSchema(ScopeView, {

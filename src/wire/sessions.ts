@@ -21,17 +21,17 @@ const SESSION = {
 
 export const SessionView = Type.Object(
   {
-    id: Type.String({ format: 'uuid', description: 'The `sid` of its tokens' }),
+    id: Type.String({ format: 'uuid', description: 'The `sid` of the tokens of the session' }),
     client_id: Type.String({ description: 'The client that the user logged in at' }),
     scope: Type.String({ description: 'The granted scopes, separated by spaces' }),
     amr: Type.Array(Type.String(), { description: 'How the user was authenticated (RFC 8176)' }),
     address: OrNull(Type.String(), 'IP address of the login'),
     user_agent: OrNull(Type.String(), 'User-Agent header of the login'),
-    current: Type.Boolean({ description: 'Whether it is the session of this request' }),
+    current: Type.Boolean({ description: 'Whether this request belongs to the session' }),
     authenticated_at: Instant(),
     created_at: Instant(),
-    last_used_at: Instant('When it was last renewed'),
-    expires_at: Instant('When it ends unless it is renewed')
+    last_used_at: Instant('When the session was last renewed'),
+    expires_at: Instant('When the session ends unless it is renewed')
   },
   { $id: 'Session', description: 'One login of a user at one client', examples: [SESSION] }
 )
@@ -43,7 +43,7 @@ export const SessionPage = pageSchema(Type.Ref(SessionView), {
 })
 
 export const SessionsQuery = Type.Object(
-  { except: Type.Optional(Type.Literal('current', { description: 'Does not end the session of this request' })) },
+  { except: Type.Optional(Type.Literal('current', { description: 'Keeps the session of this request' })) },
   { additionalProperties: false }
 )
 

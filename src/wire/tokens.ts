@@ -36,7 +36,7 @@ const assertion = {
   client_assertion: text('A JWT that the client signed; only for clients with keys')
 }
 
-/** Makes the form of a token request, with the parameters of every grant. */
+/** Returns the schema of the form of a token request, with the parameters of every grant. */
 export const tokenRequest = (grants: Grant[]) => {
   const ofGrants = grants.flatMap(({ type, params }) =>
     Object.entries(params).map(([name, description]) => [name, text(`${description} (grant type \`${type}\`)`)])
@@ -46,7 +46,7 @@ export const tokenRequest = (grants: Grant[]) => {
       grant_type: Type.String({ description: `One of: ${grants.map(({ type }) => `\`${type}\``).join(', ')}` }),
       ...(Object.fromEntries(ofGrants) as Record<string, ReturnType<typeof text>>),
       scope: text('Scopes, separated by spaces; without it the default scopes of the client'),
-      client_id: text('The client; without one the client of /docs'),
+      client_id: text('The client; without it the client of /docs'),
       client_secret: text('Only for clients with a secret'),
       ...assertion,
       resource: Type.Optional(
@@ -64,7 +64,7 @@ export const tokenRequest = (grants: Grant[]) => {
 export const TokenReference = Type.Object(
   {
     token: Type.String({ description: 'An access token or a refresh token' }),
-    token_type_hint: text('Ignored: the two types of token differ in their form'),
+    token_type_hint: text('Ignored, because the form of a token shows its type'),
     client_id: text('The client'),
     client_secret: text('Only for clients with a secret'),
     ...assertion
@@ -74,8 +74,8 @@ export const TokenReference = Type.Object(
 
 export const Introspection = Type.Object(
   {
-    active: Type.Boolean({ description: 'Whether the token is valid; if not, there is no other member' }),
-    scope: text('The scopes that it has now'),
+    active: Type.Boolean({ description: 'Whether the token is valid. Without a valid token there is no other member' }),
+    scope: text('The current scopes of the token'),
     client_id: Type.Optional(Type.String()),
     username: Type.Optional(Type.String()),
     token_type: text('`Bearer`; only for an access token'),
@@ -86,7 +86,7 @@ export const Introspection = Type.Object(
     iss: Type.Optional(Type.String()),
     jti: Type.Optional(Type.String()),
     sid: text('The session'),
-    roles: Type.Optional(Type.Array(Type.String(), { description: 'The roles that the user has now' }))
+    roles: Type.Optional(Type.Array(Type.String(), { description: 'The current roles of the user' }))
   },
   {
     $id: 'Introspection',
@@ -130,6 +130,7 @@ export const toWire = ({
 export function introspectionToWire(token: ActiveToken | null): Static<typeof Introspection> {
   if (token === null) return { active: false }
   const { scopes, clientId, sub, exp, iat, iss, username, sid } = token
+  const access = token.kind === 'access' ? token : undefined
   return {
     active: true,
     scope: scopes.join(' '),
@@ -138,9 +139,13 @@ export function introspectionToWire(token: ActiveToken | null): Static<typeof In
     exp,
     iat,
     iss,
-    ...defined({ username: username ?? undefined }),
-    ...(token.kind === 'access' ? { token_type: 'Bearer', aud: token.aud, jti: token.jti } : {}),
-    ...defined({ sid: sid ?? undefined }),
-    ...(token.kind === 'access' ? { roles: token.roles } : {})
+    ...defined({
+      username: username ?? undefined,
+      token_type: access && 'Bearer',
+      aud: access?.aud,
+      jti: access?.jti,
+      sid: sid ?? undefined,
+      roles: access?.roles
+    })
   }
 }

@@ -54,14 +54,14 @@ export const UserPage = pageSchema(Type.Ref(UserView), {
 const Username = Type.String({
   minLength: 1,
   maxLength: USERNAME_MAX,
-  description: 'The name to log in with: 1 to 64 letters, digits and signs; upper and lower case are equal (RFC 8265)'
+  description: 'The name for logins: 1 to 64 letters, digits and signs; upper and lower case are equal (RFC 8265)'
 })
 const Email = OrNull(Type.String({ maxLength: EMAIL_MAX, pattern: EMAIL_PATTERN }), 'Unique; null for none')
 const FullName = OrNull(Type.String({ minLength: 1, maxLength: LINE_MAX, pattern: LINE_PATTERN }), 'null for none')
 const NewPassword = Type.String({
   maxLength: PASSWORD_BYTES_MAX,
   description:
-    'At least LATCHKEY_PASSWORD_MIN_LENGTH characters (default 15); a common password and the name of the user are refused'
+    'At least LATCHKEY_PASSWORD_MIN_LENGTH characters (default 15). Common passwords and the name of the user are refused'
 })
 const RoleName = Type.String({ minLength: 1, maxLength: NAME_MAX })
 const Roles = Type.Array(RoleName, { maxItems: ROLES_MAX, uniqueItems: true, description: 'Names of roles' })
@@ -80,7 +80,7 @@ export const UserEdit = Type.Object(
   {
     ...UserChanges.properties,
     username: Type.Optional(Username),
-    disabled: Type.Optional(Type.Boolean({ description: 'true ends every session and refuses further logins' })),
+    disabled: Type.Optional(Type.Boolean({ description: 'true ends all sessions of the user and refuses logins' })),
     roles: Type.Optional(Roles)
   },
   {

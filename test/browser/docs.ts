@@ -86,9 +86,9 @@ export async function execute(page: Page, operation: string, path = /\/users/): 
   if ((await block.locator('.execute').count()) === 0) await block.locator('.try-out__btn').click()
   const answered = page.waitForResponse((response) => path.test(response.url()))
   await block.locator('.execute').click()
-  await answered
-  await block.locator('.live-responses-table .response-col_status').first().waitFor()
-  return (await block.locator('.live-responses-table tbody .response-col_status').first().innerText())
-    .trim()
-    .slice(0, 3)
+  const status = String((await answered).status())
+  // Until the page shows this answer, it may still show the previous one.
+  const shown = block.locator('.live-responses-table tbody .response-col_status').first()
+  await shown.filter({ hasText: status }).waitFor()
+  return status
 }

@@ -242,10 +242,10 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   const before = [await client(['list', '--json']), await client(['show', 'worker'])]
   const BUILT_IN = 'The client of /docs cannot be changed; LATCHKEY_DOCS=false switches it off'
   const MISSING = 'There is no such client'
-  const SPAN = 'A secret expires after at most 315360000 seconds, a new one after at least 1'
+  const SPAN = 'A new secret expires after 1 to 315360000 seconds, the other secrets after 0 to 315360000'
   for (const [args, line] of [
-    [['add', 'X', '--id', 'worker'], 'A client with this id is there already'],
-    [['add', 'X', '--id', 'alice'], 'A user has this name'],
+    [['add', 'X', '--id', 'worker'], 'A client with this id already exists'],
+    [['add', 'X', '--id', 'alice'], 'The client id is the name of a user: choose another id'],
     [
       ['add', 'X', '--id', NOBODY],
       'A client id has 1 to 255 printable ASCII characters and no space, and is not a UUID'
@@ -271,10 +271,10 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
       ['add', 'X', '--redirect-uri', 'http://a.example'],
       'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
     ],
-    [['add', 'X', '--access-token-ttl', '2h'], 'An access token lives for 1 to 3600 seconds'],
-    [['add', 'X', '--access-token-ttl', '0'], 'An access token lives for 1 to 3600 seconds'],
-    [['add', 'X', '--session-idle-ttl', '366d'], 'A session lives for 1 to 31536000 seconds'],
-    [['set', 'worker', '--session-absolute-ttl', '0'], 'A session lives for 1 to 31536000 seconds'],
+    [['add', 'X', '--access-token-ttl', '2h'], 'The lifetime of an access token is 1 to 3600 seconds'],
+    [['add', 'X', '--access-token-ttl', '0'], 'The lifetime of an access token is 1 to 3600 seconds'],
+    [['add', 'X', '--session-idle-ttl', '366d'], 'The lifetime of a session is 1 to 31536000 seconds'],
+    [['set', 'worker', '--session-absolute-ttl', '0'], 'The lifetime of a session is 1 to 31536000 seconds'],
     [
       ['set', 'worker', '--grant', 'magic'],
       'There is no grant "magic"; the grants are password, refresh_token, client_credentials'
@@ -318,7 +318,7 @@ t.test('wrong usage exits with 2 and prints the usage', async (t) => {
       t.match(
         await client([...args, `${option}=${span}`]),
         wrong(
-          `error: option '${option} <span>' argument '${span}' is invalid. It must be a number of seconds, or a number with s, m, h or d: 12h`
+          `error: option '${option} <duration>' argument '${span}' is invalid. It must be a number of seconds, or a number with the unit s, m, h or d, such as 12h`
         ),
         `${option} ${span}`
       )

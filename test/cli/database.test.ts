@@ -40,7 +40,7 @@ t.test('a missing, emptied or damaged database is never replaced by a fresh one 
   t.equal((await command(env, ['migrate'])).code, 0)
   const file = join(dir, 'latchkey.db')
   const good = readFileSync(file)
-  const refused = `the sealing key ${dir}/sealing-key exists but its database does not: restore the database, or move the key away to begin anew\n`
+  const refused = `the sealing key ${dir}/sealing-key exists but its database does not: restore the database, or move the key away to create a new database\n`
 
   truncateSync(file)
   for (const name of ['-wal', '-shm']) rmSync(file + name, { force: true })
@@ -52,7 +52,10 @@ t.test('a missing, emptied or damaged database is never replaced by a fresh one 
   t.notOk(existsSync(file))
 
   writeFileSync(file, 'this is no database, it only pretends to be one'.repeat(100))
-  t.match(await command(env, ['serve']), { code: 1, stderr: 'the database is damaged or is no database\n' })
+  t.match(await command(env, ['serve']), {
+    code: 1,
+    stderr: 'the database file is damaged or not a SQLite database: restore a backup\n'
+  })
 
   writeFileSync(file, good)
   rmSync(join(dir, 'sealing-key'))
@@ -65,7 +68,7 @@ t.test('a missing, emptied or damaged database is never replaced by a fresh one 
   t.match(await command(env, ['serve']), {
     code: 1,
     stderr:
-      'the database was sealed with another sealing key: put that key back, or set it as LATCHKEY_SEALING_KEY_PREVIOUS\n'
+      'the database was sealed with another sealing key: use that key, or set it as LATCHKEY_SEALING_KEY_PREVIOUS\n'
   })
 })
 

@@ -12,7 +12,7 @@ import { fresh } from './process.ts'
 
 const refused = (stderr: string) => ({ code: 1, stdout: '', stderr })
 const WRONG_KEY =
-  'the database was sealed with another sealing key: put that key back, or set it as LATCHKEY_SEALING_KEY_PREVIOUS\n'
+  'the database was sealed with another sealing key: use that key, or set it as LATCHKEY_SEALING_KEY_PREVIOUS\n'
 const RESEAL_FIRST = 'The sealing key is being replaced: run "latchkey key reseal" first\n'
 
 /** The keys were published long ago. */
@@ -66,7 +66,7 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
   t.match(await key('retire', '--', of('signing')), {
     code: 1,
     stdout: '',
-    stderr: /^Tokens that the key signed can live until \S+Z\n$/
+    stderr: /^Tokens that the key signed can be valid until \S+Z\n$/
   })
   for (let times = 0; times < 2; times++)
     t.strictSame(await key('retire', '--compromised', '--', of('signing')), {

@@ -135,12 +135,12 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   const MISSING = 'There is no such resource'
   const NAME = 'A scope name is noun:verb or one word, of a-z, 0-9, dot, hyphen and underscore'
   const RESERVED = 'The scope name profile is reserved for Latchkey'
-  const TAKEN = 'A scope of this name is there already'
+  const TAKEN = 'A scope with this name already exists'
   const STAY = 'The scopes of Latchkey’s own API cannot be changed'
   for (const [args, line] of [
-    [['add', 'orders', 'urn:x'], 'A resource with this id is there already'],
-    [['add', 'x', URI], 'A resource with this identifier is there already'],
-    [['add', 'x', ISSUER], 'This is the identifier of Latchkey’s own API'],
+    [['add', 'orders', 'urn:x'], 'A resource with this id already exists'],
+    [['add', 'x', URI], 'A resource with this identifier already exists'],
+    [['add', 'x', ISSUER], 'This URI identifies Latchkey’s own API'],
     [
       ['add', 'Orders', 'urn:x'],
       'The id of a resource has 1 to 64 characters of a-z, 0-9, dot, hyphen and underscore, and begins with a letter'

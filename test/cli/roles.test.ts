@@ -69,7 +69,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   const role = await terminal(t)
   const before = await role(['list', '--json'])
   for (const [args, line] of [
-    [['add', 'user'], 'A role of this name is there already'],
+    [['add', 'user'], 'A role with this name already exists'],
     [
       ['add', 'Support'],
       'The name of a role has 1 to 64 characters of a-z, 0-9, dot, hyphen and underscore, and begins with a letter'

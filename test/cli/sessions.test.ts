@@ -116,7 +116,7 @@ onEachDatabase(
     t.equal(await introspect(), 200)
 
     const refused = (stderr: string) => ({ code: 1, stdout: '', stderr })
-    t.strictSame(await client('add', 'Again', '--id', 'orders'), refused('A client with this id is there already\n'))
+    t.strictSame(await client('add', 'Again', '--id', 'orders'), refused('A client with this id already exists\n'))
     t.strictSame(await client('add', 'X', '--scope', 'none:such'), refused('There is no scope "none:such"\n'))
     t.strictSame(
       await client('add', 'X', '--grant', 'magic'),

@@ -121,14 +121,14 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
     [['add', 'bob'], 'x'.repeat(100_000), 'A password has at most 1024 bytes'],
     [['add', 'Alice'], PASSWORD, 'The username is taken'],
     [['add', 'bob', '--role', 'nothing'], PASSWORD, 'There is no role "nothing"'],
-    [['add', 'bob', '--email', 'nothing'], PASSWORD, 'This is not an e-mail address'],
+    [['add', 'bob', '--email', 'nothing'], PASSWORD, 'The e-mail address is invalid'],
     [['passwd', 'alice'], 'short', 'A password has at least 15 characters'],
     [['passwd', 'nobody'], PASSWORD, 'There is no such user'],
     [['show', 'nobody'], '', 'There is no such user'],
     [['roles', 'alice', 'nothing'], '', 'There is no role "nothing"'],
-    [['disable', 'admin'], '', 'Nobody would be left with the role admin: give it to somebody else first'],
-    [['roles', 'admin', '--none'], '', 'Nobody would be left with the role admin: give it to somebody else first'],
-    [['delete', 'admin', '--yes'], '', 'Nobody would be left with the role admin: give it to somebody else first']
+    [['disable', 'admin'], '', 'One enabled user must have the role admin: give it to another user first'],
+    [['roles', 'admin', '--none'], '', 'One enabled user must have the role admin: give it to another user first'],
+    [['delete', 'admin', '--yes'], '', 'One enabled user must have the role admin: give it to another user first']
   ] as const)
     t.strictSame(await user([...args], password), refused(`${line}\n`), args.join(' '))
   t.strictSame(await user(['list', '--json']), before)
@@ -168,7 +168,7 @@ t.test('a password is the first line of standard input, without its line ending'
     t.ok(await login('alice', 'profile', password))
   }
   for (const empty of ['', '\n', `\n${PASSWORD}\n`])
-    t.strictSame(await passwd(empty), refused('no password was given\n'))
+    t.strictSame(await passwd(empty), refused('the password is empty, nothing was changed\n'))
   t.strictSame(await passwd(Buffer.from(`${OTHER} é`, 'latin1')), refused('the password is not UTF-8\n'))
   t.ok(await login('alice', 'profile', `${OTHER} 4`))
 })
@@ -192,7 +192,7 @@ t.test('on a terminal a password is typed twice and not echoed', async (t) => {
     await typing(`${PASSWORD}\r${OTHER}\r`),
     refused(`${questions}the two passwords differ, nothing was changed\n`)
   )
-  t.strictSame(await typing('\r\r'), refused(`${questions}no password was given\n`))
+  t.strictSame(await typing('\r\r'), refused(`${questions}the password is empty, nothing was changed\n`))
   for (const key of ['\u0003', '\u0004'])
     t.strictSame(
       await typing(`${key}`),
@@ -226,7 +226,7 @@ onEachDatabase(t, 'a database that is not set up is refused and not changed', as
   t.strictSame(
     outcome,
     refused(
-      `the database ${url.replace('latchkey:latchkey@', '')} is not set up: give the settings of the service (LATCHKEY_DATA_DIR, LATCHKEY_DATABASE_URL), or run "latchkey migrate" for a new one\n`
+      `the database ${url.replace('latchkey:latchkey@', '')} is not set up: give the settings of the service (LATCHKEY_DATA_DIR, LATCHKEY_DATABASE_URL), or run "latchkey migrate" to create a new database\n`
     )
   )
   t.notOk(existsSync(`${dataDir}/latchkey.db`))

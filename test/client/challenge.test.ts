@@ -5,7 +5,8 @@ import { refusesToken } from '../../src/client/challenge.ts'
 const ROUNDS = 100 * Number(process.env.LATCHKEY_ROUNDS ?? 3)
 const seed = Number(process.env.LATCHKEY_SEED ?? Math.floor(Math.random() * 2 ** 31))
 
-const REFUSES = [
+/** Headers that refuse the token. */
+const REFUSING = [
   'Bearer',
   'bearer',
   'Bearer realm="orders"',
@@ -21,7 +22,8 @@ const REFUSES = [
   'Negotiate abc==, Bearer realm="x"',
   'Bearer error="insufficient_scope", Bearer error="invalid_token"'
 ]
-const DOES_NOT = [
+/** Headers that do not refuse the token. */
+const OTHERS = [
   '',
   'Basic',
   'Basic realm="Bearer"',
@@ -36,17 +38,15 @@ const DOES_NOT = [
   'Bearer realm="error=\\"invalid_token\\"", error="insufficient_scope"'
 ]
 
-for (const header of REFUSES)
-  t.test(`a token is given up for: ${header}`, async (t) => {
-    t.ok(refusesToken(header))
-  })
+t.test('a Bearer challenge with invalid_token or without an error refuses the token', async (t) => {
+  for (const header of REFUSING) t.ok(refusesToken(header), header)
+})
 
-for (const header of DOES_NOT)
-  t.test(`a token is kept for: ${header || 'nothing'}`, async (t) => {
-    t.notOk(refusesToken(header))
-  })
+t.test('any other header does not refuse the token', async (t) => {
+  for (const header of OTHERS) t.notOk(refusesToken(header), header)
+})
 
-t.test('whatever else is said, and quoted, the error of the Bearer challenge decides', async (t) => {
+t.test('the error of the Bearer challenge decides, beside any other challenges and quoted text', async (t) => {
   const quoted = fc.string({ maxLength: 30 }).map((text) => `"${text.replace(/["\\]/g, '\\$&')}"`)
   const value = fc.oneof(quoted, fc.constantFrom('x', 'Bearer', 'invalid_token', '"error=\\"invalid_token\\""'))
   const name = fc.constantFrom('realm', 'scope', 'error_description', 'resource_metadata')
@@ -63,10 +63,7 @@ t.test('whatever else is said, and quoted, the error of the Bearer challenge dec
   )
 })
 
-t.test('a header that is long and odd is read in no time', async (t) => {
-  for (const part of ['="', 'a="\\', 'a=', '"', ' ', '\\']) {
-    const started = performance.now()
-    refusesToken(`Bearer ${part.repeat(1_000_000)}`)
-    t.ok(performance.now() - started < 200, part)
-  }
+t.test('only the first 2,000 characters of a header are read', async (t) => {
+  t.ok(refusesToken(`${' '.repeat(1994)}Bearer`))
+  t.notOk(refusesToken(`${' '.repeat(1995)}Bearer`))
 })

@@ -1,51 +1,44 @@
-import type { IncomingMessage, RequestListener } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
-import { createTokenClient, type TokenClientOptions } from '../../src/client/index.ts'
+import { neverRespond } from '../fake-issuer.ts'
+import { settle } from '../fake-timer.ts'
 import { listen } from '../listen.ts'
-import { type Answer, plantIssuer } from './planted.ts'
+import { granted, refused, setUp as setUpClient } from './setup.ts'
 
-const REFUSED = { 'www-authenticate': 'Bearer realm="orders", error="invalid_token"' }
+const INVALID_TOKEN = { 'www-authenticate': 'Bearer realm="orders", error="invalid_token"' }
 
-/** A client, and a service that takes all tokens but those named; what the service saw of each call. */
-async function open(
+/** A token client, and a real service that refuses the tokens in `refuses`. `calls` receives its requests. */
+async function setUp(
   t: Test,
   {
     refuses = [],
-    challenge = REFUSED,
-    answer,
-    ...options
+    challenge = INVALID_TOKEN,
+    respond
   }: {
     refuses?: string[]
     challenge?: Record<string, string>
-    answer?: (n: number) => Answer
-  } & Partial<TokenClientOptions> = {}
+    respond?: Parameters<typeof setUpClient>[1]
+  } = {}
 ) {
-  const planted = await plantIssuer(t, answer)
   const calls: { method: string | undefined; token: string; body: string }[] = []
-  const bearer = ({ headers }: IncomingMessage) => headers.authorization?.replace('Bearer ', '') ?? 'none'
   const service = await listen(t, async (request, response) => {
-    const token = bearer(request)
+    const token = request.headers.authorization?.replace('Bearer ', '') ?? 'none'
     calls.push({ method: request.method, token, body: await text(request) })
-    const bad = refuses.includes(token) || refuses.includes('all')
-    response.writeHead(bad ? 401 : 200, bad ? challenge : {}).end(bad ? 'refused' : 'done')
+    const isRefused = refuses.includes(token)
+    response.writeHead(isRefused ? 401 : 200, isRefused ? challenge : {}).end(isRefused ? 'refused' : 'done')
   })
-  const client = createTokenClient({ ...planted.options, ...options } as TokenClientOptions)
-  t.teardown(() => client.close())
-  return { ...planted, client, service, calls, bearer }
+  return { ...setUpClient(t, respond), service, calls, tokens: () => calls.map(({ token }) => token) }
 }
 
-const tokensOf = (calls: { token: string }[]) => calls.map(({ token }) => token)
-
-t.test('it sends the token with what the caller sends, in place of credentials of the caller’s', async (t) => {
-  const seen: Record<string, unknown>[] = []
+t.test('a request is sent as it is, with the token in place of its Authorization header', async (t) => {
+  const requests: Record<string, unknown>[] = []
   const service = await listen(t, async (request, response) => {
     const { authorization, 'x-a': a } = request.headers
-    seen.push({ method: request.method, url: request.url, authorization, a, body: await text(request) })
+    requests.push({ method: request.method, url: request.url, authorization, a, body: await text(request) })
     response.end('done')
   })
-  const { client } = await open(t)
+  const { client } = setUpClient(t)
   const init = { method: 'PUT', headers: { 'x-a': '1', Authorization: 'Basic x' }, body: 'hello' }
   for (const [input, more] of [
     [`${service}/x?y`, init],
@@ -56,239 +49,207 @@ t.test('it sends the token with what the caller sends, in place of credentials o
     const response = await client.fetch(input, more)
     t.equal(await response.text(), 'done')
   }
-  const call = { method: 'PUT', url: '/x?y', authorization: 'Bearer token-1', a: '1', body: 'hello' }
-  t.strictSame(seen, [call, call, call, call])
+  const expected = { method: 'PUT', url: '/x?y', authorization: 'Bearer token-1', a: '1', body: 'hello' }
+  t.strictSame(requests, Array(4).fill(expected))
 })
 
-t.test('after a 401 it tries once more with a new token', async (t) => {
-  for (const challenge of [REFUSED, { 'www-authenticate': 'Basic realm="x", Bearer' }]) {
-    const { client, service, calls } = await open(t, { refuses: ['token-1'], challenge })
+t.test('after a 401 that refuses the token, the request is sent once more with a new token', async (t) => {
+  for (const challenge of [INVALID_TOKEN, { 'www-authenticate': 'Basic realm="x", Bearer' }]) {
+    const { client, service, calls } = await setUp(t, { refuses: ['token-1'], challenge })
     const response = await client.fetch(service, { method: 'POST', body: 'hello' })
     t.strictSame([response.status, await response.text()], [200, 'done'])
-    const call = { method: 'POST', body: 'hello' }
     t.strictSame(calls, [
-      { ...call, token: 'token-1' },
-      { ...call, token: 'token-2' }
+      { method: 'POST', body: 'hello', token: 'token-1' },
+      { method: 'POST', body: 'hello', token: 'token-2' }
     ])
     t.equal(await client.token(), 'token-2')
   }
 })
 
-t.test('once more and no more; then the 401 is the answer', async (t) => {
-  const { client, service, calls } = await open(t, { refuses: ['all'] })
+t.test('a second 401 is returned', async (t) => {
+  const { client, service, tokens } = await setUp(t, { refuses: ['token-1', 'token-2'] })
   const response = await client.fetch(service)
   t.strictSame([response.status, await response.text()], [401, 'refused'])
-  t.strictSame(tokensOf(calls), ['token-1', 'token-2'])
+  t.strictSame(tokens(), ['token-1', 'token-2'])
 })
 
-t.test('a 401 that says nothing of the token, and any other refusal, is the answer', async (t) => {
-  for (const challenge of [
-    {},
-    { 'www-authenticate': 'Basic realm="x"' },
-    { 'www-authenticate': 'Bearer error="invalid_request"' }
-  ]) {
-    const { client, service, calls } = await open(t, { refuses: ['all'], challenge })
-    t.equal((await client.fetch(service)).status, 401)
-    t.equal(calls.length, 1)
+const OTHER_REFUSALS: [name: string, status: number, headers: Record<string, string>][] = [
+  ['401 without a challenge', 401, {}],
+  ['401 with a challenge for Basic', 401, { 'www-authenticate': 'Basic realm="x"' }],
+  ['401 with another error', 401, { 'www-authenticate': 'Bearer error="invalid_request"' }],
+  ['403', 403, INVALID_TOKEN]
+]
+for (const [name, status, headers] of OTHER_REFUSALS)
+  t.test(`another refusal is returned, and the token is kept: ${name}`, async (t) => {
+    let calls = 0
+    const service = await listen(t, (_request, response) => {
+      calls++
+      response.writeHead(status, headers).end()
+    })
+    const { client } = setUpClient(t)
+    t.equal((await client.fetch(service)).status, status)
+    t.equal(calls, 1)
     t.equal(await client.token(), 'token-1')
-  }
-  const { client } = await open(t)
-  const forbids = await listen(t, (_request, response) => response.writeHead(403, REFUSED).end())
-  t.equal((await client.fetch(forbids)).status, 403)
-  t.equal(await client.token(), 'token-1')
-})
+  })
 
-t.test('100 calls that are refused at the same time make one new request', async (t) => {
-  const { client, service, requests } = await open(t, { refuses: ['token-1'] })
+t.test('100 concurrent calls with a refused token cause one request for a new token', async (t) => {
+  const { client, service, requests } = await setUp(t, { refuses: ['token-1'] })
   const responses = await Promise.all(Array.from({ length: 100 }, () => client.fetch(service)))
   t.strictSame(new Set(responses.map(({ status }) => status)), new Set([200]))
-  t.equal(requests.length, 2)
+  t.equal(requests().length, 2)
 })
 
-t.test('a service that refuses all tokens makes one request in a second', async (t) => {
-  const { client, service, requests } = await open(t, { refuses: ['all'] })
-  const started = performance.now()
-  for (let i = 0; i < 3; i++) t.equal((await client.fetch(service)).status, 401)
-  const seconds = (performance.now() - started) / 1000
-  t.ok(seconds > 1 && requests.length <= 2 + seconds, `${requests.length} in ${seconds} s`)
+t.test('a service that refuses every token causes one request for a token per second', async (t) => {
+  const fetch = async () => new Response('refused', { status: 401, headers: INVALID_TOKEN })
+  const { client, requests, timer } = setUpClient(t, undefined, { fetch })
+  const responses = Promise.all(
+    Array.from({ length: 3 }, async () => {
+      for (let times = 0; times < 3; times++) t.equal((await client.fetch('https://orders.example.com')).status, 401)
+    })
+  )
+  await timer.advance(10_000)
+  await responses
+  t.strictSame(
+    requests().map(({ at }) => at),
+    [0, 0, 1000, 2000, 3000, 4000]
+  )
 })
 
-t.test('every body that can be sent again is, and no other', async (t) => {
+const stream = () => new Blob(['hello']).stream()
+async function* generate() {
+  yield Buffer.from('hello')
+}
+function formData(): FormData {
   const form = new FormData()
   form.set('a', new Blob(['hello']))
-  const stream = () => new Blob(['hello']).stream()
-  const duplex = { duplex: 'half' as const }
-  const url = (service: string) => service
-  for (const [what, input, init, again] of [
-    ['none', url, {}, true],
-    ['a text', url, { body: 'hello' }, true],
-    ['an empty text', url, { body: '' }, true],
-    ['a form', url, { body: new URLSearchParams({ a: 'hello' }) }, true],
-    ['form data', url, { body: form }, true],
-    ['a blob', url, { body: new Blob(['hello']) }, true],
-    ['bytes', url, { body: new TextEncoder().encode('hello') }, true],
-    ['a buffer', url, { body: new TextEncoder().encode('hello').buffer }, true],
-    ['a stream', url, { body: stream(), ...duplex }, false],
-    [
-      'a generator',
-      url,
-      {
-        body: (async function* () {
-          yield Buffer.from('hello')
-        })(),
-        ...duplex
-      },
-      false
-    ],
-    ['a request without', (service: string) => new Request(service, { method: 'POST' }), undefined, true],
-    [
-      'a request with one',
-      (service: string) => new Request(service, { method: 'POST', body: 'hello' }),
-      undefined,
-      false
-    ],
-    [
-      'a request and a text',
-      (service: string) => new Request(service, { method: 'POST', body: 'x' }),
-      { body: 'hello' },
-      true
-    ]
-  ] as [string, (service: string) => string | Request, RequestInit | undefined, boolean][]) {
-    const { client, service, calls } = await open(t, { refuses: ['token-1'] })
-    const response = await client.fetch(input(service), init && { method: 'POST', ...init })
+  return form
+}
+const duplex = { duplex: 'half' as const }
+const requestTo = (service: string, body?: string) =>
+  new Request(service, { method: 'POST', ...(body === undefined ? {} : { body }) })
+const BODIES: [name: string, isRepeatable: boolean, call: (url: string) => [string | Request, RequestInit?]][] = [
+  ['none', true, (url) => [url, {}]],
+  ['a string', true, (url) => [url, { body: 'hello' }]],
+  ['an empty string', true, (url) => [url, { body: '' }]],
+  ['URLSearchParams', true, (url) => [url, { body: new URLSearchParams({ a: 'hello' }) }]],
+  ['FormData', true, (url) => [url, { body: formData() }]],
+  ['a Blob', true, (url) => [url, { body: new Blob(['hello']) }]],
+  ['bytes', true, (url) => [url, { body: new TextEncoder().encode('hello') }]],
+  ['an ArrayBuffer', true, (url) => [url, { body: new TextEncoder().encode('hello').buffer }]],
+  ['a stream', false, (url) => [url, { body: stream(), ...duplex } as RequestInit]],
+  ['a generator', false, (url) => [url, { body: generate(), ...duplex } as unknown as RequestInit]],
+  ['a Request without a body', true, (url) => [requestTo(url)]],
+  ['a Request with a body', false, (url) => [requestTo(url, 'hello')]],
+  ['a Request with a body, and a string', true, (url) => [requestTo(url, 'x'), { body: 'hello' }]]
+]
+for (const [name, isRepeatable, call] of BODIES)
+  t.test(`a request is ${isRepeatable ? '' : 'not '}sent once more with the body: ${name}`, async (t) => {
+    const { client, service, calls, tokens } = await setUp(t, { refuses: ['token-1'] })
+    const [input, init] = call(service)
+    const response = await client.fetch(input, init && { method: 'POST', ...init })
+    t.strictSame(
+      [response.status, await response.text(), tokens()],
+      isRepeatable ? [200, 'done', ['token-1', 'token-2']] : [401, 'refused', ['token-1']]
+    )
     const bodies = calls.map(({ body }) => body.replace(/-{4,}[^\r\n]*/g, ''))
-    t.strictSame(tokensOf(calls), again ? ['token-1', 'token-2'] : ['token-1'], what)
-    t.equal(new Set(bodies).size, 1, what)
-    t.strictSame([response.status, await response.text()], again ? [200, 'done'] : [401, 'refused'], what)
-    t.equal(await client.token(), 'token-2', what)
-  }
-})
-
-t.test('a redirect to another origin does not take the token along, one within does', async (t) => {
-  const { client, bearer } = await open(t)
-  const seen: string[] = []
-  const elsewhere = await listen(t, (request, response) => {
-    seen.push(`elsewhere ${bearer(request)}`)
-    response.writeHead(request.url === '/401' ? 401 : 200, REFUSED).end()
+    t.equal(new Set(bodies).size, 1, 'both bodies are the same')
+    t.equal(await client.token(), 'token-2')
   })
-  const service = await listen(t, (request, response) => {
-    seen.push(`${request.url} ${bearer(request)}`)
-    const location = { '/out': elsewhere, '/refused': `${elsewhere}/401`, '/in': '/end' }[request.url as string]
+
+t.test('a redirect to another origin does not carry the token, and its 401 does not refuse the token', async (t) => {
+  const { client } = setUpClient(t)
+  const seen: string[] = []
+  const other = await listen(t, ({ url, headers }, response) => {
+    seen.push(`other ${headers.authorization}`)
+    response.writeHead(url === '/401' ? 401 : 200, INVALID_TOKEN).end()
+  })
+  const service = await listen(t, ({ url, headers }, response) => {
+    seen.push(`${url} ${headers.authorization}`)
+    const location = { '/out': other, '/refused': `${other}/401`, '/in': '/end' }[url as string]
     response.writeHead(location === undefined ? 200 : 307, location === undefined ? {} : { location }).end()
   })
-  t.equal((await client.fetch(`${service}/out`)).status, 200)
-  t.equal((await client.fetch(`${service}/in`)).status, 200)
-  t.equal((await client.fetch(`${service}/refused`)).status, 401)
+  for (const [path, status] of [
+    ['/out', 200],
+    ['/in', 200],
+    ['/refused', 401]
+  ] as const)
+    t.equal((await client.fetch(service + path)).status, status, path)
   t.strictSame(seen, [
-    '/out token-1',
-    'elsewhere none',
-    '/in token-1',
-    '/end token-1',
-    '/refused token-1',
-    'elsewhere none'
+    '/out Bearer token-1',
+    'other undefined',
+    '/in Bearer token-1',
+    '/end Bearer token-1',
+    '/refused Bearer token-1',
+    'other undefined'
   ])
   t.equal(await client.token(), 'token-1')
 })
 
-t.test('the token goes to the origin of its resource, or to those that are named, and nowhere else', async (t) => {
-  const asked: string[] = []
-  const options = {
-    issuer: 'https://id.example.com',
-    clientId: 'worker',
-    clientSecret: 'secret',
-    fetch: async (input: string | URL | Request) => {
-      const url = String(input)
-      asked.push(url)
-      if (url.includes('.well-known'))
-        return Response.json({
-          issuer: options.issuer,
-          token_endpoint: 'https://id.example.com/token',
-          jwks_uri: 'https://id.example.com/jwks'
-        })
-      return Response.json({ access_token: 'x', token_type: 'Bearer' })
-    }
-  }
-  const at = async (more: Partial<TokenClientOptions>, url: string | URL | Request) => {
-    try {
-      await createTokenClient({ ...options, ...more } as TokenClientOptions).fetch(url)
-      return 'sent'
-    } catch (error) {
-      return `${error}`
-    }
-  }
-  const no = (origin: string) => `TypeError: the token must not be sent to ${origin}; add it to origins to allow this`
-  const resource = 'https://orders.example.com/api'
-  t.equal(await at({ resource }, 'https://orders.example.com/x'), 'sent')
-  t.equal(await at({ resource }, 'HTTPS://Orders.Example.com:443'), 'sent')
-  asked.length = 0
-  for (const [url, origin] of [
-    ['http://orders.example.com/', 'http://orders.example.com'],
-    ['https://orders.example.com:8443/', 'https://orders.example.com:8443'],
-    ['https://evil.example.com/', 'https://evil.example.com'],
-    ['https://orders.example.com@evil.example.com/', 'https://evil.example.com'],
-    ['https://orders.example.com.evil.example.com/', 'https://orders.example.com.evil.example.com']
-  ] as const)
-    for (const input of [url, new URL(url), ...(url.includes('@') ? [] : [new Request(url)])])
-      t.equal(await at({ resource }, input), no(origin))
-  t.strictSame(asked, [])
-
-  const origins = ['http://orders:3000']
-  t.equal(await at({ resource, origins }, 'http://orders:3000/x'), 'sent')
-  t.equal(await at({ resource, origins }, 'https://orders.example.com/x'), no('https://orders.example.com'))
-  t.equal(await at({ resource, origins: [] }, 'https://orders.example.com/x'), no('https://orders.example.com'))
-  t.equal(await at({ resource: 'urn:example:orders' }, 'https://anywhere.example.com'), 'sent')
-  t.equal(await at({}, 'https://anywhere.example.com'), 'sent')
-})
-
-t.test('the caller’s signal ends the call, also while it waits for a token, and nobody else’s', async (t) => {
-  let answer = () => {}
-  const after = new Promise<void>((resolve) => (answer = resolve))
-  const body = { access_token: 'late', token_type: 'Bearer' }
-  const { client, service, calls } = await open(t, { answer: () => ({ body, after }) })
+t.test('the signal of the caller aborts its call, also while it waits for a token, and no other call', async (t) => {
+  const response = Promise.withResolvers<Response>()
+  const { client, service, tokens } = await setUp(t, { respond: () => response.promise })
   const other = client.fetch(service)
   const reason = new Error('enough')
-  const controller = new AbortController()
-  const waiting = [
-    client.fetch(service, { signal: controller.signal }),
-    client.fetch(new Request(service, { signal: controller.signal }))
-  ]
-  setTimeout(() => controller.abort(reason), 100)
+  const caller = new AbortController()
+  const calls = Promise.allSettled([
+    client.fetch(service, { signal: caller.signal }),
+    client.fetch(new Request(service, { signal: caller.signal }))
+  ])
+  await settle()
+  caller.abort(reason)
   t.strictSame(
-    (await Promise.allSettled(waiting)).map((each) => each.status === 'rejected' && each.reason === reason),
+    (await calls).map((call) => call.status === 'rejected' && call.reason === reason),
     [true, true]
   )
-  await t.rejects(client.fetch(service, { signal: controller.signal }), reason)
-  answer()
+  await t.rejects(client.fetch(service, { signal: caller.signal }), reason)
+  response.resolve(granted('late'))
   t.equal((await other).status, 200)
-  t.strictSame(tokensOf(calls), ['late'])
-
-  const silent: RequestListener = () => {}
-  const mute = await listen(t, silent)
-  await t.rejects(client.fetch(mute, { signal: AbortSignal.timeout(100) }), { name: 'TimeoutError' })
+  t.strictSame(tokens(), ['late'])
 })
 
-t.test('without a token nothing is sent, and no error holds a secret or a token', async (t) => {
-  const { client, service, calls, options } = await open(t, {
-    answer: () => ({ status: 401, body: { error: 'invalid_client' } })
-  })
-  const error = await client.fetch(service, { headers: { 'x-a': 'b' } }).catch((error: unknown) => error)
+t.test('the signal of the caller aborts its call while it waits for a second token', async (t) => {
+  const fetch = async () => new Response('refused', { status: 401, headers: INVALID_TOKEN })
+  const respond = (n: number) => (n === 1 ? granted('token-1') : neverRespond())
+  const { client, requests } = setUpClient(t, respond, { fetch })
+  const reason = new Error('enough')
+  const caller = new AbortController()
+  const rejected = t.rejects(client.fetch('https://orders.example.com', { signal: caller.signal }), reason)
+  await settle()
+  t.equal(requests().length, 2)
+  caller.abort(reason)
+  await rejected
+})
+
+t.test('the signal of the caller aborts the request to the service', async (t) => {
+  const received = Promise.withResolvers<void>()
+  const service = await listen(t, () => received.resolve())
+  const caller = new AbortController()
+  const rejected = t.rejects(setUpClient(t).client.fetch(service, { signal: caller.signal }), { name: 'AbortError' })
+  await received.promise
+  caller.abort()
+  await rejected
+})
+
+t.test('without a token nothing is sent to the service', async (t) => {
+  const { client, service, calls } = await setUp(t, { respond: refused })
+  const error = await client.fetch(service).catch((error: unknown) => error)
   t.match(error, { name: 'TokenError', error: 'invalid_client', status: 401 })
-  t.notOk(inspect(error, { depth: 9, showHidden: true }).includes(options.clientSecret))
-  t.equal(calls.length, 0)
-
-  const good = await open(t)
-  const broken = await good.client.fetch('http://127.0.0.1:1').catch((error: unknown) => error)
-  t.notOk(inspect(broken, { depth: 9, showHidden: true }).includes('token-1'))
+  t.strictSame(calls, [])
 })
 
-t.test('what fails beside the token is the caller’s: it is not tried again', async (t) => {
+t.test('an error of the service is thrown without the token, and the request is not repeated', async (t) => {
   let calls = 0
-  const { client } = await open(t)
+  const { client } = setUpClient(t)
   const service = await listen(t, ({ socket }) => {
     calls++
     socket.destroy()
   })
-  await t.rejects(client.fetch(service, { method: 'POST' }), { message: 'fetch failed' })
+  const error = await client.fetch(service, { method: 'POST' }).catch((error: unknown) => error)
+  t.match(error, { message: 'fetch failed' })
+  t.notOk(inspect(error, { depth: 9, showHidden: true }).includes('token-1'))
   t.equal(calls, 1)
-  await t.rejects(client.fetch('/x'), { name: 'TypeError' })
+})
+
+t.test('a URL without an origin throws', async (t) => {
+  await t.rejects(setUpClient(t).client.fetch('/x'), { name: 'TypeError' })
 })

@@ -10,11 +10,11 @@ t.comment(`seed ${seed}, ${ROUNDS} rounds: repeat it with LATCHKEY_SEED=${seed} 
 
 const ABOUT = { minLength: 15, names: ['alice', 'Alice.Liddell@example.com', 'Alice Pleasance Liddell', 'latchkey'] }
 const COMMON = 'The password is too common'
-const OWN = "The password is made of the user's own name"
+const OWN = 'The password consists of the name of the user or of the service'
 const LONG = 'A password has at most 1024 bytes'
-const BROKEN = 'A password holds only whole characters and no NUL'
+const BROKEN = 'A password holds only valid Unicode characters and no NUL'
 
-/** Text of so many bytes that nobody uses. */
+/** Returns a text of that many bytes that is no common password. */
 const unusual = (bytes: number): string => Array.from({ length: bytes }, (_, i) => i.toString(36).at(-1)).join('')
 
 const table: [password: string, answer: string | null][] = [
@@ -89,13 +89,13 @@ const table: [password: string, answer: string | null][] = [
   ['password', 'A password has at least 15 characters'],
   ['', 'A password has at least 15 characters'],
   ['alice', 'A password has at least 15 characters'],
-  // What is no password at all.
+  // Texts that cannot be passwords.
   ['a password \0 with NUL', BROKEN],
   ['a password \ud800 with half', BROKEN]
 ]
 
 for (const [password, answer] of table) {
-  t.test(`${JSON.stringify(password)}: ${answer ?? 'good'}`, async (t) => {
+  t.test(`${JSON.stringify(password)}: ${answer ?? 'accepted'}`, async (t) => {
     t.equal(await weakness(password, ABOUT), answer)
     t.equal(await weakness(password.normalize('NFD'), ABOUT), answer)
   })
@@ -151,7 +151,7 @@ t.test('every sentence is plain ASCII', async (t) => {
 })
 
 t.test('a random text is never refused', async () => {
-  // A key that a hash makes many bytes of: fast-check's own bytes prefer extremes, and fifteen zeros are one letter.
+  // The bytes are hashed from a number, because fast-check prefers extreme bytes, and fifteen zeros count as one letter.
   const random = fc.nat().map((key) => createHash('sha256').update(`${seed} ${key}`).digest('base64').slice(0, 20))
   await fc.assert(
     fc.asyncProperty(random, async (password) => equal(await weakness(password, ABOUT), null)),

@@ -2,6 +2,7 @@ import { deepStrictEqual, equal, notEqual, ok } from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { parseUsername, usernameKey } from '../../src/domain/usernames.ts'
+import { codePoint } from '../mutations.ts'
 
 const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 300)
 const seed = Number(process.env.LATCHKEY_SEED ?? Math.floor(Math.random() * 2 ** 31))
@@ -211,7 +212,7 @@ const letter = fc.oneof(
 )
 const text = fc.oneof(
   fc.string({ unit: letter, maxLength: 12 }),
-  fc.string({ unit: 'binary', maxLength: 100 }),
+  fc.string({ unit: codePoint, maxLength: 100 }),
   fc.array(fc.nat(0xffff), { maxLength: 30 }).map((units) => String.fromCharCode(...units))
 )
 

@@ -1,25 +1,32 @@
-import type { RequestListener, ServerResponse } from 'node:http'
+import type { RequestListener } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { gzipSync } from 'node:zlib'
-import t, { type Test } from 'tap'
-import { type Fetch, requestJson, UpstreamError } from '../../src/guard/http.ts'
+import t from 'tap'
+import { type Fetch, type RequestOptions, requestJson, UpstreamError } from '../../src/guard/http.ts'
+import { systemTimer } from '../../src/guard/timer.ts'
 import { freePort } from '../cli/process.ts'
+import { createFakeTimer } from '../fake-timer.ts'
 import { listen } from '../listen.ts'
 
-const SECRET = 'lks_not-to-be-seen-by-anybody'
+const SECRET = 'lks_must-not-occur-in-an-error'
 const JSON_TYPE = { 'content-type': 'application/json' }
+const TIMEOUT = 500
 
-/** What becomes of a request: the body, or status, message and JSON of the error. */
-async function ask(url: string, { signal, fetch = globalThis.fetch }: { signal?: AbortSignal; fetch?: Fetch } = {}) {
+/** Returns the body of the response, or the parts of the error. */
+async function request(
+  url: string,
+  { fetch = globalThis.fetch, ...options }: Partial<RequestOptions> & { fetch?: Fetch } = {}
+) {
   try {
     const { body } = await requestJson(fetch, `${url}/x?after=${SECRET}`, {
       method: 'POST',
       headers: { authorization: `Basic ${SECRET}` },
       body: SECRET,
-      timeout: 500,
+      timeout: TIMEOUT,
+      timer: createFakeTimer(),
       maxBytes: 1000,
-      ...(signal === undefined ? {} : { signal })
+      ...options
     })
     return body
   } catch (error) {
@@ -37,131 +44,143 @@ const failure = (status: number | null, message: string, body: unknown = null, r
   retryAfter
 })
 
-const answer =
+const respond =
   (body: string | Buffer, headers: Record<string, string> = JSON_TYPE, status = 200): RequestListener =>
   (_request, response) =>
     response.writeHead(status, headers).end(body)
 
-const CASES: [what: string, listener: RequestListener, expected: unknown][] = [
-  ['JSON', answer('{"a":[1]}'), { a: [1] }],
-  ['JSON with a charset, in capitals', answer('1', { 'content-type': 'Application/JSON ; charset=utf-8' }), 1],
-  ['201', answer('1', JSON_TYPE, 201), 1],
-  ['JSON as long as is allowed', answer(`"${'x'.repeat(998)}"`), 'x'.repeat(998)],
+const RESPONSES: [name: string, listener: RequestListener, expected: unknown][] = [
+  ['JSON', respond('{"a":[1]}'), { a: [1] }],
+  ['JSON with a charset, in another case', respond('1', { 'content-type': 'Application/JSON ; charset=utf-8' }), 1],
+  ['201', respond('1', JSON_TYPE, 201), 1],
+  ['JSON of the maximum length', respond(`"${'x'.repeat(998)}"`), 'x'.repeat(998)],
   [
-    'JSON that is one byte longer',
-    answer(`"${'x'.repeat(999)}"`),
+    'JSON that is one byte too long',
+    respond(`"${'x'.repeat(999)}"`),
     failure(200, 'the response is longer than 1000 bytes')
   ],
   [
-    'much in little',
-    answer(gzipSync(`"${'x'.repeat(1_000_000)}"`), { ...JSON_TYPE, 'content-encoding': 'gzip' }),
+    'JSON that is too long after decompression',
+    respond(gzipSync(`"${'x'.repeat(1_000_000)}"`), { ...JSON_TYPE, 'content-encoding': 'gzip' }),
     failure(200, 'the response is longer than 1000 bytes')
   ],
-  ['no media type', answer('1', {}), failure(200, 'the response is not application/json')],
-  ['HTML', answer('1', { 'content-type': 'text/html' }), failure(200, 'the response is not application/json')],
+  ['no media type', respond('1', {}), failure(200, 'the response is not application/json')],
+  ['HTML', respond('1', { 'content-type': 'text/html' }), failure(200, 'the response is not application/json')],
   [
-    'another JSON',
-    answer('1', { 'content-type': 'application/json-seq' }),
+    'a media type that begins with that of JSON',
+    respond('1', { 'content-type': 'application/json-seq' }),
     failure(200, 'the response is not application/json')
   ],
-  ['no JSON', answer(SECRET), failure(200, 'the response is not JSON')],
-  ['half of it', answer('{"a":'), failure(200, 'the response is not JSON')],
-  ['nothing', answer(''), failure(200, 'the response is not JSON')],
+  ['text that is not JSON', respond(SECRET), failure(200, 'the response is not JSON')],
+  ['half of a JSON text', respond('{"a":'), failure(200, 'the response is not JSON')],
+  ['an empty body', respond(''), failure(200, 'the response is not JSON')],
   ['204', (_request, response) => response.writeHead(204).end(), failure(204, 'the response is not application/json')],
-  ['bytes that are not UTF-8', answer(Buffer.from([34, 0xff, 34])), failure(200, 'the response is not JSON')],
-  ['half of a character', answer(Buffer.from([34, 0xc3])), failure(200, 'the response is not JSON')],
-  ['500', answer('oops', { 'content-type': 'text/plain' }, 500), failure(500, 'the status is 500')],
+  ['invalid UTF-8', respond(Buffer.from([34, 0xff, 34])), failure(200, 'the response is not JSON')],
+  ['half of a character', respond(Buffer.from([34, 0xc3])), failure(200, 'the response is not JSON')],
+  ['500', respond('oops', { 'content-type': 'text/plain' }, 500), failure(500, 'the status is 500')],
   [
     '400 with JSON',
-    answer(`{"error":"${SECRET}"}`, JSON_TYPE, 400),
+    respond(`{"error":"${SECRET}"}`, JSON_TYPE, 400),
     failure(400, 'the status is 400', { error: SECRET })
   ],
-  ['503 with Retry-After', answer('', { 'retry-after': '7' }, 503), failure(503, 'the status is 503', null, 7)],
+  ['503 with Retry-After', respond('', { 'retry-after': '7' }, 503), failure(503, 'the status is 503', null, 7)],
   [
-    '503 with a date in Retry-After',
-    answer('', { 'retry-after': 'Wed, 21 Oct 2026 07:28:00 GMT' }, 503),
+    '503 with a date as Retry-After',
+    respond('', { 'retry-after': 'Wed, 21 Oct 2026 07:28:00 GMT' }, 503),
     failure(503, 'the status is 503')
   ],
-  ['a redirect', answer('', { location: '/elsewhere' }, 307), failure(null, 'no response')],
-  ['headers that never come', () => {}, failure(null, 'no response within 500 ms')],
+  ['a broken connection', ({ socket }) => void socket.destroy(), failure(null, 'no response')],
   [
-    'a body that never ends',
-    (_request, response) => void response.writeHead(200, JSON_TYPE).write('1'),
-    failure(null, 'no response within 500 ms')
-  ],
-  ['a body that drips', (_request, response) => void drip(response), failure(null, 'no response within 500 ms')],
-  ['a connection that breaks', ({ socket }) => void socket.destroy(), failure(null, 'no response')],
-  [
-    'a body that breaks',
+    'a connection that breaks within the body',
     ({ socket }, response) => {
-      response.writeHead(200, { ...JSON_TYPE, 'content-length': '9' }).write('1')
-      setTimeout(() => socket.destroy(), 50)
+      response.writeHead(200, { ...JSON_TYPE, 'content-length': '9' }).write('1', () => socket.destroy())
     },
     failure(null, 'no response')
   ]
 ]
 
-async function drip(response: ServerResponse): Promise<void> {
-  response.writeHead(200, JSON_TYPE)
-  while (!response.destroyed) {
-    response.write(' ')
-    await sleep(20)
-  }
-}
-
-for (const [what, listener, expected] of CASES)
-  t.test(`what the issuer answers: ${what}`, async (t) => {
-    t.strictSame(await ask(await listen(t, listener)), expected)
+for (const [name, listener, expected] of RESPONSES)
+  t.test(`a response is read, or its problem is named: ${name}`, async (t) => {
+    t.strictSame(await request(await listen(t, listener)), expected)
   })
 
-t.test('nobody is asked twice, and a redirect is not followed', async (t) => {
-  const asked: unknown[] = []
+t.test('a redirect is refused and not followed', async (t) => {
+  const urls: unknown[] = []
   const origin = await listen(t, ({ url }, response) => {
-    asked.push(url)
+    urls.push(url)
     response.writeHead(302, { location: '/elsewhere' }).end()
   })
-  await ask(origin)
-  t.strictSame(asked, [`/x?after=${SECRET}`])
+  t.strictSame(await request(origin), failure(null, 'no response'))
+  t.strictSame(urls, [`/x?after=${SECRET}`])
 })
 
-t.test('where nobody listens there is no response, and its reason is in the cause', async (t) => {
+t.test('a refused connection is no response, and the error has the reason as its cause', async (t) => {
   const url = `http://127.0.0.1:${await freePort()}`
-  t.strictSame(await ask(url), failure(null, 'no response'))
-  const error = await requestJson(fetch, url, { timeout: 500, maxBytes: 1 }).catch((error: unknown) => error)
-  t.match(inspect(error), /ECONNREFUSED/)
+  t.strictSame(await request(url), failure(null, 'no response'))
+  const options = { timeout: TIMEOUT, timer: createFakeTimer(), maxBytes: 1 }
+  t.match(inspect(await requestJson(fetch, url, options).catch((error: unknown) => error)), /ECONNREFUSED/)
 })
 
-/** A fetch that answers when it likes. */
-const deaf: Fetch = () => new Promise(() => {})
-
-t.test('a fetch that does not heed its signal does not hold up the caller', async (t) => {
-  t.strictSame(await ask('http://x', { fetch: deaf }), failure(null, 'no response within 500 ms'))
+t.test('a real response that arrives byte by byte is aborted after the timeout', async (t) => {
+  const closed = Promise.withResolvers<void>()
+  const origin = await listen(t, async (_request, response) => {
+    response.on('close', closed.resolve)
+    response.writeHead(200, JSON_TYPE)
+    while (!response.destroyed) {
+      response.write(' ')
+      await sleep(10)
+    }
+  })
+  t.strictSame(await request(origin, { timer: systemTimer, timeout: 100 }), failure(null, 'no response within 100 ms'))
+  await closed.promise
 })
 
-t.test('a body that does not heed the signal does not hold up the caller', async (t) => {
-  const fetch: Fetch = async () => new Response(new ReadableStream(), { headers: JSON_TYPE })
-  t.strictSame(await ask('http://x', { fetch }), failure(null, 'no response within 500 ms'))
+const SILENT: [name: string, fetch: Fetch][] = [
+  ['no headers', () => new Promise(() => {})],
+  ['no body', async () => new Response(new ReadableStream(), { headers: JSON_TYPE })]
+]
+for (const [name, fetch] of SILENT)
+  t.test(`the timeout applies to a fetch that ignores its signal: ${name}`, async (t) => {
+    const timer = createFakeTimer()
+    let isPending = true
+    const response = request('http://x', { fetch, timer }).finally(() => {
+      isPending = false
+    })
+    await timer.advance(TIMEOUT - 1)
+    t.ok(isPending)
+    await timer.advance(1)
+    t.notOk(isPending)
+    t.strictSame(await response, failure(null, 'no response within 500 ms'))
+  })
+
+t.test('the timeout ends with the response', async (t) => {
+  const timer = createFakeTimer()
+  t.equal(await request('http://x', { fetch: async () => Response.json(1), timer }), 1)
+  t.equal(timer.sleeping(), 0)
 })
 
-t.test('the caller gives up, before and while it waits', async (t) => {
-  const expected = failure(null, 'aborted by the caller')
-  let asked = 0
-  const fetch: Fetch = (...args) => {
-    asked++
-    return deaf(...args)
+t.test('the caller can abort a request, also before it is sent', async (t) => {
+  let calls = 0
+  const fetch: Fetch = () => {
+    calls++
+    return new Promise(() => {})
   }
-  t.strictSame(await ask('http://x', { fetch, signal: AbortSignal.abort() }), expected)
-  t.equal(asked, 0)
-  t.strictSame(await ask('http://x', { fetch, signal: AbortSignal.timeout(50) }), expected)
+  const aborted = failure(null, 'aborted by the caller')
+  t.strictSame(await request('http://x', { fetch, signal: AbortSignal.abort() }), aborted)
+  t.equal(calls, 0)
+  const caller = new AbortController()
+  const response = request('http://x', { fetch, signal: caller.signal })
+  t.equal(calls, 1)
+  caller.abort()
+  t.strictSame(await response, aborted)
 })
 
-t.test('a long answer is not read to its end', async (t: Test) => {
-  let closed: (() => void) | undefined
-  const gone = new Promise<void>((resolve) => (closed = resolve))
+t.test('a response that is too long is not read to its end', async (t) => {
+  const closed = Promise.withResolvers<void>()
   const origin = await listen(t, (_request, response) => {
-    response.on('close', () => closed?.())
+    response.on('close', closed.resolve)
     response.writeHead(200, JSON_TYPE).write(' '.repeat(5000))
   })
-  t.strictSame(await ask(origin), failure(200, 'the response is longer than 1000 bytes'))
-  await gone
+  t.strictSame(await request(origin), failure(200, 'the response is longer than 1000 bytes'))
+  await closed.promise
 })

@@ -20,10 +20,10 @@ async function open(t: Test) {
   return { app, stops }
 }
 
-t.test('letGo makes the service not ready, and ends connections with their next answer', async (t) => {
+t.test('finishConnections makes the service not ready, and ends connections with their next answer', async (t) => {
   const { app, stops } = await open(t)
   t.match(await app.inject('/ready'), { statusCode: 200 })
-  await app.letGo()
+  await app.finishConnections()
   t.equal((await app.inject('/ready')).statusCode, 500, 'the errors plugin makes 503 of it')
   t.match(await app.inject('/'), { statusCode: 200, headers: { connection: 'close' } })
   t.equal(stops.count, 1)
@@ -63,10 +63,10 @@ t.test(
     await once(idle, 'connect')
     // Holds the drain between its two parts.
     const held = Promise.withResolvers<void>()
-    const { letGo } = app
-    app.letGo = async () => {
+    const { finishConnections } = app
+    app.finishConnections = async () => {
       await held.promise
-      await letGo()
+      await finishConnections()
     }
     const drained = app.drain()
     t.equal((await fetch(`${origin}/ready`)).status, 500, 'not ready')

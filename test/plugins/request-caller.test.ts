@@ -1,4 +1,4 @@
-import fastify from 'fastify'
+import fastify, { type onRequestAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import t from 'tap'
 import clientAuthentication from '../../plugins/client-authentication.ts'
@@ -36,6 +36,9 @@ await app.register(clientAuthentication)
 app.get('/token-needed', { preHandler: app.requireScope(), schema: {} }, async ({ caller }) => caller)
 app.get('/client', { preHandler: app.authenticateClient, schema: {} }, async ({ caller }) => caller)
 app.get('/public', { preHandler: app.publicAccess, schema: {} }, async ({ caller }) => caller)
+/** The connection closes while the token is verified. Then Node.js no longer knows the address. */
+const close: onRequestAsyncHookHandler = async ({ socket }) => void Object.assign(socket, { remoteAddress: undefined })
+app.get('/closed', { onRequest: close, preHandler: app.publicAccess, schema: {} }, async ({ caller }) => caller)
 t.teardown(() => app.close())
 
 const origin = { address: '192.0.2.7', userAgent: 'test/1', requestId: 'request-id' }
@@ -55,7 +58,7 @@ t.test('the caller is the client of a token without a user', async (t) => {
   t.strictSame(caller, { kind: 'client', id: 'billing', ...origin })
 })
 
-t.test('the caller is the client that authenticated, and anonymous while it does', async (t) => {
+t.test('the caller is anonymous until the client has authenticated, and then the client', async (t) => {
   const basic = `Basic ${Buffer.from('shop:secret').toString('base64')}`
   t.strictSame(await callerOf('/client', { authorization: basic }), { kind: 'client', id: 'shop', ...origin })
   t.strictSame(authenticating, [{ kind: 'anonymous', ...origin }])
@@ -69,6 +72,10 @@ t.test('the caller is anonymous where neither a user nor a client is named', asy
     { kind: 'anonymous', ...origin },
     'a token that no guard verified names nobody'
   )
+})
+
+t.test('the caller keeps the address of a connection that closes before the response', async (t) => {
+  t.strictSame(await callerOf('/closed'), { kind: 'anonymous', ...origin })
 })
 
 t.test('the caller has at most 256 characters of the User-Agent header', async (t) => {

@@ -91,7 +91,7 @@ t.test('every round maintains the keys, and a failure is logged and stops no lat
   t.equal(rounds, 6)
   t.match(infos, [['the keys were rotated'], ['the keys were rotated']])
   t.match(warnings, [
-    [/^the keys are due to rotate, but .* run "latchkey key reseal"/],
+    [/^a rotation of the keys is due, but .* run "latchkey key reseal"/],
     [{ err: { message: 'the database is away again' } }, 'could not maintain the keys'],
     [{ err: { message: 'the database is away' } }, 'could not remove expired rows']
   ])

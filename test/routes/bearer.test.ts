@@ -25,7 +25,7 @@ const valid = await login('admin', 'profile users:read')
 const alice = await login('alice')
 const { otherSchemes, noToken, elsewhere } = bearers(valid)
 
-/** `GET` with this `Authorization`. */
+/** Sends `GET` with this `Authorization`. */
 const ask = async (url: string, authorization?: string | string[]) =>
   answer(
     await inject({
@@ -35,10 +35,10 @@ const ask = async (url: string, authorization?: string | string[]) =>
     })
   )
 
-/** One guard checks every route, so the forms of the header are tried on two of them; the last tests try all operations. */
+/** One guard checks every route, so the forms of the header are tested on two routes. The last tests use all operations. */
 const TWO = READABLE.map((url) => ({ method: 'GET' as const, url }))
 
-t.test('a header of another scheme holds no token: the challenge has no error (RFC 6750 §3.1) [JW13]', async (t) => {
+t.test('a header of another scheme has no token: the challenge has no error (RFC 6750 §3.1) [JW13]', async (t) => {
   for (const authorization of otherSchemes)
     await everywhere(t, world, { headers: { authorization } }, NOT_AUTHENTICATED, TWO)
 })
@@ -97,7 +97,7 @@ const TWICE = {
   }
 }
 
-t.test('two Authorization headers are refused, whatever they hold [JW13]', async (t) => {
+t.test('two Authorization headers are refused, with any values [JW13]', async (t) => {
   const pairs = [
     [`Bearer ${valid}`, `Bearer ${valid}`],
     [`Bearer ${valid}`, 'Bearer x'],
@@ -115,7 +115,7 @@ t.test(
   async (t) => {
     await app.listen({ host: '127.0.0.1', port: 0 })
     const { port } = app.server.address() as { port: number }
-    /** Sends the lines as they stand, and returns the whole answer. */
+    /** Sends the lines as they are, and returns the whole answer. */
     const raw = (method: string, path: string, lines: string[]) =>
       new Promise<{ status: number; headers: Map<string, string>; body: string }>((resolve, reject) => {
         const socket = connect(port, '127.0.0.1')
@@ -258,7 +258,7 @@ t.test('HEAD is guarded like GET, and its answer has no body [AD1]', async (t) =
   t.strictSame(await head('/users', alice), [403, forbidden('users:read').challenge, ''])
 })
 
-t.test('no spelling of a guarded path is open [AD1]', async (t) => {
+t.test('no spelling of a guarded path is open without a token [AD1]', async (t) => {
   const spellings = [
     ...[
       '/users/',
@@ -369,7 +369,7 @@ t.test(
   }
 )
 
-t.test('after all of this the service is ready and the token is still valid', async (t) => {
+t.test('after all invalid requests the service is ready and the token is still valid', async (t) => {
   await accepted(t, world, valid)
   await answers(t, world, 'x', INVALID_TOKEN)
   t.equal((await get('/users/me', alice)).statusCode, 200)

@@ -9,7 +9,7 @@ import { freePort } from '../cli/process.ts'
 import { build } from '../helper.ts'
 import { plant } from '../secrets.ts'
 
-/** Ids with what libraries disagree about; one with `:` can be said by Basic only when it is encoded (RFC 7617 §2). */
+/** Ids that libraries encode in different ways. An id with `:` must be encoded in Basic credentials (RFC 7617 §2). */
 const RAW = ['plain', 'a+b', '100%', '50%25', 'a~b', 'job+%~x-1_2.3']
 const ENCODED_ONLY = ['a:b', 'job:+%~x-1_2.3']
 const IDS = [...RAW, ...ENCODED_ONLY]
@@ -28,20 +28,20 @@ const clock = { now: Date.now, sleep: async () => {} }
 const { app } = await build(t, { env: { LATCHKEY_ISSUER: issuer }, clock })
 await app.listen({ host: '127.0.0.1', port })
 
-const may = { grantTypes: ['client_credentials'], scopes: [SCOPE], defaultScopes: [SCOPE] }
+const rights = { grantTypes: ['client_credentials'], scopes: [SCOPE], defaultScopes: [SCOPE] }
 const secrets: Record<string, string> = {}
 for (const id of IDS) {
-  secrets[id] = (await app.auth.clients.create(OPERATOR, { id, name: id, ...may })).secret as string
+  secrets[id] = (await app.auth.clients.create(OPERATOR, { id, name: id, ...rights })).secret as string
   plant(secrets[id])
 }
 const pairs = { ES256: await generateKeyPair('ES256'), RS256: await generateKeyPair('RS256') }
 const keyed = (id: string) => `${id}/keys`
 const method = 'private_key_jwt' as const
 const jwks = { keys: await Promise.all(KEYS.map(async (kid) => ({ ...(await exportJWK(pairs[kid].publicKey)), kid }))) }
-for (const id of IDS) await app.auth.clients.create(OPERATOR, { id: keyed(id), name: id, ...may, method, jwks })
+for (const id of IDS) await app.auth.clients.create(OPERATOR, { id: keyed(id), name: id, ...rights, method, jwks })
 
-/** The whole answer of RFC 6749 §4.4.3, for that client. */
-function good(t: Test, id: string, { access_token = '', ...rest }: Record<string, unknown>) {
+/** Checks a response of RFC 6749 §4.4.3 and its token. */
+function isTokenOf(t: Test, id: string, { access_token = '', ...rest }: Record<string, unknown>) {
   const { sub, client_id, scope, aud } = decodeJwt(String(access_token))
   plant(String(access_token).split('.')[2])
   t.strictSame([sub, client_id, scope, aud], [id, id, SCOPE, issuer])
@@ -58,7 +58,7 @@ for (const id of IDS) {
         algorithm: 'oauth2',
         execute: [openid.allowInsecureRequests]
       })
-      good(t, clientId, { ...(await openid.clientCredentialsGrant(config, { scope: SCOPE })) })
+      isTokenOf(t, clientId, { ...(await openid.clientCredentialsGrant(config, { scope: SCOPE })) })
     }
     await ask(id, openid.ClientSecretBasic(secret))
     await ask(id, openid.ClientSecretPost(secret))
@@ -75,7 +75,7 @@ for (const id of IDS) {
     const ask = async (clientId: string, auth: oauth.ClientAuth) => {
       const client = { client_id: clientId }
       const response = await oauth.clientCredentialsGrantRequest(server, client, auth, { scope: SCOPE }, insecure)
-      good(t, clientId, { ...(await oauth.processClientCredentialsResponse(server, client, response)) })
+      isTokenOf(t, clientId, { ...(await oauth.processClientCredentialsResponse(server, client, response)) })
     }
     await ask(id, oauth.ClientSecretBasic(secret))
     await ask(id, oauth.ClientSecretPost(secret))
@@ -87,8 +87,8 @@ for (const id of IDS) {
     const form = ['-d', 'grant_type=client_credentials']
     const common = ['-q', '-sS', '--noproxy', '*', `${issuer}/token`, ...form]
     const ask = async (...more: string[]) => JSON.parse((await curl('curl', [...common, ...more])).stdout)
-    good(t, id, await ask('-u', `${user}:${secret}`))
-    good(t, id, await ask('--data-urlencode', `client_id=${id}`, '--data-urlencode', `client_secret=${secret}`))
+    isTokenOf(t, id, await ask('-u', `${user}:${secret}`))
+    isTokenOf(t, id, await ask('--data-urlencode', `client_id=${id}`, '--data-urlencode', `client_secret=${secret}`))
     t.equal((await ask('-u', `${user}:${secret}x`)).error, 'invalid_client')
   })
 
@@ -106,11 +106,11 @@ for (const id of IDS) {
       body: 'grant_type=client_credentials'
     })
     t.equal(response.status, 200)
-    good(t, id, (await response.json()) as Record<string, unknown>)
+    isTokenOf(t, id, (await response.json()) as Record<string, unknown>)
   })
 }
 
-t.test('an id with a colon cannot be said raw: what comes after it is taken for the secret', async (t) => {
+t.test('in raw Basic credentials the secret begins after the first colon', async (t) => {
   for (const id of ENCODED_ONLY) {
     const response = await fetch(`${issuer}/token`, {
       method: 'POST',

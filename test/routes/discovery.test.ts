@@ -47,7 +47,7 @@ const metadataOf = (issuer: string) => ({
   service_documentation: `${issuer}/docs`
 })
 
-/** For tests that change nothing in the database but sessions. */
+/** Tests only add sessions to it. */
 const shared = await build(t)
 
 t.test('the metadata is complete (RFC 8414)', async (t) => {
@@ -78,8 +78,8 @@ t.test('the service does what its metadata says [KS1]', async (t) => {
     t.equal(error !== 'unsupported_grant_type', metadata.grant_types_supported.includes(grant_type), grant_type)
   }
   for (const scope of [...metadata.scopes_supported, 'openid', 'email']) {
-    const { error_description: why } = (await login({ grant_type: 'password', scope })).json()
-    t.equal(why !== 'A requested scope is not registered', metadata.scopes_supported.includes(scope), scope)
+    const { error_description: reason } = (await login({ grant_type: 'password', scope })).json()
+    t.equal(reason !== 'A requested scope is not registered', metadata.scopes_supported.includes(scope), scope)
   }
   t.equal((await login({ grant_type: 'password', client_id: 'docs' })).statusCode, 200, 'auth method none')
   t.equal((await shared.inject({ url: path(metadata.jwks_uri) })).statusCode, 200)
@@ -94,7 +94,7 @@ t.test('the metadata names every registered scope', async (t) => {
   t.strictSame((await shared.inject({ url: METADATA })).json(), metadataOf(ISSUER))
 })
 
-t.test('an issuer with a path has its metadata where RFC 8414 section 3.1 says', async (t) => {
+t.test('the metadata of an issuer with a path is at the path of RFC 8414 §3.1', async (t) => {
   for (const issuer of ['https://id.example.com/auth', 'https://example.com:8443/a/b']) {
     const { inject, login } = await build(t, { env: { LATCHKEY_ISSUER: issuer } })
     const path = new URL(issuer).pathname
@@ -108,7 +108,7 @@ t.test('an issuer with a path has its metadata where RFC 8414 section 3.1 says',
   }
 })
 
-t.test('the issuer and all links come from the settings, never from the request', async (t) => {
+t.test('the issuer and all links come from the settings, not from the request [HT10]', async (t) => {
   const headers = {
     host: 'evil.example',
     'x-forwarded-host': 'evil.example',
@@ -123,7 +123,7 @@ t.test('the issuer and all links come from the settings, never from the request'
   }
 })
 
-t.test('GET / returns name, version and links, and every link leads somewhere', async (t) => {
+t.test('GET / returns name, version and links, and every link works', async (t) => {
   const response = await shared.inject({ url: '/' })
   const links = {
     self: ISSUER,
@@ -169,7 +169,7 @@ t.test('public documents accept GET and HEAD only', async (t) => {
             type: 'about:blank',
             title: 'Method Not Allowed',
             status: 405,
-            detail: 'The method is not allowed here'
+            detail: 'The path does not have this method'
           }
         ],
         `${method} ${url}`
@@ -251,7 +251,7 @@ for (const [alg, { kty, crv, own }] of Object.entries(MEMBERS)) {
   })
 }
 
-t.test('a key is published and verifies until it is retired [KS2]', async (t) => {
+t.test('a key is in the JWKS and verifies tokens until it is retired [KS2]', async (t) => {
   const app = await build(t)
   const kids = async () => (await app.inject({ url: JWKS })).json().keys.map(({ kid }: JWK) => kid)
   const me = async (jwt: string) => (await app.get('/users/me', jwt)).statusCode

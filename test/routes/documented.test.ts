@@ -25,7 +25,7 @@ const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 const form = (fields: object = {}) =>
   new URLSearchParams({ grant_type: 'password', username: 'alice', password: PASSWORD, ...fields }).toString()
 
-/** Valid bodies, and bodies that conflict with the state of the service; `id` names an object that is not a new one. */
+/** Valid bodies, and bodies that conflict with the state of the service; `id` names an existing object. */
 const BODIES: Record<string, { valid?: object; conflict?: { id?: string; body?: object } }> = {
   'PATCH /users/me': { valid: { full_name: 'Somebody' }, conflict: { body: { email: 'taken@example.com' } } },
   'POST /users/me/password': { valid: { current_password: PASSWORD, new_password: PASSWORD } },
@@ -238,14 +238,14 @@ await app.auth.users.change(
 // `build` fails a test whose answer is not in the document: by status, media type, headers or body.
 for (const { name, operation } of operations) {
   const [success = '', ...refusals] = Object.keys(operation.responses).toSorted()
-  t.test(`${name} answers ${[success, ...refusals].join(', ')} as documented, and nothing else`, async (t) => {
+  t.test(`${name} answers ${[success, ...refusals].join(', ')} as documented, and no other status`, async (t) => {
     const statuses = [String((await PRODUCE.success?.(name))?.statusCode)]
     for (const status of refusals) statuses.push(String((await PRODUCE[status]?.(name))?.statusCode))
     t.strictSame(statuses, [success, ...refusals])
     const others = Object.keys(PRODUCE).filter((status) => !['success', '429', ...refusals].includes(status))
     for (const status of others) {
       const answer = String((await PRODUCE[status]?.(name))?.statusCode)
-      if (!(answer in operation.responses)) t.fail(`${answer} where ${status} is tried`)
+      if (!(answer in operation.responses)) t.fail(`${answer} instead of ${status}`)
     }
   })
 }

@@ -15,7 +15,7 @@ import {
 } from '../http.ts'
 import { compareAll } from '../rows.ts'
 
-t.test('every spelling of the JSON type is validated alike [HT1]', async (t) => {
+t.test('a body is validated with every spelling of the JSON type [HT1]', async (t) => {
   const { patch, me } = await asAlice()
   for (const type of [
     'application/json',
@@ -61,7 +61,7 @@ t.test('a body of any other type is refused: 415 [HT1]', async (t) => {
     null
   ]) {
     const answer = refusal(await patch('{"full_name":"Mallory"}', type))
-    t.strictSame(answer, asProblem(415, 'The content type is not supported here'), String(type))
+    t.strictSame(answer, asProblem(415, 'The content type is not supported for this path'), String(type))
   }
   t.strictSame(await me(), expected)
 })
@@ -78,7 +78,7 @@ t.test('a charset does not change how the bytes of JSON are read [HT1]', async (
 
 t.test('a compressed body is refused: 415', async (t) => {
   const { token, inject, bearer } = await asAlice()
-  const refused = 'The content type is not supported here'
+  const refused = 'The content type is not supported for this path'
   t.strictSame(
     refusal(await token('grant_type=password', { 'content-encoding': 'gzip' })),
     asOAuthError(415, 'invalid_request', refused)
@@ -87,7 +87,7 @@ t.test('a compressed body is refused: 415', async (t) => {
   t.equal((await inject({ method: 'PATCH', url: '/users/me', headers, payload: {} })).statusCode, 415)
 })
 
-t.test('a body over 16 KB is refused in the shape of the endpoint: 413 [HT2]', async (t) => {
+t.test('a body over 16 KB is 413 in the format of the endpoint [HT2]', async (t) => {
   const { token, patch } = await asAlice()
   const json = (size: number) => `{"full_name":"${'x'.repeat(size - 16)}"}`
   t.equal(json(100).length, 100)
@@ -218,7 +218,7 @@ t.test('a wrong JSON type is refused with its place, and nothing is converted: 4
   t.strictSame(await me(), expected)
 })
 
-t.test('each invalid member has a pointer of its own', async (t) => {
+t.test('each invalid member has its own pointer', async (t) => {
   const { patch } = await asAlice()
   const { pointers } = withPointers(await patch('{"email":1,"full_name":false,"a/b~c":1,"":2}'))
   t.strictSame(pointers.toSorted(), ['/body/', '/body/a~1b~0c', '/body/email', '/body/full_name'])

@@ -5,28 +5,28 @@ import { build, ISSUER } from '../helper.ts'
 import { asOAuthError, asProblem, LOGIN, refusal, sendForm, sharedApp } from '../http.ts'
 import { compareAll } from '../rows.ts'
 
-const NOT_ALLOWED = 'The method is not allowed here'
+const NOT_ALLOWED = 'The path does not have this method'
 
 t.test('an unknown path is a problem document: 404', async (t) => {
   const { inject } = await sharedApp()
   await compareAll(t, async (row) => {
     for (const url of ['/none', '/users/me/none', '/tokens', '/USERS/ME', '/users//me', '/users/me;x=1'])
       for (const method of ['GET', 'POST', 'DELETE', 'OPTIONS'] as const)
-        row(`${method} ${url}`, refusal(await inject({ method, url })), asProblem(404, 'There is nothing here'))
+        row(`${method} ${url}`, refusal(await inject({ method, url })), asProblem(404, 'The path does not exist'))
   })
   const head = await inject({ method: 'HEAD', url: '/none' })
   t.strictSame([head.statusCode, head.headers['content-type'], head.body], [404, asProblem(404, '').type, ''])
 })
 
-t.test('a path that leaves the folder of the pages finds nothing: 404', async (t) => {
+t.test('a path outside of the folder of the pages is 404', async (t) => {
   const { inject } = await sharedApp()
   for (const path of ['nope.js', '..%2f..%2fpackage.json', '%2e%2e/package.json', '/etc/passwd', '.git', '']) {
     const { statusCode, body } = await inject({ url: `/docs/static/${path}` })
-    t.strictSame([statusCode, JSON.parse(body)], [404, asProblem(404, 'There is nothing here').body], path)
+    t.strictSame([statusCode, JSON.parse(body)], [404, asProblem(404, 'The path does not exist').body], path)
   }
 })
 
-t.test('a wrong method is refused on every route, with the methods that are allowed: 405', async (t) => {
+t.test('a wrong method is 405 on every route, with the allowed methods', async (t) => {
   const { app, inject } = await sharedApp()
   const paths = app.swagger().paths as Record<string, Record<string, unknown>>
   const routes: Record<string, string[]> = { '/openapi.json': ['GET'], '/docs': ['GET'] }
@@ -62,7 +62,7 @@ t.test('a wrong method is refused on every route, with the methods that are allo
   })
 })
 
-t.test('a wrong method is refused before the body and the caller are looked at', async (t) => {
+t.test('a wrong method is refused before the body is read and the caller is checked', async (t) => {
   const { inject } = await sharedApp()
   for (const [method, url] of [
     ['PUT', '/users/me'],

@@ -60,7 +60,7 @@ t.test('a path that is not text is refused: 400 [HT5]', async (t) => {
 
 const bytes = (...codes: number[]) => Buffer.from(codes).toString('latin1')
 
-t.test('JSON that holds other than text is refused: 400 [HT5]', async (t) => {
+t.test('JSON with a text that no database can store is refused: 400 [HT5]', async (t) => {
   const { patch, me } = await asAlice()
   await compareAll(t, async (row) => {
     for (const text of [
@@ -142,7 +142,7 @@ t.test('Basic credentials that are not text are refused: 401 [HT5]', async (t) =
   }
 })
 
-t.test('a header with bytes beyond ASCII breaks nothing [HT5]', async (t) => {
+t.test('a header with bytes that are not ASCII causes no failure [HT5]', async (t) => {
   const { app } = await sharedApp()
   const send = (host: string, header: string) => {
     const userAgent = `User-Agent: \xff\xed\xa0\x80${'ü'.repeat(300)}\r\n`
@@ -154,7 +154,7 @@ t.test('a header with bytes beyond ASCII breaks nothing [HT5]', async (t) => {
   t.equal((await send('x', '')).status, 200)
 })
 
-t.test('names of prototypes have no effect in a query and as a header [HT4]', async (t) => {
+t.test('names of prototypes have no effect in a query or as a header [HT4]', async (t) => {
   const app = await sharedApp()
   const before = Reflect.ownKeys(Object.prototype)
   const [alice, admin] = [await app.login('alice'), await app.login('admin', 'users:read')]

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { alive, createForge } from '../forge.ts'
 import { build, onEachDatabase } from '../helper.ts'
+import { codePoint } from '../mutations.ts'
 
 const ROUNDS = 40 * Number(process.env.LATCHKEY_ROUNDS ?? 3)
 const seed = Number(process.env.LATCHKEY_SEED ?? Math.floor(Math.random() * 2 ** 31))
@@ -25,7 +26,7 @@ const NAMES = [
 ]
 const odd = fc.oneof(
   fc.jsonValue({ maxDepth: 2 }),
-  fc.string({ unit: 'binary' }),
+  fc.string({ unit: codePoint }),
   fc.constantFrom('\0', '\ud800', '', ' ', '\uffff', 'x'.repeat(3000), -1, 0, 0.5, 2 ** 53, 1e300, null, true, [], {}, [
     []
   ])

@@ -96,7 +96,7 @@ t.test('a header that is too large for the parser of Node.js is 431 [JW12]', asy
   })
 })
 
-t.test('after all forged tokens the service responds and the valid token is accepted [JW12]', async (t) => {
+t.test('after all forged tokens the service is ready and the valid token is accepted [JW12]', async (t) => {
   await accepted(t, world, valid)
   await alive(t, world)
 })

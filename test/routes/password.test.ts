@@ -10,11 +10,11 @@ const REFUSED = [400, { error: 'invalid_grant', error_description: 'Incorrect us
 type Response = Awaited<ReturnType<TestApp['token']>>
 const answer = (response: Response) => [response.statusCode, response.json()]
 
-/** A login of `alice` unless it is told otherwise. */
+/** Logs in, as `alice` by default. */
 const login = ({ token }: Pick<TestApp, 'token'>, username = 'alice', password = PASSWORD) =>
   token({ grant_type: 'password', username, password })
 
-/** What is hashed and verified from now to the end of the test: the hashes that were verified, how often was hashed. */
+/** Returns a function that returns the hashes that were verified and the number of new hashes, since its last call. */
 function spy(t: Test) {
   const verifications = t.capture(argon2, 'verify', argon2.verify)
   const hashings = t.capture(argon2, 'hash', argon2.hash)
@@ -36,13 +36,13 @@ const sessionsOf = async (app: TestApp) => (await sql(app, 'select id from sessi
 const disable = (app: TestApp, username: string) =>
   sql(app, 'update users set disabled_at = $1 where username_key = $2', app.clock.now(), username)
 
-/** For tests that leave the database as it was, but for more users and sessions. */
+/** Tests only add users and sessions to it. */
 const shared = await build(t)
 const app = shared
 const createUser = (username: string, password: string) =>
   app.app.auth.users.create(OPERATOR, { username, password, roles: ['user'] })
 
-t.test('unknown, wrong and disabled get one identical answer [PW1]', async (t) => {
+t.test('an unknown user, a wrong password and a disabled user get the same answer [PW1]', async (t) => {
   const app = shared
   const before = await sessionsOf(app)
   await app.createUser('bob')
@@ -52,47 +52,47 @@ t.test('unknown, wrong and disabled get one identical answer [PW1]', async (t) =
   t.equal(headers['cache-control'], 'no-store')
   t.notOk('www-authenticate' in headers)
 
-  const logins: [what: string, username: string, password: string][] = [
-    ['unknown', 'nobody', PASSWORD],
-    ['unknown and wrong', 'nobody', 'wrong'],
-    ['wrong', 'alice', 'wrong'],
-    ['wrong, of an admin', 'admin', 'wrong'],
-    ['disabled', 'bob', PASSWORD],
-    ['disabled and wrong', 'bob', 'wrong'],
-    ['name with a space', 'alice ', PASSWORD],
-    ['name of a pattern', '%', PASSWORD],
-    ['name and a quote', "alice'--", PASSWORD],
-    ['name that is an id', (await app.app.store.users.list({ after: null, limit: 1 }, {}))[0]?.id ?? '', PASSWORD],
+  const logins: [name: string, username: string, password: string][] = [
+    ['an unknown user', 'nobody', PASSWORD],
+    ['an unknown user with a wrong password', 'nobody', 'wrong'],
+    ['a wrong password', 'alice', 'wrong'],
+    ['a wrong password of an admin', 'admin', 'wrong'],
+    ['a disabled user', 'bob', PASSWORD],
+    ['a disabled user with a wrong password', 'bob', 'wrong'],
+    ['a name with a space', 'alice ', PASSWORD],
+    ['a name that is a pattern', '%', PASSWORD],
+    ['a name with a quote', "alice'--", PASSWORD],
+    ['the id of a user', (await app.app.store.users.list({ after: null, limit: 1 }, {}))[0]?.id ?? '', PASSWORD],
     ['a very long name', 'a'.repeat(15_000), PASSWORD]
   ]
-  for (const [what, username, password] of logins) {
+  for (const [name, username, password] of logins) {
     const response = await login(app, username, password)
     const { date: _, ...others } = response.headers
-    t.strictSame([...answer(response), others], [...REFUSED, headers], what)
+    t.strictSame([...answer(response), others], [...REFUSED, headers], name)
   }
   t.equal(await sessionsOf(app), before)
 })
 
-t.test('every login does exactly one verification with the current parameters [PW2]', async (t) => {
+t.test('every login makes exactly one verification with the current parameters [PW2]', async (t) => {
   await app.createUser('bill')
   await disable(app, 'bill')
-  const logins: [what: string, username: string, password: string, status: number][] = [
-    ['unknown', 'nobody', PASSWORD, 400],
-    ['unknown and wrong', 'nobody', 'wrong', 400],
-    ['wrong', 'alice', 'wrong', 400],
-    ['disabled', 'bill', PASSWORD, 400],
-    ['disabled and wrong', 'bill', 'wrong', 400],
-    ['right', 'alice', PASSWORD, 200]
+  const logins: [name: string, username: string, password: string, status: number][] = [
+    ['an unknown user', 'nobody', PASSWORD, 400],
+    ['an unknown user with a wrong password', 'nobody', 'wrong', 400],
+    ['a wrong password', 'alice', 'wrong', 400],
+    ['a disabled user', 'bill', PASSWORD, 400],
+    ['a disabled user with a wrong password', 'bill', 'wrong', 400],
+    ['the right password', 'alice', PASSWORD, 200]
   ]
   const since = spy(t)
-  for (const [what, username, password, status] of logins) {
-    t.equal((await login(app, username, password)).statusCode, status, what)
+  for (const [name, username, password, status] of logins) {
+    t.equal((await login(app, username, password)).statusCode, status, name)
     const { verified, hashed } = since()
-    t.strictSame([verified.map(parametersOf), hashed], [[CURRENT], 0], what)
+    t.strictSame([verified.map(parametersOf), hashed], [[CURRENT], 0], name)
   }
 })
 
-t.test('a request that is refused for its form does no verification [PW2]', async (t) => {
+t.test('a request with an invalid form or client verifies no password [PW2]', async (t) => {
   const since = spy(t)
   const forms = [
     'username=alice',
@@ -108,7 +108,7 @@ t.test('a request that is refused for its form does no verification [PW2]', asyn
   t.strictSame(since(), { verified: [], hashed: 0 }, 'an unknown client')
 })
 
-t.test('NFC and NFD of a password are equal [PW6]', async (t) => {
+t.test('a password in NFC and in NFD is the same [PW6]', async (t) => {
   const password = 'Zoë’s crème brûlée, 각하'
   const forms = [password.normalize('NFC'), password.normalize('NFD')] as const
   t.not(forms[0], forms[1])
@@ -118,7 +118,7 @@ t.test('NFC and NFD of a password are equal [PW6]', async (t) => {
   }
 })
 
-t.test('spaces, case and look-alikes in a password are significant [PW6]', async (t) => {
+t.test('spaces, case and similar characters in a password matter [PW6]', async (t) => {
   const password = ' Two words, 1 fi²sh '
   await createUser('spacey', password)
   t.equal((await login(app, 'spacey', password)).statusCode, 200)
@@ -140,7 +140,7 @@ t.test('spaces, case and look-alikes in a password are significant [PW6]', async
   for (const other of others) t.strictSame(answer(await login(app, 'spacey', other)), REFUSED, JSON.stringify(other))
 })
 
-t.test('plus and percent in a form are what form-encoding says [PW6]', async (t) => {
+t.test('plus and percent in a password are form-decoded once [PW6]', async (t) => {
   await createUser('plus', 'a+b c%20d&e=f, quite long')
   t.equal((await login(app, 'plus', 'a+b c%20d&e=f, quite long')).statusCode, 200)
   const raw = 'grant_type=password&username=plus&password=a%2Bb+c%2520d%26e=f,%20quite+long'
@@ -148,7 +148,7 @@ t.test('plus and percent in a form are what form-encoding says [PW6]', async (t)
   t.strictSame(answer(await app.token(raw.replace('%2B', '+'))), REFUSED)
 })
 
-t.test('every way to write a username is the same user [PW8]', async (t) => {
+t.test('every spelling of a username logs in the same user [PW8]', async (t) => {
   await app.createUser('Zoë')
   for (const username of ['Zoë', 'zoë', 'ZOË', 'ZOË'.normalize('NFD'), 'zoë'.normalize('NFD')]) {
     t.equal((await login(app, username)).statusCode, 200, encodeURIComponent(username))
@@ -158,60 +158,59 @@ t.test('every way to write a username is the same user [PW8]', async (t) => {
   }
 })
 
-t.test('what is no form-encoded UTF-8 without NUL is refused: invalid_request [PW7]', async (t) => {
+t.test('a form that is not form-encoded UTF-8 without NUL is invalid_request [PW7]', async (t) => {
   const app = shared
   const since = spy(t)
   const bytes = (hex: string) => Buffer.from(hex, 'hex')
-  const broken: [what: string, value: string | Buffer][] = [
+  const broken: [fault: string, value: string | Buffer][] = [
     ['a percent sign alone', '%'],
     ['a percent sign and one digit', '%4'],
     ['no hex digits', '%zz'],
-    ['an escape as of JavaScript', '%u0041'],
+    ['an escape of JavaScript', '%u0041'],
     ['an encoded byte that is never UTF-8', '%ff'],
-    ['an encoded sequence that is cut', '%e2%82'],
+    ['an incomplete encoded sequence', '%e2%82'],
     ['an encoded overlong form', '%c0%af'],
     ['an encoded overlong NUL', '%c0%80'],
     ['an encoded high surrogate', '%ed%a0%80'],
     ['an encoded low surrogate', '%ed%b0%80'],
     ['an encoded pair of surrogates', '%ed%a0%bd%ed%b4%91'],
-    ['an encoded code point after the last', '%f4%90%80%80'],
+    ['an encoded code point above the last', '%f4%90%80%80'],
     ['an encoded NUL', '%00'],
     ['an encoded NUL in the middle', 'a%00b'],
     ['a byte that is never UTF-8', bytes('ff')],
-    ['a sequence that is cut', bytes('e282')],
+    ['an incomplete sequence', bytes('e282')],
     ['an overlong NUL', bytes('c080')],
     ['a surrogate', bytes('eda080')],
     ['Latin-1', Buffer.from('é', 'latin1')],
     ['NUL', bytes('00')]
   ]
-  const good = {
+  const valid = {
     username: 'alice',
     password: encodeURIComponent(PASSWORD),
     scope: 'profile',
     client_id: 'docs',
     x: 'y'
   }
-  for (const [what, value] of broken) {
-    for (const name of Object.keys(good)) {
-      const before = Object.entries({ grant_type: 'password', ...good, [name]: '' }).filter(([key]) => key !== name)
+  for (const [fault, value] of broken) {
+    for (const name of Object.keys(valid)) {
+      const before = Object.entries({ grant_type: 'password', ...valid, [name]: '' }).filter(([key]) => key !== name)
       const start = `${before.map((pair) => pair.join('=')).join('&')}&${name}=`
       const payload = Buffer.concat([Buffer.from(start), Buffer.from(value as string)])
       const response = await app.inject({ method: 'POST', url: '/token', headers: { 'content-type': FORM }, payload })
       t.strictSame(
         [response.statusCode, response.json().error, Object.keys(response.json())],
         [400, 'invalid_request', ['error', 'error_description']],
-        `${what} in ${name}`
+        `${fault} in ${name}`
       )
     }
     const payload = Buffer.concat([Buffer.from('grant_type=password&username=alice&'), Buffer.from(value as string)])
     const response = await app.inject({ method: 'POST', url: '/token', headers: { 'content-type': FORM }, payload })
-    t.strictSame([response.statusCode, response.json().error], [400, 'invalid_request'], `${what} in a name`)
+    t.strictSame([response.statusCode, response.json().error], [400, 'invalid_request'], `${fault} in a name`)
   }
-  t.strictSame(since(), { verified: [], hashed: 0 }, 'none came as far as a verification')
+  t.strictSame(since(), { verified: [], hashed: 0 }, 'no password was verified')
 })
 
-t.test('broken passwords are not one and the same [PW7]', async (t) => {
-  // Both would be U+FFFD for a lenient decoder.
+t.test('invalid UTF-8 in a password is not read as U+FFFD [PW7]', async (t) => {
   await createUser('replacement', 'this \ufffd is no \ufffd question mark')
   t.equal((await login(app, 'replacement', 'this \ufffd is no \ufffd question mark')).statusCode, 200)
   for (const broken of ['%ff', '%fe', '%ed%a0%80']) {
@@ -221,7 +220,7 @@ t.test('broken passwords are not one and the same [PW7]', async (t) => {
   }
 })
 
-t.test('a password of up to 1024 bytes counts in full, a longer one is refused: invalid_request [PW4]', async (t) => {
+t.test('a password of 1024 bytes is compared completely, and a longer one is invalid_request [PW4]', async (t) => {
   const since = spy(t)
   const longest = [...new Array(400).keys()].join('').slice(0, 1024)
   await createUser('longest', longest)
@@ -237,17 +236,17 @@ t.test('a password of up to 1024 bytes counts in full, a longer one is refused: 
       t.strictSame(answer(await login(app, username, password)), tooLong, `${username}: ${password.length} units`)
     }
   }
-  t.strictSame(since(), { verified: [], hashed: 0 }, 'and not verified')
+  t.strictSame(since(), { verified: [], hashed: 0 }, 'a password that is too long is not verified')
 })
 
-t.test('the bytes of a password are counted in the form that is hashed [PW4]', async (t) => {
+t.test('the bytes of a password are counted in NFC [PW4]', async (t) => {
   const password = `${'é'.repeat(510)}wxyz`.normalize('NFC')
   await createUser('accents', password)
   t.equal(Buffer.byteLength(password.normalize('NFD')), 1534)
   t.equal((await login(app, 'accents', password.normalize('NFD'))).statusCode, 200)
 })
 
-t.test('a hash with old parameters is upgraded at a login, and only then [PW9]', async (t) => {
+t.test('a hash with other parameters is replaced at a login, and not at a refused one [PW9]', async (t) => {
   const at = await createDatabase(t, 'sqlite')
   const old = await build(t, { at })
   const now = await build(t, { at, env: { LATCHKEY_ARGON2_PASSES: '2', LATCHKEY_ARGON2_MEMORY: '8192' } })
@@ -257,8 +256,8 @@ t.test('a hash with old parameters is upgraded at a login, and only then [PW9]',
   t.strictSame(answer(await login(now, 'alice', 'wrong')), REFUSED)
   await disable(now, 'admin')
   t.strictSame(answer(await login(now, 'admin')), REFUSED)
-  t.equal(await hashOf(now, 'alice'), before, 'a wrong password upgrades nothing')
-  t.equal(parametersOf(await hashOf(now, 'admin')), CURRENT, 'nor does a disabled user')
+  t.equal(await hashOf(now, 'alice'), before, 'a wrong password replaces nothing')
+  t.equal(parametersOf(await hashOf(now, 'admin')), CURRENT, 'a disabled user replaces nothing')
 
   const since = spy(t)
   t.equal((await login(now)).statusCode, 200)
@@ -267,12 +266,12 @@ t.test('a hash with old parameters is upgraded at a login, and only then [PW9]',
   t.equal(parametersOf(after), 'argon2id$v=19$m=8192,t=2,p=1')
 
   t.equal((await login(now)).statusCode, 200)
-  t.strictSame(since(), { verified: [after], hashed: 0 }, 'the next login finds nothing to do')
+  t.strictSame(since(), { verified: [after], hashed: 0 }, 'the next login replaces nothing')
   t.strictSame(answer(await login(now, 'alice', 'wrong')), REFUSED)
-  t.equal((await login(old)).statusCode, 200, 'an instance with the old parameters still takes it')
+  t.equal((await login(old)).statusCode, 200, 'an instance with the previous parameters accepts the new hash')
 })
 
-t.test('logins at the same time upgrade a hash without harm [PW9]', async (t) => {
+t.test('parallel logins that replace a hash all succeed [PW9]', async (t) => {
   const at = await createDatabase(t, 'sqlite')
   await build(t, { at })
   const app = await build(t, { at, env: { LATCHKEY_ARGON2_PASSES: '2' } })
@@ -284,7 +283,7 @@ t.test('logins at the same time upgrade a hash without harm [PW9]', async (t) =>
   t.equal((await login(app)).statusCode, 200)
 })
 
-t.test('an upgrade does not bring back a password that was replaced meanwhile [PW9]', async (t) => {
+t.test('the replacement of a hash does not bring back a password that was changed meanwhile [PW9]', async (t) => {
   const at = await createDatabase(t, 'sqlite')
   const old = await build(t, { at })
   const replacement = await old.app.hasher.hash('quite another password')
@@ -301,7 +300,7 @@ t.test('an upgrade does not bring back a password that was replaced meanwhile [P
   t.equal(await sessionsOf(app), 0)
 })
 
-/** A login during which that happens: while the password is verified, or just before the session is opened. */
+/** Logs in while something happens: when the password was verified, or just before the session is opened. */
 async function loginMeanwhile(
   { app, token }: TestApp,
   moment: 'verify' | 'open',
@@ -325,27 +324,27 @@ async function loginMeanwhile(
   return response
 }
 
-t.test('a login under way when the user is disabled or changed opens no session [SC5]', async (t) => {
+t.test('a login opens no session if its user is disabled or changed meanwhile [SC5]', async (t) => {
   const app = shared
   const before = await sessionsOf(app)
-  const changes: [what: string, text: string][] = [
+  const changes: [name: string, text: string][] = [
     ['disabled', 'update users set disabled_at = 1 where username_key = $1'],
     ['disabled with a new version', 'update users set disabled_at = 1, auth_version = 2 where username_key = $1'],
     ['given a new password', 'update users set auth_version = auth_version + 1 where username_key = $1'],
     ['disabled and enabled again', 'update users set auth_version = auth_version + 2 where username_key = $1']
   ]
-  for (const [index, [what, text]] of changes.entries()) {
+  for (const [index, [name, text]] of changes.entries()) {
     for (const moment of ['verify', 'open'] as const) {
       const username = `user-${index}-${moment}`
       await app.createUser(username)
       const response = await loginMeanwhile(app, moment, username, () => sql(app, text, username))
-      t.strictSame(answer(response), REFUSED, `${what}, at ${moment}`)
+      t.strictSame(answer(response), REFUSED, `${name}, at ${moment}`)
     }
   }
   t.equal(await sessionsOf(app), before)
 })
 
-t.test('a login under way when user or client go away opens no session [SC5 SC6]', async (t) => {
+t.test('a login opens no session if its user is deleted or its client disabled meanwhile [SC5 SC6]', async (t) => {
   const app = shared
   const before = await sessionsOf(app)
   const changes = [
@@ -365,7 +364,7 @@ t.test('a login under way when user or client go away opens no session [SC5 SC6]
   t.equal((await login(app, 'erin')).statusCode, 200)
 })
 
-t.test('a disabled user cannot log in, and a token from before is dead [SC5]', async (t) => {
+t.test('a disabled user cannot log in, and tokens of the user are invalid [SC5]', async (t) => {
   const app = shared
   await app.createUser('dora')
   const jwt = await app.login('dora')

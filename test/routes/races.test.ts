@@ -4,11 +4,11 @@ import t, { type Test } from 'tap'
 import { type Caller, OPERATOR } from '../../src/domain/caller.ts'
 import { build, createDatabase, type Database, onEachDatabase, PASSWORD } from '../helper.ts'
 
-/** How many races of each kind. */
+/** The number of races of each kind. */
 const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 8)
 const NOW = Date.UTC(2026, 0, 1, 12)
 
-/** Two instances on one database. */
+/** Builds two instances on one database. */
 async function pair(test: Test, database: Database) {
   const at = await createDatabase(test, database, 'ready')
   return [await build(test, { at }), await build(test, { at })] as const
@@ -16,13 +16,14 @@ async function pair(test: Test, database: Database) {
 
 const asUser = (id: string): Caller => ({ ...OPERATOR, kind: 'user', id, clientId: 'docs', sid: id })
 
+/** Waits for a random time. */
 async function later(): Promise<void> {
   for (let turns = Math.floor(Math.random() * 12); turns > 0; turns--) await nextTick()
 }
 
 onEachDatabase(
   t,
-  'admins that disable, demote and delete each other at once leave never nobody [AD4]',
+  'of three admins that disable, demote or delete each other at once one stays [AD4]',
   async (t, database) => {
     const apps = await pair(t, database)
     const stores = apps.map(({ app }) => app.store)
@@ -40,7 +41,7 @@ onEachDatabase(
           return id
         })
       )
-      // The admin of the first start steps aside, so that only these three are left.
+      // Only these three are left when the admin of the first start is disabled.
       await app.store.users.change(OPERATOR, { id: first.id, changes: { disabled: true }, now: NOW })
       const results = await Promise.allSettled(
         ids.map(async (id, index) => {
@@ -69,7 +70,7 @@ onEachDatabase(
 
 onEachDatabase(
   t,
-  'a login that verified before a disabling or a new password opens no session that lives on [SC5 PW9]',
+  'a login whose user is disabled or gets a new password meanwhile has no valid session [SC5 PW9]',
   async (t, database) => {
     const [one, two] = await pair(t, database)
     const { users } = two.app.store
@@ -81,11 +82,11 @@ onEachDatabase(
 
     for (let round = 0; round < ROUNDS; round++) {
       const verified = Promise.withResolvers<void>()
-      const goOn = Promise.withResolvers<void>()
+      const proceed = Promise.withResolvers<void>()
       hasher.verify = async (...args) => {
         const result = await verify(...args)
         verified.resolve()
-        await goOn.promise
+        await proceed.promise
         return result
       }
       const login = one.token({ grant_type: 'password', username: 'alice', password: PASSWORD })
@@ -94,16 +95,16 @@ onEachDatabase(
         if (round % 2 === 0) await users.change(OPERATOR, { id, changes: { disabled: true }, now: NOW })
         else await users.setPassword(OPERATOR, { id, hash, from: null, keep: null, now: NOW })
       }
-      // Every third time it is surely over before the login goes on.
-      if (round % 3 === 0) await withdraw().then(goOn.resolve)
-      else await Promise.all([later().then(withdraw), later().then(goOn.resolve)])
+      // In every third round it is done before the login proceeds.
+      if (round % 3 === 0) await withdraw().then(proceed.resolve)
+      else await Promise.all([later().then(withdraw), later().then(proceed.resolve)])
 
       const response = await login
       if (round % 2 === 0) await users.change(OPERATOR, { id, changes: { disabled: false }, now: NOW })
       if (response.statusCode === 200) {
         seen.ended++
         const { statusCode } = await two.get('/users/me', response.json().access_token)
-        if (statusCode !== 401 || round % 3 === 0) t.fail(`round ${round}: a session lives on`)
+        if (statusCode !== 401 || round % 3 === 0) t.fail(`round ${round}: the session is valid`)
       } else {
         seen.refused++
         if (response.json().error !== 'invalid_grant') t.fail(response.body)
@@ -111,11 +112,11 @@ onEachDatabase(
     }
     hasher.verify = verify
     t.equal(seen.refused + seen.ended, ROUNDS, JSON.stringify(seen))
-    t.type(await one.login('alice'), 'string', 'and the next login opens one')
+    t.type(await one.login('alice'), 'string', 'the next login opens a session')
   }
 )
 
-onEachDatabase(t, 'a login that verified before its user was deleted is refused [SC5]', async (t, database) => {
+onEachDatabase(t, 'a login whose user is deleted meanwhile is refused [SC5]', async (t, database) => {
   const [one, two] = await pair(t, database)
   const { id } = await two.app.auth.users.find('alice')
   const verify = one.app.hasher.verify
@@ -133,14 +134,14 @@ onEachDatabase(t, 'a login that verified before its user was deleted is refused 
 
 onEachDatabase(
   t,
-  'a user who is disabled on one instance is refused by the very next request on another [F17]',
+  'a user who is disabled on one instance is refused at the next request on another [F17]',
   async (t, database) => {
     const [one, two] = await pair(t, database)
     const { id } = await one.app.auth.users.find('alice')
     const stale: number[] = []
     for (let round = 0; round < 2 * ROUNDS; round++) {
       const token = await two.login('alice')
-      if ((await two.get('/users/me', token)).statusCode !== 200) t.fail('the token is good before')
+      if ((await two.get('/users/me', token)).statusCode !== 200) t.fail('the token was invalid before')
       await one.app.auth.users.change(OPERATOR, id, { disabled: true })
       if ((await two.get('/users/me', token)).statusCode !== 401) stale.push(round)
       await one.app.auth.users.change(OPERATOR, id, { disabled: false })

@@ -4,15 +4,16 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError } from '../../src/domain/errors.ts'
 import { freePort } from '../cli/process.ts'
 import { createForge } from '../forge.ts'
-import { build, createDatabase, type Database, ISSUER, onOneDatabase, PASSWORD, type TestApp } from '../helper.ts'
+import { build, createDatabase, ISSUER, PASSWORD, type TestApp } from '../helper.ts'
 
+const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 10)
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 const FAILED = [401, { error: 'invalid_client', error_description: 'Client authentication failed' }]
 const LOGIN = { grant_type: 'password', username: 'alice', password: PASSWORD, scope: 'profile' }
 
-/** An app with a client `api` that may introspect, and one `web` that may not. */
-async function open(t: Test, options: { database?: Database; at?: { url: string; dataDir: string } } = {}) {
-  const app = await build(t, options)
+/** Builds an app with a client `api` that may introspect, and a client `web` that may not. */
+async function open(t: Test, at?: { url: string; dataDir: string }) {
+  const app = await build(t, at === undefined ? {} : { at })
   const { clients } = app.app.auth
   const known = await clients.list({ after: null, limit: 10 })
   const add = async (id: string, scopes: string[]) => {
@@ -41,37 +42,33 @@ async function open(t: Test, options: { database?: Database; at?: { url: string;
   }
 }
 
-onOneDatabase(
-  t,
-  'a refresh token that is revoked ends its session with its access tokens, and no other [IR4]',
-  async (t, database) => {
-    const { enter, revoke, refresh, me, clock } = await open(t, { database })
-    const [mine, other] = [await enter(), await enter()]
-    const next = (await refresh(mine.refresh_token)).json()
-    t.strictSame(await revoke(next.refresh_token), [200, ''])
-    t.strictSame([await me(mine.access_token), await me(next.access_token)], [401, 401])
-    t.equal((await refresh(next.refresh_token)).statusCode, 400)
-    t.equal(await me(other.access_token), 200)
-    t.strictSame(await revoke(next.refresh_token), [200, ''], 'once more')
+t.test('revoking a refresh token ends its session with the access tokens, and no other session [IR4]', async (t) => {
+  const { enter, revoke, refresh, me, clock } = await open(t)
+  const [mine, other] = [await enter(), await enter()]
+  const next = (await refresh(mine.refresh_token)).json()
+  t.strictSame(await revoke(next.refresh_token), [200, ''])
+  t.strictSame([await me(mine.access_token), await me(next.access_token)], [401, 401])
+  t.equal((await refresh(next.refresh_token)).statusCode, 400)
+  t.equal(await me(other.access_token), 200)
+  t.strictSame(await revoke(next.refresh_token), [200, ''], 'a revoked token')
 
-    const renewed = (await refresh(other.refresh_token)).json()
-    clock.advance(3000)
-    t.strictSame(await revoke(other.refresh_token), [200, ''], 'one that was used before')
-    t.equal((await refresh(renewed.refresh_token)).statusCode, 400)
-  }
-)
+  const renewed = (await refresh(other.refresh_token)).json()
+  clock.advance(3000)
+  t.strictSame(await revoke(other.refresh_token), [200, ''], 'a used token')
+  t.equal((await refresh(renewed.refresh_token)).statusCode, 400)
+})
 
-onOneDatabase(t, 'an access token that is revoked ends alone [IR4]', async (t, database) => {
-  const { enter, revoke, refresh, me } = await open(t, { database })
+t.test('revoking an access token ends no other token [IR4]', async (t) => {
+  const { enter, revoke, refresh, me } = await open(t)
   const first = await enter()
   const second = (await refresh(first.refresh_token)).json()
   t.strictSame(await revoke(first.access_token, { token_type_hint: 'access_token' }), [200, ''])
   t.strictSame([await me(first.access_token), await me(second.access_token)], [401, 200])
-  t.strictSame(await revoke(first.access_token, { token_type_hint: 'refresh_token' }), [200, ''], 'once more')
+  t.strictSame(await revoke(first.access_token, { token_type_hint: 'refresh_token' }), [200, ''], 'a revoked token')
   t.equal((await refresh(second.refresh_token)).statusCode, 200)
 })
 
-t.test('what is unknown or good no more is revoked already: 200 [IR4]', async (t) => {
+t.test('revoking an unknown or expired token is 200 [IR4]', async (t) => {
   const { enter, revoke, clock, app } = await open(t)
   const { access_token, refresh_token } = await enter()
   clock.advance(4000)
@@ -80,7 +77,7 @@ t.test('what is unknown or good no more is revoked already: 200 [IR4]', async (t
   t.equal(await app.store.revocations.seq(), 0)
 })
 
-t.test('another client’s token is refused, and stays good [IR4]', async (t) => {
+t.test('revoking the token of another client is refused, and the token stays valid [IR4]', async (t) => {
   const { enter, revoke, me, secrets } = await open(t)
   const { access_token, refresh_token } = await enter()
   const web = { client_id: 'web', client_secret: secrets.web }
@@ -89,14 +86,14 @@ t.test('another client’s token is refused, and stays good [IR4]', async (t) =>
   t.strictSame(await revoke(refresh_token, web), refused)
   t.equal(await me(access_token), 200)
   const own = await enter(web)
-  t.strictSame(await revoke(own.refresh_token), refused, 'nor by the client of /docs')
-  t.strictSame(await revoke(own.refresh_token, { client_id: 'web' }), FAILED, 'CA5')
+  t.strictSame(await revoke(own.refresh_token), refused, 'by the client of /docs')
+  t.strictSame(await revoke(own.refresh_token, { client_id: 'web' }), FAILED, 'without its secret')
   t.equal(await me(own.access_token), 200)
   t.strictSame(await revoke(own.refresh_token, web), [200, ''])
   t.equal(await me(own.access_token), 401)
 })
 
-t.test('never 200 when it could not be stored [IR4]', async (t) => {
+t.test('a revocation that could not be stored is 503 [IR4]', async (t) => {
   const { app, enter, revoke, me } = await open(t)
   const { access_token, refresh_token } = await enter()
   const away = () => Promise.reject(new DomainError('unavailable', 'The database is not available', { retryAfter: 1 }))
@@ -110,40 +107,32 @@ t.test('never 200 when it could not be stored [IR4]', async (t) => {
   t.equal(await me(access_token), 200)
 })
 
-onOneDatabase(
-  t,
-  'what is revoked on one instance is dead on the other at the next request [IR5]',
-  async (t, database) => {
-    const at = await createDatabase(t, database)
-    const [one, two] = [await open(t, { at }), await open(t, { at })]
-    for (let round = 0; round < 50; round++) {
-      const { access_token, refresh_token } = await one.enter()
-      t.equal(await two.me(access_token), 200)
-      await one.revoke(round % 2 === 0 ? access_token : refresh_token)
-      t.equal(await two.me(access_token), 401)
-      t.strictSame(await one.introspect(access_token), [200, { active: false }])
-    }
+t.test('a token that is revoked on one instance is refused on the other at the next request [IR5]', async (t) => {
+  const at = await createDatabase(t, 'sqlite', 'ready')
+  const [one, two] = [await open(t, at), await open(t, at)]
+  for (let round = 0; round < ROUNDS; round++) {
+    const { access_token, refresh_token } = await one.enter()
+    t.equal(await two.me(access_token), 200)
+    await one.revoke(round % 2 === 0 ? access_token : refresh_token)
+    t.equal(await two.me(access_token), 401)
+    t.strictSame(await one.introspect(access_token), [200, { active: false }])
   }
-)
+})
 
-onOneDatabase(
-  t,
-  'a revoked token stays dead until its end, and after the log has forgotten it [IR5]',
-  async (t, database) => {
-    const { app, enter, revoke, me, clock } = await open(t, { database })
-    const { access_token } = await enter()
-    await revoke(access_token)
-    for (const seconds of [299, 1, 1, 3358, 1, 62]) {
-      clock.advance(seconds)
-      await app.auth.removeExpired()
-      t.equal(await me(access_token), 401)
-    }
-    t.strictSame((await app.store.revocations.since(0, 10)).entries, [], 'the log has forgotten it')
+t.test('a revoked token is refused until it expires, and after its entry was removed from the log [IR5]', async (t) => {
+  const { app, enter, revoke, me, clock } = await open(t)
+  const { access_token } = await enter()
+  await revoke(access_token)
+  for (const seconds of [299, 1, 1, 3358, 1, 62]) {
+    clock.advance(seconds)
+    await app.auth.removeExpired()
+    t.equal(await me(access_token), 401)
   }
-)
+  t.strictSame((await app.store.revocations.since(0, 10)).entries, [])
+})
 
-onOneDatabase(t, 'a good token is told as it is now (RFC 7662)', async (t, database) => {
-  const { app, enter, introspect, createUser, clock } = await open(t, { database })
+t.test('introspection describes a valid token with its current rights (RFC 7662)', async (t) => {
+  const { app, enter, introspect, createUser, clock } = await open(t)
   await createUser('root', ['admin'])
   const { access_token, refresh_token } = await enter({ username: 'root', scope: 'profile users:read' })
   const { sub, jti, sid, iat, exp } = JSON.parse(Buffer.from(access_token.split('.')[1], 'base64url').toString())
@@ -158,12 +147,12 @@ onOneDatabase(t, 'a good token is told as it is now (RFC 7662)', async (t, datab
   t.strictSame(await introspect(access_token), [200, { active: false }])
   t.strictSame(await introspect(refresh_token), [200, { ...refresh, scope: 'profile' }])
   await app.auth.users.change(OPERATOR, sub, { roles: [] })
-  t.strictSame(await introspect(refresh_token), [200, { active: false }], 'good for nothing')
+  t.strictSame(await introspect(refresh_token), [200, { active: false }], 'a session without any scope')
 })
 
-t.test('every token that is not good is {"active":false} and nothing else [IR2]', async (t) => {
+t.test('every invalid token is {"active":false} and nothing else [IR2]', async (t) => {
   const world = await open(t)
-  const { app, enter, introspect, refresh, revoke, clock } = world
+  const { app, enter, introspect, refresh, revoke } = world
   const first = await enter()
   const next = (await refresh(first.refresh_token)).json()
   const forge = await createForge(world as unknown as TestApp, next.access_token)
@@ -171,7 +160,7 @@ t.test('every token that is not good is {"active":false} and nothing else [IR2]'
   await revoke(revoked.access_token)
   const ended = await enter()
   await revoke(ended.refresh_token)
-  const bad = [
+  const invalid = [
     'x',
     'lkr_x',
     first.refresh_token,
@@ -185,76 +174,41 @@ t.test('every token that is not good is {"active":false} and nothing else [IR2]'
     ended.access_token,
     ended.refresh_token
   ]
-  for (const token of bad) t.strictSame(await introspect(token), [200, { active: false }], token)
+  for (const token of invalid) t.strictSame(await introspect(token), [200, { active: false }], token)
   t.equal((await introspect(next.refresh_token))[1].active, true)
   const { id } = await app.auth.users.find('alice')
   await app.auth.users.change(OPERATOR, id, { disabled: true })
-  for (const token of Object.values(next).slice(0, 1))
-    t.strictSame(await introspect(String(token)), [200, { active: false }])
-  t.strictSame(await introspect(next.refresh_token), [200, { active: false }])
-  clock.advance(1)
+  for (const token of [next.access_token, next.refresh_token])
+    t.strictSame(await introspect(token), [200, { active: false }], 'the user is disabled')
 })
 
-t.test('only a client with its secret and the scope may ask [IR1 CA1 CA2]', async (t) => {
+t.test('only a client with its secret and the scope may introspect [IR1 CA1 CA2]', async (t) => {
   const { enter, introspect, post, secrets, app } = await open(t)
   const { access_token: token } = await enter()
   const unauthorized = [
     400,
     { error: 'unauthorized_client', error_description: 'The client may not introspect tokens' }
   ]
-  t.strictSame(await introspect(token, {}), FAILED, 'nobody')
+  t.strictSame(await introspect(token, {}), FAILED, 'no client')
   t.strictSame(await introspect(token, { client_id: 'docs' }), FAILED, 'a public client')
-  t.strictSame(await introspect(token, { client_id: 'api' }), FAILED, 'without its secret')
-  t.strictSame(await introspect(token, { client_id: 'api', client_secret: 'wrong' }), FAILED)
-  t.strictSame(await introspect(token, { client_id: 'none', client_secret: 'wrong' }), FAILED, 'like an unknown one')
-  t.strictSame(await introspect(token, { client_id: 'api', client_secret: secrets.web }), FAILED, 'another’s secret')
+  t.strictSame(await introspect(token, { client_id: 'api' }), FAILED, 'no secret')
+  t.strictSame(await introspect(token, { client_id: 'api', client_secret: 'wrong' }), FAILED, 'a wrong secret')
+  t.strictSame(await introspect(token, { client_id: 'none', client_secret: 'wrong' }), FAILED, 'an unknown client')
+  t.strictSame(
+    await introspect(token, { client_id: 'api', client_secret: secrets.web }),
+    FAILED,
+    'the secret of another client'
+  )
   t.strictSame(await introspect(token, { client_id: 'web', client_secret: secrets.web }), unauthorized)
   const refused = await post('/introspect', { token, client_id: 'api', client_secret: 'wrong' })
   t.equal(refused.headers['www-authenticate'], 'Basic realm="latchkey"')
   t.equal(refused.headers['cache-control'], 'no-store')
   await app.auth.clients.change(OPERATOR, 'api', { disabled: true })
-  t.strictSame(await introspect(token), FAILED, 'a disabled one')
-})
-
-t.test('Basic credentials work form-encoded and raw; two methods at once are refused [CA3 CA4]', async (t) => {
-  const { app, post, enter } = await open(t)
-  const { access_token: token } = await enter()
-  const id = 'api+%~:!x'
-  const { secret } = await app.auth.clients.create(OPERATOR, {
-    id,
-    name: 'Odd',
-    grantTypes: [],
-    scopes: ['tokens:introspect']
-  })
-  const basic = (name: string, value: string) => ({
-    authorization: `Basic ${Buffer.from(`${name}:${value}`).toString('base64')}`
-  })
-  const encode = (text: string) =>
-    new URLSearchParams({ '': text }).toString().slice(1).replaceAll('-', '%2D').replaceAll('_', '%5F')
-  const mayAsk = (...introspectionClients: string[]) =>
-    app.auth.resources.change(OPERATOR, 'latchkey', { introspectionClients })
-  await mayAsk(id)
-  const encoded = basic(encode(id), encode(secret as string))
-  t.equal((await post('/introspect', { token }, encoded)).json().active, true)
-  const raw = await app.auth.clients.create(OPERATOR, {
-    id: 'raw+%~x',
-    name: 'Raw',
-    grantTypes: [],
-    scopes: ['tokens:introspect']
-  })
-  await mayAsk('raw+%~x')
-  const asItIs = basic('raw+%~x', raw.secret as string)
-  t.equal((await post('/introspect', { token }, asItIs)).json().active, true)
-  const both = await post('/introspect', { token, client_secret: raw.secret as string }, asItIs)
-  t.strictSame([both.statusCode, both.json().error], [400, 'invalid_request'])
-  const other = await post('/introspect', { token, client_id: 'api' }, asItIs)
-  t.strictSame([other.statusCode, other.json().error], [400, 'invalid_request'])
-  for (const authorization of ['Basic', 'Basic !', 'Basic eA==', `Basic ${Buffer.from('api').toString('base64')}`])
-    t.strictSame((await post('/introspect', { token }, { authorization })).outcome, FAILED, authorization)
+  t.strictSame(await introspect(token), FAILED, 'a disabled client')
 })
 
 t.test(
-  'revocation and introspection read their forms as strictly as the token endpoint [TE2 TE3 TE7 TE8]',
+  'the forms of revocation and introspection are read like that of the token endpoint [TE2 TE4 TE7 TE8]',
   async (t) => {
     const { inject, post, secrets } = await open(t)
     const api = { client_id: 'api', client_secret: secrets.api }

@@ -5,10 +5,12 @@ import t, { type Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError } from '../../src/domain/errors.ts'
 import type { RevocationKind } from '../../src/domain/model.ts'
-import { build, createDatabase, type Database, onOneDatabase, PASSWORD, type TestApp } from '../helper.ts'
+import { build, createDatabase, PASSWORD, type TestApp } from '../helper.ts'
 import { sql } from '../sql.ts'
 
-/** As long as a wait of usual length is, where there is time for it. */
+/** The longest wait that a request may ask for, in seconds. */
+const WAIT = 30
+/** The soak waits longer than the default timeouts of Node.js. */
 const LONG_WAIT = process.env.LATCHKEY_ROUNDS === undefined ? null : 20
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
@@ -18,7 +20,7 @@ const INVALID_TOKEN = [401, problem(401, 'Unauthorized', 'Could not validate cre
 
 const READER = { id: 'orders-api', name: 'Orders API', grantTypes: ['client_credentials'] }
 
-/** How a client reads the log of an app. */
+/** Adds requests of a client that reads the log. */
 function reader(world: TestApp, secret: string) {
   const { token, get } = world
   const own = { client_id: READER.id, client_secret: secret }
@@ -30,7 +32,7 @@ function reader(world: TestApp, secret: string) {
     secret,
     newToken,
     ask,
-    /** Status and body. */
+    /** Returns status and body. */
     read: async (query = '') => {
       const response = await ask(query)
       return [response.statusCode, response.json()]
@@ -39,10 +41,10 @@ function reader(world: TestApp, secret: string) {
   }
 }
 
-/** An app with a client that may read the log. */
+/** Builds an app with a client that may read the log. */
 async function open(
   t: Test,
-  options: { database?: Database; at?: { url: string; dataDir: string }; scopes?: string[]; logger?: false } = {}
+  options: { at?: { url: string; dataDir: string }; scopes?: string[]; logger?: false } = {}
 ) {
   const { scopes = ['revocations:read'], ...rest } = options
   const world = await build(t, rest)
@@ -50,14 +52,14 @@ async function open(
   return reader(world, secret as string)
 }
 
-/** Puts that many entries into the log. */
+/** Adds entries to the log. */
 async function fill(world: TestApp, count: number): Promise<void> {
   const rows = Array.from({ length: count }, (_, index) => `(${index + 1}, 'session', 's${index + 1}', 9000000000000)`)
   await sql(world, `insert into revocations values ${rows.join(', ')}`)
   await sql(world, `update counters set seq = ${count} where name = 'revocations'`)
 }
 
-/** Counts how often the store is asked. */
+/** Counts the calls of the store from now on. */
 function counted(app: TestApp['app']): { seq: number; since: number } {
   const calls = { seq: 0, since: 0 }
   const { revocations } = app.store
@@ -77,14 +79,24 @@ function counted(app: TestApp['app']): { seq: number; since: number } {
 
 const tokens = (...entries: [seq: number, id: string][]) => entries.map(([seq, id]) => ({ seq, kind: 'token', id }))
 
-/** Milliseconds until it is done, and its result. */
-async function timed<T>(run: Promise<T>): Promise<[T, number]> {
+/** Returns the result of a request that asks to wait for `WAIT`, and fails when it was not answered before. */
+async function withoutWaiting<T>(request: Promise<T>): Promise<T> {
   const start = performance.now()
-  return [await run, performance.now() - start]
+  const result = await request
+  if (performance.now() - start >= WAIT * 1000) throw new Error('the request waited to the end')
+  return result
 }
 
-onOneDatabase(t, 'a client reads what was revoked after a number, and how far the log goes', async (t, database) => {
-  const { ask, read, revoke } = await open(t, { database })
+/** Returns the result of a request that must wait for a second. */
+async function waitingASecond<T>(request: Promise<T>): Promise<T> {
+  const start = performance.now()
+  const result = await request
+  if (performance.now() - start < 950) throw new Error('the request did not wait')
+  return result
+}
+
+t.test('a client reads the entries after a number, and the ends of the log', async (t) => {
+  const { ask, read, revoke } = await open(t)
   t.strictSame(await read(), [200, { entries: [], seq: 0, oldest: 0 }])
   for (const id of ['a', 'b', 'c']) await revoke(id)
   const all = tokens([1, 'a'], [2, 'b'], [3, 'c'])
@@ -96,11 +108,11 @@ onOneDatabase(t, 'a client reads what was revoked after a number, and how far th
   t.strictSame([headers['cache-control'], headers['content-type']], ['no-store', 'application/json; charset=utf-8'])
 })
 
-onOneDatabase(t, 'every kind of entry names what ends by what stands in tokens', async (t, database) => {
-  const { app, read, token, inject, createUser } = await open(t, { database })
+t.test('an entry of each kind names tokens by one of their claims', async (t) => {
+  const { app, read, token, inject, createUser } = await open(t)
   const claims = (jwt: string) => JSON.parse(Buffer.from(jwt.split('.')[1] as string, 'base64url').toString())
   const enter = async () => (await token({ grant_type: 'password', username: 'alice', password: PASSWORD })).json()
-  const revoke = (which: string) => inject({ method: 'POST', url: '/revoke', headers: FORM, payload: `token=${which}` })
+  const revoke = (jwt: string) => inject({ method: 'POST', url: '/revoke', headers: FORM, payload: `token=${jwt}` })
   const [one, two] = [await enter(), await enter()]
   await revoke(one.access_token)
   await revoke(two.refresh_token)
@@ -124,8 +136,8 @@ onOneDatabase(t, 'every kind of entry names what ends by what stands in tokens',
   t.strictSame(await read(), [200, { entries, seq: 6, oldest: 0 }])
 })
 
-onOneDatabase(t, 'a thousand entries come at once, and the rest with the number of the last', async (t, database) => {
-  const world = await open(t, { database })
+t.test('a page has at most 1,000 entries, and the next one begins after its last', async (t) => {
+  const world = await open(t)
   await fill(world, 2005)
   const seen: number[] = []
   const sizes: number[] = []
@@ -144,15 +156,14 @@ onOneDatabase(t, 'a thousand entries come at once, and the rest with the number 
   )
 })
 
-onOneDatabase(t, 'who is before or beyond the log gets all of it, at once', async (t, database) => {
-  const world = await open(t, { database })
+t.test('a number before or beyond the log returns the whole log without waiting', async (t) => {
+  const world = await open(t)
   for (const id of ['a', 'b', 'c', 'd']) await world.revoke(id)
   await sql(world, 'delete from revocations where seq in (1, 3)')
   const [all, ends] = [tokens([2, 'b'], [4, 'd']), { seq: 4, oldest: 1 }]
   for (const after of [0, 1, 5, 2_000_000_000, 5_000_000_000, 999_999_999_999_999]) {
-    const [answer, took] = await timed(world.read(`?after=${after}&wait=30`))
+    const answer = await withoutWaiting(world.read(`?after=${after}&wait=${WAIT}`))
     t.strictSame(answer, [200, { entries: all, ...ends }], `after ${after}`)
-    t.ok(took < 1000)
   }
   t.strictSame(await world.read('?after=2&wait=30'), [200, { entries: all.slice(1), ...ends }])
   await sql(world, 'delete from revocations')
@@ -160,7 +171,7 @@ onOneDatabase(t, 'who is before or beyond the log gets all of it, at once', asyn
     t.strictSame(await world.read(`?after=${after}&wait=30`), [200, { entries: [], seq: 4, oldest: 4 }])
 })
 
-t.test('a query that is none is refused where it is wrong: 400', async (t) => {
+t.test('an invalid query is 400 with its place', async (t) => {
   const { ask } = await open(t)
   for (const [query, pointer] of [
     ['after=-1', '/query/after'],
@@ -185,8 +196,8 @@ t.test('a query that is none is refused where it is wrong: 400', async (t) => {
   }
 })
 
-onOneDatabase(t, 'only a client with the scope may read the log, with a token of its own', async (t, database) => {
-  const world = await open(t, { database, scopes: ['revocations:read', 'profile'] })
+t.test('only a client with the scope may read the log, with its own token', async (t) => {
+  const world = await open(t, { scopes: ['revocations:read', 'profile'] })
   const { app, get, token, login, secret, inject, newToken } = world
   const outcome = async (bearer: string) => {
     const response = await get('/revocations', bearer)
@@ -203,26 +214,26 @@ onOneDatabase(t, 'only a client with the scope may read the log, with a token of
   )
   t.strictSame(await outcome(await login('admin')), FORBIDDEN, 'a user')
 
-  const good = await newToken()
-  t.equal((await outcome(good))[0], 200)
+  const first = await newToken()
+  t.equal((await outcome(first))[0], 200)
   await app.auth.clients.change(OPERATOR, READER.id, { scopes: ['profile'] })
-  t.strictSame(await outcome(good), INVALID_TOKEN, 'that has lost the scope')
+  t.strictSame(await outcome(first), INVALID_TOKEN, 'a client that lost the scope')
   await app.auth.clients.change(OPERATOR, READER.id, { scopes: ['revocations:read'] })
   const next = await newToken()
   t.equal((await outcome(next))[0], 200)
   await app.auth.clients.change(OPERATOR, READER.id, { disabled: true })
-  t.strictSame(await outcome(next), INVALID_TOKEN, 'a disabled one')
+  t.strictSame(await outcome(next), INVALID_TOKEN, 'a disabled client')
 })
 
-onOneDatabase(t, 'no user’s token holds the scope, whatever role and program they have', async (t, database) => {
-  const { app, send, login, token } = await open(t, { database })
+t.test('the token of a user never has the scope, with any role and client', async (t) => {
+  const { app, send, login, token } = await open(t)
   const refused = problem(400, 'Bad Request', 'The scope revocations:read is for clients only')
   const admin = await login('admin', 'roles:write')
   const role = { name: 'reader', description: '', scopes: ['revocations:read'] }
   t.strictSame((await send(admin, 'POST', '/roles', role)).json(), refused)
   t.strictSame((await send(admin, 'PATCH', '/roles/user', { scopes: ['revocations:read', 'profile'] })).json(), refused)
   const invalid = { code: 'invalid', message: refused.detail }
-  await t.rejects(app.auth.roles.create(OPERATOR, role), invalid, 'nor by the operator')
+  await t.rejects(app.auth.roles.create(OPERATOR, role), invalid, 'not even the operator may give it to a role')
   await t.rejects(app.auth.roles.change(OPERATOR, 'user', role), invalid)
 
   const shop = { id: 'shop', name: 'Shop', grantTypes: ['password'], firstParty: true }
@@ -233,8 +244,8 @@ onOneDatabase(t, 'no user’s token holds the scope, whatever role and program t
   t.equal((await enter('revocations:read')).json().error, 'invalid_scope')
 })
 
-onOneDatabase(t, 'who waits is told within a second of what another instance revokes', async (t, database) => {
-  const at = await createDatabase(t, database, 'ready')
+t.test('a waiting request returns what another instance revokes', async (t) => {
+  const at = await createDatabase(t, 'sqlite', 'ready')
   const one = await open(t, { at })
   const two = reader(await build(t, { at }), one.secret)
   await two.read()
@@ -243,58 +254,54 @@ onOneDatabase(t, 'who waits is told within a second of what another instance rev
     ['b', 1],
     ['c', 2]
   ] as const) {
-    const waiting = two.read(`?after=${after}&wait=20`)
+    const waiting = withoutWaiting(two.read(`?after=${after}&wait=${WAIT}`))
     await sleep(150)
     await one.revoke(id)
-    const [answer, took] = await timed(waiting)
-    t.strictSame(answer, [200, { entries: tokens([after + 1, id]), seq: after + 1, oldest: 0 }])
-    t.ok(took < 1000, `${Math.round(took)} ms`)
+    t.strictSame(await waiting, [200, { entries: tokens([after + 1, id]), seq: after + 1, oldest: 0 }])
   }
 })
 
-onOneDatabase(t, 'nothing new is told when the wait is over', async (t, database) => {
-  const { read, revoke } = await open(t, { database })
+t.test('a request without new entries returns none when its wait is over', async (t) => {
+  const { read, revoke } = await open(t)
   await revoke('a')
-  const [answer, took] = await timed(read('?after=1&wait=1'))
-  t.strictSame(answer, [200, { entries: [], seq: 1, oldest: 0 }])
-  t.ok(took > 950 && took < 2000, `${Math.round(took)} ms`)
+  t.strictSame(await waitingASecond(read('?after=1&wait=1')), [200, { entries: [], seq: 1, oldest: 0 }])
 })
 
-onOneDatabase(t, 'all who wait share one look at the log, and nobody looks when nobody waits', async (t, database) => {
-  const { app, read, revoke } = await open(t, { database })
+t.test('all waiting requests share one look at the log, and there is none without them', async (t) => {
+  const { app, read, revoke } = await open(t)
   await revoke('a')
   await read()
   const calls = counted(app)
   const waiting = Promise.all(Array.from({ length: 50 }, () => read('?after=1&wait=20')))
-  await sleep(1000)
-  t.ok(calls.seq <= 11, `${calls.seq} looks`)
+  await sleep(300)
+  t.ok(calls.seq > 0 && calls.seq < 50, `${calls.seq} looks`)
   t.equal(calls.since, 50)
   await revoke('b')
   const answers = await waiting
   t.strictSame(new Set(answers.map((answer) => JSON.stringify(answer))).size, 1)
   t.strictSame(answers[0], [200, { entries: tokens([2, 'b']), seq: 2, oldest: 0 }])
-  t.equal(calls.since, 51, 'one query for all of them')
+  t.equal(calls.since, 51, 'one query for all requests')
   const { seq } = calls
   await sleep(300)
   t.equal(calls.seq, seq)
 })
 
-t.test('beyond a thousand who wait, the next is answered at once', async (t) => {
-  const { app, read } = await open(t)
+t.test('a request beside 1,000 waiting ones is answered without waiting', async (t) => {
+  const { app, read, revoke } = await open(t)
   const gone = new AbortController()
   const log = app.auth.revocationLog
   const waiting = Array.from({ length: 1000 }, () => log.read(0, 30, gone.signal))
   await sleep(100)
-  const [answer, took] = await timed(read('?after=0&wait=30'))
+  const answer = await withoutWaiting(read(`?after=0&wait=${WAIT}`))
   t.strictSame(answer, [200, { entries: [], seq: 0, oldest: 0 }])
-  t.ok(took < 1000)
   gone.abort()
   await Promise.all(waiting)
-  const [, longer] = await timed(read('?after=0&wait=1'))
-  t.ok(longer > 950, 'there is room again')
+  const next = read(`?after=0&wait=${WAIT}`)
+  await revoke('a')
+  t.strictSame(await next, [200, { entries: tokens([1, 'a']), seq: 1, oldest: 0 }], 'a later request waits again')
 })
 
-t.test('a database that fails while somebody waits is told to them: 503', async (t) => {
+t.test('a waiting request is 503 when the database fails', async (t) => {
   const { app, read, revoke } = await open(t, { logger: false })
   await read()
   const waiting = [read('?wait=20'), read('?wait=20')]
@@ -307,10 +314,10 @@ t.test('a database that fails while somebody waits is told to them: 503', async 
   Object.assign(app.store.revocations, { seq })
   const next = read('?wait=20')
   await revoke('a')
-  t.equal((await next)[0], 200, 'and when it is back, all goes on')
+  t.equal((await next)[0], 200, 'after the failure')
 })
 
-/** A request over a connection of its own, which is kept. */
+/** Sends a request over a connection that stays open, and returns when the request waits. */
 async function overSocket({ app, newToken }: Awaited<ReturnType<typeof open>>, query: string) {
   if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
@@ -326,37 +333,30 @@ async function overSocket({ app, newToken }: Awaited<ReturnType<typeof open>>, q
     })
   })
   answered.catch(() => {})
-  // Until it waits.
   await sleep(300)
   return { answered, request }
 }
 
 const NOTHING = { entries: [], seq: 0, oldest: 0 }
 
-t.test('a drain answers all who wait, ends their connections, and lets nobody wait', async (t) => {
+t.test('a drain answers all waiting requests, closes their connections, and makes no request wait', async (t) => {
   const world = await open(t)
-  const { answered } = await overSocket(world, '?wait=30')
+  const { answered } = await overSocket(world, `?wait=${WAIT}`)
   const draining = world.app.drain()
-  const [answer, took] = await timed(answered)
-  t.strictSame(answer, [200, 'close', NOTHING])
-  t.ok(took < 2000, `${Math.round(took)} ms`)
-  const [late, soon] = await timed(world.read('?wait=30'))
-  t.strictSame(late, [200, NOTHING])
-  t.ok(soon < 500)
+  t.strictSame(await withoutWaiting(answered), [200, 'close', NOTHING])
+  t.strictSame(await withoutWaiting(world.read(`?wait=${WAIT}`)), [200, NOTHING])
   await draining
-  const [, closing] = await timed(world.app.close())
-  t.ok(closing < 1000, `${Math.round(closing)} ms`)
+  await world.app.close()
 })
 
-onOneDatabase(t, 'a close answers all who wait and waits for nothing else', async (t, database) => {
-  const world = await open(t, { database })
-  const { answered } = await overSocket(world, '?wait=30')
-  const [, took] = await timed(world.app.close())
+t.test('a close answers all waiting requests', async (t) => {
+  const world = await open(t)
+  const { answered } = await overSocket(world, `?wait=${WAIT}`)
+  await withoutWaiting(world.app.close())
   t.strictSame(await answered, [200, 'close', NOTHING])
-  t.ok(took < 1000, `${Math.round(took)} ms`)
 })
 
-t.test('a client that goes away is waited for no more', async (t) => {
+t.test('no look is made for a client that closed its connection', async (t) => {
   const world = await open(t)
   const calls = counted(world.app)
   const { request } = await overSocket(world, '?wait=30')
@@ -368,7 +368,7 @@ t.test('a client that goes away is waited for no more', async (t) => {
   t.equal(calls.seq, seq)
 })
 
-t.test('a wait is no idle connection: it outlasts the limit after which an answer is given up', async (t) => {
+t.test('a wait may last longer than the socket timeout of the server', async (t) => {
   const world = await open(t)
   if (LONG_WAIT === null) world.app.server.setTimeout(200)
   const wait = LONG_WAIT ?? 1
@@ -378,10 +378,9 @@ t.test('a wait is no idle connection: it outlasts the limit after which an answe
   t.ok(performance.now() - start > wait * 1000)
 })
 
-t.test('HEAD is answered as GET, with its wait and without a body', async (t) => {
+t.test('HEAD waits like GET and has no body', async (t) => {
   const { app, newToken } = await open(t)
   const headers = { authorization: `Bearer ${await newToken()}` }
-  const [response, took] = await timed(app.inject({ method: 'HEAD', url: '/revocations?wait=1', headers }))
+  const response = await waitingASecond(app.inject({ method: 'HEAD', url: '/revocations?wait=1', headers }))
   t.strictSame([response.statusCode, response.body, response.headers['cache-control']], [200, '', 'no-store'])
-  t.ok(took > 950)
 })

@@ -1,19 +1,17 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
-import { build, type Database, onOneDatabase, type TestApp } from '../helper.ts'
+import { build, type TestApp } from '../helper.ts'
 
 const PROBLEM = 'application/problem+json; charset=utf-8'
 const NOT_AS_DESCRIBED = 'The request does not have the form that the documentation describes'
 const NOT_IN_QUERY = 'The query does not have the form that the documentation describes'
 
-const shared = new Map<Database, Promise<TestApp>>()
+const shared = await build(t)
 let users = 0
 
-/** A user of one's own in an app that is there for all tests that need no more. */
-async function start(database: Database = 'sqlite') {
-  const built = shared.get(database) ?? build(t, { database })
-  shared.set(database, built)
-  const app = await built
+/** Returns the shared app, with requests of a new user. */
+async function start() {
+  const app = shared
   const username = `alice${++users}`
   await app.createUser(username)
   const token = await app.login(username)
@@ -27,8 +25,8 @@ async function start(database: Database = 'sqlite') {
   return { ...app, patch, me: async () => (await app.get('/users/me', token)).json() }
 }
 
-onOneDatabase(t, 'a user reads the own profile with a token of the scope profile', async (t, database) => {
-  const { login, get } = await build(t, { database })
+t.test('a user reads their own profile with the scope profile', async (t) => {
+  const { login, get } = await build(t)
   const response = await get('/users/me', await login('alice'))
   const { id, created_at, updated_at, ...rest } = response.json()
   t.equal(response.statusCode, 200)
@@ -39,8 +37,8 @@ onOneDatabase(t, 'a user reads the own profile with a token of the scope profile
   t.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
 })
 
-t.test('without a token nobody reads or changes a profile: 401', async (t) => {
-  const { inject } = await build(t)
+t.test('a request for a profile without a token is 401', async (t) => {
+  const { inject } = shared
   for (const [method, url] of [
     ['GET', '/users/me'],
     ['PATCH', '/users/me'],
@@ -59,8 +57,8 @@ t.test('without a token nobody reads or changes a profile: 401', async (t) => {
   }
 })
 
-onOneDatabase(t, 'a user changes e-mail and full name, and null removes them', async (t, database) => {
-  const { patch, me, clock } = await start(database)
+t.test('a user changes e-mail and full name, and null empties them', async (t) => {
+  const { patch, me, clock } = await start()
   let expected = await me()
   for (const changes of [
     { email: 'Alice@Example.com' },
@@ -79,8 +77,8 @@ onOneDatabase(t, 'a user changes e-mail and full name, and null removes them', a
   }
 })
 
-onOneDatabase(t, 'an e-mail has one owner, in whatever case it is written: 409', async (t, database) => {
-  const { patch, createUser, login, me } = await start(database)
+t.test('an e-mail that another user has is 409, in any case', async (t) => {
+  const { patch, createUser, login, me } = await start()
   await createUser('bob')
   const bob = await login('bob')
   t.equal((await patch({ email: 'Bob@Example.com' }, bob)).statusCode, 200)
@@ -89,23 +87,31 @@ onOneDatabase(t, 'an e-mail has one owner, in whatever case it is written: 409',
     const response = await patch({ email, full_name: 'Mallory' })
     t.strictSame(
       [response.statusCode, response.headers['content-type'], response.json()],
-      [409, PROBLEM, { type: 'about:blank', title: 'Conflict', status: 409, detail: 'The e-mail is taken' }]
+      [409, PROBLEM, { type: 'about:blank', title: 'Conflict', status: 409, detail: 'The e-mail address is taken' }]
     )
   }
   t.strictSame(await me(), expected)
-  t.equal((await patch({ email: 'BOB@example.com' }, bob)).json().email, 'BOB@example.com', 'it is still bob’s own')
+  t.equal(
+    (await patch({ email: 'BOB@example.com' }, bob)).json().email,
+    'BOB@example.com',
+    'bob may write it in another case'
+  )
   t.equal((await patch({ email: null }, bob)).statusCode, 200)
-  t.equal((await patch({ email: 'bob@example.com' })).json().email, 'bob@example.com', 'and free when bob removes it')
+  t.equal(
+    (await patch({ email: 'bob@example.com' })).json().email,
+    'bob@example.com',
+    'it is free again when bob removes it'
+  )
 })
 
-onOneDatabase(t, 'an e-mail has one owner in both forms of Unicode', async (t, database) => {
-  const { patch, createUser, login } = await start(database)
+t.test('an e-mail that another user has is 409, in NFC and NFD', async (t) => {
+  const { patch, createUser, login } = await start()
   await createUser('zoe')
   t.equal((await patch({ email: 'zo\u00eb@example.com' }, await login('zoe'))).statusCode, 200)
   t.equal((await patch({ email: 'ZOE\u0308@example.com' })).statusCode, 409)
 })
 
-t.test('what is not one’s own to change is refused by its name: 400 [AD3]', async (t) => {
+t.test('a member that a user may not change is 400 with its place [AD3]', async (t) => {
   const { patch, me } = await start()
   const expected = await me()
   for (const [name, value] of Object.entries({
@@ -146,7 +152,7 @@ t.test('what is not one’s own to change is refused by its name: 400 [AD3]', as
   t.strictSame(await me(), expected)
 })
 
-t.test('e-mail and full name have a form and a length', async (t) => {
+t.test('an e-mail or full name with an invalid form or length is 400', async (t) => {
   const { patch, me } = await start()
   const expected = await me()
   const local = (length: number) => `${'x'.repeat(length - '@example.com'.length)}@example.com`
@@ -183,7 +189,7 @@ t.test('e-mail and full name have a form and a length', async (t) => {
     t.match((await patch(changes)).json(), changes)
 })
 
-t.test('a profile is changed with the scope profile only, and for oneself only', async (t) => {
+t.test('a user changes a profile only with the scope profile, and only their own', async (t) => {
   const { patch, login, get } = await start()
   const other = await login('admin', 'users:read')
   const response = await patch({ full_name: 'x' }, other)
@@ -199,8 +205,9 @@ t.test('a profile is changed with the scope profile only, and for oneself only',
   t.equal((await get('/users/me', await login('admin'))).json().full_name, null)
 })
 
-async function withUsers(t: Parameters<typeof build>[0], database: Database, count: number) {
-  const app = await build(t, { database })
+/** Builds an app with so many users. */
+async function withUsers(t: Test, count: number) {
+  const app = await build(t)
   const names = Array.from({ length: count - 2 }, (_, index) => `user${index}`)
   for (const name of names) {
     app.clock.advance(1)
@@ -220,6 +227,7 @@ async function withUsers(t: Parameters<typeof build>[0], database: Database, cou
   return { ...app, names, list: (query = '') => app.get(`/users${query}`, token) }
 }
 
+/** Reads all pages. */
 async function walk(list: (query: string) => ReturnType<TestApp['get']>, limit: number) {
   const pages: { id: string; username: string }[][] = []
   for (let cursor = ''; cursor !== null && pages.length < 100; ) {
@@ -230,8 +238,8 @@ async function walk(list: (query: string) => ReturnType<TestApp['get']>, limit: 
   return pages
 }
 
-onOneDatabase(t, 'a cursor walks over all users, none twice and none left out', async (t, database) => {
-  const { list, names } = await withUsers(t, database, 25)
+t.test('pages of any size list every user once', async (t) => {
+  const { list, names } = await withUsers(t, 25)
   const all = (await list()).json()
   t.equal(all.next_cursor, null)
   t.strictSame(
@@ -255,8 +263,8 @@ onOneDatabase(t, 'a cursor walks over all users, none twice and none left out', 
   }
 })
 
-onOneDatabase(t, 'a walk is not upset by who comes in the meantime', async (t, database) => {
-  const { list, names, createUser } = await withUsers(t, database, 6)
+t.test('a user who is added while pages are read is on the last page', async (t) => {
+  const { list, names, createUser } = await withUsers(t, 6)
   const first = (await list('?limit=3')).json()
   await createUser('late')
   const second = (await list(`?limit=3&cursor=${first.next_cursor}`)).json()
@@ -268,8 +276,8 @@ onOneDatabase(t, 'a walk is not upset by who comes in the meantime', async (t, d
   t.equal(third.next_cursor, null)
 })
 
-t.test('a page shows of each user what the user sees, and 50 of them unless asked', async (t) => {
-  const { list, get, login } = await withUsers(t, 'sqlite', 53)
+t.test('a page has 50 users by default, each as the user sees the own profile', async (t) => {
+  const { list, get, login } = await withUsers(t, 53)
   const page = await list()
   t.equal(page.statusCode, 200)
   t.strictSame(Object.keys(page.json()), ['items', 'next_cursor'])
@@ -281,8 +289,8 @@ t.test('a page shows of each user what the user sees, and 50 of them unless aske
   t.notMatch(page.body, /argon2|hash|version/)
 })
 
-t.test('a limit, a cursor or a name in the query that is not allowed is refused: 400', async (t) => {
-  const { list } = await withUsers(t, 'sqlite', 3)
+t.test('an invalid limit, cursor or parameter is 400 with its place', async (t) => {
+  const { list } = await withUsers(t, 3)
   const id = '01900000-0000-7000-8000-000000000000'
   for (const [query, name] of [
     ['limit=0', 'limit'],
@@ -327,8 +335,8 @@ t.test('a limit, a cursor or a name in the query that is not allowed is refused:
   }
 })
 
-t.test('the ends of what is allowed in the query are allowed', async (t) => {
-  const { list } = await withUsers(t, 'sqlite', 4)
+t.test('the smallest and largest limits and cursors are allowed', async (t) => {
+  const { list } = await withUsers(t, 4)
   const usernames = async (query: string) =>
     (await list(query)).json().items?.map(({ username }: { username: string }) => username)
   t.strictSame(await usernames('?limit=1'), ['user0'])
@@ -338,7 +346,7 @@ t.test('the ends of what is allowed in the query are allowed', async (t) => {
   t.strictSame(await usernames('?cursor=ffffffff-ffff-ffff-ffff-ffffffffffff'), [])
 })
 
-t.test('only an admin with the scope sees every user: 403', async (t) => {
+t.test('a caller who is not an admin with the scope gets 403', async (t) => {
   const { login, get, createUser } = await build(t)
   await createUser('boss', ['admin', 'user'])
   const forbidden = { type: 'about:blank', title: 'Forbidden', status: 403, detail: 'Not enough permissions' }

@@ -44,12 +44,15 @@ function grouped(files: string[]): string[][] {
     })
 }
 
-/** Writes a file that imports the files of a group, and returns its path. */
+/** Writes a file that runs the files of a group, and returns its path. */
 function writeGroup(files: string[], index: number): string {
   const [first = ''] = files
   if (files.length === 1) return first
   const path = join(GROUPS, `${String(index).padStart(2, '0')}-${dirname(first).replaceAll('/', '-')}.test.ts`)
-  writeFileSync(path, files.map((file) => `import '${relative(GROUPS, file)}'\n`).join(''))
+  const imports = files.map((file) => `import('${relative(GROUPS, file)}')`)
+  // tap ends the process's tests when it has nothing to do, so it must know that a file is still being loaded.
+  const loaded = `const loaded = Promise.all([${imports.join(', ')}])`
+  writeFileSync(path, `import t from 'tap'\n${loaded}\nt.waitOn(loaded)\nawait loaded\n`)
   return path
 }
 

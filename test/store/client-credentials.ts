@@ -68,14 +68,14 @@ export function clientCredentials(t: Test, { store, others }: Opened): void {
     t.strictSame(await store.clients.secrets(id, NOW), [f])
     t.equal(await addSecret('unknown', newSecret('x')), false)
 
-    await store.clients.secretUsed(f.id, NOW + 7)
+    await store.clients.recordSecretUse(f.id, NOW + 7)
     t.strictSame(await store.clients.secrets(id, NOW), [{ ...f, lastUsedAt: NOW + 7 }])
     const other = await addClient(store)
     t.equal(await deleteSecret(other.id, f.id), false, 'the secret of another client')
     t.equal(await deleteSecret(id, randomUUIDv7()), false)
     t.equal(await deleteSecret(id, f.id), true)
     t.equal(await deleteSecret(id, f.id), false)
-    await store.clients.secretUsed(f.id, NOW)
+    await store.clients.recordSecretUse(f.id, NOW)
     t.strictSame(await store.clients.secrets(id, NOW), [])
   })
 

@@ -136,7 +136,7 @@ export function events(t: Test, opened: Opened): void {
       [change({ disabled: false }), ['client.changed', subject, 'enabled']],
       [addSecret(id), ['client.secret_added', { ...subject, secret: secret.id }]],
       [addSecret('unknown'), ...[]],
-      [() => store.clients.secretUsed(secret.id, NOW), ...[]],
+      [() => store.clients.recordSecretUse(secret.id, NOW), ...[]],
       [() => store.clients.useAssertion(id, 'x', NOW), ...[]],
       [deleteSecret, ['client.secret_deleted', { ...subject, secret: secret.id }]],
       [deleteSecret, ...[]],
@@ -214,7 +214,7 @@ export function events(t: Test, opened: Opened): void {
     const admin = newUser({ roles: ['admin'] })
     const { id: user, username } = admin
     const seed = { ...SEED, keys: [newKey('one', 'signing'), newKey('two', 'next')] }
-    const bootstrap = () => store.bootstrap(OPERATOR, { seed, admin })
+    const setUp = () => store.setUp(OPERATOR, { seed, admin })
     const from = { signing: 'one', next: 'two', canary: 'sealed canary' }
     const refreshKey = { id: 'second', sealedKey: 'x', createdAt: NOW }
     const clock = () => NOW
@@ -232,8 +232,8 @@ export function events(t: Test, opened: Opened): void {
     const expire = () => store.keys.expire(OPERATOR, { now: NOW + 1 })
     const reseal = (suffix: string) => () => store.keys.reseal(OPERATOR, (_table, _id, sealed) => sealed + suffix)
     await assertRecorded(t, [
-      [bootstrap, ['setup.completed', {}], ['user.created', { user, username }, 'roles added: admin']],
-      [bootstrap, ...[]],
+      [setUp, ['setup.completed', {}], ['user.created', { user, username }, 'roles added: admin']],
+      [setUp, ...[]],
       [rotate('three'), ['key.rotated', { key: 'two' }]],
       [rotate('four'), ...[]],
       [expire, ['key.retired', { key: 'one' }, 'expired']],

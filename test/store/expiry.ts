@@ -13,15 +13,15 @@ export function expiry(t: Test, opened: Opened): void {
   t.test('of eight concurrent calls one gets the lease, and no other before its end', async (t) => {
     for (let round = 0; round < ROUNDS; round++) {
       const now = NOW + round * 60_000
-      const calls = [...others, ...others].map((each) => each.expiry.lead(now, now + 60_000))
+      const calls = [...others, ...others].map((each) => each.expiry.takeLease(now, now + 60_000))
       const leaders = (await Promise.all(calls)).filter(Boolean).length
       if (leaders !== 1) t.equal(leaders, 1, `round ${round}`)
-      if (await store.expiry.lead(now + 59_999, now + 119_999)) t.fail(`round ${round}: a second lease`)
+      if (await store.expiry.takeLease(now + 59_999, now + 119_999)) t.fail(`round ${round}: a second lease`)
     }
     await sql(`update leases set until_at = ${NOW + 660_000}`)
-    t.equal(await store.expiry.lead(NOW, NOW + 60_000), false)
+    t.equal(await store.expiry.takeLease(NOW, NOW + 60_000), false)
     await sql(`update leases set until_at = ${NOW + 660_001}`)
-    t.equal(await store.expiry.lead(NOW, NOW + 60_000), true, 'no lease is so long: a clock was ahead')
+    t.equal(await store.expiry.takeLease(NOW, NOW + 60_000), true, 'no lease is so long: a clock was ahead')
   })
 
   t.test('prune removes rows a minute after their end, some hundred at once, and no living row', async (t) => {

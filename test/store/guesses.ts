@@ -1,12 +1,12 @@
 import type { Test } from 'tap'
-import type { Tries } from '../../src/domain/ports/guesses.ts'
+import type { GuessCount } from '../../src/domain/ports/guesses.ts'
 import type { Store } from '../../src/domain/ports/store.ts'
 import type { Opened } from './open.ts'
 import { NOW, outcomes, ROUNDS, refusedAs, unique } from './rows.ts'
 
 export function guesses(t: Test, { kind, store, others, sql, hold }: Opened): void {
   const tries = (key: string, count: number, expiresAt = NOW + 1000) => ({ key, count, lastAt: NOW, expiresAt })
-  const count = (keys: string[], next: (before: Map<string, Tries>) => Tries[], at = store) =>
+  const count = (keys: string[], next: (before: Map<string, GuessCount>) => GuessCount[], at = store) =>
     at.guesses.count(keys, (before) => ({ next: next(before), result: before }))
   const rowsOf = (prefix: string) =>
     sql(`select key, count, last_at, expires_at from guesses where key like '${prefix}%' order by key`)
@@ -43,7 +43,7 @@ export function guesses(t: Test, { kind, store, others, sql, hold }: Opened): vo
       if (round % 3 === 0) chosen.reverse()
       for (const key of chosen.slice(1)) expected.set(key, (expected.get(key) ?? 0) + 1)
       const at = others[round % 2] as Store
-      const next = (before: Map<string, Tries>) =>
+      const next = (before: Map<string, GuessCount>) =>
         chosen.slice(1).map((key) => tries(key, (before.get(key)?.count ?? 0) + 1))
       calls.push(count(chosen, next, at))
       if (round % 5 === 0) calls.push(at.expiry.prune(NOW))

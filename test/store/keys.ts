@@ -24,7 +24,7 @@ export function keys(t: Test, opened: Opened): void {
 
   async function seedTwoKeys(): Promise<void> {
     await opened.empty()
-    await store.bootstrap(SYSTEM, { seed: TWO_KEYS, admin: null })
+    await store.setUp(SYSTEM, { seed: TWO_KEYS, admin: null })
   }
 
   const rotate = (

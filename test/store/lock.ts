@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Test } from 'tap'
 
-/** Another process that holds the lock of the database until it is told to let go, or dies. */
+/** Starts a process that holds the lock of the database until it is released or killed. */
 export async function lock(t: Test, file: string): Promise<{ release: () => void; process: ChildProcess }> {
   const script = `
     import { DatabaseSync } from 'node:sqlite'

@@ -151,7 +151,7 @@ export async function open(t: Test, kind: Kind, given?: string): Promise<Opened>
     empty,
     async seed() {
       await empty()
-      await store.bootstrap(OPERATOR, { seed: SEED, admin: null })
+      await store.setUp(OPERATOR, { seed: SEED, admin: null })
     },
     async hold(t, ...statements) {
       const raw = await connect()

@@ -71,7 +71,7 @@ export function resources(t: Test, opened: Opened): void {
     t.strictSame(await store.scopes.find([scopes[0] as string]), [
       { ...resource.scopes[0], resourceId: resource.id, identifier }
     ])
-    const known = [identifier, resource.id, ''].map((each) => store.resources.known(each))
+    const known = [identifier, resource.id, ''].map((each) => store.resources.exists(each))
     t.strictSame(await Promise.all(known), [true, false, false])
     const may = (clients: string[], of: string | null) =>
       Promise.all(clients.map((client) => store.resources.mayIntrospect(client, of)))

@@ -33,7 +33,7 @@ export async function schema(t: Test, kind: Kind): Promise<void> {
     await store.migrate()
     t.strictSame(await store.schema(), { version: 1, compatibleFrom: 1 })
     t.equal(store.version, MIGRATIONS.length)
-    await store.bootstrap(OPERATOR, { seed: SEED, admin: null })
+    await store.setUp(OPERATOR, { seed: SEED, admin: null })
     const user = await addUser(store)
     await store.migrate()
     await others[0].migrate()
@@ -47,11 +47,11 @@ export async function schema(t: Test, kind: Kind): Promise<void> {
       const calls = [store, ...others, store].map((each) => each.migrate())
       t.strictSame(await outcomes(calls), { done: 6 })
       t.equal((await store.schema())?.version, store.version)
-      t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
+      t.strictSame(await store.setupState(), { seeded: false, admin: false })
       const names = await sql('select name, version from invariants order by name')
       t.strictSame(
         names,
-        ['admins', 'bootstrap', 'keys', 'subjects'].map((name) => ({ name, version: 0 }))
+        ['admins', 'keys', 'setup', 'subjects'].map((name) => ({ name, version: 0 }))
       )
     }
   })
@@ -112,7 +112,7 @@ export async function schema(t: Test, kind: Kind): Promise<void> {
   t.test('a later migration runs once on a database in use, which the previous program may still use', async (t) => {
     const { store, sql, url } = await openEmpty(t)
     await store.migrate()
-    await store.bootstrap(OPERATOR, { seed: SEED, admin: null })
+    await store.setUp(OPERATOR, { seed: SEED, admin: null })
     const user = await addUser(store)
     const programs = Array.from({ length: 4 }, () => programWith(t, url, [...MIGRATIONS, LATER]))
     t.strictSame(await outcomes(programs.map((each) => each.migrate())), { done: 4 })

@@ -12,30 +12,30 @@ const newAdmin = (username: string): NewUser => newUser({ username, roles: ['adm
 /** The first start of a database. */
 export function setup(t: Test, opened: Opened): void {
   const { store, others } = opened
-  const bootstrap = (admin: NewUser | null, { at = store, seed = SEED } = {}) => at.bootstrap(OPERATOR, { seed, admin })
+  const setUp = (admin: NewUser | null, { at = store, seed = SEED } = {}) => at.setUp(OPERATOR, { seed, admin })
 
-  t.test('bootstrap stores the seed and the admin once', async (t) => {
+  t.test('the setup stores the seed and the admin once', async (t) => {
     await opened.empty()
     const admin = newAdmin('Admin')
-    t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
-    t.strictSame(await bootstrap(admin), { seeded: true, adminCreated: true })
-    t.strictSame(await others[0].bootstrapped(), { seeded: true, admin: true })
+    t.strictSame(await store.setupState(), { seeded: false, admin: false })
+    t.strictSame(await setUp(admin), { seeded: true, adminCreated: true })
+    t.strictSame(await others[0].setupState(), { seeded: true, admin: true })
     t.strictSame(await store.users.list(ALL, {}), [asUser(admin)])
     t.strictSame(await others[0].refreshKeys.current(), SEED.refreshKey)
 
     const seed = { ...SEED, sealed: [{ name: 'other', value: 'other' }] }
-    t.strictSame(await bootstrap(newAdmin('second'), { at: others[0], seed }), NEITHER)
+    t.strictSame(await setUp(newAdmin('second'), { at: others[0], seed }), NEITHER)
     t.equal(await store.sealed.get('other'), null)
     t.strictSame(await store.users.list(ALL, {}), [asUser(admin)])
   })
 
-  t.test('bootstrap adds an admin later when there is none', async (t) => {
+  t.test('the setup adds an admin later when there is none', async (t) => {
     await opened.seed()
-    t.strictSame(await store.bootstrapped(), { seeded: true, admin: false })
+    t.strictSame(await store.setupState(), { seeded: true, admin: false })
     const admin = newAdmin('admin')
-    t.strictSame(await bootstrap(admin), { seeded: false, adminCreated: true })
-    t.strictSame(await bootstrap(newAdmin('second')), NEITHER)
-    t.strictSame(await store.bootstrapped(), { seeded: true, admin: true })
+    t.strictSame(await setUp(admin), { seeded: false, adminCreated: true })
+    t.strictSame(await setUp(newAdmin('second')), NEITHER)
+    t.strictSame(await store.setupState(), { seeded: true, admin: true })
     t.strictSame(await store.users.get(admin.id), asUser(admin))
   })
 
@@ -46,7 +46,7 @@ export function setup(t: Test, opened: Opened): void {
     t.test(`of eight concurrent first starts with ${difference} one stores the seed and one the admin`, async (t) => {
       for (let round = 0; round < Math.ceil(ROUNDS / 10); round++) {
         await opened.empty()
-        const calls = [...others, ...others].map((at, index) => bootstrap(newAdmin(nameOf(index)), { at }))
+        const calls = [...others, ...others].map((at, index) => setUp(newAdmin(nameOf(index)), { at }))
         const results = await Promise.all(calls)
         t.equal(results.filter((result) => result.seeded).length, 1)
         t.equal(results.filter((result) => result.adminCreated).length, 1)
@@ -59,7 +59,7 @@ export function setup(t: Test, opened: Opened): void {
   t.test('of eight concurrent later starts one adds the admin', async (t) => {
     for (let round = 0; round < Math.ceil(ROUNDS / 10); round++) {
       await opened.seed()
-      const calls = [...others, ...others].map((at, index) => bootstrap(newAdmin(`admin${index}`), { at }))
+      const calls = [...others, ...others].map((at, index) => setUp(newAdmin(`admin${index}`), { at }))
       const results = await Promise.all(calls)
       t.equal(results.filter((result) => result.seeded).length, 0)
       t.equal(results.filter((result) => result.adminCreated).length, 1)
@@ -67,21 +67,21 @@ export function setup(t: Test, opened: Opened): void {
     }
   })
 
-  t.test('a bootstrap that fails stores nothing', async (t) => {
+  t.test('a setup that fails stores nothing', async (t) => {
     await opened.empty()
     const seed: Seed = { ...SEED, sealed: [...SEED.sealed, ...SEED.sealed] }
-    await t.rejects(bootstrap(newAdmin('admin'), { seed }), refusedAs('conflict'))
-    t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
+    await t.rejects(setUp(newAdmin('admin'), { seed }), refusedAs('conflict'))
+    t.strictSame(await store.setupState(), { seeded: false, admin: false })
     t.strictSame(await store.scopes.list(ALL), [])
     t.strictSame(await store.keys.list(), [])
-    t.strictSame(await bootstrap(null), { seeded: true, adminCreated: false })
+    t.strictSame(await setUp(null), { seeded: true, adminCreated: false })
   })
 
   t.test('an admin whose name is taken is a conflict, and the seed is not stored', async (t) => {
     await opened.empty()
     await store.users.create(OPERATOR, newUser({ username: 'admin' }))
-    await t.rejects(bootstrap(newAdmin('ADMIN')), refusedAs('conflict'))
-    t.strictSame(await store.bootstrapped(), { seeded: false, admin: false })
+    await t.rejects(setUp(newAdmin('ADMIN')), refusedAs('conflict'))
+    t.strictSame(await store.setupState(), { seeded: false, admin: false })
   })
 
   t.test('of a first admin and a client with one name, added concurrently, one is added', async (t) => {
@@ -91,7 +91,7 @@ export function setup(t: Test, opened: Opened): void {
       const name = unique('Root')
       const client = { ...(SEED.clients[0] as Seed['clients'][0]), id: name.toLowerCase() }
       const counts = await outcomes([
-        bootstrap(newAdmin(name), { at: one }),
+        setUp(newAdmin(name), { at: one }),
         two.clients.create(OPERATOR, { client, secret: null })
       ])
       const isUser = (await one.users.credentials(name.toLowerCase())) !== null

@@ -67,10 +67,10 @@ t.test('a missing file is an error and is not created; after migrate the same st
   const { file, open } = newFile(t)
   const store = open()
   t.equal(await store.schema(), null)
-  const missing = { constructor: SetupError, message: `the database ${file} is missing` }
+  const missing = { constructor: SetupError, message: `the database ${file} does not exist: restore a backup` }
   await t.rejects(store.users.get('x'), missing)
   await t.rejects(create(store), missing)
-  await t.rejects(store.bootstrapped(), missing)
+  await t.rejects(store.setupState(), missing)
   t.equal(existsSync(dirname(file)), false)
 
   await store.migrate()

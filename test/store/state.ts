@@ -101,7 +101,7 @@ export function state(t: Test, opened: Opened): void {
     await Promise.all([
       t.rejects(store.users.create(OPERATOR, bob), refusedAs('unavailable')),
       t.rejects(openSession(store, newSession(alice.id)), refusedAs('unavailable')),
-      t.rejects(store.bootstrap(OPERATOR, { seed: SEED, admin: null }), refusedAs('unavailable')),
+      t.rejects(store.setUp(OPERATOR, { seed: SEED, admin: null }), refusedAs('unavailable')),
       t.rejects(store.users.change(OPERATOR, change), { retryAfter: 1, message: /not available/ })
     ])
     await release()

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import * as wire from '../../src/wire/client-secrets.ts'
-import { createDomain, NOW } from './domain.ts'
+import { NOW, openDomain } from '../domain/open.ts'
 import { accepts, sameLimits } from './schema.ts'
 
 const STORED = {
@@ -30,7 +30,7 @@ t.test('a secret is written without its text and without its hash', async (t) =>
 })
 
 t.test('what is read and stored is written as it was sent', async (t) => {
-  const { clients } = await createDomain(t)
+  const { clients } = (await openDomain(t)).auth
   await clients.create(OPERATOR, { id: 'a', name: 'A' })
   const input = wire.inputFromWire({ expires_in: 60, others_expire_in: 30 })
   t.strictSame(input, { expiresIn: 60, othersExpireIn: 30 })
@@ -48,7 +48,7 @@ t.test('what is read and stored is written as it was sent', async (t) => {
 })
 
 t.test('schema and domain have the same limits for a secret', async (t) => {
-  const { clients } = await createDomain(t)
+  const { clients } = (await openDomain(t)).auth
   await clients.create(OPERATOR, { id: 'a', name: 'A' })
   await sameLimits(t, wire.SecretCreation, {
     limits: [

@@ -3,7 +3,7 @@ import t from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import type { Client } from '../../src/domain/model.ts'
 import * as wire from '../../src/wire/clients.ts'
-import { createDomain, NOW } from './domain.ts'
+import { NOW, openDomain } from '../domain/open.ts'
 import { accepts, INVALID, type Limit, sameLimits } from './schema.ts'
 
 type Creation = Static<typeof wire.ClientCreation>
@@ -120,7 +120,7 @@ t.test('a change holds the given members only, and null removes keys', async (t)
 })
 
 t.test('what is read and stored is written as it was sent', async (t) => {
-  const { clients } = await createDomain(t)
+  const { clients } = (await openDomain(t)).auth
   const body = {
     client_id: 'a',
     client_name: 'A',
@@ -144,7 +144,7 @@ t.test('what is read and stored is written as it was sent', async (t) => {
 })
 
 t.test('schema and domain have the same limits for a client', async (t) => {
-  const { clients, resources } = await createDomain(t)
+  const { clients, resources } = (await openDomain(t)).auth
   for (let n = 0; n < 101; n++) await resources.create(OPERATOR, { id: `r${n}`, identifier: `urn:r:${n}`, name: 'R' })
   const many = <T>(length: number, item: (n: number) => T) => Array.from({ length }, (_, n) => item(n))
   const limit = <K extends keyof Creation>(name: K, max: Creation[K], over: Creation[K]): Limit<Creation> => ({
@@ -187,7 +187,7 @@ t.test('schema and domain have the same limits for a client', async (t) => {
 })
 
 t.test('the domain alone limits the number of scopes, and refuses ids that a path does not keep', async (t) => {
-  const { clients, resources } = await createDomain(t)
+  const { clients, resources } = (await openDomain(t)).auth
   const names = Array.from({ length: 101 }, (_, n) => `s${n}`)
   for (const part of [names.slice(0, 60), names.slice(60)])
     await resources.create(OPERATOR, {

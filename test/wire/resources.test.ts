@@ -3,7 +3,7 @@ import t from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import type { Resource } from '../../src/domain/model.ts'
 import * as wire from '../../src/wire/resources.ts'
-import { createDomain, ISSUER } from './domain.ts'
+import { ISSUER, openDomain } from '../domain/open.ts'
 import { accepts, INVALID, type Limit, sameLimits } from './schema.ts'
 
 type Creation = Static<typeof wire.ResourceCreation>
@@ -51,7 +51,7 @@ t.test('a change holds the given members only', async (t) => {
 })
 
 t.test('what is read and stored is written as it was sent', async (t) => {
-  const { resources } = await createDomain(t)
+  const { resources } = (await openDomain(t)).auth
   t.strictSame(wire.toWire(await resources.create(OPERATOR, wire.inputFromWire(WRITTEN)), ISSUER), WRITTEN)
   const edit = { name: 'B', scopes: [{ name: 'b', description: 'x' }], introspection_clients: [] }
   const changed = await resources.change(OPERATOR, 'orders', wire.editFromWire(edit))
@@ -59,7 +59,7 @@ t.test('what is read and stored is written as it was sent', async (t) => {
 })
 
 t.test('schema and domain have the same limits for a resource', async (t) => {
-  const { resources, clients } = await createDomain(t)
+  const { resources, clients } = (await openDomain(t)).auth
   for (let n = 0; n < 101; n++) await clients.create(OPERATOR, { id: `c${n}`, name: 'C' })
   let count = 0
   const body = (members: Partial<Creation>): Creation => {
@@ -97,7 +97,7 @@ t.test('schema and domain have the same limits for a resource', async (t) => {
 })
 
 t.test('the domain alone limits the name of a scope', async (t) => {
-  const { resources } = await createDomain(t)
+  const { resources } = (await openDomain(t)).auth
   const add = (name: string) =>
     resources.create(OPERATOR, wire.inputFromWire({ ...WRITTEN, scopes: [{ name }], introspection_clients: [] }))
   await t.rejects(add('x'.repeat(129)), INVALID)

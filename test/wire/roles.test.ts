@@ -3,7 +3,7 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError } from '../../src/domain/errors.ts'
 import * as wire from '../../src/wire/roles.ts'
 import * as scopeWire from '../../src/wire/scopes.ts'
-import { createDomain, ISSUER } from './domain.ts'
+import { ISSUER, openDomain } from '../domain/open.ts'
 import { accepts, sameLimits } from './schema.ts'
 
 const EDITOR = { name: 'editor', description: 'May edit articles', scopes: ['profile'] }
@@ -27,7 +27,7 @@ t.test('a change holds the given members only', async (t) => {
 })
 
 t.test('what is read and stored is written as it was sent', async (t) => {
-  const { roles } = await createDomain(t)
+  const { roles } = (await openDomain(t)).auth
   t.strictSame(wire.toWire(await roles.create(OPERATOR, wire.inputFromWire(EDITOR))), EDITOR)
   const edit = { description: '', scopes: ['roles:read', 'users:read'] }
   t.strictSame(wire.toWire(await roles.change(OPERATOR, 'editor', wire.editFromWire(edit))), {
@@ -37,7 +37,7 @@ t.test('what is read and stored is written as it was sent', async (t) => {
 })
 
 t.test('schema and domain have the same limits for a role', async (t) => {
-  const { roles } = await createDomain(t)
+  const { roles } = (await openDomain(t)).auth
   await sameLimits(t, wire.RoleCreation, {
     limits: [
       { name: 'name', max: { name: 'x'.repeat(64) }, over: { name: 'x'.repeat(65) } },
@@ -53,7 +53,7 @@ t.test('schema and domain have the same limits for a role', async (t) => {
 })
 
 t.test('schema and domain accept the same names of roles', async (t) => {
-  const { roles } = await createDomain(t)
+  const { roles } = (await openDomain(t)).auth
   const accepted = async (name: string) => {
     try {
       await roles.create(OPERATOR, { name, description: '', scopes: [] })
@@ -76,7 +76,7 @@ t.test('the schema limits the number of scopes of a role', async (t) => {
 })
 
 t.test('a scope is written with the URI of its resource', async (t) => {
-  const { scopes } = await createDomain(t)
+  const { scopes } = (await openDomain(t)).auth
   const { items } = await scopes.list({ after: 'keys:write', limit: 1 })
   t.strictSame(items.map(scopeWire.toWire), [
     { name: 'profile', description: 'See and change your own profile', resource: ISSUER }

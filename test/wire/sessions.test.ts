@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Session } from '../../src/domain/model.ts'
 import * as wire from '../../src/wire/sessions.ts'
-import { NOW } from './domain.ts'
+import { NOW } from '../domain/open.ts'
 import { accepts } from './schema.ts'
 
 const SESSION: Session = {

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { ActiveToken } from '../../src/domain/introspection.ts'
 import * as wire from '../../src/wire/tokens.ts'
-import { createDomain } from './domain.ts'
+import { openDomain } from '../domain/open.ts'
 import { accepts } from './schema.ts'
 
 const COMMON = {
@@ -59,7 +59,7 @@ t.test('of an invalid token nothing else is written', async (t) => {
 })
 
 t.test('the form of a token request has the parameters of every grant', async (t) => {
-  const { grants } = await createDomain(t)
+  const { grants } = (await openDomain(t)).auth
   const TokenRequest = wire.tokenRequest(grants)
   t.strictSame(Object.keys(TokenRequest.properties).toSorted(), [
     'client_assertion',

@@ -3,7 +3,7 @@ import t from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import type { User } from '../../src/domain/model.ts'
 import * as wire from '../../src/wire/users.ts'
-import { createDomain, NOW } from './domain.ts'
+import { NOW, openDomain } from '../domain/open.ts'
 import { accepts, type Limit, sameLimits } from './schema.ts'
 
 type Creation = Static<typeof wire.UserCreation>
@@ -82,7 +82,7 @@ t.test('a filter is read from text', async (t) => {
 })
 
 t.test('what is read and stored is written as it was sent', async (t) => {
-  const { users } = await createDomain(t)
+  const { users } = (await openDomain(t)).auth
   const { password, ...profile } = { username: 'Bob', password: PASSWORD, email: 'B@example.com', full_name: 'Bøb' }
   const user = await users.create(OPERATOR, wire.inputFromWire({ ...profile, password, roles: ['user'] }))
   t.match(wire.toWire(user), { ...profile, roles: ['user'], disabled: false })
@@ -91,7 +91,7 @@ t.test('what is read and stored is written as it was sent', async (t) => {
 })
 
 t.test('schema and domain have the same limits for a user', async (t) => {
-  const { users } = await createDomain(t)
+  const { users } = (await openDomain(t)).auth
   /** No common password, and each character is one byte. */
   const letters = Array.from({ length: 400 }, (_, n) => n.toString(36)).join('-')
   let count = 0

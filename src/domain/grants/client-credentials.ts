@@ -6,7 +6,7 @@ export const createClientCredentialsGrant = (): Grant => ({
   params: {},
   docsWithoutClient: false,
   isFor: (client) => client.kind === 'confidential',
-  audience: 'confidential clients only',
+  allowedClients: 'confidential clients only',
 
   authorize: async (_caller, { client, params }) => ({
     kind: 'client',

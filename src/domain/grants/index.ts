@@ -6,7 +6,7 @@ import type { Grant } from './grant.ts'
 import { createPasswordGrant } from './password.ts'
 import { createRefreshTokenGrant } from './refresh-token.ts'
 
-/** Makes every grant. Form fields, metadata and documentation follow from this list. */
+/** Creates every grant. Form fields, metadata and documentation are generated from this list. */
 export const createGrants = (deps: {
   passwordProof: PasswordProof
   refreshTokens: RefreshTokens

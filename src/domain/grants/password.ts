@@ -11,7 +11,7 @@ export const createPasswordGrant = (deps: { passwordProof: PasswordProof; clock:
   params: { username: 'The name of the user', password: 'The password of the user' },
   docsWithoutClient: true,
   isFor: (client) => client.firstParty,
-  audience: 'first-party clients only',
+  allowedClients: 'first-party clients only',
 
   async authorize(caller, { client, params }) {
     const [username, password] = [required(params, 'username'), required(params, 'password')]

@@ -11,7 +11,7 @@ export const createRefreshTokenGrant = (deps: { refreshTokens: RefreshTokens }):
   params: { [REFRESH_GRANT]: 'Renews the session. Valid once; the response holds its successor' },
   docsWithoutClient: true,
   isFor: () => true,
-  audience: 'all clients',
+  allowedClients: 'all clients',
 
   async authorize(_caller, { client, params }) {
     const token = await deps.refreshTokens.read(required(params, REFRESH_GRANT))

@@ -2,19 +2,19 @@ import type { Caller } from '../caller.ts'
 import type { Client, ClientSecret, Millis } from '../model.ts'
 import type { Page } from './page.ts'
 
-/** The members that are given change. A list replaces the whole list of the client. */
+/** The members to change. A list replaces the whole list of the client. */
 export type ClientChanges = Partial<
   Omit<Client, 'id' | 'kind' | 'disabledAt' | 'createdAt' | 'updatedAt'> & { disabled: boolean }
 >
 
 /**
- * Clients. A caller that adds or changes a client, or gives it a secret, must hold all scopes that users can hold and the client
- * has afterwards: else `DomainError('forbidden')`. An operator may give everything.
+ * Clients. A caller that adds or changes a client, or adds a secret, must hold every scope that the client has afterwards, except
+ * scopes that no user can hold. Otherwise the method throws `DomainError('forbidden')`. An operator may grant every scope.
  */
 export interface ClientStore {
   /** Returns a client in any state; null when there is no such client. */
   get(id: string): Promise<Client | null>
-  /** Returns clients by id. */
+  /** Returns clients in the order of their ids. */
   list(page: Page): Promise<Client[]>
   /**
    * Returns the existing clients among the ids, each with its valid secrets and the number of the revocation log, all read in
@@ -24,8 +24,8 @@ export interface ClientStore {
   /** @throws DomainError conflict when the id is taken, invalid when a scope or resource does not exist, forbidden */
   create(caller: Caller, registration: { client: Client; secret: ClientSecret | null }): Promise<void>
   /**
-   * Returns null when there is no such client. A change that takes something away ends the tokens issued before. Disabling the
-   * client, and taking away a grant or `firstParty`, ends its sessions too.
+   * Returns null when there is no such client. A change that takes something away ends the tokens issued before. If the client is
+   * disabled, or loses a grant or `firstParty`, its sessions end too.
    * @throws DomainError invalid when a scope or resource does not exist, forbidden
    */
   change(caller: Caller, change: { id: string; changes: ClientChanges; now: Millis }): Promise<Client | null>
@@ -35,8 +35,8 @@ export interface ClientStore {
   secrets(id: string, now: Millis): Promise<ClientSecret[]>
   /**
    * Returns false when there is no such client.
-   * @param addition `othersEndAt` is the latest end of the other secrets, or null to leave them as they are; `most` is the number
-   *   of secrets a client may have
+   * @param addition `othersEndAt` is the latest `expiresAt` of the other secrets, or null to leave them unchanged; `most` is the
+   *   maximum number of secrets
    * @throws DomainError conflict when there would be more than `most`, forbidden
    */
   addSecret(
@@ -45,8 +45,8 @@ export interface ClientStore {
   ): Promise<boolean>
   /** Returns false when the client has no such secret. */
   deleteSecret(caller: Caller, secret: { id: string; secretId: string }): Promise<boolean>
-  /** Records when a secret was used last. */
-  secretUsed(secretId: string, now: Millis): Promise<void>
-  /** Records the use of an assertion. Returns false when it was used before, and when there is no such client. */
+  /** Records the time of the last use of a secret. */
+  recordSecretUse(secretId: string, now: Millis): Promise<void>
+  /** Records the use of an assertion. Returns false when the assertion was used before, and when there is no such client. */
   useAssertion(id: string, jti: string, expiresAt: Millis): Promise<boolean>
 }

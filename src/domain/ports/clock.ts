@@ -1,6 +1,6 @@
 import type { Millis } from '../model.ts'
 
-/** The only source of time. */
+/** The only source of time of the domain. */
 export interface Clock {
   /** Returns the current instant. */
   now(): Millis

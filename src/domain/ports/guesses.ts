@@ -1,21 +1,23 @@
 import type { Millis } from '../model.ts'
 
-/** How often something was tried. */
-export interface Tries {
+/** A counter of attempts. */
+export interface GuessCount {
+  /** Names the account, the network, or both. */
   key: string
-  /** 0 for something that was never tried. */
   count: number
+  /** The instant of the last attempt. */
   lastAt: Millis
-  /** The instant at which the tries are forgotten. */
+  /** The instant at which the attempts are forgotten. */
   expiresAt: Millis
 }
 
 export interface GuessStore {
-  /** Returns the tries of each key without a lock. */
-  read(keys: string[]): Promise<Map<string, Tries>>
+  /** Returns the stored counters among the keys. Takes no lock. */
+  read(keys: string[]): Promise<Map<string, GuessCount>>
   /**
-   * Counts under a lock on these keys. `decide` gets the tries of each key and returns the tries to keep instead: a key that it
-   * leaves out stays as it is, a count of 0 removes the key. `decide` must not wait for anything.
+   * Changes counters under a lock on their keys. `decide` gets the counter of each key, with count 0 for a new key, and returns the
+   * counters to store. A key that `decide` leaves out keeps its counter; a count of 0 removes the counter. `decide` must not wait for
+   * anything.
    */
-  count<T>(keys: string[], decide: (tries: Map<string, Tries>) => { next: Tries[]; result: T }): Promise<T>
+  count<T>(keys: string[], decide: (counts: Map<string, GuessCount>) => { next: GuessCount[]; result: T }): Promise<T>
 }

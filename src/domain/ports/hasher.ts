@@ -1,12 +1,12 @@
 /**
- * Hashes passwords with argon2id. Works on a fixed number at once and lets a fixed number wait. Beyond that every method that
- * hashes throws `DomainError('unavailable')` before it has done any work.
+ * Hashes passwords with argon2id. Runs a limited number of calls at once, and a limited number of calls wait. Beyond that `hash` and
+ * `verify` throw `DomainError('unavailable')` before they do any work.
  */
 export interface Hasher {
   /** Returns a PHC string with the current parameters. */
   hash(password: string): Promise<string>
-  /** Makes exactly one verification. With null it costs as much as a hash with the current parameters, and returns false. */
+  /** Verifies exactly one hash. With null it takes as long as with a hash of the current parameters, and returns false. */
   verify(hash: string | null, password: string): Promise<boolean>
-  /** Returns whether the hash was made with other parameters than the current ones. */
+  /** Returns whether the parameters of the hash differ from the current parameters. */
   outdated(hash: string): boolean
 }

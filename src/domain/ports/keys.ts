@@ -2,13 +2,13 @@ import type { Caller } from '../caller.ts'
 import type { Millis, RefreshKey, StoredKey } from '../model.ts'
 import type { Page } from './page.ts'
 
-/** The keys and the canary as they were read before a rotation. */
+/** The keys and the canary that were read before a rotation. The rotation requires that they are still the same. */
 export interface KeyBasis {
   /** The kid of the signing key. */
   signing: string
   /** The kid of the next key. */
   next: string
-  /** The sealed canary. It differs after everything was sealed again. */
+  /** The sealed canary. Its text changes when all values are sealed again. */
   canary: string
 }
 
@@ -16,11 +16,11 @@ export interface KeyBasis {
 export type SealedTable = 'signing_keys' | 'refresh_keys' | 'sealed_values'
 
 /**
- * The signing keys. There is always one signing key, one next key and one current refresh key: a change of them first takes the
- * lock `keys`. It calls `clock` under the lock, so waiting for the lock makes no key older than it is.
+ * The signing keys. There is always one signing key, one next key and one current refresh key, because every change of them first
+ * takes the lock `keys`. The change calls `clock` under the lock, so that the wait for the lock does not count as age of a new key.
  */
 export interface KeyStore {
-  /** Returns the keys that are not retired, by age. */
+  /** Returns the keys that are not retired, oldest first. */
   list(): Promise<StoredKey[]>
   /** Returns all keys, the newest first. */
   page(page: Page): Promise<StoredKey[]>
@@ -29,9 +29,9 @@ export interface KeyStore {
   /** Returns a key in any state; null when there is no such key. */
   find(kid: string): Promise<StoredKey | null>
   /**
-   * Makes the next key sign, publishes `next`, and lets the previous key verify for `verifiesMs` more without its private part.
-   * Does the same for the refresh key. Returns false and changes nothing when `from` no longer holds: of concurrent calls one
-   * rotates.
+   * Makes the next key sign and publishes `next`. The previous key loses its private part and verifies for another `verifiesMs`. In
+   * the same way replaces the refresh key. Returns false and changes nothing when the keys or the canary differ from `from`, so
+   * exactly one of concurrent calls rotates.
    */
   rotate(
     caller: Caller,
@@ -45,19 +45,19 @@ export interface KeyStore {
     }
   ): Promise<boolean>
   /**
-   * Retires a key in any state, with an entry in the revocation log. The next key signs in its place, and `next` is published
-   * where one is missing then. Changes nothing for a key that is retired or unknown. Returns false and changes nothing when `next`
-   * is needed and is null, or was sealed with another key than `canary`.
+   * Retires a key in any state and appends an entry to the revocation log. In place of a signing key the next key signs. In place of
+   * a next key `next` is published. Changes nothing for a key that is retired or unknown. Returns false and changes nothing when
+   * `next` is needed but null, or when the stored canary differs from `canary`.
    */
   compromise(
     caller: Caller,
     retirement: { kid: string; canary: string; next: StoredKey | null; clock: () => Millis }
   ): Promise<boolean>
-  /** Retires the keys whose time to verify is over, or only the one named by `kid`, and returns how many. */
+  /** Retires the keys whose `verifiesUntilAt` has passed, or only the key `kid`, and returns how many it retired. */
   expire(caller: Caller, expiry: { now: Millis; kid?: string }): Promise<number>
   /**
-   * Replaces every sealed value by the result of `change`, and returns how many differ. `change` must not wait for anything; an
-   * error that it throws leaves all values as they were.
+   * Replaces every sealed value by the result of `change`, and returns how many values differ. `change` must not wait for anything.
+   * If `change` throws, no value is replaced.
    */
   reseal(caller: Caller, change: (table: SealedTable, id: string, sealed: string) => string): Promise<number>
 }

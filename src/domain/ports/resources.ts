@@ -5,28 +5,28 @@ import type { Page } from './page.ts'
 export interface ScopeStore {
   /** Returns the registered scopes among the names. */
   find(names: string[]): Promise<RegisteredScope[]>
-  /** Returns scopes by name. */
+  /** Returns scopes in the order of their names. */
   list(page: Page): Promise<RegisteredScope[]>
 }
 
-/** The members that are given change. */
+/** The members to change. */
 export interface ResourceChanges {
   name?: string
   /** Replaces all introspection clients. */
   introspectionClients?: string[]
-  /** Gets the current scopes and returns the scopes to have instead. Must not wait for anything. */
+  /** Gets the current scopes and returns the new scopes, which replace them. Must not wait for anything. */
   scopes?: (current: Resource['scopes']) => Resource['scopes']
 }
 
 export interface ResourceStore {
   /** Returns null when there is no such resource. */
   get(id: string): Promise<Resource | null>
-  /** Returns resources by id. */
+  /** Returns resources in the order of their ids. */
   list(page: Page): Promise<Resource[]>
   /** Returns whether the client may introspect tokens for that resource. @param identifier null for Latchkey's own API */
   mayIntrospect(clientId: string, identifier: string | null): Promise<boolean>
   /** Returns whether a resource with this identifier is registered. */
-  known(identifier: string): Promise<boolean>
+  exists(identifier: string): Promise<boolean>
   /**
    * Registers a resource. The role `admin` gets its scopes too.
    * @throws DomainError conflict when the id, the identifier or a scope is taken, invalid when a client does not exist

@@ -5,8 +5,8 @@ export interface RevocationStore {
   /** Returns the number of the last committed entry of the revocation log; 0 for an empty log. */
   seq(): Promise<number>
   /**
-   * Returns the first entries after that number, at most `limit`, and both ends of the log, all read at one instant. For a number
-   * above the end of the log it returns the log from its beginning.
+   * Returns the first entries after the number `after`, at most `limit`, and the first and last number of the log, all read at one
+   * instant. If `after` is above the last number, returns the entries from the beginning of the log.
    */
   since(after: number, limit: number): Promise<RevocationPage>
   /** Revokes one access token. @throws DomainError conflict when it is revoked already */
@@ -14,9 +14,9 @@ export interface RevocationStore {
 }
 
 export interface ExpiryStore {
-  /** Takes the lease to remove expired rows until `until`. Of concurrent calls one returns true, and no other before `until`. */
-  lead(now: Millis, until: Millis): Promise<boolean>
-  /** Removes some expired rows of every table, and returns how many. */
+  /** Takes the lease to remove expired rows. Returns true for exactly one call until the instant `until`, also of concurrent calls. */
+  takeLease(now: Millis, until: Millis): Promise<boolean>
+  /** Removes a limited number of expired rows of every table, and returns how many it removed. */
   prune(now: Millis): Promise<number>
 }
 

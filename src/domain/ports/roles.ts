@@ -2,11 +2,11 @@ import type { Caller } from '../caller.ts'
 import type { Millis, Role } from '../model.ts'
 import type { Page } from './page.ts'
 
-/** Roles. The rule of `UserStore` about giving scopes holds here too. */
+/** Roles. A caller must hold every scope that it adds to a role, as described in `UserStore`. */
 export interface RoleStore {
   /** Returns null when there is no such role. */
   get(name: string): Promise<Role | null>
-  /** Returns roles by name. */
+  /** Returns roles in the order of their names. */
   list(page: Page): Promise<Role[]>
   /** @throws DomainError conflict when the name is taken, invalid when a scope does not exist, forbidden */
   create(caller: Caller, role: Role & { now: Millis }): Promise<void>

@@ -1,9 +1,9 @@
-/** Encrypts values that must be read again, with a key that is not in the database. */
+/** Encrypts values for storage, with a key that is not in the database. */
 export interface Sealer {
-  /** @param context what the text is and where it is stored; it opens only in the same context */
+  /** Encrypts a text. @param context names the table, row and column; `open` needs the same context */
   seal(text: string, context: string): string
-  /** @throws SetupError when it was sealed with another key or for another context, or was altered */
+  /** Decrypts a value. @throws SetupError when it was sealed with another key or another context, or was altered */
   open(sealed: string, context: string): string
-  /** Returns whether it was sealed with the current key, and not with the previous one. */
+  /** Returns whether a value was sealed with the current key. */
   isCurrent(sealed: string): boolean
 }

@@ -13,36 +13,36 @@ export interface SessionFilter {
 
 export interface SessionStore {
   /**
-   * Opens a session if the user is enabled and still has the `authVersion` that the proof was verified against, and the client
-   * is enabled and nothing was taken from it since `rev`. Returns false otherwise. A disabling or a new password that commits
-   * first wins; one that commits later finds the session and ends it.
+   * Opens a session if the user is enabled and still has the given `authVersion`, and the client is enabled and lost no right since
+   * `rev`. Otherwise returns false. If the user is disabled or gets a new password at the same time, the session is either not opened
+   * or ended.
    */
   open(caller: Caller, opening: { session: Session; authVersion: number; rev: number }): Promise<boolean>
   /** Returns a session in any state; null when there is no such session. */
   get(id: string): Promise<StoredSession | null>
-  /** Returns the living sessions of a user by id, which is by age. */
+  /** Returns the active sessions of a user in the order of their ids, so the oldest first. */
   list(userId: string, page: Page, now: Millis): Promise<Session[]>
   /**
-   * Renews a session in one conditional write (RFC 9700 §4.14.2). Of concurrent calls with the current counter exactly one is
-   * `rotated`. Within the leeway the others, and repetitions of the previous counter, are `retried` with the same successor. An
-   * older counter is `reused` and has ended the session. A call by another client, or for a session that has ended, is `unknown`
-   * and changes nothing.
-   * @param renewal `counter` is in the presented token; `leeway` in milliseconds, 0 for none
+   * Renews a session in one conditional write (RFC 9700 §4.14.2). Exactly one of concurrent calls with the current counter returns
+   * `rotated`. Within the leeway the other calls, and repetitions of the previous counter, return `retried`: their refresh token is
+   * the same successor. An older counter returns `reused` and ends the session. A call by another client, or for a session that has
+   * ended, returns `unknown` and changes nothing.
+   * @param renewal `counter` is the counter of the presented token; `leeway` is in milliseconds, 0 for none
    */
   rotate(
     caller: Caller,
     renewal: { id: string; client: Client; counter: number; leeway: Millis; now: Millis }
   ): Promise<Rotation>
-  /** Ends all matching sessions that live or expired within the last minute, and returns how many it ended. */
+  /** Ends all matching sessions that are active or expired within the last minute, and returns how many it ended. */
   end(caller: Caller, filter: SessionFilter & { now: Millis }): Promise<number>
 }
 
-/** The keys that refresh tokens are made with. */
+/** The keys that authenticate refresh tokens. */
 export interface RefreshKeyStore {
   /** Returns the key for new refresh tokens; null before the first start. */
   current(): Promise<RefreshKey | null>
   /** Returns null for a key that no longer verifies. */
   find(id: string): Promise<RefreshKey | null>
-  /** Removes the keys whose time to verify is over, and returns how many. */
+  /** Removes the keys that no longer verify at the instant `now`, and returns how many it removed. */
   expire(now: Millis): Promise<number>
 }

@@ -1,23 +1,23 @@
 import type { AccessTokenClaims } from '../../token/claims.ts'
 import type { ClientKey, PublicKey, SigningAlg } from '../model.ts'
 
-/** Signs and verifies JWTs. Knows nothing of who may hold one. */
+/** Signs and verifies JWTs. Makes no decision about users, clients or rights. */
 export interface Signer {
-  /** Makes a key pair; the private key is PKCS #8 PEM. */
+  /** Generates a key pair. The private key is PKCS #8 PEM. */
   generate(alg: SigningAlg): Promise<PublicKey & { privateKey: string }>
   /** Returns a compact JWS with the header `{ alg, typ: 'at+jwt', kid }`. */
   sign(claims: AccessTokenClaims, key: PublicKey & { privateKey: string }): string
   /** Returns whether the signature of a parsed access token is valid for this key and its algorithm. Never throws because of the token. */
   hasValidSignature(token: string, key: PublicKey): boolean
   /**
-   * Returns the claims of a JWT that a client signed with one of its keys and the algorithm of that key, else null. Does
+   * Returns the claims of a JWT that a client signed with one of its keys and the algorithm of this key. Otherwise returns null. Does
    * not check claims. Never throws because of the token.
-   * @param keysOf gets the claims before the signature is verified
+   * @param keysOf returns the keys of the client. It gets the claims before the signature is verified
    */
   verifyAssertion(
     token: string,
     keysOf: (claims: Record<string, unknown>) => Promise<ClientKey[]>
   ): Promise<Record<string, unknown> | null>
-  /** Returns the public key of a client with its algorithm; null for a key that must not sign assertions. */
+  /** Returns the public members of a client's JWK with its algorithm; null for a key that must not sign assertions. */
   clientKey(jwk: Record<string, unknown>): ClientKey | null
 }

@@ -29,28 +29,28 @@ export interface Schema {
 }
 
 /**
- * The database. Every method is one statement or one transaction, so it happens completely or not at all. Throws
+ * The database. Every method is one statement or one transaction, so it takes effect completely or not at all. Throws
  * `DomainError('unavailable')` when the database cannot be reached in time, `DomainError('conflict')` when a unique value is taken,
  * `SetupError` when the database is missing. A change records its event, after the commit.
  */
 export interface Store {
-  /** Brings the schema to the version of this program. Of concurrent calls one migrates; the others wait and find it done. */
+  /** Brings the schema to the version of this program. One of concurrent calls migrates; the others wait and then do nothing. */
   migrate(): Promise<void>
-  /** Returns null when there is no database or it is empty. @throws SetupError when it holds tables of another program */
+  /** Returns null for a missing or empty database. @throws SetupError when the database holds tables of another program */
   schema(): Promise<Schema | null>
   /** The version that `migrate` brings a database to. */
   readonly version: number
 
   /**
-   * Stores the seed unless that was ever done, and the admin (with the role `admin`) unless an enabled admin exists. One
-   * transaction, which first takes the locks `bootstrap` and `admins`: of concurrent calls one does each.
+   * Stores the seed unless a seed was ever stored, and the admin (with the role `admin`) unless an enabled admin exists. Takes the
+   * locks `setup` and `admins`, so each is stored by exactly one of concurrent calls.
    */
-  bootstrap(
+  setUp(
     caller: Caller,
     rows: { seed: Seed; admin: NewUser | null }
   ): Promise<{ seeded: boolean; adminCreated: boolean }>
   /** Returns whether the seed is stored, and whether an enabled user has the role `admin`. */
-  bootstrapped(): Promise<{ seeded: boolean; admin: boolean }>
+  setupState(): Promise<{ seeded: boolean; admin: boolean }>
 
   users: UserStore
   roles: RoleStore

@@ -3,14 +3,15 @@ import type { Credentials, Millis, User } from '../model.ts'
 import type { Page } from './page.ts'
 
 export type NewUser = Pick<User, 'id' | 'username' | 'email' | 'fullName' | 'roles'> & {
-  /** The canonical forms, which are unique. */
+  /** The canonical form of the username, which is unique. */
   usernameKey: string
+  /** The canonical form of the e-mail address, which is unique. */
   emailKey: string | null
   passwordHash: string
   now: Millis
 }
 
-/** The members that are given change. `roles` replaces all roles of the user. */
+/** The members to change. `roles` replaces all roles of the user. */
 export interface UserChanges {
   username?: string
   usernameKey?: string
@@ -30,21 +31,21 @@ export interface UserFilter {
 }
 
 /**
- * Users. A change that could remove the last admin first takes the lock `admins`, so such changes run one after the other. It
- * throws `DomainError('conflict')` when no enabled admin would be left. A change that gives a role or a scope throws
- * `DomainError('forbidden')` when the caller does not hold the same scopes (and the role `admin`, to give that role); an operator
- * may give everything.
+ * Users. A change that could remove the last admin first takes the lock `admins`, so such changes run one after the other. The change
+ * throws `DomainError('conflict')` when no enabled admin would be left. A caller that gives a role to a user must hold all scopes of
+ * the role, and the role `admin` to give this role. Otherwise the change throws `DomainError('forbidden')`. An operator may give every
+ * role.
  */
 export interface UserStore {
   /** @throws DomainError conflict when the canonical username or e-mail is taken, invalid when a role does not exist, forbidden */
   create(caller: Caller, user: NewUser): Promise<void>
   /** Returns null when there is no such user. */
   get(id: string): Promise<User | null>
-  /** Returns what a password is verified against; null for an unknown name. @param username in canonical form */
+  /** Returns the user with the password hash; null for an unknown name. @param username in canonical form */
   credentials(username: string): Promise<Credentials | null>
-  /** Returns the roles of an enabled user and the scopes that they allow now; null for a disabled or unknown user. */
+  /** Returns the current roles of an enabled user and the scopes of these roles; null for a disabled or unknown user. */
   access(id: string): Promise<{ roles: string[]; scopes: string[] } | null>
-  /** Returns users by id, which is by age. */
+  /** Returns users in the order of their ids, so the oldest first. */
   list(page: Page, filter: UserFilter): Promise<User[]>
   /**
    * Returns null when there is no such user. Disabling ends the sessions of the user and the logins in progress.
@@ -56,14 +57,14 @@ export interface UserStore {
   delete(caller: Caller, user: { id: string; now: Millis }): Promise<boolean>
   /**
    * Sets a password. Ends the sessions of the user except `keep`, and the logins in progress.
-   * @param password `from` is the `authVersion` of the credentials that the current password was verified against, or null when
-   *   the current password was not asked for
+   * @param password `from` is the `authVersion` of the credentials with which the current password was verified, or null when the
+   *   current password was not required
    * @returns false when there is no such user, or the `authVersion` differs
    */
   setPassword(
     caller: Caller,
     password: { id: string; hash: string; from: number | null; keep: string | null; now: Millis }
   ): Promise<boolean>
-  /** Replaces the hash if it is still `from`: a password that was set in between stays. */
+  /** Replaces the hash if it is still `from`, so that a password that was set in the meantime stays. */
   replaceHash(id: string, from: string, to: string): Promise<void>
 }

@@ -16,7 +16,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await createGuesses(schema)
 
   await sql`insert into schema_version values (0, 0)`.execute(db)
-  for (const name of ['bootstrap', 'admins', 'subjects', 'keys'])
+  for (const name of ['setup', 'admins', 'subjects', 'keys'])
     await sql`insert into invariants values (cast(${name} as text), 0)`.execute(db)
   await sql`insert into counters values ('revocations', 0)`.execute(db)
   await sql`insert into leases values ('sweep', 0)`.execute(db)

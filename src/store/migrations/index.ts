@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely'
 import * as initial from './0001-initial.ts'
 
 export interface SchemaMigration {
-  /** The number of the migration: its place in the list, from 1. */
+  /** The number of the migration: its position in the list, from 1. */
   version: number
   /** The oldest program version that may run on a database after this migration. */
   compatibleFrom: number

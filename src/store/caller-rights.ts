@@ -1,7 +1,7 @@
 import type { Caller } from '../domain/caller.ts'
 import { DomainError } from '../domain/errors.ts'
-import { ADMIN_ROLE } from '../domain/model.ts'
-import type { Db } from './columns.ts'
+import { ADMIN_ROLE, CLIENT_ONLY_SCOPES, type Client } from '../domain/model.ts'
+import { type Db, needsRowLocks } from './columns.ts'
 
 /** Throws unless all rows exist. @throws DomainError invalid */
 async function assertExist(trx: Db, table: 'roles' | 'scopes', names: string[]): Promise<void> {
@@ -12,7 +12,7 @@ async function assertExist(trx: Db, table: 'roles' | 'scopes', names: string[]):
     throw new DomainError('invalid', `There is no ${table.slice(0, -1)} ${JSON.stringify(unknown)}`)
 }
 
-const refusal = () => new DomainError('forbidden', 'Nobody can give what they do not have')
+const refusal = () => new DomainError('forbidden', 'You can give only roles and scopes that you have')
 
 /** Returns the roles and scopes that the caller holds; none unless the caller is an enabled user. */
 async function heldBy(trx: Db, caller: Caller): Promise<{ roles: Set<string>; scopes: Set<string | null> }> {
@@ -29,8 +29,8 @@ async function heldBy(trx: Db, caller: Caller): Promise<{ roles: Set<string>; sc
 }
 
 /**
- * Throws unless the caller holds every scope of these roles, and the role `admin` to give that role. An operator may
- * give everything. Reads in the given transaction.
+ * Throws unless the caller may give these roles to a user: the caller must hold every scope of the roles, and the role `admin` to give
+ * this role. An operator may give every role. Reads in the given transaction.
  * @throws DomainError forbidden, invalid when a role does not exist
  */
 export async function assertMayGrantRoles(trx: Db, caller: Caller, roles: string[]): Promise<void> {
@@ -43,7 +43,8 @@ export async function assertMayGrantRoles(trx: Db, caller: Caller, roles: string
 }
 
 /**
- * Throws unless the caller holds these scopes. An operator may give everything. Reads in the given transaction.
+ * Throws unless the caller may give these scopes to a role or client: the caller must hold them. An operator may give every scope.
+ * Reads in the given transaction.
  * @param clientOnly scopes that no user can hold, so they must only exist
  * @throws DomainError forbidden, invalid when a scope does not exist
  */
@@ -57,4 +58,27 @@ export async function assertMayGrantScopes(
   if (needed.length === 0 || caller.kind === 'operator') return
   const held = await heldBy(trx, caller)
   if (needed.some((scope) => !held.scopes.has(scope))) throw refusal()
+}
+
+/**
+ * Throws unless the caller may give a client these scopes and resources. Locks the resources, so that they cannot be deleted before the
+ * end of the transaction.
+ * @throws DomainError forbidden, invalid when a scope or resource does not exist
+ */
+export async function assertMayGrantToClient(
+  trx: Db,
+  caller: Caller,
+  { scopes, resources }: Pick<Client, 'scopes' | 'resources'>
+): Promise<void> {
+  await assertMayGrantScopes(trx, caller, { scopes, clientOnly: CLIENT_ONLY_SCOPES })
+  if (resources.length === 0) return
+  const rows = await trx
+    .selectFrom('resources')
+    .select('id')
+    .where('id', 'in', resources)
+    .orderBy('id')
+    .$if(needsRowLocks(trx), (query) => query.forKeyShare())
+    .execute()
+  const unknown = resources.find((id) => !rows.some((row) => row.id === id))
+  if (unknown !== undefined) throw new DomainError('invalid', `There is no resource ${JSON.stringify(unknown)}`)
 }

@@ -3,7 +3,7 @@ interface ListChange {
   after: string[]
 }
 
-/** Returns which items a list gained and lost, one text for each; the name alone when only the order changed. */
+/** Describes which items a list gained and which it lost. Returns the name alone when only the order changed. */
 function describeList(name: string, { before = [], after }: ListChange): string[] {
   const added = after.filter((item) => !before.includes(item))
   const removed = before.filter((item) => !after.includes(item))
@@ -15,8 +15,8 @@ function describeList(name: string, { before = [], after }: ListChange): string[
 }
 
 /**
- * Returns the reason of an event: which members of `after` differ from `before`, without their values; empty when none
- * differs. A list of names also says which names were added and removed; `disabledAt` reads as `disabled` or `enabled`.
+ * Returns the reason of an event that changes something: the names of the members that differ, without their values; empty when none
+ * differs. For a list of names it adds the added and removed names. For `disabledAt` it is `disabled` or `enabled`.
  */
 export function describeChanges<T extends object>(before: T, after: T): string {
   const texts = Object.entries(after).flatMap(([name, value]) => {
@@ -28,7 +28,7 @@ export function describeChanges<T extends object>(before: T, after: T): string {
   return texts.join('; ')
 }
 
-/** Returns the reason of an event that creates something: the names that it was given. Empty lists are left out. */
+/** Returns the reason of an event that creates something: the names in its lists. Leaves out empty lists. */
 export const describeGiven = (lists: Record<string, string[]>): string =>
   Object.entries(lists)
     .flatMap(([name, after]) => describeList(name, { after }))

@@ -1,0 +1,162 @@
+import { postForm } from '../guard/client-request.ts'
+import { type Credentials, createAuthentication } from '../guard/credentials.ts'
+import { UpstreamError } from '../guard/http.ts'
+import { createMetadata } from '../guard/metadata.ts'
+import type { Timer } from '../guard/timer.ts'
+import { type Clock, systemClock } from '../token/clock.ts'
+import { refusesToken } from './challenge.ts'
+import { TokenError } from './errors.ts'
+import { createTokenCache, type IssuedToken } from './token-cache.ts'
+
+export type TokenClientOptions = Credentials & {
+  /** The `iss` of tokens: an https URL without a trailing slash (http on a loopback host only). */
+  issuer: string
+  /** The scopes to request, separated by spaces. Default: the default scopes of the client. */
+  scope?: string
+  /** The identifier of the service that the tokens are for (RFC 8707). */
+  resource?: string
+  /**
+   * The origins to which `fetch` may send the token, for example `['http://orders.internal:3000']`. Default: the origin of
+   * `resource`; without `resource`, every origin.
+   */
+  origins?: string[]
+  /** Milliseconds that a call waits for a token at most. Default: 10,000. */
+  timeout?: number
+  /** Replaces the global `fetch`, for the issuer and for services. */
+  fetch?: typeof globalThis.fetch
+  /** Replaces the clock that measures the age of a token. */
+  clock?: Clock
+}
+
+export interface TokenClient {
+  /**
+   * Returns an access token for the client itself (RFC 6749 §4.4): the same token until 75 to 90 % of its lifetime are over. Then it
+   * is renewed in the background; when that fails the old token is returned while it is valid. Concurrent calls share one request.
+   *
+   * Without a valid token a temporary failure (no response, 429, 5xx) is retried for up to `timeout`: after 0.1 s, 0.2 s, 0.4 s up
+   * to 1 s, each with a random part of up to a half added, and not before `Retry-After`. A refusal, such as `invalid_client`, is
+   * thrown at once, also by calls within the next second.
+   * @throws TokenError
+   */
+  token(): Promise<string>
+
+  /**
+   * Calls `fetch` with `Authorization: Bearer` (RFC 6750 §2.1), which replaces an `Authorization` header of the caller. When the
+   * service responds with 401 and its challenge refuses the token, the token is dropped and the request is sent once more with a
+   * new token, if its body can be sent again (a stream cannot, nor a Request with a body). Returns the second response then.
+   * A redirect to another origin does not carry the token.
+   * @throws TypeError when the token must not be sent to the origin of the URL
+   * @throws TokenError when there is no token; the reason of the caller's signal when that aborts
+   */
+  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
+
+  /** Aborts the current request. Every call that waits for a token, and every later call, throws a TokenError. */
+  close(): void
+}
+
+/** Milliseconds for one request to the issuer. */
+const REQUEST_TIMEOUT = 5000
+const MAX_BYTES = 65_536
+/** Lifetime in seconds: of a token without `expires_in` (RFC 6749 §5.1), and at most. */
+const LIFETIME = { default: 60, max: 86_400 }
+/** RFC 6750 §2.1. */
+const TOKEN = /^[\w.~+/-]+=*$/
+
+/** Reads a token response (RFC 6749 §5.1). @throws UpstreamError */
+function readToken(body: unknown): IssuedToken {
+  const {
+    access_token: token,
+    token_type: type,
+    expires_in: lifetime = LIFETIME.default
+  } = (body ?? {}) as Record<string, unknown>
+  const invalid = (problem: string) => new UpstreamError(`the response ${problem}`, { status: 200 })
+  if (typeof token !== 'string' || !TOKEN.test(token)) throw invalid('has no valid access_token')
+  if (typeof type !== 'string' || type.toLowerCase() !== 'bearer') throw invalid('has a token_type other than Bearer')
+  if (typeof lifetime !== 'number' || !(lifetime >= 1)) throw invalid('has an expires_in below one second')
+  return { token, lifetime: Math.min(lifetime, LIFETIME.max) }
+}
+
+const isRequest = (input: string | URL | Request): input is Request => typeof input === 'object' && 'url' in input
+
+/** Returns whether the body can be sent a second time. */
+function isRepeatable(input: string | URL | Request, body: unknown): boolean {
+  if (body === undefined || body === null) return !isRequest(input) || input.body === null
+  const kinds = [URLSearchParams, ArrayBuffer, Blob, FormData]
+  return typeof body === 'string' || ArrayBuffer.isView(body) || kinds.some((kind) => body instanceof kind)
+}
+
+/** Returns the origins that may get the token; null for every origin. @throws TypeError */
+function parseOrigins({ origins, resource }: Pick<TokenClientOptions, 'origins' | 'resource'>): string[] | null {
+  for (const origin of origins ?? [])
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin)
+      throw new TypeError('origins must be origins, for example https://orders.example.com')
+  if (origins !== undefined) return origins
+  return resource !== undefined && /^https?:/i.test(resource) ? [new URL(resource).origin] : null
+}
+
+/** Makes `createTokenClient` with a timer that measures pauses, time limits and, without `clock`, the age of a token. */
+export function createClient(options: TokenClientOptions, timer: Timer): TokenClient {
+  const { issuer, clientId, scope, resource, timeout = 10_000, fetch = globalThis.fetch, clock } = options
+  if (!(timeout > 0 && timeout < 2 ** 31))
+    throw new TypeError('timeout must be a number of milliseconds from 1 to 2147483647')
+  const metadata = createMetadata({ issuer, fetch, timer })
+  const authenticate = createAuthentication({ ...options, clock: clock ?? systemClock })
+  const origins = parseOrigins(options)
+  const form = {
+    grant_type: 'client_credentials',
+    ...(scope === undefined ? {} : { scope }),
+    ...(resource === undefined ? {} : { resource })
+  }
+
+  /** Translates the failure of a request. */
+  function tokenError(cause: UpstreamError): TokenError {
+    const { message, status, retryAfter, body } = cause
+    const { error } = (body ?? {}) as { error?: unknown }
+    const code = typeof error === 'string' && /^[a-z][a-z_]{1,40}$/.test(error) ? error : null
+    const reason = `no token for ${clientId} from ${issuer}: ${code ?? message}`
+    return new TokenError(reason, { error: code, status, retryAfter, cause })
+  }
+
+  async function request(signal: AbortSignal): Promise<IssuedToken> {
+    try {
+      const { tokenEndpoint } = await metadata.get()
+      const limits = { timeout: REQUEST_TIMEOUT, timer, maxBytes: MAX_BYTES, signal }
+      const { body } = await postForm(fetch, tokenEndpoint, { form, authenticate, ...limits })
+      return readToken(body)
+    } catch (cause) {
+      throw tokenError(cause as UpstreamError)
+    }
+  }
+  const tokens = createTokenCache({ request, clock: clock ?? { now: timer.elapsed }, timer, timeout })
+
+  return {
+    token: () => tokens.get(),
+    close: () => tokens.close(),
+
+    async fetch(input, init) {
+      const { origin } = new URL(isRequest(input) ? input.url : input)
+      if (origins !== null && !origins.includes(origin))
+        throw new TypeError(`the token must not be sent to ${origin}; add it to origins to allow this`)
+      const signal = init?.signal ?? (isRequest(input) ? input.signal : null)
+      // Must be known before the first request consumes the body.
+      const repeatable = isRepeatable(input, init?.body)
+
+      const send = (token: string): Promise<Response> => {
+        const headers = new Headers(init?.headers ?? (isRequest(input) ? input.headers : {}))
+        headers.set('authorization', `Bearer ${token}`)
+        return fetch(input, { ...init, headers })
+      }
+      const token = await tokens.get(signal)
+      const response = await send(token)
+      // After a redirect to another origin the response says nothing about the token, which was not sent there.
+      const isFromOrigin = response.url === '' || new URL(response.url).origin === origin
+      const isRefused =
+        response.status === 401 && isFromOrigin && refusesToken(response.headers.get('www-authenticate') ?? '')
+      if (!isRefused) return response
+      tokens.drop(token)
+      if (!repeatable) return response
+      await response.body?.cancel().catch(() => {})
+      return send(await tokens.get(signal))
+    }
+  }
+}

@@ -1,0 +1,254 @@
+import { decodeJwt } from 'jose'
+import t from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
+import { DomainError } from '../../src/domain/errors.ts'
+import { PASSWORD } from './open.ts'
+import { openSessions, type Tokens } from './sessions-world.ts'
+
+const REFUSED = { code: 'invalid_grant', message: 'The refresh token is not valid' }
+const LEEWAY = 10
+const NEW_PASSWORD = 'another horse battery staple'
+
+t.test('a refresh returns new tokens of the same session and replaces the refresh token [RF1]', async (t) => {
+  const { enter, refresh, isValid, clock } = await openSessions(t)
+  const first = await enter()
+  const { accessToken, refreshToken, ...rest } = await refresh(first.refreshToken)
+  t.strictSame(rest, { expiresIn: 300, scopes: ['profile'] })
+  t.match(refreshToken, /^lkr_[\w-]{80}$/)
+  t.not(refreshToken, first.refreshToken)
+  t.equal(decodeJwt(accessToken).sid, decodeJwt(first.accessToken).sid)
+  t.strictSame([await isValid(accessToken), await isValid(first.accessToken)], [true, true])
+  const second = await refresh(refreshToken)
+  clock.advance(LEEWAY)
+  await t.rejects(refresh(first.refreshToken), REFUSED)
+  await t.rejects(refresh(second.refreshToken), REFUSED, 'the replay ended the session')
+})
+
+t.test('a refresh token used twice ends its session with its access tokens, and no other session [RF2]', async (t) => {
+  const { enter, refresh, isValid, clock } = await openSessions(t)
+  const [victim, other] = [await enter(), await enter()]
+  const successor = await refresh(victim.refreshToken)
+  clock.advance(LEEWAY)
+  await t.rejects(refresh(victim.refreshToken), REFUSED)
+  t.strictSame([await isValid(victim.accessToken), await isValid(successor.accessToken)], [false, false])
+  await t.rejects(refresh(successor.refreshToken), REFUSED)
+  t.equal(await isValid(other.accessToken), true)
+  t.equal(await isValid((await refresh(other.refreshToken)).accessToken), true)
+})
+
+t.test('a token from a hundred rotations ago ends the session, also within the leeway [RF2]', async (t) => {
+  const { enter, refresh, isValid } = await openSessions(t)
+  const first = await enter()
+  let last = first
+  for (let rotation = 0; rotation < 100; rotation++) last = await refresh(last.refreshToken)
+  t.equal(await isValid(last.accessToken), true)
+  await t.rejects(refresh(first.refreshToken), REFUSED)
+  t.equal(await isValid(last.accessToken), false)
+  await t.rejects(refresh(last.refreshToken), REFUSED)
+})
+
+t.test('a replay ends the session also if it requests an unknown scope [RF2 SC1]', async (t) => {
+  const { enter, refresh, isValid, clock } = await openSessions(t)
+  const first = await enter()
+  const { accessToken } = await refresh(first.refreshToken)
+  const replay = () => refresh(first.refreshToken, { scope: 'nothing:known' })
+  await t.rejects(replay(), { code: 'invalid_scope' }, 'a retry within the leeway is no replay')
+  t.equal(await isValid(accessToken), true)
+  clock.advance(LEEWAY)
+  await t.rejects(replay(), REFUSED)
+  t.equal(await isValid(accessToken), false)
+})
+
+t.test('a retry within the leeway returns the same successor, to the millisecond [RF6]', async (t) => {
+  const { enter, refresh, isValid, clock } = await openSessions(t)
+  const { refreshToken: token } = await enter()
+  const lost = await refresh(token)
+  clock.advance(LEEWAY - 0.001)
+  const again = await refresh(token)
+  t.equal(again.refreshToken, lost.refreshToken)
+  t.strictSame([await isValid(lost.accessToken), await isValid(again.accessToken)], [true, true])
+  clock.advance(0.001)
+  await t.rejects(refresh(token), REFUSED)
+  t.equal(await isValid(again.accessToken), false)
+})
+
+t.test('with a leeway of 0 every retry is a replay [RF6]', async (t) => {
+  const { enter, refresh, isValid } = await openSessions(t, { LATCHKEY_REFRESH_LEEWAY: '0' })
+  const { refreshToken: token } = await enter()
+  const next = await refresh(token)
+  await t.rejects(refresh(token), REFUSED)
+  t.equal(await isValid(next.accessToken), false)
+})
+
+t.test('the refresh token of another client is refused, and stays valid for its own [RF5]', async (t) => {
+  const { auth, enter, refresh } = await openSessions(t)
+  const other = { id: 'other', name: 'Other', grantTypes: ['refresh_token'], scopes: ['profile'] }
+  await auth.clients.create(OPERATOR, other)
+  const { refreshToken: token } = await enter()
+  await t.rejects(refresh(token, { clientId: 'other' }), REFUSED)
+  const next = await refresh(token)
+  await t.rejects(refresh(token, { clientId: 'other' }), REFUSED, 'a replay by another client ends nothing')
+  await t.resolves(refresh(next.refreshToken))
+})
+
+t.test('a session ends when it was idle for an hour, and after twelve hours in any case [RF7]', async (t) => {
+  const { enter, refresh, clock } = await openSessions(t)
+  let { refreshToken: token } = await enter()
+  const HOUR = 3600
+  for (let hour = 0; hour < 12; hour++) {
+    clock.advance(HOUR - 1)
+    token = (await refresh(token)).refreshToken
+  }
+  clock.advance(11)
+  token = (await refresh(token)).refreshToken
+  clock.advance(1)
+  await t.rejects(refresh(token), REFUSED)
+
+  const idle = await enter()
+  clock.advance(HOUR)
+  await t.rejects(refresh(idle.refreshToken), REFUSED)
+})
+
+t.test('an access token does not outlive its session [RF7]', async (t) => {
+  const { auth, enter, refresh, clock } = await openSessions(t)
+  const clientId = 'short'
+  await auth.clients.create(OPERATOR, {
+    id: clientId,
+    name: 'Short',
+    method: 'none',
+    firstParty: true,
+    grantTypes: ['password', 'refresh_token'],
+    scopes: ['profile'],
+    sessionAbsoluteTtl: 400
+  })
+  const lifetimes = ({ accessToken, expiresIn }: Tokens) => {
+    const { iat, exp } = decodeJwt(accessToken)
+    return [Number(exp) - Number(iat), expiresIn]
+  }
+  const first = await enter({ clientId })
+  t.strictSame(lifetimes(first), [300, 300])
+  clock.advance(250)
+  const second = await refresh(first.refreshToken, { clientId })
+  t.strictSame(lifetimes(second), [150, 150])
+  clock.advance(149.9)
+  t.strictSame(lifetimes(await refresh(second.refreshToken, { clientId })), [1, 1], 'at least a second')
+})
+
+t.test('a forged refresh token and a token of another kind are refused [RF8]', async (t) => {
+  const { enter, refresh, isValid } = await openSessions(t)
+  const { accessToken, refreshToken: token } = await enter()
+  t.equal(await isValid(token), false)
+  const bytes = Buffer.from(token.slice(4), 'base64url')
+  const flipped = [...bytes.keys()].map((at) => {
+    const copy = Buffer.from(bytes)
+    copy[at] = (copy[at] as number) ^ 1
+    return `lkr_${copy.toString('base64url')}`
+  })
+  const others = ['x', 'lkr_', `${token}A`, token.slice(0, -1), token.toUpperCase(), ` ${token}`]
+  const prefixes = [`lks_${token.slice(4)}`, token.replace('lkr_', 'LKR_'), `lkr_${'A'.repeat(80)}`]
+  for (const other of [accessToken, ...others, ...prefixes, ...flipped]) await t.rejects(refresh(other), REFUSED, other)
+  await t.resolves(refresh(token))
+})
+
+t.test('a refresh narrows the scopes of its access token only, and never broadens them [SC2]', async (t) => {
+  const { enter, refresh } = await openSessions(t)
+  const first = await enter({ username: 'admin', scope: 'profile users:read' })
+  const narrow = await refresh(first.refreshToken, { scope: 'users:read' })
+  t.strictSame(narrow.scopes, ['users:read'])
+  const wide = await refresh(narrow.refreshToken)
+  t.strictSame(wide.scopes, ['profile', 'users:read'], 'the session keeps its scopes')
+  const more = await refresh(wide.refreshToken, { scope: 'profile roles:read' })
+  t.strictSame(more.scopes, ['profile'], 'a scope that the session does not have is left out')
+  await t.rejects(refresh(more.refreshToken, { scope: 'roles:read' }), { code: 'invalid_scope' })
+  const { scopes } = await refresh(more.refreshToken)
+  t.strictSame(scopes, ['profile', 'users:read'], 'a refused request does not use the token up')
+})
+
+t.test('the scopes of a removed role are gone at the next refresh [SC4]', async (t) => {
+  const { auth, enter, refresh, createUser } = await openSessions(t)
+  const first = await enter({ username: 'admin', scope: 'profile users:read' })
+  const { id } = await auth.users.find('admin')
+  await createUser('second', ['admin'])
+  await auth.users.change(OPERATOR, id, { roles: ['user'] })
+  const next = await refresh(first.refreshToken)
+  t.strictSame(next.scopes, ['profile'])
+  await auth.users.change(OPERATOR, id, { roles: [] })
+  await t.rejects(refresh(next.refreshToken), { code: 'invalid_scope' })
+})
+
+t.test('a disabled user is refused, and enabling revives no session [SC5]', async (t) => {
+  const { auth, enter, refresh, isValid } = await openSessions(t)
+  const { accessToken, refreshToken } = await enter()
+  const { id } = await auth.users.find('alice')
+  await auth.users.change(OPERATOR, id, { disabled: true })
+  await t.rejects(refresh(refreshToken), REFUSED)
+  await auth.users.change(OPERATOR, id, { disabled: false })
+  await t.rejects(refresh(refreshToken), REFUSED)
+  t.equal(await isValid(accessToken), false)
+  await auth.users.delete(OPERATOR, id)
+  await t.rejects(refresh(refreshToken), REFUSED)
+})
+
+t.test('disabling a client ends its sessions, and enabling revives none [SC6]', async (t) => {
+  const { auth, enter, refresh } = await openSessions(t)
+  const clientId = 'web'
+  await auth.clients.create(OPERATOR, {
+    id: clientId,
+    name: 'Web',
+    grantTypes: ['password', 'refresh_token'],
+    firstParty: true,
+    scopes: ['profile']
+  })
+  const { refreshToken } = await enter({ clientId })
+  await auth.clients.change(OPERATOR, clientId, { disabled: true })
+  await auth.clients.change(OPERATOR, clientId, { disabled: false })
+  await t.rejects(refresh(refreshToken, { clientId }), REFUSED)
+})
+
+t.test('a new password ends the other sessions of the user, and this one continues [PW9]', async (t) => {
+  const { auth, enter, refresh } = await openSessions(t)
+  const [mine, other] = [await enter(), await enter()]
+  const { id } = await auth.users.find('alice')
+  const sid = decodeJwt(mine.accessToken).sid as string
+  const caller = { ...OPERATOR, kind: 'user', id, clientId: 'docs', sid } as const
+  await auth.users.changePassword(caller, { current: PASSWORD, next: NEW_PASSWORD })
+  await t.rejects(refresh(other.refreshToken), REFUSED)
+  await t.resolves(refresh(mine.refreshToken))
+})
+
+t.test('a refresh that fails because the database is away does not use the token up', async (t) => {
+  const { store, enter, refresh } = await openSessions(t, { LATCHKEY_REFRESH_LEEWAY: '0' })
+  const { refreshToken } = await enter()
+  const away = () => Promise.reject(new DomainError('unavailable', 'The database is not available'))
+  for (const [part, method] of [
+    ['keys', 'signing'],
+    ['refreshKeys', 'find'],
+    ['scopes', 'find'],
+    ['sessions', 'rotate']
+  ] as const) {
+    const holder = store[part] as unknown as Record<string, unknown>
+    const original = holder[method]
+    holder[method] = away
+    await t.rejects(refresh(refreshToken), { code: 'unavailable' }, `${part}.${method}`)
+    holder[method] = original
+  }
+  await t.resolves(refresh(refreshToken))
+})
+
+t.test('a session that an instance with a fast clock ends is ended for the other instances too [F18]', async (t) => {
+  const { auth, enter, refresh, clock } = await openSessions(t)
+  const [first, second] = [await enter(), await enter()]
+  clock.advance(3590)
+  /** Runs on an instance whose clock is 30 s ahead: there the sessions have expired. */
+  const ahead = async (run: () => Promise<void>) => {
+    clock.advance(30)
+    await run()
+    clock.advance(-30)
+  }
+  const client = await auth.clients.get('docs')
+  await ahead(() => auth.revoke(OPERATOR, { client, token: first.refreshToken }))
+  await t.rejects(refresh(first.refreshToken), REFUSED)
+  const { id } = await auth.users.find('alice')
+  await ahead(() => auth.users.setPassword(OPERATOR, { id, password: NEW_PASSWORD }))
+  await t.rejects(refresh(second.refreshToken), REFUSED)
+})

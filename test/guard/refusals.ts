@@ -1,0 +1,42 @@
+import { AUDIENCE } from '../fake-issuer.ts'
+import type { Answer } from '../forge.ts'
+
+/** The response of the guard of `AUDIENCE` in a service without an error handler. */
+function refusal(status: number, error: string, message: string, challenge: string): Answer {
+  const metadata = `resource_metadata="${AUDIENCE}/.well-known/oauth-protected-resource"`
+  return {
+    status,
+    challenge: `Bearer realm="latchkey"${challenge}, ${metadata}`,
+    type: 'application/json; charset=utf-8',
+    cache: undefined,
+    body: { statusCode: status, error, message }
+  }
+}
+
+/** The response while the token cannot be verified. */
+export const unavailable = (message: string): Answer => ({
+  ...refusal(503, 'Service Unavailable', message, ''),
+  challenge: undefined
+})
+
+export const INVALID_TOKEN = refusal(
+  401,
+  'Unauthorized',
+  'Could not validate credentials',
+  ', error="invalid_token", error_description="Could not validate credentials"'
+)
+export const NOT_AUTHENTICATED = refusal(401, 'Unauthorized', 'Not authenticated', '')
+export const TWO_HEADERS = refusal(
+  400,
+  'Bad Request',
+  'The request has more than one Authorization header',
+  ', error="invalid_request", error_description="The request has more than one Authorization header"'
+)
+/** @param scope the required scopes, when one is missing */
+export const forbidden = (scope?: string): Answer =>
+  refusal(
+    403,
+    'Forbidden',
+    'Not enough permissions',
+    `, error="insufficient_scope", error_description="Not enough permissions"${scope === undefined ? '' : `, scope="${scope}"`}`
+  )

@@ -1,0 +1,181 @@
+/** A sealing key. */
+export const KEY = Buffer.alloc(32, 7).toString('base64')
+const KEYS = [KEY, KEY.slice(0, -1), Buffer.alloc(32, 0xfb).toString('base64url')]
+const OTHER_KEYS = [
+  'x',
+  KEY.slice(1),
+  `${KEY}=`,
+  Buffer.alloc(31).toString('base64'),
+  Buffer.alloc(33).toString('base64'),
+  '0'.repeat(64),
+  `${KEY.slice(0, -2)}!=`
+]
+
+/** Of every setting: values that are allowed and refused, what an error says that it must be, and whether its value is a secret. */
+export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; says: string; secret?: true }> = {
+  LATCHKEY_HOST: { allowed: ['127.0.0.1', '::', 'localhost'], refused: [], says: 'an address or a host name' },
+  LATCHKEY_PORT: {
+    allowed: ['0', '1', '65535'],
+    refused: ['65536', '-1', '1.5', '1e3', '0x10', ' 80', '80 ', 'http', '99999999999999999999', '٣'],
+    says: 'an integer from 0 to 65535'
+  },
+  LATCHKEY_ISSUER: {
+    allowed: [
+      'https://login.example.com',
+      'https://login.example.com:8443',
+      'https://example.com/a/b',
+      'http://localhost',
+      'http://localhost:3000',
+      'http://127.0.0.1:3000',
+      'http://127.9.9.9',
+      'http://[::1]:3000',
+      'http://localhost:3000/auth',
+      'https://xn--e1afmkfd.example'
+    ],
+    refused: [
+      'login.example.com',
+      'ftp://example.com',
+      'javascript:alert(1)',
+      'https://',
+      'http://example.com',
+      'http://10.0.0.1',
+      'http://localhost.example.com',
+      'http://127.0.0.1.example.com',
+      'http://sub.localhost',
+      'http://0.0.0.0:3000',
+      'https://example.com/',
+      'https://example.com/a/',
+      'https://example.com?x=1',
+      'https://example.com/a?x=1',
+      'https://example.com/a?',
+      'https://example.com#x',
+      'https://example.com/a#x',
+      'https://example.com/a#',
+      'https://user@example.com',
+      'https://user:password@example.com',
+      'https://:password@example.com',
+      'https://@example.com',
+      'https://EXAMPLE.com',
+      'https://example.com:443',
+      'https://example.com/a/../b',
+      'https://example.com/a b',
+      ' https://example.com',
+      'https://example.com\n',
+      'https://exa\tmple.com',
+      'HTTPS://example.com',
+      'https:/example.com',
+      'https:\\\\example.com'
+    ],
+    says: 'an https URL without query, fragment and trailing slash (http on a loopback host only)'
+  },
+  LATCHKEY_DATA_DIR: { allowed: ['data', '/var/lib/latchkey', '../x y'], refused: [], says: 'a path' },
+  LATCHKEY_DATABASE_URL: {
+    allowed: ['sqlite:latchkey.db', 'sqlite:/srv/latchkey.db', 'sqlite::memory:'],
+    refused: ['latchkey.db', 'sqlite:', 'postgres:', 'postgres://', 'mysql://u:p@h/d', 'SQLITE:x', 'http://h'],
+    says: 'sqlite:<file> or postgres://<user>:<password>@<host>/<database>',
+    secret: true
+  },
+  LATCHKEY_SEALING_KEY: {
+    allowed: KEYS,
+    refused: OTHER_KEYS,
+    says: '32 bytes in base64 (openssl rand -base64 32)',
+    secret: true
+  },
+  LATCHKEY_SEALING_KEY_FILE: { allowed: ['key', '/run/secrets/key'], refused: [], says: 'a path' },
+  LATCHKEY_SEALING_KEY_PREVIOUS: { allowed: KEYS, refused: OTHER_KEYS, says: '32 bytes in base64', secret: true },
+  LATCHKEY_SEALING_KEY_PREVIOUS_FILE: { allowed: ['key', '/run/secrets/key'], refused: [], says: 'a path' },
+  LATCHKEY_KEY_ROTATION: {
+    allowed: ['0', '30', '365'],
+    refused: ['-1', '366', '30d', '1.5'],
+    says: 'an integer from 0 to 365 days'
+  },
+  LATCHKEY_JWKS_MAX_AGE: {
+    allowed: ['1', '86400'],
+    refused: ['0', '86401', '5m'],
+    says: 'an integer from 1 to 86400 s'
+  },
+  LATCHKEY_ACCESS_TOKEN_TTL: {
+    allowed: ['1', '300', '3600'],
+    refused: ['0', '3601', '-1', '5m', '1.5'],
+    says: 'an integer from 1 to 3600 s'
+  },
+  LATCHKEY_REFRESH_LEEWAY: {
+    allowed: ['0', '60'],
+    refused: ['-1', '61', '10s'],
+    says: 'an integer from 0 to 60 s'
+  },
+  LATCHKEY_SIGNING_ALG: {
+    allowed: ['ES256', 'EdDSA', 'RS256'],
+    refused: ['HS256', 'none', 'es256', 'ES384', 'ES256 '],
+    says: 'one of ES256, EdDSA, RS256'
+  },
+  LATCHKEY_ARGON2_MEMORY: {
+    allowed: ['7168', '19456', '4194304'],
+    refused: ['7167', '4194305', '0', '19MiB'],
+    says: 'an integer from 7168 to 4194304 KiB'
+  },
+  LATCHKEY_ARGON2_PASSES: { allowed: ['1', '20'], refused: ['0', '21'], says: 'an integer from 1 to 20' },
+  LATCHKEY_ARGON2_LANES: { allowed: ['1', '16'], refused: ['0', '17'], says: 'an integer from 1 to 16' },
+  LATCHKEY_ADMIN_USERNAME: {
+    allowed: ['a', 'x'.repeat(64), 'Ädmin'],
+    refused: ['x'.repeat(65), 'my admin', '😀'],
+    says: 'a name of 1 to 64 letters, digits and signs without spaces (RFC 8265)'
+  },
+  LATCHKEY_ADMIN_PASSWORD: {
+    allowed: ['x'.repeat(8), 'x'.repeat(1024), '🔑'.repeat(8)],
+    refused: ['x'.repeat(7), 'x'.repeat(1025), '🔑'.repeat(7)],
+    says: 'a text of at least LATCHKEY_PASSWORD_MIN_LENGTH characters and at most 1024 bytes',
+    secret: true
+  },
+  LATCHKEY_PASSWORD_MIN_LENGTH: {
+    allowed: ['8', '15', '64'],
+    refused: ['7', '65', '0'],
+    says: 'an integer from 8 to 64'
+  },
+  LATCHKEY_THROTTLE: { allowed: ['on', 'off', 'true', 'false'], refused: ['no', 'OFF'], says: 'on or off' },
+  LATCHKEY_TRUSTED_PROXIES: {
+    allowed: ['10.0.0.1', '10.0.0.0/8', '0.0.0.0/0', '::1', 'fd00::/128', '10.0.0.1,::1', '10.0.0.1 , ::1'],
+    refused: [
+      'true',
+      '*',
+      '10.0.0.0/33',
+      '::/129',
+      '10.0.0.0/',
+      '10.0.0.0/8/8',
+      '10.0.0',
+      'proxy.example',
+      '10.0.0.1,,::1',
+      '10.0.0.1 ::1',
+      '10.0.0.1/-1',
+      'loopback'
+    ],
+    says: 'addresses or networks (10.0.0.0/8), separated by commas'
+  },
+  LATCHKEY_CORS_ORIGINS: {
+    allowed: ['https://app.example.com', 'http://localhost:5173', 'https://a.example,https://b.example:8443'],
+    refused: [
+      '*',
+      'null',
+      'app.example.com',
+      'https://app.example.com/',
+      'https://app.example.com/x',
+      'https://APP.example.com',
+      'https://*.example.com,*',
+      'ftp://app.example.com',
+      'https://u@app.example.com',
+      'https://app.example.com:443',
+      'https://a.example,'
+    ],
+    says: 'origins (https://app.example.com), separated by commas'
+  },
+  LATCHKEY_DOCS: {
+    allowed: ['true', 'false', 'on', 'off'],
+    refused: ['yes', 'TRUE', '1', '0', 'constructor', '__proto__', 'toString'],
+    says: 'true or false'
+  },
+  LATCHKEY_LOG_LEVEL: {
+    allowed: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    refused: ['verbose', 'INFO', '30'],
+    says: 'one of fatal, error, warn, info, debug, trace, silent'
+  }
+}
