@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { build, createDatabase, type Database, environment, NOBODY, onEachDatabase } from '../helper.ts'
+import { CLIENT_DEFAULTS } from '../routes/api.ts'
 import { command, keyboard } from './command.ts'
 
 const DAY = 86_400
@@ -35,20 +36,6 @@ function keyFile(dataDir: string) {
   return { file, keys: [{ kty, crv, x, y, alg: 'ES256' }] }
 }
 
-const PLAIN = {
-  grant_types: [],
-  scope: '',
-  default_scope: '',
-  resources: [],
-  redirect_uris: [],
-  token_endpoint_auth_method: 'client_secret_basic',
-  first_party: false,
-  access_token_ttl: null,
-  session_idle_ttl: 14 * DAY,
-  session_absolute_ttl: 90 * DAY,
-  disabled: false
-}
-
 onEachDatabase(
   t,
   'every option of "client add" and "client set" is stored, and --json prints what the API returns',
@@ -74,7 +61,7 @@ onEachDatabase(
     t.equal(secrets.length, 1)
     const { client_id_issued_at, updated_at, ...rest } = worker
     t.strictSame(rest, {
-      ...PLAIN,
+      ...CLIENT_DEFAULTS,
       client_id: 'a/worker',
       client_name: 'A worker',
       grant_types: ['client_credentials', 'refresh_token', 'password'],

@@ -17,9 +17,8 @@ export const conflict = (detail: string) => [409, problem(409, 'Conflict', detai
 export const invalid = (detail: string) => [400, problem(400, 'Bad Request', detail)]
 export const notFound = (detail: string) => [404, problem(404, 'Not Found', detail)]
 
-/** The members of a client that was registered with a name only. */
-export const PLAIN = {
-  client_name: 'Worker',
+/** The members that a client has by default. */
+export const CLIENT_DEFAULTS = {
   grant_types: [],
   scope: '',
   default_scope: '',
@@ -30,7 +29,12 @@ export const PLAIN = {
   access_token_ttl: null,
   session_idle_ttl: 14 * DAY,
   session_absolute_ttl: 90 * DAY,
-  disabled: false,
+  disabled: false
+}
+/** The members of a client that was registered with a name only. */
+export const PLAIN = {
+  client_name: 'Worker',
+  ...CLIENT_DEFAULTS,
   client_id_issued_at: Date.parse(AT) / 1000,
   updated_at: AT
 }
