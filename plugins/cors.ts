@@ -16,12 +16,12 @@ const LOOPBACK = /^https?:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/
  */
 export default fp<{ origins: string[]; issuer: string }>(
   async (fastify, { origins, issuer }) => {
-    const isLoopback = LOOPBACK.test(new URL(issuer).origin)
-    if (origins.length === 0 && !isLoopback) return
+    const isLoopbackIssuer = LOOPBACK.test(new URL(issuer).origin)
+    if (origins.length === 0 && !isLoopbackIssuer) return
     const methodsByPath = new Map<string, string[]>()
 
     fastify.addHook('onRoute', ({ url, method, config }) => {
-      if (config?.cors) methodsByPath.set(url, [...(methodsByPath.get(url) ?? []), ...[method].flat()])
+      if (config?.cors) methodsByPath.set(url, (methodsByPath.get(url) ?? []).concat(method))
     })
 
     fastify.addHook('onRequest', async (request, reply) => {
@@ -29,8 +29,8 @@ export default fp<{ origins: string[]; issuer: string }>(
       if (methods === undefined) return
       reply.header('vary', 'Origin')
       const { origin = '', 'access-control-request-method': requestedMethod } = request.headers
-      const isOnSameMachine = isLoopback && origin.startsWith('http:') && LOOPBACK.test(origin)
-      if (!isOnSameMachine && !origins.includes(origin)) return
+      const isAllowedLoopback = isLoopbackIssuer && origin.startsWith('http:') && LOOPBACK.test(origin)
+      if (!isAllowedLoopback && !origins.includes(origin)) return
       reply.header('access-control-allow-origin', origin)
       if (request.method !== 'OPTIONS' || requestedMethod === undefined) return
       return reply

@@ -12,8 +12,8 @@ declare module 'fastify' {
      */
     drain(): Promise<void>
     /**
-     * Makes the service report that it is not ready, sends the responses to readers that wait for the revocation log, and closes each
-     * connection after its next response. `drain()` and `close()` call it.
+     * Makes the service report that it is not ready. Responds to the clients that wait for new entries of the revocation log. Closes
+     * each connection after its next response. `drain()` and `close()` call this function.
      */
     finishConnections(): Promise<void>
   }
@@ -30,7 +30,7 @@ export interface DrainOptions {
   lastRequestsMs?: number
 }
 
-/** Stops the service without a failed request. */
+/** Adds the functions that stop the service without a failed request. */
 export default fp<DrainOptions>(
   async (fastify, { serveOnMs = 1000, lastRequestsMs = 500 }) => {
     let draining = false
@@ -44,7 +44,7 @@ export default fp<DrainOptions>(
       draining = true
       await sleep(serveOnMs)
       await fastify.finishConnections()
-      // The method `close` of the HTTP server would also close connections that have not sent their next request yet.
+      // Calls `close` of the TCP server: `close` of the HTTP server would also close idle connections, which may send a last request.
       Server.prototype.close.call(fastify.server)
       await sleep(lastRequestsMs)
     })

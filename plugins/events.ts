@@ -12,8 +12,8 @@ export default fp(
   async (fastify) => {
     fastify.decorate('events', {
       record({ type, caller, subject, outcome, reason }) {
-        const { requestId, ...who } = caller
-        const line = { event: type, outcome, subject, caller: who, reqId: requestId ?? undefined, reason }
+        const { requestId, ...loggedCaller } = caller
+        const line = { event: type, outcome, subject, caller: loggedCaller, reqId: requestId ?? undefined, reason }
         if (outcome === 'failure') fastify.log.warn(line, type)
         else fastify.log.info(line, type)
       }

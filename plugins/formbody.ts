@@ -16,9 +16,10 @@ function decode(text: string): string {
 
 /**
  * Parses a form. Drops empty parameters (RFC 6749 §3.2) and returns `resource` as a list.
- * @throws OAuthError invalid_request for a repeated parameter and for text that is not form-encoded UTF-8 without NUL
+ * @throws OAuthError invalid_request for a repeated parameter, a NUL, or text that is not form-encoded UTF-8
  */
 export function parseForm(text: string): Record<string, string | string[]> {
+  // Bytes that are not UTF-8 were decoded to U+FFFD.
   if (text.includes('\uFFFD')) throw new OAuthError('invalid_request', 'The body is not UTF-8')
   const values = new Map<string, string[]>()
   for (const pair of text.split('&')) {

@@ -4,7 +4,7 @@ import guard, { type Guard } from '../src/guard/core.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Returns the guards of an administrative route: a user with the role `admin`, by a token with the scope. */
+    /** Returns guards that accept only tokens that have the scope and belong to a user with the role `admin`. */
     requireAdmin(scope: string): Guard[]
   }
 }
@@ -29,7 +29,7 @@ export default fp(
         throw new Error(
           `${route.url} requires the unknown scope "${unknown}"; known scopes: ${scopes.join(', ')}. See CONTRIBUTING.md`
         )
-      // Only clients can get these scopes, so the document names only the flow of clients.
+      // Only clients can get these scopes, so the OpenAPI document names only the client credentials flow.
       if (required.some((scope) => clientScopes.includes(scope)))
         Object.assign(route.schema as object, { security: security.filter((flow) => !('password' in flow)) })
     })

@@ -29,12 +29,12 @@ import type { Clock } from './domain/ports/clock.ts'
 import { name, version } from './package.ts'
 import type { Config } from './settings.ts'
 
-/** Returns the members of a request that are logged. Leaves out the query, because it may hold secrets. */
+/** Returns the members of a request for the log. Leaves out the query, because it may hold secrets. */
 const withoutQuery = ({ method, url }: FastifyRequest) => ({ method, path: url.split('?', 1)[0] })
 
 /**
- * Limits for slow and greedy clients, in milliseconds, bytes and requests of one connection. A response that the client does not read
- * is aborted after one to two times `connectionTimeout`. A route that waits can extend this time.
+ * Limits that protect the service from slow and greedy clients. Times are in milliseconds, sizes in bytes. If the client does not read
+ * a response, the response is aborted after one to two times `connectionTimeout`. A route that waits can extend this time.
  */
 const LIMITS = {
   requestTimeout: 8000,
@@ -46,7 +46,7 @@ const LIMITS = {
 export interface Overrides {
   clock?: Clock
   logger?: false | { level?: string; stream?: { write(line: string): void } }
-  /** The log of the host, in place of a new log. */
+  /** The logger of the host app. Replaces `logger`. */
   log?: FastifyBaseLogger
   /** Whether the paths of all routes begin with the path of the issuer. Otherwise a proxy must remove this path. */
   mounted?: boolean
@@ -54,13 +54,13 @@ export interface Overrides {
 }
 
 /**
- * Builds the complete app. Changes nothing on disk, and opens the database and the sealing key at their first use.
+ * Builds the complete app. Changes nothing on disk. The database and the sealing key are opened at their first use.
  */
 export async function buildApp(
   config: Config,
   { clock, logger = {}, log, mounted = false, drainTimes = {} }: Overrides = {}
 ): Promise<FastifyInstance> {
-  const { issuer, docs: pages, jwksMaxAge } = config
+  const { issuer, docs: hasDocs, jwksMaxAge } = config
   const serializers = { req: withoutQuery }
   const path = new URL(issuer).pathname.replace(/\/$/, '')
   const base = mounted ? path : ''
@@ -91,9 +91,9 @@ export async function buildApp(
   await app.register(drain, drainTimes)
   await app.register(sweep)
   await app.register(errors)
-  await app.register(docs, { version, path, base, pages })
+  await app.register(docs, { version, path, base, pages: hasDocs })
 
-  await app.register(discovery, { name, version, docs: pages, base, jwksMaxAge })
+  await app.register(discovery, { name, version, docs: hasDocs, base, jwksMaxAge })
   await app.register(
     async (scope) => {
       await scope.register(async (forms) => {

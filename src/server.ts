@@ -40,11 +40,11 @@ function greeting(config: Config, password: string | null, hasAdmin: boolean, to
   if (config.docs) lines.push(`  docs      ${issuer}/docs`)
   if (password !== null) {
     const file = adminPasswordFile(config)
-    const value = toTerminal ? quoted(`password=${password}`) : `"password=$(cat ${quoted(file)})"`
-    const form = `-d grant_type=password --data-urlencode ${quoted(`username=${adminUsername}`)} --data-urlencode ${value}`
+    const passwordArgument = toTerminal ? quoted(`password=${password}`) : `"password=$(cat ${quoted(file)})"`
+    const formArguments = `-d grant_type=password --data-urlencode ${quoted(`username=${adminUsername}`)} --data-urlencode ${passwordArgument}`
     lines.push(`  admin     ${adminUsername}`)
     lines.push(`  password  ${toTerminal ? `${password}   (shown this once)` : `in ${file}`}`)
-    lines.push('', '  Try it:', `  curl ${form} ${issuer}/token`)
+    lines.push('', '  Try it:', `  curl ${formArguments} ${issuer}/token`)
   } else if (!hasAdmin) {
     lines.push(
       '',
@@ -54,13 +54,16 @@ function greeting(config: Config, password: string | null, hasAdmin: boolean, to
   return `${lines.join('\n')}\n\n`
 }
 
-/** Starts the service: makes the first start if it is needed, then listens. After SIGTERM or SIGINT it finishes the open requests and exits. */
+/**
+ * Starts the service: sets up or migrates the embedded database if needed, then listens. After SIGTERM or SIGINT the
+ * service finishes the open requests and exits.
+ */
 export async function serve(env: Record<string, string | undefined>): Promise<void> {
   const config = await resolvePort(env)
   const app = await buildApp(config, { logger: { stream: openLog() } })
   installExitHandlers(
     async () => {
-      // Before the service listens there is nothing to finish.
+      // A service that does not listen yet has no requests to finish.
       if (!app.server.listening) return
       await app.drain()
       await app.close()
@@ -69,7 +72,7 @@ export async function serve(env: Record<string, string | undefined>): Promise<vo
   )
   try {
     const { hasAdmin } = await prepare(app, config)
-    // Listens on one address: for a name with several addresses Fastify starts more servers, which lack some of the limits.
+    // Resolves the host to one address. For several addresses Fastify would start more servers, and those lack some of the limits.
     const { address } = await lookup(config.host).catch(cannotListen)
     await app.listen({ host: address, port: config.port }).catch(cannotListen)
 

@@ -1,13 +1,14 @@
-/** Number of characters that are read. */
+/** Maximum number of characters to read. */
 const MAX_LENGTH = 2000
-/** A scheme, or a parameter with its value. */
+/** A scheme (a name alone), a parameter (a name with its value), or a quoted string without a name, which is skipped. */
 const PART = /([^\s,="]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,"]*))?|"(?:[^"\\]|\\.)*"/g
 
 /**
- * Returns whether a `WWW-Authenticate` refuses the token, so that another token may be accepted: it holds a Bearer challenge with
- * the error `invalid_token` or without an error (RFC 6750 §3), alone or beside others (RFC 9110 §11.6.1).
+ * Returns whether a `WWW-Authenticate` header refuses the token itself, so that a new token may be accepted. This is so if one of its
+ * challenges (RFC 9110 §11.6.1) is a Bearer challenge with the error `invalid_token` or without an error (RFC 6750 §3).
  */
 export function refusesToken(header: string): boolean {
+  /** The error of each Bearer challenge, or null. */
   const errors: (string | null)[] = []
   let isBearer = false
   for (const [, name, value] of header.slice(0, MAX_LENGTH).matchAll(PART)) {

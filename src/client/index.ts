@@ -6,8 +6,8 @@ export { TokenError } from './errors.ts'
 export type { TokenClient, TokenClientOptions } from './token-client.ts'
 
 /**
- * Returns the client of a service that calls other services in its own name. Sends nothing before the first call. A service needs
- * one client for each service that it calls.
- * @throws TypeError for options that are not valid
+ * Creates a token client, with which a service calls another service with an access token of its own. Sends no request before its
+ * first use. A service needs one token client for each service that it calls.
+ * @throws TypeError for invalid options
  */
 export const createTokenClient = (options: TokenClientOptions): TokenClient => createClient(options, systemTimer)

@@ -9,28 +9,35 @@ export interface IssuedToken {
   lifetime: number
 }
 
-/** Milliseconds from a temporary failure to the next request. Doubles with each failure; a random part of up to a half is added. */
-const PAUSE_MS = { first: 100, last: 1000 }
-/** Milliseconds of `Retry-After` that are respected. */
-const MAX_PAUSE_MS = 60_000
-/** Milliseconds from a refused token to the next, when that is refused too. */
-const DROP_PAUSE_MS = 1000
-/** Parts of its lifetime after which a token is renewed, chosen at random between both. */
+/**
+ * Milliseconds from a failure to the next request. After temporary failures in a row the pause doubles from `first` to `max`, and a
+ * random part of at most a half is added. After a refusal the pause is `max`.
+ */
+const PAUSE_MS = { first: 100, max: 1000 }
+/** Maximum milliseconds of a pause, also for a longer `Retry-After`. */
+const RETRY_AFTER_MAX_MS = 60_000
+/** Minimum milliseconds between two replacements of tokens that services have refused. The first replacement starts at once. */
+const REPLACEMENT_PAUSE_MS = 1000
+/** A token is renewed after a part of its lifetime, chosen at random between `from` and `to`. */
 const RENEWAL = { from: 0.75, to: 0.9 }
-/** The last part of its lifetime, and milliseconds at most, in which a token is not returned: it must be valid when it arrives. */
+/**
+ * A token is not returned in the last `part` of its lifetime, limited to the last `maxMs` milliseconds: the token must still be valid
+ * when it arrives at the service.
+ */
 const MARGIN = { part: 0.1, maxMs: 5000 }
 
 /** Returns whether the failure may be temporary: no response, too many requests, or an error of the server. */
 const isTemporary = ({ status }: TokenError): boolean => status === null || status === 429 || status >= 500
 
-/** @param failures the number of previous failures in a row */
+/** Returns the milliseconds to wait after a failure. @param failures the number of previous failures in a row */
 function pauseAfter(failure: TokenError, failures: number): number {
   const pause = isTemporary(failure)
-    ? Math.min(PAUSE_MS.last, PAUSE_MS.first * 2 ** failures) * (1 + Math.random() / 2)
-    : PAUSE_MS.last
-  return Math.min(MAX_PAUSE_MS, Math.max(pause, (failure.retryAfter ?? 0) * 1000))
+    ? Math.min(PAUSE_MS.max, PAUSE_MS.first * 2 ** failures) * (1 + Math.random() / 2)
+    : PAUSE_MS.max
+  return Math.min(RETRY_AFTER_MAX_MS, Math.max(pause, (failure.retryAfter ?? 0) * 1000))
 }
 
+/** Returns the result of the promise, or rejects with the reason of the signal when that aborts first. */
 function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = new Promise<never>((_resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
@@ -47,7 +54,7 @@ export function createTokenCache(deps: {
   request: (signal: AbortSignal) => Promise<IssuedToken>
   clock: Clock
   timer: Timer
-  /** Milliseconds for which a caller waits at most. */
+  /** Maximum milliseconds that a caller waits. */
   timeout: number
 }) {
   const { request, clock, timer, timeout } = deps
@@ -57,10 +64,11 @@ export function createTokenCache(deps: {
   let failure: TokenError | null = null
   let failures = 0
   let retryAt = 0
-  let droppedAt = Number.NEGATIVE_INFINITY
+  /** When the last replacement of a dropped token may start. */
+  let replacementAt = Number.NEGATIVE_INFINITY
   const closed = new AbortController()
 
-  /** Returns null after a failure. */
+  /** Requests a token and holds it. Returns null after a failure, which is then in `failure`. */
   async function renew(): Promise<string | null> {
     const requestedAt = clock.now()
     try {
@@ -83,21 +91,24 @@ export function createTokenCache(deps: {
       pending = null
     }
   }
-  const renewal = () => (pending ??= renew())
 
+  /** Starts a request, or joins the pending request. */
+  const renewOnce = () => (pending ??= renew())
+
+  /** Returns the held token if it is usable, else null. Starts its renewal in the background when that is due. */
   function current(): string | null {
     const now = clock.now()
     if (held === null || now >= held.usableUntil) return null
-    if (now >= held.renewAt && timer.elapsed() >= retryAt) void renewal()
+    if (now >= held.renewAt && timer.elapsed() >= retryAt) void renewOnce()
     return held.token
   }
 
-  /** Requests a token until there is one. @throws TokenError after a refusal, or when the next request would be after `deadline` */
+  /** Requests a token and retries. @throws TokenError after a refusal, or when the next request would start after `deadline` */
   async function requestUntil(deadline: number, signal: AbortSignal): Promise<string> {
     for (;;) {
       const pause = retryAt - timer.elapsed()
       if (pending !== null || pause <= 0) {
-        const token = await untilAborted(renewal(), signal)
+        const token = await untilAborted(renewOnce(), signal)
         if (token !== null) return token
       } else {
         if (failure !== null && (!isTemporary(failure) || timer.elapsed() + pause > deadline)) throw failure
@@ -108,40 +119,41 @@ export function createTokenCache(deps: {
     }
   }
 
-  async function wait(signal: AbortSignal | null): Promise<string> {
-    const late = new AbortController()
-    const done = new AbortController()
-    const until = AbortSignal.any([late.signal, closed.signal, ...(signal === null ? [] : [signal])])
-    timer.sleep(timeout, done.signal).then(
-      () => late.abort(failure ?? new TokenError(`there was no token within ${timeout} ms`)),
+  /** Waits for a token for at most `timeout`. */
+  async function waitForToken(signal: AbortSignal | null): Promise<string> {
+    const timedOut = new AbortController()
+    const finished = new AbortController()
+    const stop = AbortSignal.any([timedOut.signal, closed.signal, ...(signal === null ? [] : [signal])])
+    timer.sleep(timeout, finished.signal).then(
+      () => timedOut.abort(failure ?? new TokenError(`there was no token within ${timeout} ms`)),
       () => {}
     )
     try {
-      return await requestUntil(timer.elapsed() + timeout, until)
+      return await requestUntil(timer.elapsed() + timeout, stop)
     } catch (error) {
-      throw until.aborted ? until.reason : error
+      throw stop.aborted ? stop.reason : error
     } finally {
-      done.abort()
+      finished.abort()
     }
   }
 
   return {
     /**
-     * Returns a token that is valid by its lifetime.
-     * @throws TokenError at once when the issuer refuses, else after `timeout`; the reason of `signal` when that aborts
+     * Returns a token whose lifetime is not over. Does not check whether the token was revoked.
+     * @throws TokenError at once when the issuer refuses, after `timeout` at the latest otherwise; the reason of `signal` when that aborts
      */
     async get(signal: AbortSignal | null = null): Promise<string> {
       closed.signal.throwIfAborted()
       signal?.throwIfAborted()
-      return current() ?? wait(signal)
+      return current() ?? waitForToken(signal)
     },
 
-    /** Forgets a token that a service has refused. Does nothing for a token that is not the current one. */
+    /** Drops the held token, because a service has refused it. Does nothing if `token` is not the held token. */
     drop(token: string): void {
       if (held?.token !== token) return
       held = null
-      retryAt = Math.max(retryAt, droppedAt + DROP_PAUSE_MS)
-      droppedAt = Math.max(retryAt, timer.elapsed())
+      retryAt = Math.max(retryAt, replacementAt + REPLACEMENT_PAUSE_MS)
+      replacementAt = Math.max(retryAt, timer.elapsed())
     },
 
     close(): void {

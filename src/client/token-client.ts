@@ -20,7 +20,7 @@ export type TokenClientOptions = Credentials & {
    * `resource`; without `resource`, every origin.
    */
   origins?: string[]
-  /** Milliseconds that a call waits for a token at most. Default: 10,000. */
+  /** Maximum milliseconds that a call waits for a token. Default: 10,000. */
   timeout?: number
   /** Replaces the global `fetch`, for the issuer and for services. */
   fetch?: typeof globalThis.fetch
@@ -30,21 +30,22 @@ export type TokenClientOptions = Credentials & {
 
 export interface TokenClient {
   /**
-   * Returns an access token for the client itself (RFC 6749 §4.4): the same token until 75 to 90 % of its lifetime are over. Then it
-   * is renewed in the background; when that fails the old token is returned while it is valid. Concurrent calls share one request.
+   * Returns an access token for the client itself (RFC 6749 §4.4). Calls share one token. After 75 to 90 % of its lifetime it is
+   * renewed in the background. Until the renewal succeeds, the previous token is returned while it is valid. Concurrent
+   * calls share one request.
    *
-   * Without a valid token a temporary failure (no response, 429, 5xx) is retried for up to `timeout`: after 0.1 s, 0.2 s, 0.4 s up
-   * to 1 s, each with a random part of up to a half added, and not before `Retry-After`. A refusal, such as `invalid_client`, is
-   * thrown at once, also by calls within the next second.
+   * Without a valid token, a call retries temporary failures (no response, 429, 5xx) for up to `timeout`. The pauses are 0.1 s, 0.2 s,
+   * 0.4 s and so on up to 1 s. Each pause is lengthened at random by at most a half, and lasts at least as long as `Retry-After`
+   * says. A refusal, such as `invalid_client`, is thrown at once. Calls within the next second throw the same refusal.
    * @throws TokenError
    */
   token(): Promise<string>
 
   /**
-   * Calls `fetch` with `Authorization: Bearer` (RFC 6750 §2.1), which replaces an `Authorization` header of the caller. When the
-   * service responds with 401 and its challenge refuses the token, the token is dropped and the request is sent once more with a
-   * new token, if its body can be sent again (a stream cannot, nor a Request with a body). Returns the second response then.
-   * A redirect to another origin does not carry the token.
+   * Calls `fetch` with `Authorization: Bearer` (RFC 6750 §2.1), which replaces an `Authorization` header of the caller. If the
+   * service responds with 401 and its challenge refuses the token, the client drops the token, sends the request once more with a
+   * new token and returns the second response. A request whose body is a stream, and a Request with a body, cannot be sent twice:
+   * then the 401 is returned. A redirect to another origin does not carry the token.
    * @throws TypeError when the token must not be sent to the origin of the URL
    * @throws TokenError when there is no token; the reason of the caller's signal when that aborts
    */
@@ -54,12 +55,12 @@ export interface TokenClient {
   close(): void
 }
 
-/** Milliseconds for one request to the issuer. */
+/** Maximum milliseconds of one request to the issuer. */
 const REQUEST_TIMEOUT = 5000
 const MAX_BYTES = 65_536
-/** Lifetime in seconds: of a token without `expires_in` (RFC 6749 §5.1), and at most. */
+/** Lifetime of a token in seconds: `default` without `expires_in` (RFC 6749 §5.1), `max` for a longer `expires_in`. */
 const LIFETIME = { default: 60, max: 86_400 }
-/** RFC 6750 §2.1. */
+/** The syntax of a token (RFC 6750 §2.1). */
 const TOKEN = /^[\w.~+/-]+=*$/
 
 /** Reads a token response (RFC 6749 §5.1). @throws UpstreamError */
@@ -94,7 +95,7 @@ function parseOrigins({ origins, resource }: Pick<TokenClientOptions, 'origins' 
   return resource !== undefined && /^https?:/i.test(resource) ? [new URL(resource).origin] : null
 }
 
-/** Makes `createTokenClient` with a timer that measures pauses, time limits and, without `clock`, the age of a token. */
+/** Creates a token client. @param timer measures pauses, time limits and, without `clock`, the age of a token */
 export function createClient(options: TokenClientOptions, timer: Timer): TokenClient {
   const { issuer, clientId, scope, resource, timeout = 10_000, fetch = globalThis.fetch, clock } = options
   if (!(timeout > 0 && timeout < 2 ** 31))
@@ -108,7 +109,7 @@ export function createClient(options: TokenClientOptions, timer: Timer): TokenCl
     ...(resource === undefined ? {} : { resource })
   }
 
-  /** Translates the failure of a request. */
+  /** Converts the failure of a request to the error of the caller. */
   function tokenError(cause: UpstreamError): TokenError {
     const { message, status, retryAfter, body } = cause
     const { error } = (body ?? {}) as { error?: unknown }
@@ -138,7 +139,7 @@ export function createClient(options: TokenClientOptions, timer: Timer): TokenCl
       if (origins !== null && !origins.includes(origin))
         throw new TypeError(`the token must not be sent to ${origin}; add it to origins to allow this`)
       const signal = init?.signal ?? (isRequest(input) ? input.signal : null)
-      // Must be known before the first request consumes the body.
+      // Decided before the first request consumes the body.
       const repeatable = isRepeatable(input, init?.body)
 
       const send = (token: string): Promise<Response> => {

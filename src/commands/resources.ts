@@ -72,16 +72,16 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
     .action(async (id: string, { json, add, remove, yes }: Json & { add: string[]; remove: string[]; yes?: true }) => {
       if (add.length + remove.length === 0) throw new Refusal('there is nothing to change: give --add or --remove', 2)
       const added = add.map(parseScope)
-      const replaced = [...remove, ...added.map(({ name }) => name)]
-      /** Returns the new scopes for the current scopes. */
-      const scopes = (current: Scope[]): Scope[] => {
+      const notKept = [...remove, ...added.map(({ name }) => name)]
+      /** Returns the scopes of the resource after the change. */
+      const changed = (current: Scope[]): Scope[] => {
         const unknown = remove.find((name) => !current.some((scope) => scope.name === name))
         if (unknown !== undefined) throw new DomainError('invalid', `The resource ${id} has no scope ${unknown}`)
-        return [...current.filter(({ name }) => !replaced.includes(name)), ...added]
+        return [...current.filter(({ name }) => !notKept.includes(name)), ...added]
       }
       const resource = await withAuth(terminal, async ({ resources, issuer }) => {
         if (remove.length > 0) await confirm(terminal, id, yes)
-        return toWire(await resources.change(OPERATOR, id, { scopes }), issuer)
+        return toWire(await resources.change(OPERATOR, id, { scopes: changed }), issuer)
       })
       const names = resource.scopes.map(({ name }) => name).join(' ')
       const text = names === '' ? `resource ${id} has no scopes` : `resource ${id} has the scopes ${names}`
@@ -95,20 +95,14 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
     .option('--name <name>', 'the display name')
     .option('--introspect <client...>', 'clients that may introspect its tokens; they replace the previous clients')
     .option('--no-introspect', 'no client may introspect its tokens')
-    .action(
-      async (id: string, { json, name, introspect }: Json & { name?: string; introspect?: string[] | boolean }) => {
-        const introspectionClients = introspect === false ? [] : introspect
-        const edit = defined({
-          name,
-          introspectionClients: Array.isArray(introspectionClients) ? introspectionClients : undefined
-        })
-        if (Object.keys(edit).length === 0) throw new Refusal('there is nothing to change: see --help', 2)
-        const resource = await withAuth(terminal, async ({ resources, issuer }) =>
-          toWire(await resources.change(OPERATOR, id, edit), issuer)
-        )
-        print(terminal, json, resource, `resource ${id} was changed`)
-      }
-    )
+    .action(async (id: string, { json, name, introspect }: Json & { name?: string; introspect?: string[] | false }) => {
+      const edit = defined({ name, introspectionClients: introspect === false ? [] : introspect })
+      if (Object.keys(edit).length === 0) throw new Refusal('there is nothing to change: see --help', 2)
+      const resource = await withAuth(terminal, async ({ resources, issuer }) =>
+        toWire(await resources.change(OPERATOR, id, edit), issuer)
+      )
+      print(terminal, json, resource, `resource ${id} was changed`)
+    })
 
   command('delete <id>', 'delete a resource with its scopes')
     .option('--yes', 'do not ask')

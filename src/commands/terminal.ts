@@ -8,7 +8,7 @@ import type { Auth } from '../domain/index.ts'
 import type { Paged } from '../domain/pages.ts'
 import type { Page } from '../domain/ports/page.ts'
 
-/** The streams and the environment of a command. Tests replace those of the process. */
+/** The streams and the environment of a command. Tests replace the streams and the environment of the process. */
 export interface Terminal {
   stdin: Readable & { isTTY?: boolean }
   /** For the result only. */
@@ -33,13 +33,16 @@ export class Refusal extends Error {
   }
 }
 
-/** Runs a function on the database of the settings, also while servers use it. @throws SetupError when it is not ready */
+/**
+ * Opens the database of the settings and runs a function on the domain. Servers may use the database at the same time.
+ * @throws SetupError when the database is not ready
+ */
 export async function withAuth<T>({ env }: Terminal, run: (auth: Auth) => Promise<T>): Promise<T> {
   const config = loadConfig(env())
   const app = await openCore(config)
   try {
     if ((await app.store.schema()) === null) {
-      // Removes name and password from the URL.
+      // Removes the username and the password from the URL.
       const where = config.databaseUrl.replace(/\/\/[^@/]*@/, '//')
       throw new SetupError(
         `the database ${where} is not set up: give the settings of the service (LATCHKEY_DATA_DIR, LATCHKEY_DATABASE_URL), or run "latchkey migrate" to create a new database`
@@ -89,17 +92,17 @@ async function ask({ stdin, stderr }: Terminal, questions: string[], echo: boole
   return answers
 }
 
-/** Maximum number of bytes to read. Longer than every password, so a longer line is refused as too long for a password. */
+/** Reading stops after this number of bytes. A line cut there is still longer than every password, so it is refused as too long. */
 const LINE_BYTES_MAX = 4096
 
 async function firstLine(stdin: Readable): Promise<string> {
-  let read = Buffer.alloc(0)
+  let bytes = Buffer.alloc(0)
   for await (const chunk of stdin) {
-    read = Buffer.concat([read, Buffer.from(chunk)])
-    if (read.includes('\n') || read.length > LINE_BYTES_MAX) break
+    bytes = Buffer.concat([bytes, Buffer.from(chunk)])
+    if (bytes.includes('\n') || bytes.length > LINE_BYTES_MAX) break
   }
-  const end = read.indexOf('\n')
-  const line = end < 0 ? read : read.subarray(0, end)
+  const end = bytes.indexOf('\n')
+  const line = end < 0 ? bytes : bytes.subarray(0, end)
   if (!isUtf8(line)) throw new Refusal('the password is not UTF-8')
   return line.toString().replace(/^\u{feff}|\r$/gu, '')
 }
@@ -115,7 +118,7 @@ export async function readPassword(terminal: Terminal, minLength: number): Promi
   return password
 }
 
-/** Asks the operator to type the name of an object before its deletion. @param yes skips the question @throws Refusal */
+/** Asks the operator to type a name before something is deleted. @param yes skips the question @throws Refusal for another name */
 export async function confirm(terminal: Terminal, name: string, yes: true | undefined): Promise<void> {
   if (yes) return
   if (!terminal.stdin.isTTY) throw new Refusal('there is no terminal to ask on: add --yes to delete', 2)
@@ -123,7 +126,7 @@ export async function confirm(terminal: Terminal, name: string, yes: true | unde
   if (answer !== name) throw new Refusal('the names differ, nothing was deleted')
 }
 
-/** Returns the lines of a table. Every cell is as wide as the widest cell of its column. */
+/** Returns the rows as lines, with aligned columns. */
 export function table(rows: string[][]): string {
   const width = (text: string) => [...text].length
   const widths: number[] = []

@@ -140,7 +140,7 @@ export const UserQuery = Type.Object(
 
 export const UserParams = Type.Object({ id: PathId('`id` of the user') })
 
-/** The path of one user. */
+/** The route path of one user. */
 export const USER_PATH = `/users/:id(${UUID_PATTERN})`
 
 /** Writes a user. */

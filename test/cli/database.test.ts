@@ -5,7 +5,7 @@ import { createDatabase, environment, PASSWORD } from '../helper.ts'
 import { command } from './command.ts'
 import { fresh, login, me, rows, serve } from './process.ts'
 
-t.test('serve does not set up PostgreSQL, and names the command that does', async (t) => {
+t.test('serve does not set up PostgreSQL, and prints the command that sets it up', async (t) => {
   const database = await createDatabase(t, 'postgres')
   const { code, stderr } = await command(environment(database), ['serve'])
   t.strictSame([code, stderr], [1, 'the database is not set up: run "latchkey migrate"\n'])
@@ -13,7 +13,7 @@ t.test('serve does not set up PostgreSQL, and names the command that does', asyn
 })
 
 t.test(
-  'a server on PostgreSQL starts without an admin and says so, and migrate creates the admin of the settings',
+  'a server on PostgreSQL starts without an admin and reports it, and migrate creates the admin from the settings',
   async (t) => {
     const database = await createDatabase(t, 'postgres')
     const { LATCHKEY_ADMIN_PASSWORD, ...env } = environment(database)
@@ -34,12 +34,12 @@ t.test(
   }
 )
 
-t.test('a missing, emptied or damaged database is never replaced by a fresh one [F9]', async (t) => {
+t.test('a missing, empty or damaged database is never replaced by a new database [F9]', async (t) => {
   const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
   const env = { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0' }
   t.equal((await command(env, ['migrate'])).code, 0)
   const file = join(dir, 'latchkey.db')
-  const good = readFileSync(file)
+  const intact = readFileSync(file)
   const refused = `the sealing key ${dir}/sealing-key exists but its database does not: restore the database, or move the key away to create a new database\n`
 
   truncateSync(file)
@@ -57,7 +57,7 @@ t.test('a missing, emptied or damaged database is never replaced by a fresh one 
     stderr: 'the database file is damaged or not a SQLite database: restore a backup\n'
   })
 
-  writeFileSync(file, good)
+  writeFileSync(file, intact)
   rmSync(join(dir, 'sealing-key'))
   t.match(await command(env, ['serve']), {
     code: 1,
@@ -72,24 +72,25 @@ t.test('a missing, emptied or damaged database is never replaced by a fresh one 
   })
 })
 
-t.test('with a key from the settings, only migrate makes a new database [F9]', async (t) => {
+t.test('with the sealing key in the settings, only migrate creates a new database [F9]', async (t) => {
   const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
   const env = { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0', LATCHKEY_SEALING_KEY: Buffer.alloc(32, 3).toString('base64') }
   const refused = 'the database is missing: restore it, or run "latchkey migrate" to create a new one\n'
   t.match(await command(env, ['serve']), { code: 1, stderr: refused })
   t.notOk(existsSync(dir))
-  const made = `the database is at version 1, newly set up\nadmin admin was created; the password is in ${dir}/admin-password\n`
-  t.match(await command(env, ['migrate']), { code: 0, stderr: made })
+  const created = `the database is at version 1, newly set up\nadmin admin was created; the password is in ${dir}/admin-password\n`
+  t.match(await command(env, ['migrate']), { code: 0, stderr: created })
   const server = await serve(t, { ...env, LATCHKEY_PORT: '' })
   const password = readFileSync(join(dir, 'admin-password'), 'utf8').trim()
   t.equal((await me(server.origin, await login(server.origin, 'admin', password))).status, 200)
 })
 
-t.test('a schema that is too new is refused by every command, and nothing is written into it', async (t) => {
+t.test('serve and migrate refuse a schema that is too new, and write nothing into it', async (t) => {
   const database = await createDatabase(t, 'postgres')
   const env = environment(database)
   await command(env, ['migrate'])
   await rows(database.url, 'update schema_version set version = 9, compatible_from = 9')
+  // Without a user, both commands would create the admin.
   await rows(database.url, 'delete from users')
   const refused = { code: 1, stderr: 'the schema is newer than this version can use: install a newer latchkey\n' }
   t.match(await command(env, ['serve']), refused)

@@ -3,7 +3,8 @@ import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
 import { build, createDatabase, environment, onEachDatabase } from '../helper.ts'
 import { command, keyboard } from './command.ts'
 
-async function terminal(t: Test) {
+/** Returns a function that runs `latchkey role`. */
+async function openCommand(t: Test) {
   const env = environment(await createDatabase(t, 'sqlite', 'ready'))
   return (args: string[], stdin?: Parameters<typeof command>[2]) => command(env, ['role', ...args], stdin)
 }
@@ -40,7 +41,7 @@ onEachDatabase(
 )
 
 t.test('without --json the output is one line, or an aligned table', async (t) => {
-  const role = await terminal(t)
+  const role = await openCommand(t)
   t.strictSame(await role(['add', 'support', '--scope', 'users:read', 'profile']), done('role support was added\n'))
   t.strictSame(
     await role(['set', 'support', '--description', 'First line', '--no-scope']),
@@ -65,8 +66,8 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
   t.strictSame(await role(['delete', 'support', '--yes']), done('role support was deleted\n'))
 })
 
-t.test('a refusal of the domain is one line, and changes nothing', async (t) => {
-  const role = await terminal(t)
+t.test('a refused command prints one line and changes nothing', async (t) => {
+  const role = await openCommand(t)
   const before = await role(['list', '--json'])
   for (const [args, line] of [
     [['add', 'user'], 'A role with this name already exists'],
@@ -87,8 +88,8 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   t.strictSame(await role(['list', '--json']), before)
 })
 
-t.test('wrong usage exits with 2 and prints the usage', async (t) => {
-  const role = await terminal(t)
+t.test('invalid arguments exit with 2 and print the usage or what is missing', async (t) => {
+  const role = await openCommand(t)
   t.strictSame(await role(['set', 'user']), {
     code: 2,
     stdout: '',
@@ -101,7 +102,7 @@ t.test('wrong usage exits with 2 and prints the usage', async (t) => {
 })
 
 t.test('a role is deleted after its name is typed again, or with --yes', async (t) => {
-  const role = await terminal(t)
+  const role = await openCommand(t)
   t.match(await role(['delete', 'user'], keyboard('users\r').stream), { code: 1, stdout: '' })
   t.strictSame(await role(['delete', 'user']), {
     code: 2,

@@ -9,9 +9,9 @@ const GRANTS = 'the grants are password, refresh_token, client_credentials'
 const PASSWORD_GRANT = 'The grant password is for first-party clients only'
 const REDIRECT =
   'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
-const forConfidential = (what: string) => `The ${what} is for confidential clients only`
+const confidentialOnly = (feature: string) => `The ${feature} is for confidential clients only`
 
-/** Returns functions that register and change a client, and return the refusal, or null. */
+/** Opens the domain. `register` and `change` return the message of the refusal, or null if the client was stored. */
 async function open(t: Test) {
   const { auth } = await openDomain(t)
   const refusal = async (call: Promise<unknown>): Promise<string | null> => {
@@ -33,7 +33,6 @@ async function open(t: Test) {
 
 t.test('an invalid client is refused with the reason, and not stored', async (t) => {
   const { register, all } = await open(t)
-  const method = 'none'
   const before = await all()
   await compareAll(t, async (row) => {
     const refused = async (client: Partial<NewClient>, reason: string) =>
@@ -45,10 +44,10 @@ t.test('an invalid client is refused with the reason, and not stored', async (t)
       await refused({ name }, 'A name has 1 to 200 characters and no control characters')
     await refused({ grantTypes: ['magic'] }, `There is no grant "magic"; ${GRANTS}`)
     await refused({ grantTypes: ['password'] }, PASSWORD_GRANT)
-    await refused({ grantTypes: ['password'], method }, PASSWORD_GRANT)
-    await refused({ grantTypes: ['client_credentials'], method }, forConfidential('grant client_credentials'))
-    await refused({ scopes: ['tokens:introspect'], method }, forConfidential('scope tokens:introspect'))
-    await refused({ scopes: ['revocations:read'], method }, forConfidential('scope revocations:read'))
+    await refused({ grantTypes: ['password'], method: 'none' }, PASSWORD_GRANT)
+    await refused({ grantTypes: ['client_credentials'], method: 'none' }, confidentialOnly('grant client_credentials'))
+    await refused({ scopes: ['tokens:introspect'], method: 'none' }, confidentialOnly('scope tokens:introspect'))
+    await refused({ scopes: ['revocations:read'], method: 'none' }, confidentialOnly('scope revocations:read'))
     await refused({ scopes: ['none:such'] }, 'There is no scope "none:such"')
     await refused({ scopes: ['profile\tusers:read'] }, 'There is no scope "profile\\tusers:read"')
     const many = Array.from({ length: 101 }, (_, n) => `s:${n}`)
@@ -65,7 +64,7 @@ t.test('an invalid client is refused with the reason, and not stored', async (t)
   t.strictSame(await all(), before)
 })
 
-t.test('a redirect URI is an absolute URI on https, on a loopback host, or of a private-use scheme', async (t) => {
+t.test('a redirect URI has the scheme https, a loopback host or a private-use scheme', async (t) => {
   const { register } = await open(t)
   const valid = ['https://worker.example/back', 'http://127.0.0.1:8080/', 'http://[::1]/', 'com.example.worker:/back']
   t.equal(await register({ redirectUris: valid }), null)
@@ -92,7 +91,7 @@ t.test('a redirect URI is an absolute URI on https, on a loopback host, or of a 
     t.equal(await register({ redirectUris: ['https://app.example/', uri] }), REDIRECT, uri)
 })
 
-t.test('a change is valid if the changed client is valid, and a refused change changes nothing', async (t) => {
+t.test('a change that makes a client invalid is refused and changes nothing', async (t) => {
   const { auth, register, change, all } = await open(t)
   await register({ id: 'own', firstParty: true, grantTypes: ['password'], scopes: ['profile'] })
   await register({ id: 'page', method: 'none' })
@@ -102,8 +101,8 @@ t.test('a change is valid if the changed client is valid, and a refused change c
   t.equal(await change('own', { scopes: ['profile', 'none'] }), 'There is no scope "none"')
   t.equal(await change('own', { resources: ['none'] }), 'There is no resource "none"')
   t.equal(await change('own', { redirectUris: ['http://app.example'] }), REDIRECT)
-  t.equal(await change('page', { grantTypes: ['client_credentials'] }), forConfidential('grant client_credentials'))
-  t.equal(await change('page', { scopes: ['tokens:introspect'] }), forConfidential('scope tokens:introspect'))
+  t.equal(await change('page', { grantTypes: ['client_credentials'] }), confidentialOnly('grant client_credentials'))
+  t.equal(await change('page', { scopes: ['tokens:introspect'] }), confidentialOnly('scope tokens:introspect'))
   t.equal(await change('page', { jwks: { keys: [{ kty: 'EC' }] } }), 'A public client has no keys')
   t.strictSame(await all(), before)
   t.equal(await change('own', { firstParty: false, grantTypes: [] }), null, 'both members together')
@@ -119,7 +118,11 @@ t.test('a default scope is always one of the scopes', async (t) => {
     return [scopes.join(' '), defaultScopes.join(' ')]
   }
   const both = 'profile roles:read'
-  t.strictSame(await changed({ scopes: ['profile', 'roles:read'] }), [both, both], 'the default was all scopes')
+  t.strictSame(
+    await changed({ scopes: ['profile', 'roles:read'] }),
+    [both, both],
+    'default scopes that were all scopes stay all scopes'
+  )
   t.equal(
     await change('worker', { defaultScopes: ['roles:read', 'clients:read'] }),
     'Every default scope must be one of the scopes'
@@ -129,7 +132,7 @@ t.test('a default scope is always one of the scopes', async (t) => {
   t.strictSame(await changed({ scopes: [] }), ['', ''])
 })
 
-t.test('the id of a client is generated or given, belongs to one client, and is case-sensitive', async (t) => {
+t.test('the id of a client is generated or chosen, unique, and case-sensitive', async (t) => {
   const { auth, register } = await open(t)
   const { client } = await auth.clients.create(OPERATOR, { name: 'Worker' })
   t.match(client.id, /^[0-9a-f]{32}$/)

@@ -7,7 +7,7 @@ import { openDomain, resigned } from './open.ts'
 
 const HOUR = 3600
 const SCOPES = 'profile users:read'
-const UNKNOWN = '01234567-89ab-7def-8123-456789abcdef'
+const UNKNOWN_ID = '01234567-89ab-7def-8123-456789abcdef'
 
 /** Opens the domain with a role `reader` (scope `users:read`) and a public client `other`. */
 async function open(t: Test) {
@@ -34,13 +34,13 @@ async function open(t: Test) {
       const { accessToken: token } = await login(username, { scope: SCOPES })
       return { token, claims: decodeJwt<AccessTokenClaims & { sid: string }>(token) }
     },
-    /** Checks that tokens are valid, so that they are remembered, and are refused after a change. */
+    /** Checks that tokens are valid before a change and refused after it. The first check makes the verifier remember them. */
     async ends(t: Test, tokens: string[], change: () => unknown) {
       for (const token of tokens) t.not(await verify(token), null)
       await change()
       for (const token of tokens) t.equal(await verify(token), null)
     },
-    /** Changes the state that is read from now on. Returns a function that undoes it. */
+    /** Changes the state that the store returns from now on. Returns a function that undoes the change. */
     changeState(changes: (state: LiveState) => Partial<LiveState>) {
       const { state } = store
       store.state = async (ref) => {
@@ -54,7 +54,7 @@ async function open(t: Test) {
   }
 }
 
-t.test('a token with a session of another user, of another client or of nobody is refused [SC4]', async (t) => {
+t.test('a token is refused if its session, its user and its client do not belong together [SC4]', async (t) => {
   const { enter, verify } = await open(t)
   const [mallory, alice] = [await enter(), await enter()]
   const { sub, sid } = alice.claims
@@ -65,14 +65,14 @@ t.test('a token with a session of another user, of another client or of nobody i
     { sub },
     { client_id: 'other' },
     { client_id: 'nobody' },
-    { sid: UNKNOWN },
+    { sid: UNKNOWN_ID },
     { sid: 'unknown' },
     { sid: own.sid.toUpperCase() },
     { sid: ` ${own.sid}` },
     { sid: `${own.sid}' or '1'='1` },
     { sub: own.sub.toUpperCase() },
     { sub: 'docs' },
-    { sub: UNKNOWN }
+    { sub: UNKNOWN_ID }
   ])
     t.equal(await verify(resigned(mallory.token, forgery)), null, JSON.stringify(forgery))
 })
@@ -87,14 +87,14 @@ t.test('a claim that no database can store is refused [JW10]', async (t) => {
   }
 })
 
-const NOW_ENDED: Record<string, { id: string; change: (state: LiveState) => Partial<LiveState> }> = {
+const REVOKING_CHANGES: Record<string, { id: string; change: (state: LiveState) => Partial<LiveState> }> = {
   'its session has ended': { id: 'SC5', change: ({ session }) => ({ session: session && { ...session, endedAt: 1 } }) },
   'its session was deleted': { id: 'SC5', change: () => ({ session: null }) },
   'its user is disabled': { id: 'SC5', change: ({ user }) => ({ user: user && { ...user, disabledAt: 1 } }) },
   'its user was deleted': { id: 'SC5', change: () => ({ user: null }) },
   'its client is disabled': { id: 'SC6', change: ({ client }) => ({ client: client && { ...client, disabledAt: 1 } }) },
   'its client was deleted': { id: 'SC6', change: () => ({ client: null }) },
-  'something was taken from its client': {
+  'the tokens of its client were revoked': {
     id: 'SC6',
     change: ({ client }) => ({ client: client && { ...client, revokedSeq: 1000 } })
   },
@@ -103,7 +103,7 @@ const NOW_ENDED: Record<string, { id: string; change: (state: LiveState) => Part
   'its key was deleted': { id: 'KS2', change: () => ({ keyState: null }) }
 }
 
-for (const [name, { id, change }] of Object.entries(NOW_ENDED))
+for (const [name, { id, change }] of Object.entries(REVOKING_CHANGES))
   t.test(`a remembered token is refused as soon as ${name} [${id}]`, async (t) => {
     const { enter, verify, ends, changeState } = await open(t)
     const { token } = await enter()
@@ -127,7 +127,7 @@ t.test('a key verifies until it is retired [KS2]', async (t) => {
   }
 })
 
-t.test('the end of a session and of a user ends their tokens, and no others [SC5]', async (t) => {
+t.test('ending a session or deleting a user revokes their tokens, and no other tokens [SC5]', async (t) => {
   const { auth, enter, verify, ends, createUser, store, clock } = await open(t)
   await createUser('admin', ['admin'])
   const [ended, deleted, another] = [await enter(), await enter(), await enter()]
@@ -136,40 +136,37 @@ t.test('the end of a session and of a user ends their tokens, and no others [SC5
   t.not(await verify(another.token), null)
 })
 
-t.test('the end of a client ends its own tokens and those of its users [SC6]', async (t) => {
+t.test('disabling a client revokes its own tokens and the tokens of its users [SC6]', async (t) => {
   const { auth, enter, verify, ends, changeState } = await open(t)
   const { token } = await enter()
   changeState(({ session }) => ({ session: session && { ...session, clientId: 'other' } }))
   const ofUser = resigned(token, { client_id: 'other' })
   const own = resigned(token, { client_id: 'other', sub: 'other', sid: undefined })
-  t.equal(await verify(token), null, 'the session is of another client now')
+  t.equal(await verify(token), null, 'the session now belongs to another client')
   await ends(t, [ofUser, own], () => auth.clients.change(OPERATOR, 'other', { disabled: true }))
 })
 
-t.test(
-  'a session ends when it was idle too long, and at its absolute lifetime, to the millisecond [RF7]',
-  async (t) => {
-    const { enter, ends, changeState, clock } = await open(t)
-    const idle = await enter()
-    const exp = idle.claims.iat + 100 * HOUR
-    clock.advance(HOUR - 0.001)
-    await ends(t, [resigned(idle.token, { exp })], () => clock.advance(0.001))
+t.test('a session ends at the exact millisecond of its idle time and of its absolute lifetime [RF7]', async (t) => {
+  const { enter, ends, changeState, clock } = await open(t)
+  const idle = await enter()
+  const exp = idle.claims.iat + 100 * HOUR
+  clock.advance(HOUR - 0.001)
+  await ends(t, [resigned(idle.token, { exp })], () => clock.advance(0.001))
 
-    const busy = await enter()
-    changeState(({ session }) => ({ session: session && { ...session, idleExpiresAt: exp * 1000 } }))
-    clock.advance(12 * HOUR - 0.001)
-    await ends(t, [resigned(busy.token, { exp })], () => clock.advance(0.001))
-  }
-)
+  const busy = await enter()
+  changeState(({ session }) => ({ session: session && { ...session, idleExpiresAt: exp * 1000 } }))
+  clock.advance(12 * HOUR - 0.001)
+  await ends(t, [resigned(busy.token, { exp })], () => clock.advance(0.001))
+})
 
-t.test('a remembered token is refused from its exp on, to the millisecond [JW8]', async (t) => {
+t.test('a remembered token is refused from the exact millisecond of its exp [JW8]', async (t) => {
   const { enter, ends, clock } = await open(t)
   const { token } = await enter()
   clock.advance(299.999)
   await ends(t, [token], () => clock.advance(0.001))
 })
 
-t.test('a token is valid from five seconds before its iat on, because clocks differ [JW8]', async (t) => {
+t.test('a token is valid from five seconds before its iat, because clocks differ [JW8]', async (t) => {
   const { enter, verify, clock } = await open(t)
   const { token, claims } = await enter()
   const early = resigned(token, { iat: claims.iat + 7 })
@@ -179,7 +176,7 @@ t.test('a token is valid from five seconds before its iat on, because clocks dif
   t.not(await verify(early), null)
 })
 
-t.test('a token without a session is the own token of an existing client, and never one of a user [CA7]', async (t) => {
+t.test('a token without a session is valid only if its sub is its client and that client exists [CA7]', async (t) => {
   const { enter, verify } = await open(t)
   const { token, claims } = await enter()
   const own = { sid: undefined }
@@ -196,30 +193,27 @@ t.test('a token without a session is the own token of an existing client, and ne
     t.equal(await verify(resigned(token, forgery)), null, JSON.stringify(forgery))
 })
 
-t.test(
-  'a token has only the roles and scopes that its user and client have at this moment [SC3 SC4 SC6]',
-  async (t) => {
-    const { auth, enter, verify, createUser } = await open(t)
-    await createUser('admin', ['admin'])
-    const { token, claims } = await enter(['user', 'reader'])
-    const rights = async () => {
-      const { roles = [], scopes = [] } = (await verify(token)) ?? {}
-      return [roles.toSorted().join(), scopes.join(' ')]
-    }
-    const both = ['reader,user', SCOPES]
-    t.strictSame(await rights(), both)
-    await auth.users.change(OPERATOR, claims.sub, { roles: ['user'] })
-    t.strictSame(await rights(), ['user', 'profile'], 'without a role')
-    await auth.users.change(OPERATOR, claims.sub, { roles: [] })
-    t.strictSame(await rights(), ['', ''], 'without any role')
-    await auth.users.change(OPERATOR, claims.sub, { roles: ['user', 'reader'] })
-    t.strictSame(await rights(), both, 'with its roles again')
-    await auth.roles.change(OPERATOR, 'reader', { scopes: [] })
-    t.strictSame(await rights(), ['reader,user', 'profile'], 'without a scope of a role')
-    await auth.roles.change(OPERATOR, 'reader', { scopes: ['users:read'] })
-    t.strictSame(await rights(), both)
+t.test('a token has only the current roles and scopes of its user and client [SC3 SC4 SC6]', async (t) => {
+  const { auth, enter, verify, createUser } = await open(t)
+  await createUser('admin', ['admin'])
+  const { token, claims } = await enter(['user', 'reader'])
+  const rights = async () => {
+    const { roles = [], scopes = [] } = (await verify(token)) ?? {}
+    return [roles.toSorted().join(), scopes.join(' ')]
   }
-)
+  const both = ['reader,user', SCOPES]
+  t.strictSame(await rights(), both)
+  await auth.users.change(OPERATOR, claims.sub, { roles: ['user'] })
+  t.strictSame(await rights(), ['user', 'profile'], 'without a role')
+  await auth.users.change(OPERATOR, claims.sub, { roles: [] })
+  t.strictSame(await rights(), ['', ''], 'without any role')
+  await auth.users.change(OPERATOR, claims.sub, { roles: ['user', 'reader'] })
+  t.strictSame(await rights(), both, 'with its roles again')
+  await auth.roles.change(OPERATOR, 'reader', { scopes: [] })
+  t.strictSame(await rights(), ['reader,user', 'profile'], 'without a scope of a role')
+  await auth.roles.change(OPERATOR, 'reader', { scopes: ['users:read'] })
+  t.strictSame(await rights(), both)
+})
 
 t.test('a token does not get the scopes that its client has lost [SC6]', async (t) => {
   const { enter, verify, changeState } = await open(t)
@@ -228,7 +222,7 @@ t.test('a token does not get the scopes that its client has lost [SC6]', async (
   t.strictSame((await verify(token))?.scopes, ['profile'])
 })
 
-t.test('roles and scopes that a token claims give nothing that its user does not have [SC3]', async (t) => {
+t.test('a token gets no role and no scope that its user does not have, even if it claims them [SC3]', async (t) => {
   const { enter, verify } = await open(t)
   const { token, claims } = await enter(['user'])
   t.equal(claims.scope, 'profile')
@@ -236,7 +230,7 @@ t.test('roles and scopes that a token claims give nothing that its user does not
   t.match(greedy, { roles: ['user'], scopes: ['profile'] })
 })
 
-t.test('a token has no scope that it does not claim exactly [SC3]', async (t) => {
+t.test('a token has only the scopes that its scope claim names exactly [SC3]', async (t) => {
   const { enter, verify } = await open(t)
   const { token } = await enter()
   for (const [scope, scopes] of Object.entries({

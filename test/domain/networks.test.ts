@@ -1,7 +1,7 @@
 import t from 'tap'
 import { networkOf } from '../../src/domain/networks.ts'
 
-t.test('an address is counted by its /24 or /48, however it is written [BF4]', async (t) => {
+t.test('an address has the same /24 (IPv4) or /48 (IPv6) network in every notation [BF4]', async (t) => {
   const table: [network: string, addresses: (string | null)[]][] = [
     [
       '203.0.113',

@@ -2,7 +2,7 @@ import t from 'tap'
 import { OAuthError } from '../../src/domain/errors.ts'
 import { openSessions, type SessionDomain, type Tokens } from './sessions-world.ts'
 
-// On PostgreSQL two server processes do the same: test/cli/refresh-races.test.ts.
+// test/cli/refresh-races.test.ts tests the same with two server processes on PostgreSQL.
 
 const BURSTS = 2 * Number(process.env.LATCHKEY_ROUNDS ?? 2)
 const AT_ONCE = 100
@@ -42,7 +42,7 @@ t.test('100 parallel uses of one refresh token return the same successor within 
 })
 
 t.test(
-  'of 100 parallel uses of one refresh token without a leeway one succeeds, and its session ends [RF1 RF3 F16]',
+  'without a leeway, one of 100 parallel uses of a refresh token succeeds and the session ends [RF1 RF3 F16]',
   async (t) => {
     const domain = await openSessions(t, { LATCHKEY_REFRESH_LEEWAY: '0' })
     const { enter, refresh, isValid } = domain

@@ -36,7 +36,7 @@ t.test('a refresh token used twice ends its session with its access tokens, and 
   t.equal(await isValid((await refresh(other.refreshToken)).accessToken), true)
 })
 
-t.test('a token from a hundred rotations ago ends the session, also within the leeway [RF2]', async (t) => {
+t.test('a refresh token from a hundred refreshes before ends the session, also within the leeway [RF2]', async (t) => {
   const { enter, refresh, isValid } = await openSessions(t)
   const first = await enter()
   let last = first
@@ -59,7 +59,7 @@ t.test('a replay ends the session also if it requests an unknown scope [RF2 SC1]
   t.equal(await isValid(accessToken), false)
 })
 
-t.test('a retry within the leeway returns the same successor, to the millisecond [RF6]', async (t) => {
+t.test('a retry returns the same successor until the last millisecond of the leeway [RF6]', async (t) => {
   const { enter, refresh, isValid, clock } = await openSessions(t)
   const { refreshToken: token } = await enter()
   const lost = await refresh(token)
@@ -80,7 +80,7 @@ t.test('with a leeway of 0 every retry is a replay [RF6]', async (t) => {
   t.equal(await isValid(next.accessToken), false)
 })
 
-t.test('the refresh token of another client is refused, and stays valid for its own [RF5]', async (t) => {
+t.test('a refresh token is refused for another client, and stays valid for its own client [RF5]', async (t) => {
   const { auth, enter, refresh } = await openSessions(t)
   const other = { id: 'other', name: 'Other', grantTypes: ['refresh_token'], scopes: ['profile'] }
   await auth.clients.create(OPERATOR, other)
@@ -91,7 +91,7 @@ t.test('the refresh token of another client is refused, and stays valid for its 
   await t.resolves(refresh(next.refreshToken))
 })
 
-t.test('a session ends when it was idle for an hour, and after twelve hours in any case [RF7]', async (t) => {
+t.test('a session ends after an idle hour, and after twelve hours even if it is refreshed [RF7]', async (t) => {
   const { enter, refresh, clock } = await openSessions(t)
   let { refreshToken: token } = await enter()
   const HOUR = 3600
@@ -99,6 +99,7 @@ t.test('a session ends when it was idle for an hour, and after twelve hours in a
     clock.advance(HOUR - 1)
     token = (await refresh(token)).refreshToken
   }
+  // One second before the end of twelve hours.
   clock.advance(11)
   token = (await refresh(token)).refreshToken
   clock.advance(1)
@@ -131,7 +132,7 @@ t.test('an access token does not outlive its session [RF7]', async (t) => {
   const second = await refresh(first.refreshToken, { clientId })
   t.strictSame(lifetimes(second), [150, 150])
   clock.advance(149.9)
-  t.strictSame(lifetimes(await refresh(second.refreshToken, { clientId })), [1, 1], 'at least a second')
+  t.strictSame(lifetimes(await refresh(second.refreshToken, { clientId })), [1, 1], 'a lifetime is at least one second')
 })
 
 t.test('a forged refresh token and a token of another kind are refused [RF8]', async (t) => {
@@ -144,9 +145,10 @@ t.test('a forged refresh token and a token of another kind are refused [RF8]', a
     copy[at] = (copy[at] as number) ^ 1
     return `lkr_${copy.toString('base64url')}`
   })
-  const others = ['x', 'lkr_', `${token}A`, token.slice(0, -1), token.toUpperCase(), ` ${token}`]
-  const prefixes = [`lks_${token.slice(4)}`, token.replace('lkr_', 'LKR_'), `lkr_${'A'.repeat(80)}`]
-  for (const other of [accessToken, ...others, ...prefixes, ...flipped]) await t.rejects(refresh(other), REFUSED, other)
+  const malformed = ['x', 'lkr_', `${token}A`, token.slice(0, -1), token.toUpperCase(), ` ${token}`]
+  const lookAlikes = [`lks_${token.slice(4)}`, token.replace('lkr_', 'LKR_'), `lkr_${'A'.repeat(80)}`]
+  for (const invalid of [accessToken, ...malformed, ...lookAlikes, ...flipped])
+    await t.rejects(refresh(invalid), REFUSED, invalid)
   await t.resolves(refresh(token))
 })
 
@@ -161,10 +163,10 @@ t.test('a refresh narrows the scopes of its access token only, and never broaden
   t.strictSame(more.scopes, ['profile'], 'a scope that the session does not have is left out')
   await t.rejects(refresh(more.refreshToken, { scope: 'roles:read' }), { code: 'invalid_scope' })
   const { scopes } = await refresh(more.refreshToken)
-  t.strictSame(scopes, ['profile', 'users:read'], 'a refused request does not use the token up')
+  t.strictSame(scopes, ['profile', 'users:read'], 'a refused request does not use up the token')
 })
 
-t.test('the scopes of a removed role are gone at the next refresh [SC4]', async (t) => {
+t.test('a refresh returns no scope of a role that the user has lost [SC4]', async (t) => {
   const { auth, enter, refresh, createUser } = await openSessions(t)
   const first = await enter({ username: 'admin', scope: 'profile users:read' })
   const { id } = await auth.users.find('admin')
@@ -176,7 +178,7 @@ t.test('the scopes of a removed role are gone at the next refresh [SC4]', async 
   await t.rejects(refresh(next.refreshToken), { code: 'invalid_scope' })
 })
 
-t.test('a disabled user is refused, and enabling revives no session [SC5]', async (t) => {
+t.test('disabling a user ends the sessions, and enabling the user revives none [SC5]', async (t) => {
   const { auth, enter, refresh, isValid } = await openSessions(t)
   const { accessToken, refreshToken } = await enter()
   const { id } = await auth.users.find('alice')
@@ -189,7 +191,7 @@ t.test('a disabled user is refused, and enabling revives no session [SC5]', asyn
   await t.rejects(refresh(refreshToken), REFUSED)
 })
 
-t.test('disabling a client ends its sessions, and enabling revives none [SC6]', async (t) => {
+t.test('disabling a client ends its sessions, and enabling the client revives none [SC6]', async (t) => {
   const { auth, enter, refresh } = await openSessions(t)
   const clientId = 'web'
   await auth.clients.create(OPERATOR, {
@@ -205,7 +207,7 @@ t.test('disabling a client ends its sessions, and enabling revives none [SC6]', 
   await t.rejects(refresh(refreshToken, { clientId }), REFUSED)
 })
 
-t.test('a new password ends the other sessions of the user, and this one continues [PW9]', async (t) => {
+t.test('a password change ends the other sessions of the user, but not its own session [PW9]', async (t) => {
   const { auth, enter, refresh } = await openSessions(t)
   const [mine, other] = [await enter(), await enter()]
   const { id } = await auth.users.find('alice')
@@ -216,30 +218,30 @@ t.test('a new password ends the other sessions of the user, and this one continu
   await t.resolves(refresh(mine.refreshToken))
 })
 
-t.test('a refresh that fails because the database is away does not use the token up', async (t) => {
+t.test('a refresh that fails because the database is unavailable does not use up the refresh token', async (t) => {
   const { store, enter, refresh } = await openSessions(t, { LATCHKEY_REFRESH_LEEWAY: '0' })
   const { refreshToken } = await enter()
-  const away = () => Promise.reject(new DomainError('unavailable', 'The database is not available'))
+  const unavailable = () => Promise.reject(new DomainError('unavailable', 'The database is not available'))
   for (const [part, method] of [
     ['keys', 'signing'],
     ['refreshKeys', 'find'],
     ['scopes', 'find'],
     ['sessions', 'rotate']
   ] as const) {
-    const holder = store[part] as unknown as Record<string, unknown>
-    const original = holder[method]
-    holder[method] = away
+    const repository = store[part] as unknown as Record<string, unknown>
+    const original = repository[method]
+    repository[method] = unavailable
     await t.rejects(refresh(refreshToken), { code: 'unavailable' }, `${part}.${method}`)
-    holder[method] = original
+    repository[method] = original
   }
   await t.resolves(refresh(refreshToken))
 })
 
-t.test('a session that an instance with a fast clock ends is ended for the other instances too [F18]', async (t) => {
+t.test('a session ended by an instance with a fast clock is ended for all instances [F18]', async (t) => {
   const { auth, enter, refresh, clock } = await openSessions(t)
   const [first, second] = [await enter(), await enter()]
   clock.advance(3590)
-  /** Runs on an instance whose clock is 30 s ahead: there the sessions have expired. */
+  /** Runs a function as on an instance whose clock is 30 s ahead: for that instance the sessions have expired. */
   const ahead = async (run: () => Promise<void>) => {
     clock.advance(30)
     await run()

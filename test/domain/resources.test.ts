@@ -13,7 +13,7 @@ const ORDERS = {
   scopes: [scope('orders:read'), scope('orders:write')]
 }
 const STOCK = { id: 'stock', identifier: 'urn:example:stock', name: 'Stock', scopes: [scope('stock')] }
-const LOGIN_GRANTS = ['password', 'refresh_token', 'client_credentials']
+const ALL_GRANTS = ['password', 'refresh_token', 'client_credentials']
 
 /** Opens the domain with the resource `orders`. */
 async function open(t: Test) {
@@ -23,7 +23,7 @@ async function open(t: Test) {
   return {
     ...domain,
     resources: auth.resources,
-    /** Returns the refusal of a call. */
+    /** Returns the code and the message of the error that refuses a call. */
     refusal: async (call: Promise<unknown>) => {
       try {
         await call
@@ -34,8 +34,8 @@ async function open(t: Test) {
       }
     },
     register: (id: string, scopes: string[], more: object = {}) =>
-      auth.clients.create(OPERATOR, { id, name: id, firstParty: true, grantTypes: LOGIN_GRANTS, scopes, ...more }),
-    entriesSince: async (seq: number) =>
+      auth.clients.create(OPERATOR, { id, name: id, firstParty: true, grantTypes: ALL_GRANTS, scopes, ...more }),
+    revocationsSince: async (seq: number) =>
       (await store.revocations.since(seq, 100)).entries.map(({ kind, id }) => `${kind} ${id}`).toSorted()
   }
 }
@@ -78,7 +78,7 @@ t.test('an invalid resource is refused with the reason, and not stored', async (
   t.strictSame(await all(), before)
 })
 
-t.test('a refused change changes nothing, and the API of Latchkey keeps its scopes', async (t) => {
+t.test('a refused change changes nothing, and the scopes of Latchkey’s own API cannot be changed', async (t) => {
   const { auth, resources, refusal, store } = await open(t)
   await resources.create(OPERATOR, STOCK)
   const state = async () => [
@@ -116,8 +116,8 @@ t.test('the role admin gets every new scope, and no other role does', async (t) 
   t.strictSame(await scopesOf('user'), ['profile'])
 })
 
-t.test('a removed scope is gone from roles, clients and tokens at once, and is logged [SC4 SC6]', async (t) => {
-  const { auth, store, resources, register, request, enter, refresh, entriesSince } = await open(t)
+t.test('a removed scope is taken from roles, clients and tokens at once, and is logged [SC4 SC6]', async (t) => {
+  const { auth, store, resources, register, request, enter, refresh, revocationsSince } = await open(t)
   await register('api', ['tokens:introspect'], { grantTypes: [] })
   const api = await auth.clients.get('api')
   for (const id of ['orders', 'latchkey']) await resources.change(OPERATOR, id, { introspectionClients: ['api'] })
@@ -126,25 +126,25 @@ t.test('a removed scope is gone from roles, clients and tokens at once, and is l
   const both = ['orders:read', 'orders:write']
   await register('both', both)
   await register('reader', ['orders:read'])
-  const own = (id: string) => request(id, { grant_type: 'client_credentials' })
+  const ownToken = (id: string) => request(id, { grant_type: 'client_credentials' })
   const admin = { username: 'admin', clientId: 'both', scope: both.join(' ') }
   const session = await enter(admin)
-  const held = [await own('both'), session, await own('reader')]
+  const issued = [await ownToken('both'), session, await ownToken('reader')]
   t.strictSame(
-    held.map(({ scopes }) => scopes),
+    issued.map(({ scopes }) => scopes),
     [both, both, ['orders:read']]
   )
   const active = () =>
-    Promise.all(held.map(async ({ accessToken }) => (await auth.introspect(api, accessToken)) !== null))
+    Promise.all(issued.map(async ({ accessToken }) => (await auth.introspect(api, accessToken)) !== null))
   t.strictSame(await active(), [true, true, true])
 
   const seq = await store.revocations.seq()
   await resources.change(OPERATOR, 'orders', { name: 'x', scopes: [...ORDERS.scopes, scope('more')] })
-  t.strictSame(await entriesSince(seq), [], 'a new scope ends nothing')
+  t.strictSame(await revocationsSince(seq), [], 'a new scope revokes nothing')
   t.strictSame(await active(), [true, true, true])
 
   await resources.change(OPERATOR, 'orders', { scopes: [scope('orders:read')] })
-  t.strictSame(await entriesSince(seq), ['client both', 'role admin', 'role clerk'])
+  t.strictSame(await revocationsSince(seq), ['client both', 'role admin', 'role clerk'])
   t.strictSame(await active(), [false, false, true], 'the tokens of a client without the scope stay valid')
   const { scopes, defaultScopes } = await auth.clients.get('both')
   t.strictSame([scopes, defaultScopes], [['orders:read'], ['orders:read']])
@@ -153,7 +153,7 @@ t.test('a removed scope is gone from roles, clients and tokens at once, and is l
 
   const unknown = { code: 'invalid_scope', message: 'A requested scope is not registered' }
   await t.rejects(enter(admin), unknown)
-  t.strictSame((await own('both')).scopes, ['orders:read'])
+  t.strictSame((await ownToken('both')).scopes, ['orders:read'])
   t.strictSame((await auth.introspect(api, session.refreshToken))?.scopes, ['orders:read'])
   const renewed = await refresh(session.refreshToken, { clientId: 'both' })
   t.strictSame(renewed.scopes, ['orders:read'], 'the session continues with the other scope')
@@ -164,7 +164,7 @@ t.test('a removed scope is gone from roles, clients and tokens at once, and is l
 })
 
 t.test('a resource is deleted with its scopes and tokens, unless a client names it', async (t) => {
-  const { auth, store, resources, register, request, refusal, entriesSince } = await open(t)
+  const { auth, store, resources, register, request, refusal, revocationsSince } = await open(t)
   await register('api', ['tokens:introspect'], { grantTypes: [] })
   const api = await auth.clients.get('api')
   await resources.change(OPERATOR, 'orders', { introspectionClients: ['api'] })
@@ -172,24 +172,24 @@ t.test('a resource is deleted with its scopes and tokens, unless a client names 
     defaultScopes: ['orders:read'],
     resources: ['latchkey', 'orders']
   })
-  const own = () => request('worker', { grant_type: 'client_credentials' })
-  const { accessToken } = await own()
+  const ownToken = () => request('worker', { grant_type: 'client_credentials' })
+  const { accessToken } = await ownToken()
   const named = 'conflict: The client "worker" names this resource: change the client first'
   t.equal(await refusal(resources.delete(OPERATOR, 'orders')), named)
   t.match(await auth.introspect(api, accessToken), { aud: ORDERS.identifier })
   await auth.clients.change(OPERATOR, 'worker', { resources: [] })
   const seq = await store.revocations.seq()
   await resources.delete(OPERATOR, 'orders')
-  t.strictSame(await entriesSince(seq), ['client worker', 'role admin'])
+  t.strictSame(await revocationsSince(seq), ['client worker', 'role admin'])
   t.equal(await auth.introspect(api, accessToken), null)
-  await t.rejects(own(), { code: 'invalid_scope', message: 'None of the requested scopes is allowed' })
+  await t.rejects(ownToken(), { code: 'invalid_scope', message: 'None of the requested scopes is allowed' })
   t.strictSame((await auth.clients.get('worker')).scopes, ['profile'])
 
   await resources.create(OPERATOR, { ...ORDERS, introspectionClients: ['api'] })
-  t.equal(await auth.introspect(api, accessToken), null, 'another resource with its name revives nothing')
+  t.equal(await auth.introspect(api, accessToken), null, 'a new resource with the same id revives nothing')
 })
 
-t.test('a resource is deleted although a client names one with a similar id', async (t) => {
+t.test('a resource is deleted even if a client names a resource with a similar id', async (t) => {
   const { resources, register, refusal } = await open(t)
   for (const id of ['a_b', 'axb', 'a', 'b']) await resources.create(OPERATOR, { id, identifier: `urn:${id}`, name: id })
   await register('worker', [], { resources: ['axb', 'b'] })

@@ -5,18 +5,18 @@ import { createIssuer, ISSUER, NOW, type TestKey } from './issuer.ts'
 const ANY = { audience: null, ahead: 0, behind: 0 }
 const REMEMBERED = 5
 
-/** A verifier with a key that it finds at once or later, and a signature check that counts its calls. */
+/** Creates a verifier with a synchronous or asynchronous key look-up. Counts the look-ups and the signature checks. */
 function setUp({ isAsync = false } = {}) {
   const { forge, claims, valid, key, findKey } = createIssuer()
   const state = { now: NOW, lookUps: [] as string[], checks: 0, isSignatureValid: true, find: findKey }
-  const look = (kid: string): TestKey | null => {
+  const lookUp = (kid: string): TestKey | null => {
     state.lookUps.push(kid)
     return state.find(kid)
   }
   const verifier = createTokenVerifier<TestKey>({
     issuer: ISSUER,
     clock: { now: () => state.now },
-    findKey: (kid) => (isAsync ? Promise.resolve().then(() => look(kid)) : look(kid)),
+    findKey: (kid) => (isAsync ? Promise.resolve().then(() => lookUp(kid)) : lookUp(kid)),
     hasValidSignature() {
       state.checks++
       return state.isSignatureValid
@@ -26,7 +26,7 @@ function setUp({ isAsync = false } = {}) {
   return { ...verifier, state, token: forge.token, claims, valid, key }
 }
 
-t.test('a valid token has its claims, its key and a principal', async (t) => {
+t.test('verify returns the claims, the key and the principal of a valid token', async (t) => {
   const { verify, valid, claims, key } = setUp()
   const { sub, client_id: clientId, sid, roles } = claims
   t.strictSame(verify(valid, ANY), {
@@ -37,7 +37,7 @@ t.test('a valid token has its claims, its key and a principal', async (t) => {
   })
 })
 
-t.test('a token without a session has the principal of its client, without roles', async (t) => {
+t.test('the principal of a token without a session is its client, without roles', async (t) => {
   const { verify, token } = setUp()
   const verified = await verify(token({}, { sid: undefined, sub: 'docs', roles: ['admin'] }), ANY)
   t.match(verified?.principal, { kind: 'client', sub: 'docs', clientId: 'docs', sid: null, roles: [] })
@@ -46,7 +46,7 @@ t.test('a token without a session has the principal of its client, without roles
 
 for (const isAsync of [false, true])
   t.test(
-    `the key is looked up every time, the signature is checked once: ${isAsync ? 'with' : 'without'} a promise`,
+    `each use of a token looks up the key, only the first checks the signature (${isAsync ? 'with' : 'without'} a promise)`,
     async (t) => {
       const { verify, state, valid, key } = setUp({ isAsync })
       for (let round = 1; round <= 3; round++) {
@@ -163,7 +163,7 @@ t.test('the audience is compared as a whole, whether or not the token is remembe
   }
 })
 
-t.test('a bounded number of tokens is remembered, and the others are verified again [JW12]', async (t) => {
+t.test('a verifier remembers a limited number of tokens and verifies the others again [JW12]', async (t) => {
   const { verify, state, token, size } = setUp()
   const tokens = Array.from({ length: 2 * REMEMBERED }, (_, index) => token({}, { jti: `jti-${index}` }))
   for (const [index, each] of tokens.entries()) t.equal((await verify(each, ANY))?.claims.jti, `jti-${index}`)
@@ -179,7 +179,7 @@ t.test('a bounded number of tokens is remembered, and the others are verified ag
   t.equal(size(), REMEMBERED)
 })
 
-t.test('tokens that are verified concurrently do not mix', async (t) => {
+t.test('concurrent verifications return the claims of their own tokens', async (t) => {
   const { verify, token } = setUp({ isAsync: true })
   const jtis = Array.from({ length: 60 }, (_, index) => `jti-${index % 20}`)
   const verified = await Promise.all(jtis.map((jti) => verify(token({}, { jti }), ANY)))
