@@ -6,7 +6,7 @@ import { DomainError } from '../src/domain/errors.ts'
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Prepares a stop in which no request fails; `close()` completes the stop. For `serveOnMs` the service reports that it is not ready
+     * Prepares a stop in which no request fails; `close()` completes the stop. For `keepServingMs` the service reports that it is not ready
      * but accepts connections, so that a load balancer can select another instance. Then for `lastRequestsMs` it accepts no new
      * connection, and each open connection closes after its next response.
      */
@@ -25,14 +25,14 @@ declare module 'fastify' {
 
 export interface DrainOptions {
   /** Milliseconds in which the service reports that it is not ready but accepts connections. */
-  serveOnMs?: number
+  keepServingMs?: number
   /** Milliseconds in which open connections may send a last request. */
   lastRequestsMs?: number
 }
 
 /** Adds the functions that stop the service without a failed request. */
 export default fp<DrainOptions>(
-  async (fastify, { serveOnMs = 1000, lastRequestsMs = 500 }) => {
+  async (fastify, { keepServingMs = 1000, lastRequestsMs = 500 }) => {
     let draining = false
     let closing = false
     fastify.decorate('finishConnections', async () => {
@@ -42,7 +42,7 @@ export default fp<DrainOptions>(
     })
     fastify.decorate('drain', async () => {
       draining = true
-      await sleep(serveOnMs)
+      await sleep(keepServingMs)
       await fastify.finishConnections()
       // Calls `close` of the TCP server: `close` of the HTTP server would also close idle connections, which may send a last request.
       Server.prototype.close.call(fastify.server)

@@ -92,7 +92,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       preHandler: requireAdmin('roles:write'),
       schema: {
         operationId: 'deleteRole',
-        summary: 'Delete a role and take it from all users',
+        summary: 'Delete a role and remove it from all users',
         tags: ['roles'],
         params: RoleParams,
         response: {

@@ -8,7 +8,7 @@ import { type Json, print, type Terminal, withAuth } from './terminal.ts'
 export function addClientSecretCommands(clients: Command, terminal: Terminal): void {
   const group = clients.command('secret').description('manage the secrets of clients').helpCommand(false)
   const command = (usage: string, description: string) =>
-    group.command(usage).description(description).option('--json', 'print JSON, with the names of RFC 7591')
+    group.command(usage).description(description).option('--json', 'print JSON with the member names of RFC 7591')
 
   command('add <client>', 'add a secret beside the existing ones; it is shown once')
     .option('--expires-in <duration>', 'lifetime of the secret; without it the secret never expires', parseDuration)

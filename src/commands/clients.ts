@@ -104,7 +104,7 @@ export function addClientCommands(program: Command, terminal: Terminal): void {
     .description('manage clients: programs that request or introspect tokens')
     .helpCommand(false)
   const command = (usage: string, description: string) =>
-    group.command(usage).description(description).option('--json', 'print JSON, with the names of RFC 7591')
+    group.command(usage).description(description).option('--json', 'print JSON with the member names of RFC 7591')
   const show = (json: true | undefined, client: Client, text: string) => print(terminal, json, toWire(client), text)
 
   withMemberOptions(command('add <name>', 'add a client; its secret is shown once'))

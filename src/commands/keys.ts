@@ -9,7 +9,7 @@ const HEAD = ['KID', 'ALG', 'STATE', 'CREATED', 'SIGNS SINCE', 'VERIFIES UNTIL',
 export function addKeyCommands(program: Command, terminal: Terminal): void {
   const group = program.command('key').description('manage the keys that sign tokens').helpCommand(false)
   const command = (usage: string, description: string) =>
-    group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
+    group.command(usage).description(description).option('--json', 'print JSON with the member names of the HTTP API')
 
   command('list', 'list keys, newest first').action(async ({ json }: Json) => {
     const keys = await withAuth(terminal, async (auth) => (await everyPage(auth.keys.page)).map(toWire))

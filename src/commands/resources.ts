@@ -20,10 +20,10 @@ function parseScope(text: string): Scope {
 export function addResourceCommands(program: Command, terminal: Terminal): void {
   const group = program
     .command('resource')
-    .description('manage resources: services that tokens are for')
+    .description('manage resources, the services that accept tokens')
     .helpCommand(false)
   const command = (usage: string, description: string) =>
-    group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
+    group.command(usage).description(description).option('--json', 'print JSON with the member names of the HTTP API')
 
   command(
     'add <id> <uri>',

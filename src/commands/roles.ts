@@ -11,7 +11,7 @@ const HEAD = ['NAME', 'SCOPES', 'DESCRIPTION']
 export function addRoleCommands(program: Command, terminal: Terminal): void {
   const group = program.command('role').description('manage roles: named sets of scopes for users').helpCommand(false)
   const command = (usage: string, description: string) =>
-    group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
+    group.command(usage).description(description).option('--json', 'print JSON with the member names of the HTTP API')
   const show = (json: true | undefined, role: Role, text: string) => print(terminal, json, toWire(role), text)
 
   command('add <name>', 'add a role')
@@ -49,7 +49,7 @@ export function addRoleCommands(program: Command, terminal: Terminal): void {
       }
     )
 
-  command('delete <name>', 'delete a role and take it from all users')
+  command('delete <name>', 'delete a role and remove it from all users')
     .option('--yes', 'do not ask')
     .action(async (name: string, { json, yes }: Json & { yes?: true }) => {
       const role = await withAuth(terminal, async ({ roles }) => {

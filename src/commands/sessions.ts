@@ -9,7 +9,7 @@ const HEAD = ['ID', 'CLIENT', 'SCOPES', 'ADDRESS', 'CREATED', 'LAST USED', 'EXPI
 export function addSessionCommands(program: Command, terminal: Terminal): void {
   const group = program.command('session').description('manage the sessions of users').helpCommand(false)
   const command = (usage: string, description: string) =>
-    group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
+    group.command(usage).description(description).option('--json', 'print JSON with the member names of the HTTP API')
 
   command('list <username>', 'list the active sessions of a user, oldest first').action(
     async (username: string, { json }: Json) => {

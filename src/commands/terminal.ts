@@ -122,7 +122,7 @@ export async function readPassword(terminal: Terminal, minLength: number): Promi
 export async function confirm(terminal: Terminal, name: string, yes: true | undefined): Promise<void> {
   if (yes) return
   if (!terminal.stdin.isTTY) throw new Refusal('there is no terminal to ask on: add --yes to delete', 2)
-  const [answer] = await ask(terminal, [`Type ${name} again to delete it: `], true)
+  const [answer] = await ask(terminal, [`Type ${name} again to confirm: `], true)
   if (answer !== name) throw new Refusal('the names differ, nothing was deleted')
 }
 

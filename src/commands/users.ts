@@ -28,7 +28,7 @@ const row = ({ username, email, fullName, roles, disabledAt }: User) => [
 export function addUserCommands(program: Command, terminal: Terminal): void {
   const group = program.command('user').description('manage users, by username or id').helpCommand(false)
   const command = (usage: string, description: string) =>
-    group.command(usage).description(description).option('--json', 'print JSON, with the names of the API')
+    group.command(usage).description(description).option('--json', 'print JSON with the member names of the HTTP API')
   const show = (json: true | undefined, user: User, text: string) => print(terminal, json, toWire(user), text)
 
   command(

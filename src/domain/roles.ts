@@ -70,7 +70,7 @@ export function createRoles({ store, clock }: { store: Store; clock: Clock }) {
       return role
     },
 
-    /** Deletes a role and takes it from all users. @throws DomainError not_found, conflict for the role admin */
+    /** Deletes a role and removes it from all users. @throws DomainError not_found, conflict for the role admin */
     async delete(caller: Caller, name: string): Promise<void> {
       if (name === ADMIN_ROLE) throw new DomainError('conflict', 'The role admin cannot be deleted')
       if (!(await store.roles.delete(caller, { name, now: clock.now() }))) throw noSuchRole()

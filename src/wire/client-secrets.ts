@@ -53,7 +53,7 @@ export const SecretParams = Type.Object({
   secret: PathId('`id` of the secret')
 })
 
-/** Writes a secret without its text. */
+/** Returns the JSON of a secret without its text. */
 export const toWire = ({ id, createdAt, expiresAt, lastUsedAt }: ClientSecret): Static<typeof ClientSecretView> => ({
   id,
   created_at: iso(createdAt),
@@ -61,13 +61,13 @@ export const toWire = ({ id, createdAt, expiresAt, lastUsedAt }: ClientSecret): 
   last_used_at: isoOrNull(lastUsedAt)
 })
 
-/** Writes a new secret with its text. */
+/** Returns the JSON of a new secret with its text. */
 export const newToWire = ({ secret, stored }: AddedSecret): Static<typeof NewSecret> => ({
   ...toWire(stored),
   client_secret: secret
 })
 
-/** Reads the lifetimes of a new secret and of the other secrets. */
+/** Converts the JSON of the lifetimes of a new secret and of the other secrets. */
 export const inputFromWire = (body: Static<typeof SecretCreation>) => ({
   expiresIn: body.expires_in,
   othersExpireIn: body.others_expire_in

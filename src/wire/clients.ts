@@ -195,7 +195,7 @@ function methodOf({ kind, jwks }: Pick<Client, 'kind' | 'jwks'>): string {
   return jwks === null ? 'client_secret_basic' : 'private_key_jwt'
 }
 
-/** Writes a client. */
+/** Returns the JSON of a client. */
 export const toWire = (client: Client): Static<typeof ClientView> => ({
   client_id: client.id,
   client_name: client.name,
@@ -215,13 +215,13 @@ export const toWire = (client: Client): Static<typeof ClientView> => ({
   updated_at: iso(client.updatedAt)
 })
 
-/** Writes a client with its secrets, without their texts. */
+/** Returns the JSON of a client with its secrets, without their texts. */
 export const detailsToWire = (client: Client, secrets: ClientSecret[]): Static<typeof ClientDetails> => ({
   ...toWire(client),
   secrets: secrets.map(secretToWire)
 })
 
-/** Writes a new client. @param registration `secret` is the text of its secret, or null for none */
+/** Returns the JSON of a new client. @param registration `secret` is the text of its secret, or null for none */
 export const registrationToWire = ({
   client,
   secret
@@ -236,7 +236,7 @@ export const registrationToWire = ({
   })
 })
 
-/** Reads the members of a change. */
+/** Converts the JSON of the members of a change. */
 export const editFromWire = (body: Static<typeof ClientEdit>): Edit =>
   defined({
     name: body.client_name,
@@ -253,7 +253,7 @@ export const editFromWire = (body: Static<typeof ClientEdit>): Edit =>
     disabled: body.disabled
   })
 
-/** Reads a new client. */
+/** Converts the JSON of a new client. */
 export const inputFromWire = (body: Static<typeof ClientCreation>): NewClient => {
   const { client_id: id, token_endpoint_auth_method: method, ...members } = body
   return { ...editFromWire(members), name: body.client_name, ...defined({ id, method }) }

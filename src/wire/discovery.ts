@@ -86,7 +86,7 @@ export const Index = Type.Object(
   }
 )
 
-/** Writes the links of the index. @param docs whether `/docs` exists */
+/** Returns the JSON of the links of the index. @param docs whether `/docs` exists */
 export function linksToWire(issuer: string, docs: boolean): Record<string, string> {
   const { origin, pathname } = new URL(issuer)
   return {
@@ -101,7 +101,7 @@ export function linksToWire(issuer: string, docs: boolean): Record<string, strin
   }
 }
 
-/** Writes the metadata (RFC 8414 §2). @param service `docs` says whether `/docs` exists */
+/** Returns the JSON of the metadata (RFC 8414 §2). @param service `docs` says whether `/docs` exists */
 export const toWire = (service: {
   issuer: string
   docs: boolean

@@ -59,7 +59,7 @@ export const KeyParams = Type.Object({ kid: PathId('`kid` of the key') })
 /** The path of one key. */
 export const KEY_PATH = `/keys/:kid(${KID_PATTERN})`
 
-/** Writes a key without its private part. */
+/** Returns the JSON of a key without its private part. */
 export const toWire = (key: StoredKey): Static<typeof KeyView> => ({
   kid: key.kid,
   alg: key.alg,
@@ -70,5 +70,5 @@ export const toWire = (key: StoredKey): Static<typeof KeyView> => ({
   retired_at: isoOrNull(key.retiredAt)
 })
 
-/** Reads the reason for a retirement. */
+/** Converts the JSON of the reason for a retirement. */
 export const retirementFromWire = ({ compromised }: Static<typeof KeyRetirement>) => ({ compromised })

@@ -38,7 +38,7 @@ export const fromWire = ({ limit = PAGE_DEFAULT, cursor }: { limit?: number; cur
   limit
 })
 
-/** Writes a page. @param itemToWire writes one item */
+/** Returns the JSON of a page. @param itemToWire returns the JSON of one item */
 export const toWire = <T, W>(
   { items, next }: Paged<T>,
   itemToWire: (item: T) => W

@@ -78,7 +78,7 @@ export const ResourceChanges = Type.Object(
 
 export const ResourceParams = Type.Object({ id: PathId('`id` of the resource') })
 
-/** Writes a resource. @param issuer the URI of Latchkey's own API */
+/** Returns the JSON of a resource. @param issuer the URI of Latchkey's own API */
 export const toWire = (resource: Resource, issuer: string): Static<typeof ResourceView> => ({
   id: resource.id,
   resource: resource.identifier ?? issuer,
@@ -90,7 +90,7 @@ export const toWire = (resource: Resource, issuer: string): Static<typeof Resour
 const scopesFromWire = (scopes: Static<typeof Scopes>): Resource['scopes'] =>
   scopes.map(({ name, description = '' }) => ({ name, description }))
 
-/** Reads a new resource. */
+/** Converts the JSON of a new resource. */
 export const inputFromWire = (body: Static<typeof ResourceCreation>): Resource & { identifier: string } => ({
   id: body.id,
   identifier: body.resource,
@@ -99,7 +99,7 @@ export const inputFromWire = (body: Static<typeof ResourceCreation>): Resource &
   introspectionClients: body.introspection_clients ?? []
 })
 
-/** Reads the members of a change. */
+/** Converts the JSON of the members of a change. */
 export const editFromWire = (body: Static<typeof ResourceChanges>): ResourceEdit =>
   defined({
     name: body.name,

@@ -56,12 +56,12 @@ export const RevocationQuery = Type.Object(
   { additionalProperties: false }
 )
 
-/** Writes a part of the revocation log. */
+/** Returns the JSON of a part of the revocation log. */
 export const toWire = ({ entries, seq, oldest }: RevocationPage): Static<typeof RevocationView> => ({
   entries,
   seq,
   oldest
 })
 
-/** Reads the query. */
+/** Converts the query. */
 export const fromWire = ({ after = 0, wait = 0 }: Static<typeof RevocationQuery>) => ({ after, wait })

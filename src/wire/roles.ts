@@ -49,16 +49,16 @@ export const RoleParams = Type.Object({ name: PathId('`name` of the role') })
 /** The path of one role. */
 export const ROLE_PATH = `/roles/:name(${NAME_PATTERN})`
 
-/** Writes a role. */
+/** Returns the JSON of a role. */
 export const toWire = ({ name, description, scopes }: Role): Static<typeof RoleView> => ({ name, description, scopes })
 
-/** Reads a new role. */
+/** Converts the JSON of a new role. */
 export const inputFromWire = ({ name, description = '', scopes = [] }: Static<typeof RoleCreation>): Role => ({
   name,
   description,
   scopes
 })
 
-/** Reads the members of a change. */
+/** Converts the JSON of the members of a change. */
 export const editFromWire = ({ description, scopes }: Static<typeof RoleChanges>): RoleEdit =>
   defined({ description, scopes })

@@ -19,13 +19,13 @@ export const PathId = (description: string) => Type.String({ maxLength: IDENTIFI
 /** The query of a route without query parameters. */
 export const NoQuery = Type.Object({}, { additionalProperties: false })
 
-/** Writes an instant of the domain (milliseconds since the epoch). */
+/** Returns the JSON form of an instant of the domain (milliseconds since the epoch). */
 export const iso = (at: number): string => new Date(at).toISOString()
 
-/** Writes an instant that may be missing. */
+/** Returns the JSON form of an instant that may be missing. */
 export const isoOrNull = (at: number | null): string | null => (at === null ? null : iso(at))
 
-/** Writes an instant as seconds since the epoch, rounded down. */
+/** Returns the JSON form of an instant as seconds since the epoch, rounded down. */
 export const seconds = (at: number): number => Math.floor(at / 1000)
 
 /** Reads a list of names that are separated by spaces. */

@@ -16,7 +16,7 @@ export const ScopePage = pageSchema(ScopeView, {
 
 type ListedScope = Awaited<ReturnType<Scopes['list']>>['items'][number]
 
-/** Writes a scope. */
+/** Returns the JSON of a scope. */
 export const toWire = ({ name, description, resource }: ListedScope): Static<typeof ScopeView> => ({
   name,
   description,

@@ -112,7 +112,7 @@ export const Introspection = Type.Object(
   }
 )
 
-/** Writes the response to a token request. */
+/** Returns the JSON of the response to a token request. */
 export const toWire = ({
   accessToken,
   expiresIn,
@@ -126,7 +126,7 @@ export const toWire = ({
   ...defined({ refresh_token: refreshToken ?? undefined })
 })
 
-/** Writes the response to an introspection request. @param token null for an invalid token */
+/** Returns the JSON of the response to an introspection request. @param token null for an invalid token */
 export function introspectionToWire(token: ActiveToken | null): Static<typeof Introspection> {
   if (token === null) return { active: false }
   const { scopes, clientId, sub, exp, iat, iss, username, sid } = token

@@ -143,7 +143,7 @@ export const UserParams = Type.Object({ id: PathId('`id` of the user') })
 /** The route path of one user. */
 export const USER_PATH = `/users/:id(${UUID_PATTERN})`
 
-/** Writes a user. */
+/** Returns the JSON of a user. */
 export const toWire = (user: User): Static<typeof UserView> => ({
   id: user.id,
   username: user.username,
@@ -155,13 +155,13 @@ export const toWire = (user: User): Static<typeof UserView> => ({
   updated_at: iso(user.updatedAt)
 })
 
-/** Reads the members of a change. */
+/** Converts the JSON of the members of a change. */
 export const editFromWire = ({ full_name: fullName, ...rest }: Static<typeof UserEdit>): Edit => ({
   ...rest,
   ...defined({ fullName })
 })
 
-/** Reads a new user. */
+/** Converts the JSON of a new user. */
 export const inputFromWire = ({
   full_name: fullName,
   roles = DEFAULT_ROLES,
@@ -172,12 +172,12 @@ export const inputFromWire = ({
   ...defined({ fullName })
 })
 
-/** Reads a change of a password. */
+/** Converts the JSON of a change of a password. */
 export const passwordChangeFromWire = (body: Static<typeof PasswordChange>) => ({
   current: body.current_password,
   next: body.new_password
 })
 
-/** Reads the filter of a list. */
+/** Converts the query of a list. */
 export const filterFromWire = ({ search, role, disabled }: Static<typeof UserQuery>): UserFilter =>
   defined({ search, role, disabled: disabled === undefined ? undefined : disabled === 'true' })

@@ -204,7 +204,7 @@ t.test('on a terminal a password is typed twice and not echoed', async (t) => {
 
 t.test('a user is deleted after the name is typed again, or with --yes', async (t) => {
   const { user } = await terminal(t)
-  const question = 'Type alice again to delete it: '
+  const question = 'Type alice again to confirm: '
   const unsure = await user(['delete', 'alice'], keyboard('alic\r').stream)
   t.strictSame([unsure.code, unsure.stdout], [1, ''])
   t.ok(unsure.stderr.startsWith(question))

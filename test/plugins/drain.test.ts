@@ -14,7 +14,7 @@ async function open(t: Test) {
   await app.register(
     fp(async (scope) => void scope.decorate('auth', { revocationLog: { stop } } as never), { name: 'auth' })
   )
-  await app.register(drain, { serveOnMs: 0, lastRequestsMs: 0 })
+  await app.register(drain, { keepServingMs: 0, lastRequestsMs: 0 })
   app.get('/ready', { config: { readiness: true } }, async () => 'ready')
   app.get('/', async () => 'all else')
   return { app, stops }
