@@ -19,7 +19,7 @@ const DEFAULT_SHAPE: ShapeName = 'problem'
 /** Sends every failure in the shape of its route, and documents the failures of every route. */
 export default fp(
   async (fastify) => {
-    /** The shapes by path, for requests whose method no route of the path accepts. */
+    /** The shapes by path. A request with a method that the path does not accept has no route with a shape. */
     const shapes = new Map<string, ShapeName>()
     const methods = new Set<string>()
     for (const { schema } of Object.values(SHAPES)) fastify.addSchema(schema)

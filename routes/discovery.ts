@@ -2,8 +2,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Index, JWKS_PATH, Jwks, linksToWire, METADATA_PATH, Metadata, toWire } from '../src/wire/discovery.ts'
 import { json } from '../src/wire/responses.ts'
 
-/** Maximum number of scopes in the metadata. */
-const ALL_SCOPES = { after: null, limit: 1000 }
+/** The metadata lists the first 1,000 scopes. */
+const FIRST_SCOPES = { after: null, limit: 1000 }
 
 export interface DiscoveryOptions {
   name: string
@@ -54,7 +54,7 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, opti
       toWire({
         issuer,
         docs,
-        scopes: (await auth.scopes.list(ALL_SCOPES)).items.map((scope) => scope.name),
+        scopes: (await auth.scopes.list(FIRST_SCOPES)).items.map((scope) => scope.name),
         grantTypes: auth.grants.map(({ type }) => type),
         assertionAlgs: auth.clients.assertionAlgs
       })

@@ -111,7 +111,7 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
      */
     async read(token: string): Promise<{ jti: string; clientId: string } | null> {
       const verified = await tokens.verify(token, { audience: null, ahead: REVOCATION_SKEW, behind: REVOCATION_SKEW })
-      // Somebody else may sign with a compromised key.
+      // A key can be retired because it is compromised. Then somebody else may sign with it.
       const key = verified && (await store.keys.find(verified.key.kid))
       if (verified === null || key === null || key.state === 'retired') return null
       return { jti: verified.claims.jti, clientId: verified.principal.clientId }

@@ -81,15 +81,19 @@ export function createClientAuthentication(deps: {
     }
   }
 
-  /** Always makes one query and one comparison, so the time does not show whether the client exists or how many secrets it has. */
+  /**
+   * Authenticates a client by its secret, or a public client by its id. Every refusal takes one query and one comparison, so the time
+   * does not show whether the client exists or how many secrets it has.
+   */
   async function bySecret(
     { ids, secret, method }: Exclude<ClientCredentials, { method: 'private_key_jwt' }>,
     refuse: Refuse
   ): Promise<AuthenticatedClient> {
     const known = await lookUp(ids)
     const candidates = known.filter(isEnabled)
-    const named = candidates.find(({ client }) => client.kind === 'public')
-    if (secret === null && named !== undefined) return { client: named.client, rev: named.rev, method }
+    const publicClient = candidates.find(({ client }) => client.kind === 'public')
+    if (secret === null && publicClient !== undefined)
+      return { client: publicClient.client, rev: publicClient.rev, method }
     const hash = sha256(secret ?? '')
     const match = candidates
       .flatMap(({ secrets, ...each }) => secrets.map((stored) => ({ ...each, stored })))

@@ -93,7 +93,7 @@ export function createExchange(deps: {
   /**
    * Handles a token request with the steps that all grants share (RFC 6749 §4, §5). The session is opened or renewed last, so a
    * request that fails earlier does not use up its refresh token. There is one exception: a refresh token that was used before
-   * ends its session first, even if the request is invalid for another reason.
+   * is checked first. It ends its session even if the request is invalid for another reason; within the leeway the request continues.
    * @param caller the sender of the request
    * @throws OAuthError; DomainError throttled, unavailable
    */

@@ -19,8 +19,8 @@ export async function insertScopes(trx: Db, resourceId: string, scopes: Resource
 }
 
 /**
- * Locks the roles and clients that have one of the scopes. The caller must not lock the scopes themselves before, because a change of a
- * role or client also locks the role or client first.
+ * Locks the roles and clients that have one of the scopes. The caller must not lock the scopes before this call: a change of a role or client
+ * also locks the role or client first and its scopes second, and the opposite order could cause a deadlock.
  */
 export async function lockScopeHolders(trx: Db, names: string[]): Promise<void> {
   if (!needsRowLocks(trx) || names.length === 0) return

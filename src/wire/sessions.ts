@@ -54,7 +54,7 @@ export const SessionParams = Type.Object({ ...UserParams.properties, session })
 /** The path of one session, below the sessions of its user. */
 export const SESSION_PATH = `/:session(${UUID_PATTERN})`
 
-/** Returns the JSON of a session. @param current the session of the caller, or null */
+/** Returns the JSON of a session. @param current the id of the session of the caller, or null */
 export const toWire = (session: Session, current: string | null): Static<typeof SessionView> => ({
   id: session.id,
   client_id: session.clientId,

@@ -19,7 +19,7 @@ async function terminal(t: Test, database: Database = 'sqlite') {
   return {
     client,
     dataDir: at.dataDir,
-    /** What is printed as JSON, by a command that succeeds. */
+    /** Runs a command that must succeed, and returns its JSON output. */
     json: async (...args: string[]) => {
       const { code, stdout, stderr } = await client([...args, '--json'])
       t.strictSame([code, stderr], [0, ''], args.join(' '))
@@ -28,7 +28,7 @@ async function terminal(t: Test, database: Database = 'sqlite') {
   }
 }
 
-/** A file with a JWK Set, and the keys as they are kept. */
+/** Writes a file with a JWK Set. Returns its path, and the keys as they are stored. */
 function keyFile(dataDir: string) {
   const { kty, crv, x, y } = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' })
   const file = join(dataDir, 'jwks.json')
@@ -207,7 +207,7 @@ onEachDatabase(t, 'a secret is added, replaces the others at a given time, and i
   const day = Math.floor(Date.parse(created_at) / 1000) + DAY
   t.strictSame(await ends(), [day, day, 0])
   const short = await json('secret', 'add', 'worker', '--expires-in', '60s', '--others-expire-in', '2d')
-  t.strictSame((await ends()).slice(0, 2), [day, day], 'those that end sooner stay so')
+  t.strictSame((await ends()).slice(0, 2), [day, day], 'the secrets that expire sooner keep their expiry')
   t.equal(short.client_secret_expires_at, Math.floor(Date.parse(short.created_at) / 1000) + 60)
 
   t.strictSame(await client(['secret', 'delete', 'worker', id]), done(`secret ${id} was deleted\n`))
@@ -344,7 +344,11 @@ t.test('a client is deleted after its id is typed again, or with --yes', async (
   t.match(await client(['delete', 'worker'], keyboard('workers\r').stream), { code: 1, stdout: '' })
   t.match(await client(['delete', 'worker'], keyboard('\u0003').stream), { code: 1, stdout: '' })
   t.strictSame(await client(['delete', 'worker']), wrong('there is no terminal to ask on: add --yes to delete\n'))
-  t.strictSame(await client(['delete', 'none']), refused('There is no such client'), 'nobody is asked about nothing')
+  t.strictSame(
+    await client(['delete', 'none']),
+    refused('There is no such client'),
+    'there is no question about a client that does not exist'
+  )
   t.equal((await json('list')).length, 2)
   t.match(await client(['delete', 'worker'], keyboard('worker\r').stream), {
     code: 0,

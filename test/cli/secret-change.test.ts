@@ -8,8 +8,8 @@ import { startInstances } from './instances.ts'
 const CALLERS = 3
 /** Seconds. */
 const OVERLAP = 3600
-/** Requests of each caller in each state. */
-const ENOUGH = 20
+/** Average number of requests of each caller before and after each change. */
+const REQUESTS = 20
 
 onEachDatabase(
   t,
@@ -52,17 +52,17 @@ onEachDatabase(
         await sleep(1)
       }
     })
-    const more = async () => {
-      const enough = answered + CALLERS * ENOUGH
+    const waitForRequests = async () => {
+      const enough = answered + CALLERS * REQUESTS
       while (answered < enough) await sleep(5)
     }
-    await more()
+    await waitForRequests()
     const { client_secret: next } = await client('secret', 'add', 'worker', '--others-expire-in', String(OVERLAP))
     t.strictSame([await ask(old), await ask(next)], [200, 200], 'both are valid')
     secret = next
-    await more()
+    await waitForRequests()
     ahead = OVERLAP * 1000
-    await more()
+    await waitForRequests()
     working = false
     await Promise.all(load)
     t.strictSame([...statuses], [200], `${answered} requests, none refused`)

@@ -52,7 +52,7 @@ async function open(t: Test) {
 }
 
 t.test(
-  'a client sees the tokens of the resources that list it, and refresh tokens of Latchkey and its own [IR3]',
+  'a client sees the access tokens of the resources that list it and its own refresh tokens; if Latchkey lists it, all refresh tokens [IR3]',
   async (t) => {
     const { auth, askers, seen } = await open(t)
     t.strictSame(await seen(askers.orders), [ORDERS, null, null, ORDERS, null])

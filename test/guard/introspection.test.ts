@@ -141,7 +141,7 @@ t.test('after an invalid response a token gets 503, and the next introspection d
   }
 })
 
-t.test('an introspection without a response gets 503 after three seconds', async (t) => {
+t.test('a request gets 503 when the introspection has no response within three seconds', async (t) => {
   const { responders, token, status, timer } = await setUp(t)
   responders.introspect = neverRespond
   const statuses: number[] = []
@@ -152,7 +152,7 @@ t.test('an introspection without a response gets 503 after three seconds', async
   t.strictSame(statuses, [503])
 })
 
-t.test('an issuer without an introspection endpoint gets 503', async (t) => {
+t.test('a request gets 503 when the issuer has no introspection endpoint', async (t) => {
   const { responders, token, get, issuer } = await setUp(t)
   responders['oauth-authorization-server'] = () =>
     Response.json({ issuer, token_endpoint: `${issuer}/token`, jwks_uri: `${issuer}/jwks` })

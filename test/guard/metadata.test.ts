@@ -138,7 +138,7 @@ t.test('the metadata of Latchkey is valid, with and without a path', async (t) =
   }
 })
 
-const NO_ISSUER = [
+const INVALID_ISSUERS = [
   '',
   'id.example.com',
   'ftp://id.example.com',
@@ -155,7 +155,8 @@ const NO_ISSUER = [
 ]
 t.test('an invalid issuer throws at once, a valid one does not', async (t) => {
   const create = (issuer: string) => () => createMetadata({ issuer, fetch, timer: createFakeTimer() })
-  for (const issuer of NO_ISSUER) t.throws(create(issuer), { name: 'TypeError', message: /^issuer must be/ }, issuer)
+  for (const issuer of INVALID_ISSUERS)
+    t.throws(create(issuer), { name: 'TypeError', message: /^issuer must be/ }, issuer)
   for (const issuer of ['https://id.example.com', 'http://localhost:3000', 'http://127.0.0.1:1/a', 'http://[::1]:2'])
     t.doesNotThrow(create(issuer), issuer)
 })
