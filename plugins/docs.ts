@@ -26,7 +26,8 @@ hours. Over plain HTTP on a host other than localhost, the login is valid in its
 the login ends when its token expires.
 
 Below the login, **clientCredentials** accepts the id and the secret of a client. The client gets a token in its own name
-for the resources that it may use. The operations on this page require the token of a user, except \`GET /revocations\`.
+for the resources that it may use. Of the operations on this page that require
+an access token, only \`GET /revocations\` accepts the token of a client in its own name.
 
 The login by password is for these pages and other first-party clients only (RFC 9700 §2.4). All other clients should use the
 authorization code flow with PKCE, which this version does not have yet.`

@@ -15,8 +15,8 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'getRevocations',
         summary: 'Get the revocations after a number, or wait for the next one',
         description:
-          'For clients in their own name. In the next request set `after` to the number of the last entry if it is less than ' +
-          '`seq`, else to `seq`. If `after` is less than `oldest`, entries that you have not read have expired. If `after` is ' +
+          'For clients in their own name. In the next request set `after` to the smaller of `seq` and the number of the last entry; ' +
+          'without entries, to `seq`. If `after` is less than `oldest`, entries that you have not read have expired. If `after` is ' +
           'greater than `seq`, the log belongs to another database. In both cases the response starts with the oldest entry. A ' +
           'response can arrive before the wait is over.',
         tags: ['oauth'],

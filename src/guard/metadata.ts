@@ -57,11 +57,11 @@ export function createMetadata(options: { issuer: string; fetch: Fetch; timer: T
     function optional(member: string): string | null {
       const endpoint = metadata.get(member)
       if (endpoint === undefined) return null
-      if (typeof endpoint !== 'string' || !URL.canParse(endpoint)) throw invalid(`has a ${member} that is not a URL`)
+      if (typeof endpoint !== 'string' || !URL.canParse(endpoint)) throw invalid(`names no URL as ${member}`)
       const parsed = new URL(endpoint)
-      if (parsed.origin !== origin) throw invalid(`has a ${member} on another origin`)
+      if (parsed.origin !== origin) throw invalid(`names another origin as ${member}`)
       if (parsed.username !== '' || parsed.password !== '' || parsed.hash !== '')
-        throw invalid(`has a ${member} with credentials or a fragment`)
+        throw invalid(`has credentials or a fragment in ${member}`)
       return endpoint
     }
     function required(member: string): string {

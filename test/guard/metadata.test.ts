@@ -30,42 +30,42 @@ const CHANGES: [name: string, change: object, problem: string][] = [
   ['the issuer with a slash', { issuer: `${ISSUER}/` }, 'names another issuer'],
   ['the issuer in another case', { issuer: 'https://ID.example.com' }, 'names another issuer'],
   ['no issuer', { issuer: undefined }, 'names another issuer'],
-  ['keys on another host', { jwks_uri: 'https://evil.example.com/jwks' }, 'has a jwks_uri on another origin'],
-  ['keys on another port', { jwks_uri: 'https://id.example.com:1/jwks' }, 'has a jwks_uri on another origin'],
-  ['keys as a data URL', { jwks_uri: 'data:application/json,{}' }, 'has a jwks_uri on another origin'],
+  ['keys on another host', { jwks_uri: 'https://evil.example.com/jwks' }, 'names another origin as jwks_uri'],
+  ['keys on another port', { jwks_uri: 'https://id.example.com:1/jwks' }, 'names another origin as jwks_uri'],
+  ['keys as a data URL', { jwks_uri: 'data:application/json,{}' }, 'names another origin as jwks_uri'],
   [
     'a token endpoint on another port',
     { token_endpoint: 'https://id.example.com:1/' },
-    'has a token_endpoint on another origin'
+    'names another origin as token_endpoint'
   ],
   [
     'a token endpoint over http',
     { token_endpoint: 'http://id.example.com/token' },
-    'has a token_endpoint on another origin'
+    'names another origin as token_endpoint'
   ],
   [
     'introspection on another host',
     { introspection_endpoint: 'https://evil.example.com' },
-    'has a introspection_endpoint on another origin'
+    'names another origin as introspection_endpoint'
   ],
   [
     'a revocation log on another host',
     { latchkey_revocations_endpoint: 'http://localhost/revocations' },
-    'has a latchkey_revocations_endpoint on another origin'
+    'names another origin as latchkey_revocations_endpoint'
   ],
   ['no token endpoint', { token_endpoint: undefined }, 'has no token_endpoint'],
   ['no keys', { jwks_uri: undefined }, 'has no jwks_uri'],
   ['keys in the metadata', { jwks_uri: undefined, jwks: { keys: [] } }, 'has no jwks_uri'],
-  ['null for a URL', { jwks_uri: null }, 'has a jwks_uri that is not a URL'],
-  ['a number for a URL', { token_endpoint: 7 }, 'has a token_endpoint that is not a URL'],
-  ['an array for a URL', { token_endpoint: ['/token'] }, 'has a token_endpoint that is not a URL'],
-  ['a path for a URL', { jwks_uri: '/jwks' }, 'has a jwks_uri that is not a URL'],
+  ['null for a URL', { jwks_uri: null }, 'names no URL as jwks_uri'],
+  ['a number for a URL', { token_endpoint: 7 }, 'names no URL as token_endpoint'],
+  ['an array for a URL', { token_endpoint: ['/token'] }, 'names no URL as token_endpoint'],
+  ['a path for a URL', { jwks_uri: '/jwks' }, 'names no URL as jwks_uri'],
   [
     'a URL with credentials',
     { jwks_uri: 'https://a:b@id.example.com/jwks' },
-    'has a jwks_uri with credentials or a fragment'
+    'has credentials or a fragment in jwks_uri'
   ],
-  ['a URL with a fragment', { jwks_uri: `${ISSUER}/jwks#x` }, 'has a jwks_uri with credentials or a fragment']
+  ['a URL with a fragment', { jwks_uri: `${ISSUER}/jwks#x` }, 'has credentials or a fragment in jwks_uri']
 ]
 for (const [name, change, problem] of CHANGES)
   t.test(`metadata with an invalid member is refused: ${name}`, async (t) => {

@@ -29,7 +29,7 @@ t.test('a secret is written without its text and without its hash', async (t) =>
   t.strictSame(wire.newToWire({ secret: 'lks_x', stored: STORED }), { ...WRITTEN, client_secret: 'lks_x' })
 })
 
-t.test('what is read and stored is written as it was sent', async (t) => {
+t.test('a stored value is returned as it was sent', async (t) => {
   const { clients } = (await openDomain(t)).auth
   await clients.create(OPERATOR, { id: 'a', name: 'A' })
   const input = wire.inputFromWire({ expires_in: 60, others_expire_in: 30 })

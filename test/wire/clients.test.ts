@@ -119,7 +119,7 @@ t.test('a change holds the given members only, and null removes keys', async (t)
     t.notOk(accepts(wire.ClientEdit, { [member]: 'none' }), member)
 })
 
-t.test('what is read and stored is written as it was sent', async (t) => {
+t.test('a stored value is returned as it was sent', async (t) => {
   const { clients } = (await openDomain(t)).auth
   const body = {
     client_id: 'a',

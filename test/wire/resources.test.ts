@@ -50,7 +50,7 @@ t.test('a change holds the given members only', async (t) => {
   t.strictSame(wire.editFromWire({ scopes: [{ name: 'a' }] }), { scopes: [{ name: 'a', description: '' }] })
 })
 
-t.test('what is read and stored is written as it was sent', async (t) => {
+t.test('a stored value is returned as it was sent', async (t) => {
   const { resources } = (await openDomain(t)).auth
   t.strictSame(wire.toWire(await resources.create(OPERATOR, wire.inputFromWire(WRITTEN)), ISSUER), WRITTEN)
   const edit = { name: 'B', scopes: [{ name: 'b', description: 'x' }], introspection_clients: [] }

@@ -26,7 +26,7 @@ t.test('a change holds the given members only', async (t) => {
   t.strictSame(wire.editFromWire({ scopes: [] }), { scopes: [] })
 })
 
-t.test('what is read and stored is written as it was sent', async (t) => {
+t.test('a stored value is returned as it was sent', async (t) => {
   const { roles } = (await openDomain(t)).auth
   t.strictSame(wire.toWire(await roles.create(OPERATOR, wire.inputFromWire(EDITOR))), EDITOR)
   const edit = { description: '', scopes: ['roles:read', 'users:read'] }
