@@ -1,7 +1,7 @@
 /** A refused or failed request, before it is written in the shape of its endpoint. */
 export interface Failure {
   status: number
-  /** An error code of RFC 6749 §5.2 or §4.1.2.1. Only the shape `oauth` sends it. */
+  /** An error code of RFC 6749 (§5.2, §4.1.2.1) or RFC 6750 (§3.1). Only the shape `oauth` sends it. */
   code: string
   /** A sentence for the caller. */
   detail: string

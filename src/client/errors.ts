@@ -1,4 +1,4 @@
-/** There is no access token. Neither the message nor anything that a logger shows holds a secret. */
+/** The client could not get an access token. Neither the message nor anything that a logger shows holds a secret. */
 export class TokenError extends Error {
   /** The error code of the issuer (RFC 6749 §5.2), for example `invalid_client`; null without one. */
   readonly error: string | null

@@ -13,7 +13,7 @@ import { type RefreshTokens, refreshKeyContext } from './refresh-tokens.ts'
 import { CANARY } from './sealing.ts'
 
 const DAY_MS = 86_400_000
-/** The longest lifetime of a session, and a day. */
+/** The longest lifetime of a session plus one day. */
 const REFRESH_VERIFIES_MS = 366 * DAY_MS
 
 /** Returns the context with which a value of that table is sealed. */
@@ -96,7 +96,7 @@ export function createKeyRotation(deps: {
     },
 
     /**
-     * Retires a key, from the next request on. A compromised key is retired at once, and every token that it signed becomes invalid.
+     * Retires a key. A compromised key is retired at once, and every token that it signed becomes invalid.
      * If it was the signing key, the next key signs at once, even if verifiers may not know it yet. A key that is not compromised
      * can be retired when all tokens that it signed have expired. For a retired key the call changes nothing.
      * @throws DomainError not_found; conflict for a key that is in use, when another call changed the keys at the same time, and for

@@ -23,7 +23,7 @@ const rethrow =
     throw error
   }
 
-/** Verifies passwords. Every attempt is limited by `Guesses` and verifies exactly one hash. */
+/** Verifies passwords. `Guesses` limits `verifyLogin` and `verifyCurrent`, but not `isCurrent`. */
 export function createPasswordProof(deps: { store: Store; hasher: Hasher; guesses: Guesses; events: Events }) {
   const { store, hasher, guesses, events } = deps
 
@@ -90,7 +90,7 @@ export function createPasswordProof(deps: { store: Store; hasher: Hasher; guesse
     },
 
     /**
-     * Verifies the current password of a user who changes the password. Returns null for a wrong password. Records a failure.
+     * Verifies the current password of a user who changes the password. Returns null for a wrong password and for a locked or disabled user.
      * @throws DomainError throttled
      */
     async verifyCurrent(

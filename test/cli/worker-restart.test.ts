@@ -12,7 +12,7 @@ const ROOT = join(import.meta.dirname, '../..')
 const RESTARTS = process.env.LATCHKEY_ROUNDS === undefined ? 2 : 10
 /** Seconds: each restart falls near the end of a token. */
 const TOKEN_TTL = 2
-/** Calls that are made between two restarts. */
+/** Minimum number of calls between two restarts. */
 const ENOUGH = 20
 
 /** Starts a program of `examples/`; it does not outlive the test. */

@@ -41,7 +41,7 @@ t.test('a locked account is unlocked by a new password from the operator [BF3]',
 })
 
 t.test(
-  'the user of a locked account changes the password only from a known network, which unlocks it [BF3]',
+  'the user of a locked account can change the password only from a known network, and the change unlocks the account [BF3]',
   async (t) => {
     const domain = await openDomain(t)
     const { auth, store, login, createUser } = domain
@@ -58,7 +58,7 @@ t.test(
   }
 )
 
-t.test('failures at a name do not lock a user who is created later [BF3]', async (t) => {
+t.test('failed logins with an unknown name do not lock a user who is later created with this name [BF3]', async (t) => {
   const domain = await openDomain(t)
   const { createUser, login } = domain
   await lock({ ...domain, login: (...args) => login(...args).catch(() => undefined as never) }, 'wanda')

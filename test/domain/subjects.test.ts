@@ -3,7 +3,7 @@ import t from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import { openDomain } from './open.ts'
 
-// test/store tests on both databases that a user and a client that are added concurrently cannot get one name.
+// The concurrent case is in test/store: a user and a client added at the same time cannot get the same name, on either database.
 
 const HAS_CLIENT = { code: 'conflict', message: 'The username is the id of a client: choose another name' }
 const HAS_USER = { code: 'conflict', message: 'The client id is the name of a user: choose another id' }
@@ -15,7 +15,7 @@ const INVALID = {
 const wide = (text: string) =>
   [...text].map((character) => String.fromCodePoint((character.codePointAt(0) as number) + 0xfee0)).join('')
 
-t.test('a client cannot get the name of a user for its id, in any case [CA7]', async (t) => {
+t.test('a client id cannot be the name of a user, in upper or lower case [CA7]', async (t) => {
   const { auth, createUser } = await openDomain(t)
   const { users, clients } = auth
   const add = (id: string) => clients.create(OPERATOR, { id, name: id })
@@ -31,7 +31,7 @@ t.test('a client cannot get the name of a user for its id, in any case [CA7]', a
   t.equal((await add('Robot-1')).client.id, 'Robot-1', 'the name of a deleted user is free again')
 })
 
-t.test('a user cannot get the id of a client for their name, in any spelling [CA7]', async (t) => {
+t.test('a username cannot be the id of a client, in any spelling [CA7]', async (t) => {
   const { auth, createUser } = await openDomain(t)
   const { users, clients } = auth
   await clients.create(OPERATOR, { id: 'Worker-1', name: 'Worker' })

@@ -153,7 +153,7 @@ for (const [name, fetch] of SILENT)
     t.strictSame(await response, failure(null, 'no response within 500 ms'))
   })
 
-t.test('the timeout ends with the response', async (t) => {
+t.test('the timer of the timeout is stopped when the response has been read', async (t) => {
   const timer = createFakeTimer()
   t.equal(await request('http://x', { fetch: async () => Response.json(1), timer }), 1)
   t.equal(timer.sleeping(), 0)

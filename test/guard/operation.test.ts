@@ -27,7 +27,7 @@ t.test('HEAD of a GET route is guarded, and has the same operation', async (t) =
   t.equal(schemas.get('GET /x')?.description, 'Reads.\n\nNeeds a token with the scope `a`.')
 })
 
-t.test('the demand of a route is written into its operation, for each flow', async (t) => {
+t.test('the OpenAPI operation of a route states the requirements of its guards, for each flow', async (t) => {
   const { schemas } = await serveDescribed(t, (scope) => {
     const { requireUser, requireScope, requireRole, publicAccess } = scope
     scope.get(

@@ -186,7 +186,7 @@ t.test('schema and domain have the same limits for a client', async (t) => {
   })
 })
 
-t.test('the domain alone limits the number of scopes, and refuses ids that a path does not keep', async (t) => {
+t.test('only the domain limits the number of scopes, and refuses `.`, `..` and a UUID as a client id', async (t) => {
   const { clients, resources } = (await openDomain(t)).auth
   const names = Array.from({ length: 101 }, (_, n) => `s${n}`)
   for (const part of [names.slice(0, 60), names.slice(60)])
@@ -203,7 +203,7 @@ t.test('the domain alone limits the number of scopes, and refuses ids that a pat
   for (const client_id of ['.', '..', SECRET.id]) await t.rejects(add({ client_id }), INVALID, client_id)
 })
 
-t.test('the schema limits what the domain does not count', async (t) => {
+t.test('the schema limits the length of `scope` and the length of `grant_types`', async (t) => {
   const words = (length: number) => ({ scope: 'x'.repeat(length) })
   t.ok(accepts(wire.ClientEdit, words(4096)))
   t.notOk(accepts(wire.ClientEdit, words(4097)))

@@ -16,8 +16,8 @@ export interface KeyBasis {
 export type SealedTable = 'signing_keys' | 'refresh_keys' | 'sealed_values'
 
 /**
- * The signing keys. There is always one signing key, one next key and one current refresh key, because every change of them first
- * takes the lock `keys`. The change calls `clock` under the lock, so that the wait for the lock does not count as age of a new key.
+ * The signing keys. After the first start there is always one signing key, one next key and one current refresh key, because every
+ * change of them first takes the lock `keys`. The change calls `clock` under the lock, so that the wait for the lock does not count as age of a new key.
  */
 export interface KeyStore {
   /** Returns the keys that are not retired, oldest first. */
@@ -29,8 +29,8 @@ export interface KeyStore {
   /** Returns a key in any state; null when there is no such key. */
   find(kid: string): Promise<StoredKey | null>
   /**
-   * Makes the next key sign and publishes `next`. The previous key loses its private part and verifies for another `verifiesMs`. In
-   * the same way replaces the refresh key. Returns false and changes nothing when the keys or the canary differ from `from`, so
+   * Makes the next key sign and publishes `next`. The previous key loses its private part and verifies for another `verifiesMs`. Also
+   * replaces the refresh key; the previous refresh key verifies for another `refreshVerifiesMs`. Returns false and changes nothing when the keys or the canary differ from `from`, so
    * exactly one of concurrent calls rotates.
    */
   rotate(
@@ -45,8 +45,8 @@ export interface KeyStore {
     }
   ): Promise<boolean>
   /**
-   * Retires a key in any state and appends an entry to the revocation log. In place of a signing key the next key signs. In place of
-   * a next key `next` is published. Changes nothing for a key that is retired or unknown. Returns false and changes nothing when
+   * Retires a key and appends an entry to the revocation log. If the key was the signing key, the next key signs. If it was the
+   * signing key or the next key, `next` becomes the next key. Changes nothing for a key that is retired or unknown. Returns false and changes nothing when
    * `next` is needed but null, or when the stored canary differs from `canary`.
    */
   compromise(

@@ -1,4 +1,4 @@
-/** The entries after `after` in the order of the list, or from its beginning with null. */
+/** Selects at most `limit` entries of a list: those after the entry `after`, or the first entries when `after` is null. */
 export interface Page {
   after: string | null
   limit: number
