@@ -5,6 +5,7 @@ import { createSealer } from '../src/domain/sealing.ts'
 import { documented } from './documented.ts'
 import { NO_KEY, NOBODY, type TestApp } from './helper.ts'
 import { type Forge, forgeWith } from './jws.ts'
+import { type Answer, refusalsOf } from './refusals.ts'
 
 export { type Content, decode, encode, es256, type Forge } from './jws.ts'
 
@@ -40,15 +41,6 @@ export const guarded = (): { method: 'GET'; url: string }[] =>
       }))
   )
 
-/** The parts of a response that a caller can rely on. */
-export interface Answer {
-  status: number
-  challenge: string | undefined
-  type: string | undefined
-  cache: string | undefined
-  body: unknown
-}
-
 const problem = (status: number, title: string, detail: string, challenge: string): Answer => ({
   status,
   challenge: `Bearer realm="latchkey"${challenge}`,
@@ -57,25 +49,7 @@ const problem = (status: number, title: string, detail: string, challenge: strin
   body: { type: 'about:blank', title, status, detail }
 })
 
-/** The response to every token that is not valid. */
-export const INVALID_TOKEN = problem(
-  401,
-  'Unauthorized',
-  'Could not validate credentials',
-  ', error="invalid_token", error_description="Could not validate credentials"'
-)
-
-/** The response to a request without a token. */
-export const NOT_AUTHENTICATED = problem(401, 'Unauthorized', 'Not authenticated', '')
-
-/** The response to a valid token without the required rights. @param scope the required scopes, when one is missing */
-export const forbidden = (scope?: string): Answer =>
-  problem(
-    403,
-    'Forbidden',
-    'Not enough permissions',
-    `, error="insufficient_scope", error_description="Not enough permissions"${scope === undefined ? '' : `, scope="${scope}"`}`
-  )
+export const { INVALID_TOKEN, NOT_AUTHENTICATED, forbidden } = refusalsOf(problem)
 
 export const answer = (response: Awaited<ReturnType<TestApp['inject']>>): Answer => ({
   status: response.statusCode,

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { basic } from '../basic.ts'
 import { onEachDatabase } from '../helper.ts'
 import { plant } from '../secrets.ts'
 import { command } from './command.ts'
@@ -34,7 +35,7 @@ onEachDatabase(
       const { origin } = servers[sent++ % servers.length] as (typeof servers)[0]
       const response = await fetch(`${origin}/token`, {
         method: 'POST',
-        headers: { authorization: `Basic ${Buffer.from(`worker:${secret}`).toString('base64')}` },
+        headers: { authorization: basic('worker', secret) },
         body: new URLSearchParams({ grant_type: 'client_credentials' })
       })
       await response.arrayBuffer()

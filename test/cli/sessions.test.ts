@@ -1,4 +1,5 @@
 import t from 'tap'
+import { basic } from '../basic.ts'
 import { build, NOBODY, onEachDatabase, PASSWORD } from '../helper.ts'
 import { command } from './command.ts'
 
@@ -73,7 +74,7 @@ onEachDatabase(
     t.strictSame(rest, orders)
     t.equal(Math.floor(Date.parse(updatedAt) / 1000), issuedAt)
     const introspect = async () => {
-      const authorization = `Basic ${Buffer.from(`orders:${secret}`).toString('base64')}`
+      const authorization = basic('orders', secret)
       const headers = { authorization, 'content-type': 'application/x-www-form-urlencoded' }
       return (await inject({ method: 'POST', url: '/introspect', headers, payload: 'token=x' })).statusCode
     }

@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
 import { createTokenClient, type TokenClientOptions } from '../../src/client/index.ts'
+import { basic } from '../basic.ts'
 import { freePort } from '../cli/process.ts'
 import { jsonText, metadataOf, SECRET } from '../fake-issuer.ts'
 import { failure, granted, setUp } from './setup.ts'
@@ -27,7 +28,7 @@ t.test('the client requests its scope and resource with its own credentials', as
       grant_type: 'client_credentials',
       ...given
     })
-    t.equal(request?.headers.get('authorization'), `Basic ${Buffer.from(`worker:${SECRET}`).toString('base64')}`)
+    t.equal(request?.headers.get('authorization'), basic('worker', SECRET))
   }
 })
 

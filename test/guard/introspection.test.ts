@@ -1,5 +1,6 @@
 import { verify } from 'node:crypto'
 import t from 'tap'
+import { basic } from '../basic.ts'
 import { createKey, INVALID_RESPONSES, jsonText, neverRespond, type Responder, SECRET } from '../fake-issuer.ts'
 import { answer, decode } from '../forge.ts'
 import { generateKeyPair } from '../jws.ts'
@@ -32,7 +33,7 @@ t.test('the token of every request is introspected with the secret of the client
   respond(active())
   const bearer = token()
   for (let times = 0; times < 3; times++) t.equal(await status(bearer), 200)
-  const authorization = `Basic ${Buffer.from(`${options.clientId}:${SECRET}`).toString('base64')}`
+  const authorization = basic(options.clientId, SECRET)
   t.strictSame(
     introspections().map(({ method, headers, body }) => [
       method,

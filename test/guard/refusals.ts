@@ -1,5 +1,5 @@
 import { AUDIENCE } from '../fake-issuer.ts'
-import type { Answer } from '../forge.ts'
+import { type Answer, refusalsOf } from '../refusals.ts'
 
 /** The response of the guard of `AUDIENCE` in a service without an error handler. */
 function refusal(status: number, error: string, message: string, challenge: string): Answer {
@@ -19,24 +19,10 @@ export const unavailable = (message: string): Answer => ({
   challenge: undefined
 })
 
-export const INVALID_TOKEN = refusal(
-  401,
-  'Unauthorized',
-  'Could not validate credentials',
-  ', error="invalid_token", error_description="Could not validate credentials"'
-)
-export const NOT_AUTHENTICATED = refusal(401, 'Unauthorized', 'Not authenticated', '')
+export const { INVALID_TOKEN, NOT_AUTHENTICATED, forbidden } = refusalsOf(refusal)
 export const TWO_HEADERS = refusal(
   400,
   'Bad Request',
   'The request has more than one Authorization header',
   ', error="invalid_request", error_description="The request has more than one Authorization header"'
 )
-/** @param scope the required scopes, when one is missing */
-export const forbidden = (scope?: string): Answer =>
-  refusal(
-    403,
-    'Forbidden',
-    'Not enough permissions',
-    `, error="insufficient_scope", error_description="Not enough permissions"${scope === undefined ? '' : `, scope="${scope}"`}`
-  )

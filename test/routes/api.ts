@@ -1,5 +1,6 @@
 import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
 import type { TestApp } from '../helper.ts'
+import { problem } from '../http.ts'
 
 /** All scopes of an admin. */
 export const ALL_SCOPES = BUILT_IN_SCOPES.map(({ name }) => name)
@@ -7,15 +8,9 @@ export const ALL_SCOPES = BUILT_IN_SCOPES.map(({ name }) => name)
 export const AT = '2026-01-01T12:00:00.000Z'
 const DAY = 86_400
 
-export const problem = (status: number, title: string, detail: string) => ({
-  type: 'about:blank',
-  title,
-  status,
-  detail
-})
-export const conflict = (detail: string) => [409, problem(409, 'Conflict', detail)]
-export const invalid = (detail: string) => [400, problem(400, 'Bad Request', detail)]
-export const notFound = (detail: string) => [404, problem(404, 'Not Found', detail)]
+export const conflict = (detail: string) => [409, problem(409, detail)]
+export const invalid = (detail: string) => [400, problem(400, detail)]
+export const notFound = (detail: string) => [404, problem(404, detail)]
 
 /** The members that a client has by default. */
 export const CLIENT_DEFAULTS = {

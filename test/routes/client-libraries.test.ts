@@ -5,6 +5,7 @@ import * as oauth from 'oauth4webapi'
 import * as openid from 'openid-client'
 import t, { type Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
+import { basic } from '../basic.ts'
 import { freePort } from '../cli/process.ts'
 import { build } from '../helper.ts'
 import { plant } from '../secrets.ts'
@@ -114,7 +115,7 @@ t.test('in raw Basic credentials the secret begins after the first colon', async
   for (const id of ENCODED_ONLY) {
     const response = await fetch(`${issuer}/token`, {
       method: 'POST',
-      headers: { authorization: `Basic ${Buffer.from(`${id}:${secrets[id]}`).toString('base64')}` },
+      headers: { authorization: basic(id, secrets[id] as string) },
       body: new URLSearchParams({ grant_type: 'client_credentials' })
     })
     t.strictSame(

@@ -4,6 +4,7 @@ import { StatementSync } from 'node:sqlite'
 import { mock } from 'node:test'
 import t, { type Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
+import { basic } from '../basic.ts'
 import { build } from '../helper.ts'
 
 const ENDPOINTS: Record<string, string> = {
@@ -86,10 +87,9 @@ t.test('every failed authentication makes one query and one comparison, and gets
   }
   const answers: Record<string, Set<string>> = {}
   for (const [name, [id, secret]] of Object.entries(kinds)) {
-    const basic = `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`
     const ways: [headers: Form, more: Form][] = [
       [{}, { client_id: id, client_secret: secret }],
-      [{ authorization: basic }, {}]
+      [{ authorization: basic(id, secret) }, {}]
     ]
     for (const [url, form] of Object.entries(ENDPOINTS))
       for (const [headers, more] of ways) {

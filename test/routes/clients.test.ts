@@ -2,7 +2,8 @@ import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import { answer, forbidden } from '../forge.ts'
 import { build, ISSUER } from '../helper.ts'
-import { ALL_SCOPES, AT, asAdmin, conflict, invalid, notFound, outcome, PLAIN, path, problem, SERVICE } from './api.ts'
+import { problem } from '../http.ts'
+import { ALL_SCOPES, AT, asAdmin, conflict, invalid, notFound, outcome, PLAIN, path, SERVICE } from './api.ts'
 
 // test/domain tests which clients are valid, and what a change does to tokens.
 
@@ -191,7 +192,7 @@ t.test('an admin gives a client no scope and no secret beyond their own scopes: 
     ...forbidden(),
     challenge:
       'Bearer realm="latchkey", error="insufficient_scope", error_description="You can give only roles and scopes that you have"',
-    body: problem(403, 'Forbidden', 'You can give only roles and scopes that you have')
+    body: problem(403, 'You can give only roles and scopes that you have')
   }
   const orders = { id: 'orders', resource: 'https://orders.example', name: 'Orders', scopes: [{ name: 'orders:read' }] }
   await api('POST', '/resources', orders)

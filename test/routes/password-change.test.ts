@@ -1,19 +1,19 @@
 import t from 'tap'
 import { build, PASSWORD } from '../helper.ts'
+import { invalid } from './api.ts'
 
 // test/domain/users.test.ts tests which passwords are accepted.
 
 const NEW_PASSWORD = 'another horse battery staple'
 const { send, login, get, token, createUser } = await build(t)
 const change = (bearer: string, body: object) => send(bearer, 'POST', '/users/me/password', body)
-const refused = (detail: string) => [400, { type: 'about:blank', title: 'Bad Request', status: 400, detail }]
 
 t.test('a new password needs the current one, is valid at once, and ends the other sessions [PW9]', async (t) => {
   await createUser('bob')
   const [mine, other, bob] = [await login('alice'), await login('alice'), await login('bob')]
   for (const wrong of ['wrong', '', `${PASSWORD} `, PASSWORD.toUpperCase(), 'é'.repeat(2000)]) {
     const response = await change(mine, { current_password: wrong, new_password: NEW_PASSWORD })
-    t.strictSame([response.statusCode, response.json()], refused('The current password is wrong'))
+    t.strictSame([response.statusCode, response.json()], invalid('The current password is wrong'))
   }
   t.equal((await get('/users/me', other)).statusCode, 200, 'a wrong password ends nothing')
 
@@ -32,7 +32,7 @@ t.test('a weak new password is 400 with the reason [PW5]', async (t) => {
     current_password: PASSWORD,
     new_password: 'passwordpassword'
   })
-  t.strictSame([response.statusCode, response.json()], refused('The password is too common'))
+  t.strictSame([response.statusCode, response.json()], invalid('The password is too common'))
 })
 
 t.test('a body without both passwords as texts, or with more members, is 400 [AD3 HT6]', async (t) => {

@@ -6,6 +6,7 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError } from '../../src/domain/errors.ts'
 import type { RevocationKind } from '../../src/domain/model.ts'
 import { build, createDatabase, PASSWORD, type TestApp } from '../helper.ts'
+import { problem } from '../http.ts'
 import { sql } from '../sql.ts'
 
 /** The longest wait that a request may ask for, in seconds. */
@@ -14,9 +15,8 @@ const WAIT = 30
 const LONG_WAIT = process.env.LATCHKEY_ROUNDS === undefined ? null : 20
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
-const problem = (status: number, title: string, detail: string) => ({ type: 'about:blank', title, status, detail })
-const FORBIDDEN = [403, problem(403, 'Forbidden', 'Not enough permissions')]
-const INVALID_TOKEN = [401, problem(401, 'Unauthorized', 'Could not validate credentials')]
+const FORBIDDEN = [403, problem(403, 'Not enough permissions')]
+const INVALID_TOKEN = [401, problem(401, 'Could not validate credentials')]
 
 const READER = { id: 'orders-api', name: 'Orders API', grantTypes: ['client_credentials'] }
 
@@ -227,7 +227,7 @@ t.test('only a client with the scope may read the log, with its own token', asyn
 
 t.test('the token of a user never has the scope, with any role and client', async (t) => {
   const { app, send, login, token } = await open(t)
-  const refused = problem(400, 'Bad Request', 'The scope revocations:read is for clients only')
+  const refused = problem(400, 'The scope revocations:read is for clients only')
   const admin = await login('admin', 'roles:write')
   const role = { name: 'reader', description: '', scopes: ['revocations:read'] }
   t.strictSame((await send(admin, 'POST', '/roles', role)).json(), refused)
@@ -309,7 +309,7 @@ t.test('a waiting request is 503 when the database fails', async (t) => {
   const { seq } = app.store.revocations
   const away = new DomainError('unavailable', 'The database is not available', { retryAfter: 1 })
   Object.assign(app.store.revocations, { seq: () => Promise.reject(away) })
-  const refused = [503, problem(503, 'Service Unavailable', 'The database is not available')]
+  const refused = [503, problem(503, 'The database is not available')]
   t.strictSame(await Promise.all(waiting), [refused, refused])
   Object.assign(app.store.revocations, { seq })
   const next = read('?wait=20')

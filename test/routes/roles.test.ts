@@ -2,8 +2,9 @@ import t from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import { answer, forbidden } from '../forge.ts'
 import { build, ISSUER, PASSWORD } from '../helper.ts'
+import { problem } from '../http.ts'
 import { sql } from '../sql.ts'
-import { ALL_SCOPES, conflict, invalid, notFound, outcome, problem } from './api.ts'
+import { ALL_SCOPES, conflict, invalid, notFound, outcome } from './api.ts'
 
 const ALL = ALL_SCOPES.join(' ')
 const world = await build(t)
@@ -123,7 +124,7 @@ t.test('an admin gives only roles and scopes that the admin has: 403 [AD4]', asy
     ...forbidden(),
     challenge:
       'Bearer realm="latchkey", error="insufficient_scope", error_description="You can give only roles and scopes that you have"',
-    body: problem(403, 'Forbidden', 'You can give only roles and scopes that you have')
+    body: problem(403, 'You can give only roles and scopes that you have')
   }
   const scope = `insert into scopes (name, description, resource_id) values ('orders:read', 'See orders', 'latchkey')`
   await sql(world, scope)
