@@ -1,4 +1,4 @@
-import type { Timer } from '../guard/timer.ts'
+import { type Timer, untilAborted } from '../guard/timer.ts'
 import type { Clock } from '../token/clock.ts'
 import { TokenError } from './errors.ts'
 
@@ -35,14 +35,6 @@ function pauseAfter(failure: TokenError, failures: number): number {
     ? Math.min(PAUSE_MS.max, PAUSE_MS.first * 2 ** failures) * (1 + Math.random() / 2)
     : PAUSE_MS.max
   return Math.min(RETRY_AFTER_MAX_MS, Math.max(pause, (failure.retryAfter ?? 0) * 1000))
-}
-
-/** Returns the result of the promise, or rejects with the reason of the signal when that aborts first. */
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = new Promise<never>((_resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
-  return Promise.race([promise, aborted])
 }
 
 /**

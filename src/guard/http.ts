@@ -1,4 +1,4 @@
-import type { Timer } from './timer.ts'
+import { type Timer, untilAborted } from './timer.ts'
 
 /** The part of the global fetch that reaches the issuer. Tests and mounted servers bring their own. */
 export type Fetch = (
@@ -129,9 +129,6 @@ export async function requestJson(fetch: Fetch, url: string, options: RequestOpt
 
   const within = new AbortController()
   const done = new AbortController()
-  const aborted = new Promise<never>((_resolve, reject) =>
-    within.signal.addEventListener('abort', () => reject(within.signal.reason))
-  )
   const abort = () => within.abort(new UpstreamError(`${name}: aborted by the caller`, { cause: signal?.reason }))
   timer.sleep(timeout, done.signal).then(
     () => within.abort(new UpstreamError(`${name}: no response within ${timeout} ms`)),
@@ -140,7 +137,7 @@ export async function requestJson(fetch: Fetch, url: string, options: RequestOpt
   signal?.addEventListener('abort', abort)
   if (signal?.aborted) abort()
   try {
-    return await Promise.race([aborted, send(within.signal)])
+    return await untilAborted(send(within.signal), within.signal)
   } catch (error) {
     throw error instanceof UpstreamError ? error : new UpstreamError(`${name}: no response`, { cause: error })
   } finally {

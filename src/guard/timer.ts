@@ -12,3 +12,11 @@ export const systemTimer: Timer = {
   elapsed: () => performance.now(),
   sleep: (ms, signal) => sleep(ms, undefined, { signal })
 }
+
+/** Returns the result of the promise, or rejects with the reason of the signal when that aborts first. */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = new Promise<never>((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+  return Promise.race([promise, aborted])
+}
