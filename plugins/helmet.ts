@@ -7,7 +7,7 @@ import fp from 'fastify-plugin'
  */
 export default fp<{ issuer: string }>(
   async (fastify, { issuer }) => {
-    // Browser apps of other origins may read these responses.
+    // Browser apps of other origins may read the responses of routes with `cors`.
     fastify.addHook('onRoute', (route) => {
       if (route.config?.cors)
         Object.assign(route, { helmet: { crossOriginResourcePolicy: { policy: 'cross-origin' } } })

@@ -94,7 +94,7 @@ export function createKeyedQueue(options: QueueOptions) {
       const leave = await queue.enter()
       return () => {
         leave()
-        // After a second call of this function the key may have another queue.
+        // At a second call of this function the key may already have a new queue, which must stay.
         if (queue.isIdle() && queues.get(key) === queue) queues.delete(key)
       }
     },

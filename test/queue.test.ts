@@ -20,28 +20,23 @@ async function enter(queue: { enter(): Promise<Leave> }, name: string, order: st
 
 const settled = () => new Promise(setImmediate)
 
-t.test(
-  'at most as many callers as the concurrency are inside, and the others enter in the order of arrival',
-  async (t) => {
-    const queue = createQueue({ concurrency: 2, refuse })
-    const order: string[] = []
-    const [first, second, third, fourth] = ['first', 'second', 'third', 'fourth'].map((name) =>
-      enter(queue, name, order)
-    )
-    await settled()
-    t.strictSame(order, ['first', 'second'])
-    const leaveSecond = (await second) as Leave
-    leaveSecond()
-    await settled()
-    t.strictSame(order, ['first', 'second', 'third'])
-    for (const each of [first, third]) ((await each) as Leave)()
-    await settled()
-    t.strictSame(order, ['first', 'second', 'third', 'fourth'])
-    t.equal(queue.isIdle(), false)
-    ;((await fourth) as Leave)()
-    t.equal(queue.isIdle(), true)
-  }
-)
+t.test('at most `concurrency` callers are inside, and the others enter in the order of arrival', async (t) => {
+  const queue = createQueue({ concurrency: 2, refuse })
+  const order: string[] = []
+  const [first, second, third, fourth] = ['first', 'second', 'third', 'fourth'].map((name) => enter(queue, name, order))
+  await settled()
+  t.strictSame(order, ['first', 'second'])
+  const leaveSecond = (await second) as Leave
+  leaveSecond()
+  await settled()
+  t.strictSame(order, ['first', 'second', 'third'])
+  for (const each of [first, third]) ((await each) as Leave)()
+  await settled()
+  t.strictSame(order, ['first', 'second', 'third', 'fourth'])
+  t.equal(queue.isIdle(), false)
+  ;((await fourth) as Leave)()
+  t.equal(queue.isIdle(), true)
+})
 
 t.test('a second call of leave has no effect', async (t) => {
   const queue = createQueue({ concurrency: 1, refuse })
@@ -58,7 +53,7 @@ t.test('a second call of leave has no effect', async (t) => {
   t.equal(queue.isIdle(), true)
 })
 
-t.test('a caller beyond those that may wait is refused at once, and may enter later', async (t) => {
+t.test('a caller is refused at once while the maximum number of callers waits, and may enter later', async (t) => {
   const queue = createQueue({ concurrency: 1, maxWaiting: 1, refuse })
   const leave = await queue.enter()
   const waiting = queue.enter()

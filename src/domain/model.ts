@@ -206,7 +206,7 @@ export interface StoredKey extends PublicKey {
   createdAt: Millis
   /** The instant from which the key signed; null when it never signed. */
   signsSinceAt: Millis | null
-  /** The instant at which the last token of the key expires; null while the key signs, and when it never signed. */
+  /** The instant at which the last token of the key expires; null until a rotation replaces the key as the signing key. */
   verifiesUntilAt: Millis | null
   retiredAt: Millis | null
 }

@@ -16,7 +16,8 @@ const isErrorResponse = (error: unknown): boolean => error instanceof pg.Databas
 
 /**
  * Wraps a connection. After a statement without a response the connection is closed in place of being returned to the pool, because
- * the server may still run the statement. After a late `begin`, for example, later statements would never be committed.
+ * the server may still run the statement. If this is a `begin`, for example, the next statements would run in a transaction that
+ * nothing commits.
  */
 function discardAfterNoResponse(client: pg.PoolClient) {
   let failure: unknown = null

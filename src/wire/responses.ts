@@ -17,7 +17,7 @@ export const empty = (description: string) => ({ description, type: 'null' })
 
 const TITLES = { 404: 'Not Found', 409: 'Conflict' }
 
-/** Documents an error that only one route sends. The errors plugin adds the errors that every route can send. */
+/** Documents an error that only some routes send. The errors plugin adds the errors that every route can send. */
 export const problem = (status: keyof typeof TITLES, detail: string) => {
   const title = TITLES[status]
   const example = { type: 'about:blank', title, status, detail }

@@ -46,7 +46,7 @@ export const tokenRequest = (grants: Grant[]) => {
       grant_type: Type.String({ description: `One of: ${grants.map(({ type }) => `\`${type}\``).join(', ')}` }),
       ...(Object.fromEntries(ofGrants) as Record<string, ReturnType<typeof text>>),
       scope: text('Scopes, separated by spaces; without it the default scopes of the client'),
-      client_id: text('The client; without it the client of /docs'),
+      client_id: text('The client; without it a login or a renewal uses the client of /docs'),
       client_secret: text('Only for clients with a secret'),
       ...assertion,
       resource: Type.Optional(
@@ -55,7 +55,7 @@ export const tokenRequest = (grants: Grant[]) => {
     },
     {
       $id: 'TokenRequest',
-      description: 'RFC 6749 §4.3.2',
+      description: 'RFC 6749 §3.2',
       examples: [{ grant_type: 'password', username: 'alice', password: 'a long pass phrase', scope: 'profile' }]
     }
   )
@@ -74,7 +74,9 @@ export const TokenReference = Type.Object(
 
 export const Introspection = Type.Object(
   {
-    active: Type.Boolean({ description: 'Whether the token is valid. Without a valid token there is no other member' }),
+    active: Type.Boolean({
+      description: 'Whether the token is valid and the client may introspect it. If false, there is no other member'
+    }),
     scope: text('The current scopes of the token'),
     client_id: Type.Optional(Type.String()),
     username: Type.Optional(Type.String()),

@@ -29,7 +29,7 @@ export const TOKENS: Record<string, Principal> = {
 
 export const handler = async () => 'done'
 
-/** Starts a server with the guard, and with the routes of `declare` in a plugin. */
+/** Returns an app with the guard, and with the routes of `declare` in a plugin. */
 export async function serve(
   t: Test,
   declare: (app: FastifyInstance) => unknown,

@@ -154,7 +154,7 @@ t.test('a header with bytes that are not ASCII causes no failure [HT5]', async (
   t.equal((await send('x', '')).status, 200)
 })
 
-t.test('names of prototypes have no effect in a query or as a header [HT4]', async (t) => {
+t.test('keys such as `__proto__` have no effect in a query or as a header [HT4]', async (t) => {
   const app = await sharedApp()
   const before = Reflect.ownKeys(Object.prototype)
   const [alice, admin] = [await app.login('alice'), await app.login('admin', 'users:read')]

@@ -21,9 +21,9 @@ t.test('an admin adds, lists, changes and deletes roles, and lists scopes', asyn
   t.strictSame(outcome(await send(admin, 'POST', '/roles', { name: 'a.b_c-9' })), [201, plain])
   t.strictSame(outcome(await send(admin, 'POST', '/roles', b)), conflict('A role with this name already exists'))
   t.strictSame(outcome(await send(admin, 'GET', '/roles/b')), [200, b])
-  const renamed = { ...b, description: 'C' }
-  t.strictSame(outcome(await send(admin, 'PATCH', '/roles/b', { description: 'C' })), [200, renamed])
-  t.strictSame(outcome(await send(admin, 'PATCH', '/roles/b', { scopes: [] })), [200, { ...renamed, scopes: [] }])
+  const described = { ...b, description: 'C' }
+  t.strictSame(outcome(await send(admin, 'PATCH', '/roles/b', { description: 'C' })), [200, described])
+  t.strictSame(outcome(await send(admin, 'PATCH', '/roles/b', { scopes: [] })), [200, { ...described, scopes: [] }])
 
   const names: string[] = []
   for (let cursor = '' as string | null; cursor !== null; ) {

@@ -54,7 +54,7 @@ t.test('a refresh token has none of the members that only an access token has', 
   t.strictSame(wire.introspectionToWire({ ...COMMON, kind: 'refresh' }), written)
 })
 
-t.test('of an invalid token nothing else is written', async (t) => {
+t.test('an invalid token is written as `active: false` alone', async (t) => {
   t.strictSame(wire.introspectionToWire(null), { active: false })
 })
 

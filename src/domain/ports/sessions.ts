@@ -14,8 +14,8 @@ export interface SessionFilter {
 export interface SessionStore {
   /**
    * Opens a session if the user is enabled and still has the given `authVersion`, and the client is enabled and lost no right since
-   * `rev`. Otherwise returns false. If the user is disabled or gets a new password at the same time, the session is either not opened
-   * or ended.
+   * `rev`. Otherwise returns false. If the user is disabled or gets a new password at the same time, no session is opened, or the
+   * new session is ended.
    */
   open(caller: Caller, opening: { session: Session; authVersion: number; rev: number }): Promise<boolean>
   /** Returns a session in any state; null when there is no such session. */
@@ -25,8 +25,8 @@ export interface SessionStore {
   /**
    * Renews a session in one conditional write (RFC 9700 §4.14.2). Exactly one of concurrent calls with the current counter returns
    * `rotated`. Within the leeway the other calls, and repetitions of the previous counter, return `retried`: their refresh token is
-   * the same successor. An older counter returns `reused` and ends the session. A call by another client, or for a session that has
-   * ended, returns `unknown` and changes nothing.
+   * the same successor. The previous counter after the leeway, and every older counter, return `reused` and end the session. A call
+   * by another client, or for a session that has ended, returns `unknown` and changes nothing.
    * @param renewal `counter` is the counter of the presented token; `leeway` is in milliseconds, 0 for none
    */
   rotate(
@@ -41,7 +41,7 @@ export interface SessionStore {
 export interface RefreshKeyStore {
   /** Returns the key for new refresh tokens; null before the first start. */
   current(): Promise<RefreshKey | null>
-  /** Returns null for a key that no longer verifies. */
+  /** Returns a key; null when there is no such key, for example because `expire` removed it. */
   find(id: string): Promise<RefreshKey | null>
   /** Removes the keys that no longer verify at the instant `now`, and returns how many it removed. */
   expire(now: Millis): Promise<number>
