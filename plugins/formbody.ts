@@ -11,16 +11,20 @@ function decode(text: string): string {
     const decoded = decodeURIComponent(text.replaceAll('+', ' '))
     if (!decoded.includes('\0')) return decoded
   } catch {}
-  throw new OAuthError('invalid_request', 'A parameter is not form-encoded UTF-8 or holds a NUL')
+  throw new OAuthError(
+    'invalid_request',
+    'A parameter has invalid percent-encoding or invalid UTF-8, or contains a NUL character'
+  )
 }
 
 /**
  * Parses a form. Drops empty parameters (RFC 6749 §3.2) and returns `resource` as a list.
- * @throws OAuthError invalid_request for a repeated parameter, a NUL, or text that is not form-encoded UTF-8
+ * @throws OAuthError invalid_request for a repeated parameter, a NUL, invalid percent-encoding or invalid UTF-8
  */
 export function parseForm(text: string): Record<string, string | string[]> {
   // Bytes that are not UTF-8 were decoded to U+FFFD.
-  if (text.includes('\uFFFD')) throw new OAuthError('invalid_request', 'The body is not UTF-8')
+  if (text.includes('\uFFFD'))
+    throw new OAuthError('invalid_request', 'The body contains invalid UTF-8 or the character U+FFFD')
   const values = new Map<string, string[]>()
   for (const pair of text.split('&')) {
     if (pair === '') continue

@@ -35,7 +35,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         summary: 'List all clients in the order of their ids',
         tags: ['clients'],
         querystring: pages.PageQuery,
-        response: { 200: json('A page', ClientPage) }
+        response: { 200: json('A page of clients', ClientPage) }
       }
     },
     async ({ query }) => pages.toWire(await auth.clients.list(pages.fromWire(query)), wire.toWire)

@@ -20,7 +20,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         description: 'The list includes retired keys. It does not contain private keys.',
         tags: ['keys'],
         querystring: pages.PageQuery,
-        response: { 200: json('A page', KeyPage) }
+        response: { 200: json('A page of keys', KeyPage) }
       }
     },
     async ({ query }) => pages.toWire(await auth.keys.page(pages.fromWire(query)), wire.toWire)

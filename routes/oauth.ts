@@ -19,12 +19,12 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       schema: {
         operationId: 'issueToken',
         summary: 'Log in and get a token',
-        description: 'Anyone may call it; a client with a secret must authenticate.',
+        description: 'Anyone may call it. A client that has a secret or a key must authenticate.',
         tags: ['oauth'],
         consumes: ['application/x-www-form-urlencoded'],
         querystring: NoQuery,
         body: Type.Ref(TokenRequest),
-        response: { 200: json('A token', TokenResponse) }
+        response: { 200: json('An access token, and a refresh token if the client may use one', TokenResponse) }
       }
     },
     async ({ caller, clientAuth, body }, reply) => {
@@ -48,7 +48,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         consumes: ['application/x-www-form-urlencoded'],
         querystring: NoQuery,
         body: Type.Ref(TokenReference),
-        response: { 200: empty('The token is invalid') }
+        response: { 200: empty('The token is not valid, or no longer valid') }
       }
     },
     async ({ caller, clientAuth, body }, reply) => {

@@ -22,7 +22,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         summary: 'List all resources in the order of their ids',
         tags: ['clients'],
         querystring: pages.PageQuery,
-        response: { 200: json('A page', ResourcePage) }
+        response: { 200: json('A page of resources', ResourcePage) }
       }
     },
     async ({ query }) => {

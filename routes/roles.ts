@@ -22,7 +22,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         summary: 'List all roles in the order of their names',
         tags: ['roles'],
         querystring: pages.PageQuery,
-        response: { 200: json('A page', RolePage) }
+        response: { 200: json('A page of roles', RolePage) }
       }
     },
     async ({ query }) => pages.toWire(await auth.roles.list(pages.fromWire(query)), wire.toWire)
@@ -117,7 +117,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         summary: 'List all scopes in the order of their names',
         tags: ['roles'],
         querystring: pages.PageQuery,
-        response: { 200: json('A page', scopeWire.ScopePage) }
+        response: { 200: json('A page of scopes', scopeWire.ScopePage) }
       }
     },
     async ({ query }) => pages.toWire(await auth.scopes.list(pages.fromWire(query)), scopeWire.toWire)

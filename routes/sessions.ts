@@ -19,7 +19,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   for (const schema of [SessionView, SessionPage]) fastify.addSchema(schema)
 
   const own = [requireUser(), requireScope('profile')]
-  const onePage = json('A page', SessionPage)
+  const onePage = json('A page of sessions', SessionPage)
   const missing = problem(404, 'There is no such session')
   const noUser = problem(404, 'There is no such user')
   const ended = empty('The session was ended')

@@ -76,7 +76,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         summary: 'List all users, oldest first',
         tags: ['users'],
         querystring: UserQuery,
-        response: { 200: json('A page', UserPage) }
+        response: { 200: json('A page of users', UserPage) }
       }
     },
     async ({ query }) =>

@@ -123,7 +123,7 @@ export const Settings = Type.Object({
     format: 'username',
     default: 'admin',
     description: 'Name of the first admin',
-    allowed: 'a name of 1 to 64 letters, digits and signs without spaces (RFC 8265)'
+    allowed: 'a name of 1 to 64 letters, digits and punctuation characters without spaces (RFC 8265)'
   }),
   adminPassword: Type.Optional(
     Type.String({

@@ -119,7 +119,7 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
   LATCHKEY_ADMIN_USERNAME: {
     allowed: ['a', 'x'.repeat(64), 'Ädmin'],
     refused: ['x'.repeat(65), 'my admin', '😀'],
-    says: 'a name of 1 to 64 letters, digits and signs without spaces (RFC 8265)'
+    says: 'a name of 1 to 64 letters, digits and punctuation characters without spaces (RFC 8265)'
   },
   LATCHKEY_ADMIN_PASSWORD: {
     allowed: ['x'.repeat(8), 'x'.repeat(1024), '🔑'.repeat(8)],

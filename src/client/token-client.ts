@@ -73,7 +73,8 @@ function readToken(body: unknown): IssuedToken {
   const invalid = (problem: string) => new UpstreamError(`the response ${problem}`, { status: 200 })
   if (typeof token !== 'string' || !TOKEN.test(token)) throw invalid('has no valid access_token')
   if (typeof type !== 'string' || type.toLowerCase() !== 'bearer') throw invalid('has a token_type other than Bearer')
-  if (typeof lifetime !== 'number' || !(lifetime >= 1)) throw invalid('has an expires_in below one second')
+  if (typeof lifetime !== 'number' || !(lifetime >= 1))
+    throw invalid('has an expires_in that is not a number of at least 1')
   return { token, lifetime: Math.min(lifetime, LIFETIME.max) }
 }
 

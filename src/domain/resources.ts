@@ -45,7 +45,9 @@ function validScopes(scopes: Scopes, current: Scopes = []): Scopes {
   const names = scopes.map((scope) => scope.name)
   if (new Set(names).size < names.length) throw invalid('A scope is named twice')
   if (!names.every((name) => name.length <= SCOPE_NAME_MAX && SCOPE.test(name)))
-    throw invalid('A scope name is noun:verb or one word, of a-z, 0-9, dot, hyphen and underscore')
+    throw invalid(
+      'A scope name is one word or two words joined by a colon (orders:read), of a-z, 0-9, dot, hyphen and underscore'
+    )
   const reserved = names.find((name) => isReservedScope(name) && !current.some((scope) => scope.name === name))
   if (reserved !== undefined) throw new DomainError('conflict', `The scope name ${reserved} is reserved for Latchkey`)
   if (!scopes.every(({ description }) => isLine(description)))

@@ -45,7 +45,7 @@ function canonicalProfile({ username, email, fullName }: Partial<Profile>) {
   const name = username === undefined ? undefined : parseUsername(username)
   if (name === null)
     throw invalid(
-      'A username has 1 to 64 letters, digits and signs, no spaces, and is written in one direction (RFC 8265)'
+      'A username has 1 to 64 letters, digits and punctuation characters, no spaces, and is written in one direction (RFC 8265)'
     )
   if (typeof email === 'string' && (email.length > EMAIL_MAX || !EMAIL.test(email) || INVISIBLE.test(email)))
     throw invalid('The e-mail address is invalid')

@@ -54,7 +54,8 @@ export const UserPage = pageSchema(Type.Ref(UserView), {
 const Username = Type.String({
   minLength: 1,
   maxLength: USERNAME_MAX,
-  description: 'The name for logins: 1 to 64 letters, digits and signs; upper and lower case are equal (RFC 8265)'
+  description:
+    'The name for logins: 1 to 64 letters, digits and punctuation characters; upper and lower case are equal (RFC 8265)'
 })
 const Email = OrNull(Type.String({ maxLength: EMAIL_MAX, pattern: EMAIL_PATTERN }), 'Unique; null for none')
 const FullName = OrNull(Type.String({ minLength: 1, maxLength: LINE_MAX, pattern: LINE_PATTERN }), 'null for none')

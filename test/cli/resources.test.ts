@@ -133,7 +133,8 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   await resource(['add', 'orders', URI, '--scope', 'orders:read'])
   const before = await resource(['list', '--json'])
   const MISSING = 'There is no such resource'
-  const NAME = 'A scope name is noun:verb or one word, of a-z, 0-9, dot, hyphen and underscore'
+  const NAME =
+    'A scope name is one word or two words joined by a colon (orders:read), of a-z, 0-9, dot, hyphen and underscore'
   const RESERVED = 'The scope name profile is reserved for Latchkey'
   const TAKEN = 'A scope with this name already exists'
   const STAY = 'The scopes of Latchkey’s own API cannot be changed'

@@ -91,7 +91,7 @@ const REFUSALS: [name: string, respond: () => Response, expected: unknown][] = [
   ...['300', null, 0, -1, 0.5, {}].map((lifetime): [string, () => Response, unknown] => [
     `a lifetime of ${JSON.stringify(lifetime)}`,
     () => granted('x', { expires_in: lifetime }),
-    failure(200, 'the response has an expires_in below one second')
+    failure(200, 'the response has an expires_in that is not a number of at least 1')
   ])
 ]
 for (const [name, respond, expected] of REFUSALS)

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import type { LiveState } from '../../src/domain/ports/revocations.ts'
 import type { AccessTokenClaims } from '../../src/token/claims.ts'
-import { openDomain, resigned } from './open.ts'
+import { openDomain, signedAgain } from './open.ts'
 
 const HOUR = 3600
 const SCOPES = 'profile users:read'
@@ -59,7 +59,7 @@ t.test('a token is refused if its session, its user and its client do not belong
   const [mallory, alice] = [await enter(), await enter()]
   const { sub, sid } = alice.claims
   const own = mallory.claims
-  t.not(await verify(resigned(mallory.token, { jti: 'another' })), null)
+  t.not(await verify(signedAgain(mallory.token, { jti: 'another' })), null)
   for (const forgery of [
     { sid },
     { sub },
@@ -74,7 +74,7 @@ t.test('a token is refused if its session, its user and its client do not belong
     { sub: 'docs' },
     { sub: UNKNOWN_ID }
   ])
-    t.equal(await verify(resigned(mallory.token, forgery)), null, JSON.stringify(forgery))
+    t.equal(await verify(signedAgain(mallory.token, forgery)), null, JSON.stringify(forgery))
 })
 
 t.test('a claim that no database can store is refused [JW10]', async (t) => {
@@ -82,8 +82,8 @@ t.test('a claim that no database can store is refused [JW10]', async (t) => {
   const { token, claims } = await enter()
   for (const text of ['\0', `${claims.sid}\0`, '\ud800', `${claims.sid}\udfff`, '\u{10ffff}', 'x'.repeat(4000)]) {
     for (const name of ['sid', 'sub', 'client_id'])
-      t.equal(await verify(resigned(token, { [name]: text })), null, `${name} ${JSON.stringify(text.slice(0, 50))}`)
-    t.equal(await verify(resigned(token, { sid: undefined, sub: text, client_id: text })), null)
+      t.equal(await verify(signedAgain(token, { [name]: text })), null, `${name} ${JSON.stringify(text.slice(0, 50))}`)
+    t.equal(await verify(signedAgain(token, { sid: undefined, sub: text, client_id: text })), null)
   }
 })
 
@@ -107,12 +107,12 @@ for (const [name, { id, change }] of Object.entries(REVOKING_CHANGES))
   t.test(`a remembered token is refused as soon as ${name} [${id}]`, async (t) => {
     const { enter, verify, ends, changeState } = await open(t)
     const { token } = await enter()
-    const seen = resigned(token, { jti: 'seen' })
+    const seen = signedAgain(token, { jti: 'seen' })
     let undo = () => {}
     await ends(t, [token, seen], () => {
       undo = changeState(change)
     })
-    t.equal(await verify(resigned(token, { jti: 'never seen' })), null)
+    t.equal(await verify(signedAgain(token, { jti: 'never seen' })), null)
     undo()
     t.not(await verify(token), null)
   })
@@ -140,8 +140,8 @@ t.test('disabling a client revokes its own tokens and the tokens of its users [S
   const { auth, enter, verify, ends, changeState } = await open(t)
   const { token } = await enter()
   changeState(({ session }) => ({ session: session && { ...session, clientId: 'other' } }))
-  const ofUser = resigned(token, { client_id: 'other' })
-  const own = resigned(token, { client_id: 'other', sub: 'other', sid: undefined })
+  const ofUser = signedAgain(token, { client_id: 'other' })
+  const own = signedAgain(token, { client_id: 'other', sub: 'other', sid: undefined })
   t.equal(await verify(token), null, 'the session now belongs to another client')
   await ends(t, [ofUser, own], () => auth.clients.change(OPERATOR, 'other', { disabled: true }))
 })
@@ -151,12 +151,12 @@ t.test('a session ends at the exact millisecond of its idle time and of its abso
   const idle = await enter()
   const exp = idle.claims.iat + 100 * HOUR
   clock.advance(HOUR - 0.001)
-  await ends(t, [resigned(idle.token, { exp })], () => clock.advance(0.001))
+  await ends(t, [signedAgain(idle.token, { exp })], () => clock.advance(0.001))
 
   const busy = await enter()
   changeState(({ session }) => ({ session: session && { ...session, idleExpiresAt: exp * 1000 } }))
   clock.advance(12 * HOUR - 0.001)
-  await ends(t, [resigned(busy.token, { exp })], () => clock.advance(0.001))
+  await ends(t, [signedAgain(busy.token, { exp })], () => clock.advance(0.001))
 })
 
 t.test('a remembered token is refused from the exact millisecond of its exp [JW8]', async (t) => {
@@ -169,7 +169,7 @@ t.test('a remembered token is refused from the exact millisecond of its exp [JW8
 t.test('a token is valid from five seconds before its iat, because clocks differ [JW8]', async (t) => {
   const { enter, verify, clock } = await open(t)
   const { token, claims } = await enter()
-  const early = resigned(token, { iat: claims.iat + 7 })
+  const early = signedAgain(token, { iat: claims.iat + 7 })
   clock.advance(1.999)
   t.equal(await verify(early), null)
   clock.advance(0.001)
@@ -180,7 +180,7 @@ t.test('a token without a session is valid only if its sub is its client and tha
   const { enter, verify } = await open(t)
   const { token, claims } = await enter()
   const own = { sid: undefined }
-  t.match(await verify(resigned(token, { ...own, sub: 'docs' })), { kind: 'client', sub: 'docs', roles: [] })
+  t.match(await verify(signedAgain(token, { ...own, sub: 'docs' })), { kind: 'client', sub: 'docs', roles: [] })
   for (const forgery of [
     { ...own, sub: 'nobody', client_id: 'nobody' },
     { ...own, client_id: claims.sub },
@@ -190,7 +190,7 @@ t.test('a token without a session is valid only if its sub is its client and tha
     { sub: 'docs' },
     { sub: 'docs', client_id: 'docs', sid: 'unknown' }
   ])
-    t.equal(await verify(resigned(token, forgery)), null, JSON.stringify(forgery))
+    t.equal(await verify(signedAgain(token, forgery)), null, JSON.stringify(forgery))
 })
 
 t.test('a token has only the current roles and scopes of its user and client [SC3 SC4 SC6]', async (t) => {
@@ -226,7 +226,7 @@ t.test('a token gets no role and no scope that its user does not have, even if i
   const { enter, verify } = await open(t)
   const { token, claims } = await enter(['user'])
   t.equal(claims.scope, 'profile')
-  const greedy = await verify(resigned(token, { scope: SCOPES, roles: ['admin'] }))
+  const greedy = await verify(signedAgain(token, { scope: SCOPES, roles: ['admin'] }))
   t.match(greedy, { roles: ['user'], scopes: ['profile'] })
 })
 
@@ -244,5 +244,5 @@ t.test('a token has only the scopes that its scope claim names exactly [SC3]', a
     '* users:* users:read:all': [],
     'users:read  profile': ['users:read', 'profile']
   }))
-    t.strictSame((await verify(resigned(token, { scope })))?.scopes, scopes, JSON.stringify(scope))
+    t.strictSame((await verify(signedAgain(token, { scope })))?.scopes, scopes, JSON.stringify(scope))
 })

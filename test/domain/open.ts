@@ -20,7 +20,7 @@ const signature = (input: string, kid: string): string =>
   createHash('sha512').update(`${input} ${kid}`).digest('base64url')
 
 /** Returns a token of the fake signer with other claims and a valid signature. Undefined removes a claim. */
-export function resigned(token: string, claims: Members): string {
+export function signedAgain(token: string, claims: Members): string {
   const [header = '', payload = ''] = token.split('.')
   const input = `${header}.${encode({ ...decode(payload), ...claims })}`
   return `${input}.${signature(input, decode(header).kid as string)}`

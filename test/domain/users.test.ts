@@ -18,7 +18,7 @@ t.test('all spellings of a name are one user [PW8]', async (t) => {
 t.test('a name that PRECIS does not allow is refused, and logs nobody in [PW8]', async (t) => {
   const { auth, createUser, login } = await openDomain(t)
   const message =
-    'A username has 1 to 64 letters, digits and signs, no spaces, and is written in one direction (RFC 8265)'
+    'A username has 1 to 64 letters, digits and punctuation characters, no spaces, and is written in one direction (RFC 8265)'
   for (const name of [
     '',
     ' ',

@@ -13,10 +13,10 @@ export function inOtherEncodings(material: Material): Forgery[] {
     claims,
     sealed,
     token,
-    bright,
-    brightSignature,
+    dashed,
+    dashedSignature,
     spare,
-    sparing
+    tokenWithSpareBits
   } = material
   const forged: Forgery[] = []
   const add = (id: string, tokens: Named) => void forged.push(...forgeriesOf(id, tokens))
@@ -34,17 +34,20 @@ export function inOtherEncodings(material: Material): Forgery[] {
     ['one = at the signature', `${valid}=`],
     ['padding at the header', `${validHeader}==.${validPayload}.${validSignature}`],
     ['padding at the header, signed', sealed(`${validHeader}==`, validPayload)],
-    ['padding at the payload', `${validHeader}.${spare}==.${sparing.split('.')[2]}`],
+    ['padding at the payload', `${validHeader}.${spare}==.${tokenWithSpareBits.split('.')[2]}`],
     ['padding at the payload, signed', sealed(validHeader, `${spare}=`)],
     ['other spare bits in the signature', `${validHeader}.${validPayload}.${withOtherSpareBits(validSignature)}`],
     ['other spare bits in the header', `${withOtherSpareBits(validHeader)}.${validPayload}.${validSignature}`],
     ['other spare bits in the header, signed', sealed(withOtherSpareBits(validHeader), validPayload)],
-    ['other spare bits in the payload', `${validHeader}.${withOtherSpareBits(spare)}.${sparing.split('.')[2]}`],
+    [
+      'other spare bits in the payload',
+      `${validHeader}.${withOtherSpareBits(spare)}.${tokenWithSpareBits.split('.')[2]}`
+    ],
     ['other spare bits in the payload, signed', sealed(validHeader, withOtherSpareBits(spare))],
-    ['the standard alphabet in the signature', `${validHeader}.${bright}.${standard(brightSignature)}`],
-    ['the standard alphabet in the payload', `${validHeader}.${standard(bright)}.${brightSignature}`],
-    ['the standard alphabet in the payload, signed', sealed(validHeader, standard(bright))],
-    ['the standard alphabet everywhere', standard(`${validHeader}.${bright}.${brightSignature}`)],
+    ['the standard alphabet in the signature', `${validHeader}.${dashed}.${standard(dashedSignature)}`],
+    ['the standard alphabet in the payload', `${validHeader}.${standard(dashed)}.${dashedSignature}`],
+    ['the standard alphabet in the payload, signed', sealed(validHeader, standard(dashed))],
+    ['the standard alphabet everywhere', standard(`${validHeader}.${dashed}.${dashedSignature}`)],
     ['a dot at the end', `${valid}.`],
     ['a dot at the beginning', `.${valid}`],
     ['an additional dot', `${validHeader}..${validPayload}.${validSignature}`],

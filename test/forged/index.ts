@@ -9,7 +9,7 @@ import { createMaterial, type Forgery, type Material, type Sources } from './mat
 /** Makes valid tokens in the ways in which the forged ones are made. */
 function validTokens(material: Material): string[] {
   const { valid, header, claims, now, privateKey, sealed, signed, token, by } = material
-  const { validHeader, validPayload, validSignature, bright, brightSignature, sparing } = material
+  const { validHeader, validPayload, validSignature, dashed, dashedSignature, tokenWithSpareBits } = material
   return [
     valid,
     token(),
@@ -20,8 +20,8 @@ function validTokens(material: Material): string[] {
     token({}, { iat: now + 5 }),
     token({}, { exp: now + 1 }),
     by('ES256', (input) => es256(input, privateKey)),
-    `${validHeader}.${bright}.${brightSignature}`,
-    sparing
+    `${validHeader}.${dashed}.${dashedSignature}`,
+    tokenWithSpareBits
   ]
 }
 

@@ -60,7 +60,7 @@ export function createMaterial(sources: Sources) {
       if (both(parts[1]) && both(parts[2])) return parts
     }
   }
-  const [, bright, brightSignature] = withBothCharacters()
+  const [, dashed, dashedSignature] = withBothCharacters()
   /** A payload whose last character has spare bits. */
   const spare = ['', 'x', 'xx'].map((x) => encode({ ...claims, x })).find((text) => text.length % 4 !== 0) as string
 
@@ -76,10 +76,10 @@ export function createMaterial(sources: Sources) {
     attackerKid,
     by,
     hmac,
-    bright,
-    brightSignature,
+    dashed,
+    dashedSignature,
     spare,
-    sparing: sealed(validHeader, spare)
+    tokenWithSpareBits: sealed(validHeader, spare)
   }
 }
 

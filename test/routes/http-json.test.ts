@@ -151,7 +151,7 @@ t.test('deep, wide and long JSON is refused with a short answer [HT3]', async (t
   t.equal((await inject({ url: '/health/ready' })).statusCode, 200)
 })
 
-t.test('names of prototypes have no effect in JSON [HT4]', async (t) => {
+t.test('keys such as __proto__ have no effect in JSON [HT4]', async (t) => {
   const { patch, me } = await asAlice()
   const before = Reflect.ownKeys(Object.prototype)
   const expected = await me()
@@ -173,7 +173,7 @@ t.test('names of prototypes have no effect in JSON [HT4]', async (t) => {
   t.strictSame(await me(), expected)
 })
 
-t.test('names of prototypes have no effect in a form [HT4]', async (t) => {
+t.test('keys such as __proto__ have no effect in a form [HT4]', async (t) => {
   const app = await sharedApp()
   const before = Reflect.ownKeys(Object.prototype)
   const names = ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', '__proto__[x]', 'constructor.x']

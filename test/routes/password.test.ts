@@ -158,7 +158,7 @@ t.test('every spelling of a username logs in the same user [PW8]', async (t) => 
   }
 })
 
-t.test('a form that is not form-encoded UTF-8 without NUL is invalid_request [PW7]', async (t) => {
+t.test('a form with invalid percent-encoding, invalid UTF-8 or a NUL is invalid_request [PW7]', async (t) => {
   const app = shared
   const since = spy(t)
   const bytes = (hex: string) => Buffer.from(hex, 'hex')

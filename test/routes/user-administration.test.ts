@@ -88,7 +88,9 @@ t.test(
     t.match(await add({ username: 'eva', email: null }), [201, { email: null }])
     t.strictSame(
       await add({ username: 'a b' }),
-      invalid('A username has 1 to 64 letters, digits and signs, no spaces, and is written in one direction (RFC 8265)')
+      invalid(
+        'A username has 1 to 64 letters, digits and punctuation characters, no spaces, and is written in one direction (RFC 8265)'
+      )
     )
     t.strictSame(await add({ username: 'x', password: 'passwordpassword' }), invalid('The password is too common'))
   }
