@@ -109,7 +109,7 @@ export default fp(
         const [first = '', second = '', signature = '', ...rest] = token.split('.')
         if (token.length > MAX_TOKEN_LENGTH || rest.length > 0 || !isCanonical(signature)) return null
         const [header, claims] = [looseObject(first), looseObject(second)]
-        // A JWT with an unknown extension is invalid (RFC 7515 §4.1.11).
+        // No extension is supported, so a JWT that requires an extension is invalid (RFC 7515 §4.1.11).
         if (header === null || claims === null || 'crit' in header || 'b64' in header) return null
         const keys = await keysOf(claims)
         const [candidate, ...more] = keys.filter(

@@ -48,7 +48,8 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       schema: {
         operationId: 'createClient',
         summary: 'Register a client',
-        description: 'The response holds the secret of the client, which is shown once.',
+        description:
+          'The response holds the secret of the client, which is shown once. A public client and a client with keys have no secret.',
         tags: ['clients'],
         body: Type.Ref(ClientCreation),
         response: {

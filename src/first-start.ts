@@ -25,7 +25,8 @@ export async function runFirstStart(
   const embedded = config.databaseUrl.startsWith('sqlite:')
   const keyFile = embedded ? config.sealingKeyFile : undefined
 
-  // A first start creates the schema before the key. This code reads them in the opposite order, so an existing key requires a schema.
+  // A first start creates the schema before the key. This code reads the key before the schema, so it never finds the key of a
+  // concurrent first start without the schema.
   const hasKey = findSealingKey(config) !== null
   const schema = await store.schema()
   if (keyFile !== undefined && hasKey && schema === null) {

@@ -122,7 +122,7 @@ t.test('the sealing key comes from the settings or from its file', async (t) => 
     constructor: SetupError,
     message: `the sealing key file ${file} is missing: restore it from your backup`
   })
-  t.equal(existsSync(dataDir), false, 'asking makes nothing')
+  t.equal(existsSync(dataDir), false, 'the search for a key creates no directory')
 
   mkdirSync(dataDir, { recursive: true })
   for (const content of [KEY.toString('base64'), ` ${KEY.toString('base64')}\r\n`, KEY.toString('base64url')]) {
@@ -131,7 +131,7 @@ t.test('the sealing key comes from the settings or from its file', async (t) => 
   }
 })
 
-t.test('a file without a key is refused, and its content is not repeated', async (t) => {
+t.test('a file without a valid key is refused, and the error does not contain its content', async (t) => {
   const { dataDir } = newDirectory(t)
   mkdirSync(dataDir, { recursive: true })
   const file = join(dataDir, 'key')
@@ -169,7 +169,7 @@ t.test('an error for an unreadable file names the file', async (t) => {
   })
 })
 
-t.test('in a directory that cannot be written to, no file is left', async (t) => {
+t.test('no file is left when the data directory cannot be created', async (t) => {
   const { dataDir, config } = newDirectory(t)
   mkdirSync(join(dataDir, '..'), { recursive: true })
   writeFileSync(dataDir, 'a file in place of the directory')

@@ -1,9 +1,9 @@
 import type { Test } from 'tap'
 
-/** Adds one result and what it must be. A name stands once. */
+/** Adds one result and its expected value. Two rows must not have the same name. */
 export type Row = (name: string, actual: unknown, expected: unknown) => void
 
-/** Compares all results that `fill` adds, in one assertion: an assertion of its own costs more than a request. */
+/** Compares all results that `fill` adds, in one assertion. One assertion for each result would cost more than the requests. */
 export async function compareAll(t: Test, fill: (row: Row) => Promise<void>): Promise<void> {
   const actual: Record<string, unknown> = {}
   const expected: Record<string, unknown> = {}

@@ -6,8 +6,8 @@ const ALL_FLOWS = Object.values(FLOWS).flat()
 
 const CHALLENGE = { 'WWW-Authenticate': { type: 'string', description: 'The challenge (RFC 6750 §3)' } }
 /**
- * Makes a response that describes no body: @fastify/swagger takes `null` for none. Without a content type Fastify does not
- * serialize by this schema, so the service's own error handler keeps its body.
+ * Creates a response without a body: @fastify/swagger documents no body for the type `null`. `content` names no content type, so
+ * Fastify does not serialize by this schema, and the service's own error handler can still send a body.
  */
 const bodiless = (description: string, headers?: object) => ({
   description,
@@ -42,7 +42,7 @@ export function documentGuards(
 
   fastify.addHook('onRoute', function (this: FastifyInstance, route: RouteOptions) {
     const { security: all = [], response = {} } = (route.schema ?? {}) as Operation
-    // A route that is unguarded by setting may have security schemes of another plugin.
+    // With `unguarded: 'allow'`, a route without a guard may have security schemes of another plugin.
     const security = all.filter((each) => Object.keys(each).some((flow) => ALL_FLOWS.includes(flow)))
     if (security.length === 0) return
     const name = `${[route.method].flat().join(', ')} ${route.url}`
@@ -83,7 +83,7 @@ export function documentGuards(
     }
   }
 
-  /** Adds the security schemes. @fastify/swagger calls it with the document before it transforms the routes that are declared later. */
+  /** Adds the security schemes. @fastify/swagger calls this function for the route below, and afterwards documents the later routes. */
   function swaggerTransform({ schema, url, openapiObject }: { schema: object; url: string; openapiObject?: Document }) {
     if (openapiObject !== undefined)
       openapiObject.components.securitySchemes = { ...openapiObject.components.securitySchemes, ...securitySchemes() }

@@ -6,14 +6,14 @@ export type LatchkeyGuardOptions = {
   issuer: string
   /** The `aud` of tokens: the identifier of this service among the resources of Latchkey. */
   audience: string
-  /** Seconds, 4 to 300, without a response of the revocation log after which its state is unknown. Default: 30. */
+  /** The state of the revocation log is unknown after this many seconds without a response, 4 to 300. Default: 30. */
   staleAfter?: number
   /**
    * For valid tokens while the state of the revocation log is unknown: `refuse` responds with 503, `accept` accepts them and logs an
    * error. Default: `refuse`.
    */
   whenStale?: 'refuse' | 'accept'
-  /** Paths whose routes, and all routes below them, are public unless they name a guard: for other plugins, such as `/docs`. */
+  /** Paths of other plugins, such as `/docs`. A route at or below one of these paths is public unless it names a guard. */
   publicPaths?: string[]
   /** For a route that names no guard: `refuse` stops the start, `allow` leaves the route public. Default: `refuse`. */
   unguarded?: 'refuse' | 'allow'

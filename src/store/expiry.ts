@@ -20,7 +20,7 @@ export function expiry({ db }: Database): ExpiryStore {
         .updateTable('leases')
         .set({ until_at: until })
         .where('name', '=', 'sweep')
-        // An instance with a fast clock took a lease that ends this late.
+        // Ignores a lease that ends later than any correct lease: an instance with a fast clock took it.
         .where((eb) => eb.or([eb('until_at', '<=', now), eb('until_at', '>', until + MAX_LEASE_MS)]))
         .executeTakeFirstOrThrow()
       return numUpdatedRows === 1n
@@ -51,7 +51,7 @@ export function expiry({ db }: Database): ExpiryStore {
         await db
           .deleteFrom('client_assertions')
           .where('jti_hash', 'in', skipLocked(assertions))
-          // The same `jti_hash` of another client may not have expired.
+          // Another client may have an assertion with the same `jti_hash` that has not expired.
           .where('expires_at', '<=', until)
           .executeTakeFirstOrThrow(),
         await db.deleteFrom('client_secrets').where('id', 'in', skipLocked(secrets)).executeTakeFirstOrThrow(),

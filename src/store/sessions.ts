@@ -8,8 +8,8 @@ import type { Tables } from './schema.ts'
 import type { Database } from './transaction.ts'
 
 /**
- * The time for which an expired session is kept. Within this time it can still be ended, for example by an instance whose clock is
- * behind.
+ * The time for which an expired session is kept. An instance whose clock is behind may still accept the session, so the session can be
+ * ended within this time.
  */
 export const GRACE_MS = 60_000
 
@@ -147,7 +147,7 @@ export function sessions({ db, transaction, recordCommitted }: Database): Sessio
         // `now` can be before the renewal: this call may have waited for the other call, or its clock may be behind.
         const sinceRenewal = Math.max(0, now - (row.rotated_at ?? 0))
         if (counter === row.counter - 1 && sinceRenewal < leeway) return 'retried'
-        // Counters only grow, so the token stays reused. Only one of concurrent calls ends the session.
+        // Counters only grow, so this result is still correct without a lock. Only one of concurrent calls ends the session.
         const { numUpdatedRows: endedRows } = await trx
           .updateTable('sessions')
           .set(ended(now))

@@ -52,8 +52,8 @@ class Connection {
   }
 
   /**
-   * Runs one statement. After a failed fsync the content of the file is unknown, and a later fsync may succeed. Then rethrows the error
-   * in the next microtask, so that the process exits before anything else runs.
+   * Runs one statement. Rethrows the error of a failed fsync in the next microtask, so that the process exits before anything else
+   * runs: the content of the file is then unknown, and stays unknown if a later fsync succeeds.
    */
   run<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> {
     try {
@@ -89,7 +89,7 @@ class SqliteDriver implements Driver {
   readonly #file: string
   #writer: Connection | undefined
   #reader: Connection | undefined
-  /** Has no limits, because every writer ends at its deadline. */
+  /** Needs no limits: the deadline of a caller includes its wait in this queue. */
   readonly #writers = createQueue({ concurrency: 1, refuse: () => new Error('unreachable') })
 
   constructor(file: string) {

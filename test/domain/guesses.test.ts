@@ -143,7 +143,7 @@ t.test(
   }
 )
 
-t.test('failures from many networks delay the account more and more, for 15 minutes [BF3]', async (t) => {
+t.test('failures from many networks delay an account more and more, until 15 minutes without one [BF3]', async (t) => {
   const { login, clock } = openLogins()
   for (const username of ['alice', 'nobody']) {
     const delay = async () => {
@@ -289,15 +289,12 @@ t.test('an attempt whose result cannot be stored stays counted, and does not blo
   t.equal(await login(ATTACKER, 'alice', PASSWORD), 'logged in')
 })
 
-t.test(
-  'counts that were written with a fast clock cause no longer waits than counts of the correct clock [F18]',
-  async (t) => {
-    const { login, clock } = openLogins()
-    clock.advance(DAY)
-    for (let tries = 0; tries < 6; tries++) await login(HOME)
-    clock.advance(-DAY)
-    t.equal(await login(HOME), 'wait 1', 'the failures still count')
-    clock.advance(1)
-    t.equal(await login(HOME, 'alice', PASSWORD), 'logged in')
-  }
-)
+t.test('a count that was written with a fast clock does not make a wait longer [F18]', async (t) => {
+  const { login, clock } = openLogins()
+  clock.advance(DAY)
+  for (let tries = 0; tries < 6; tries++) await login(HOME)
+  clock.advance(-DAY)
+  t.equal(await login(HOME), 'wait 1', 'the failures still count')
+  clock.advance(1)
+  t.equal(await login(HOME, 'alice', PASSWORD), 'logged in')
+})

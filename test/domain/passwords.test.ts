@@ -18,7 +18,7 @@ const BROKEN = 'A password holds only valid Unicode characters and no NUL'
 const unusual = (bytes: number): string => Array.from({ length: bytes }, (_, i) => i.toString(36).at(-1)).join('')
 
 const table: [password: string, answer: string | null][] = [
-  // What passes.
+  // Accepted.
   ['correct horse battery staple', null],
   ['vivid.otter.Kayak.17', null],
   ['kein Mensch weiß es', null],
@@ -28,7 +28,7 @@ const table: [password: string, answer: string | null][] = [
   ['my password is a secret to you', null],
   ['  spaces at the ends  ', null],
   ['🐙🦊🐢🦉🐝🦀🐳🦔🐞🦋🐌🐧🦁🐸🐼', null],
-  // Common: the whole, stripped, repeated.
+  // Common passwords, also repeated or with digits and signs around them; repetitions of a short text.
   ['q1w2e3r4t5y6u7i8', COMMON],
   ['Q1W2E3R4T5Y6U7I8', COMMON],
   ['1qaz2wsx3edc4rfv', COMMON],
@@ -63,7 +63,7 @@ const table: [password: string, answer: string | null][] = [
   ['1234567890qwert', COMMON],
   ['1qaz2wsx3edc4rfv5tgb', COMMON],
   ['abcdefghijklmnq', null],
-  // The user's own name.
+  // Names of the user and of the service, and combinations of common words.
   ['alice alice alice', OWN],
   ['ALICE-1865-07-04-', COMMON],
   ['xyz alice 1865 !', null],
@@ -101,9 +101,9 @@ for (const [password, answer] of table) {
   })
 }
 
-t.test('length counts code points after NFC, up to the required minimum', async (t) => {
+t.test('a password must have the minimum length, in code points after NFC', async (t) => {
   const least = { minLength: 8, names: [] }
-  const lengths: [password: string, about: { minLength: number; names: string[] }, good: boolean][] = [
+  const lengths: [password: string, about: { minLength: number; names: string[] }, isLongEnough: boolean][] = [
     ['k7!mQz2', least, false],
     ['k7!mQz2w', least, true],
     ['k7!mQz2wR5&tYb', ABOUT, false],
@@ -113,8 +113,8 @@ t.test('length counts code points after NFC, up to the required minimum', async 
     ['zoë12é!'.normalize('NFD'), least, false],
     ['zoë12é!x'.normalize('NFD'), least, true]
   ]
-  for (const [password, about, good] of lengths) {
-    const answer = good ? null : `A password has at least ${about.minLength} characters`
+  for (const [password, about, isLongEnough] of lengths) {
+    const answer = isLongEnough ? null : `A password has at least ${about.minLength} characters`
     t.equal(await weakness(password, about), answer, password)
     t.equal(await weakness(password.normalize('NFC'), about), answer, password)
   }
@@ -136,7 +136,7 @@ t.test('a password of 1,024 bytes after NFC is accepted, one of 1,025 is refused
   t.equal(normalPassword(' Zoe\u{308} \t²'), ' Zo\u{eb} \t²')
 })
 
-t.test('names of at least three characters count, the longest first', async (t) => {
+t.test('names of at least three characters are removed before the rest is counted, longest first', async (t) => {
   for (const names of [[], [''], ['7'], ['ab'], ['k']]) {
     t.equal(await weakness('73951846207395184', { minLength: 15, names }), null)
     t.equal(await weakness('ab 7 k 39 51 846-20', { minLength: 15, names }), null)
@@ -146,12 +146,12 @@ t.test('names of at least three characters count, the longest first', async (t) 
   t.equal(await weakness('ab.7ab.7ab.7x39ab.7', { minLength: 15, names: ['ab.7'] }), OWN)
 })
 
-t.test('every sentence is plain ASCII', async (t) => {
-  for (const sentence of [COMMON, OWN, LONG, BROKEN]) t.match(sentence, /^[A-Z][ -~]+$/)
+t.test('every reason for a refusal is ASCII', async (t) => {
+  for (const reason of [COMMON, OWN, LONG, BROKEN]) t.match(reason, /^[A-Z][ -~]+$/)
 })
 
 t.test('a random text is never refused', async () => {
-  // The bytes are hashed from a number, because fast-check prefers extreme bytes, and fifteen zeros count as one letter.
+  // The bytes are hashed from a number, because fast-check prefers extreme bytes: fifteen zero bytes are one repeated letter in base64.
   const random = fc.nat().map((key) => createHash('sha256').update(`${seed} ${key}`).digest('base64').slice(0, 20))
   await fc.assert(
     fc.asyncProperty(random, async (password) => equal(await weakness(password, ABOUT), null)),
@@ -159,7 +159,7 @@ t.test('a random text is never refused', async () => {
   )
 })
 
-t.test('long repetitions are decided, also those that make regular expressions backtrack', async (t) => {
+t.test('a long repetition is refused, also one that makes regular expressions backtrack', async (t) => {
   for (const [head, tail, answer] of [
     ['a', 'b', COMMON],
     ['ab', '!', COMMON],

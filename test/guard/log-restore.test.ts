@@ -53,7 +53,7 @@ t.test('after a restore the outright revocations stay, and the others are forgot
     [true, true, true]
   )
   t.ok(isRevoked({ sub: 'user-9', rev: 2 }))
-  // A token of after the restore has a smaller `rev` than the forgotten entries.
+  // A token that is issued after the restore has a smaller `rev` than the forgotten entries.
   t.notOk(isRevoked({ rev: 3 }))
   t.notOk(isRevoked({ client_id: 'client-2', rev: 3 }))
   t.notOk(isRevoked({ roles: ['role-2'], rev: 3 }))

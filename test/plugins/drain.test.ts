@@ -8,7 +8,7 @@ import drain from '../../plugins/drain.ts'
 async function open(t: Test) {
   const app = fastify()
   t.teardown(() => app.close())
-  /** Times that those who wait for the revocation log were answered. */
+  /** Counts the calls of `revocationLog.stop`, which responds to the clients that wait for new entries. */
   const stops = { count: 0 }
   const stop = async () => void stops.count++
   await app.register(
@@ -20,16 +20,16 @@ async function open(t: Test) {
   return { app, stops }
 }
 
-t.test('finishConnections makes the service not ready, and ends connections with their next answer', async (t) => {
+t.test('finishConnections makes the service not ready, and closes connections after the next response', async (t) => {
   const { app, stops } = await open(t)
   t.match(await app.inject('/ready'), { statusCode: 200 })
   await app.finishConnections()
-  t.equal((await app.inject('/ready')).statusCode, 500, 'the errors plugin makes 503 of it')
+  t.equal((await app.inject('/ready')).statusCode, 500, '503 with the errors plugin')
   t.match(await app.inject('/'), { statusCode: 200, headers: { connection: 'close' } })
   t.equal(stops.count, 1)
 })
 
-t.test('a close answers requests that are under way, and ends their connections', async (t) => {
+t.test('close() responds to the requests in progress, and closes their connections', async (t) => {
   const { app, stops } = await open(t)
   const started = Promise.withResolvers<void>()
   const finished = Promise.withResolvers<void>()
@@ -54,7 +54,7 @@ t.test('a close answers requests that are under way, and ends their connections'
 })
 
 t.test(
-  'a drain first serves on while it is not ready, then refuses new connections and answers open ones',
+  'drain() first serves while the service is not ready, then refuses new connections and responds on open ones',
   async (t) => {
     const { app, stops } = await open(t)
     const origin = await app.listen({ host: '127.0.0.1', port: 0 })

@@ -37,7 +37,7 @@ t.test('a user reads their own profile with the scope profile', async (t) => {
   t.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
 })
 
-t.test('a request for a profile without a token is 401', async (t) => {
+t.test('a request for a profile or the list of users without a token is 401', async (t) => {
   const { inject } = shared
   for (const [method, url] of [
     ['GET', '/users/me'],
@@ -77,7 +77,7 @@ t.test('a user changes e-mail and full name, and null empties them', async (t) =
   }
 })
 
-t.test('an e-mail that another user has is 409, in any case', async (t) => {
+t.test('an e-mail that another user has is 409, in upper and lower case', async (t) => {
   const { patch, createUser, login, me } = await start()
   await createUser('bob')
   const bob = await login('bob')
@@ -205,7 +205,7 @@ t.test('a user changes a profile only with the scope profile, and only their own
   t.equal((await get('/users/me', await login('admin'))).json().full_name, null)
 })
 
-/** Builds an app with so many users. */
+/** Builds an app with `count` users, among them `admin` and `alice`. */
 async function withUsers(t: Test, count: number) {
   const app = await build(t)
   const names = Array.from({ length: count - 2 }, (_, index) => `user${index}`)
@@ -276,7 +276,7 @@ t.test('a user who is added while pages are read is on the last page', async (t)
   t.equal(third.next_cursor, null)
 })
 
-t.test('a page has 50 users by default, each as the user sees the own profile', async (t) => {
+t.test('a page has 50 users by default, each with the same JSON as GET /users/me', async (t) => {
   const { list, get, login } = await withUsers(t, 53)
   const page = await list()
   t.equal(page.statusCode, 200)

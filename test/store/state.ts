@@ -6,7 +6,7 @@ import type { Store } from '../../src/domain/ports/store.ts'
 import type { Opened } from './open.ts'
 import { addSession, addUser, asUser, NOW, newSession, newUser, openSession, ROUNDS, refusedAs, SEED } from './rows.ts'
 
-/** Reads that must see every commit, and a database that cannot be reached. */
+/** Reads that must see every commit, a locked database and a closed store. */
 export function state(t: Test, opened: Opened): void {
   const { store, others, sql } = opened
 
@@ -24,7 +24,7 @@ export function state(t: Test, opened: Opened): void {
     t.equal((await store.state({ ...unknown, sub: alice.id })).session, null, 'a session is read by its own id only')
   })
 
-  t.test('the state is the committed one, also when another instance committed', async (t) => {
+  t.test('the state includes every commit, also the commits of another connection', async (t) => {
     await opened.seed()
     const alice = await addUser(store)
     const session = await addSession(store, alice.id)
@@ -80,7 +80,7 @@ export function state(t: Test, opened: Opened): void {
     await opened.seed()
   })
 
-  t.test('the next call of one instance reads what another has committed', async (t) => {
+  t.test('an instance reads in its next call what another instance has committed', async (t) => {
     const { id } = await addUser(store)
     const stale: number[] = []
     for (let round = 0; round < ROUNDS; round++) {
@@ -97,7 +97,7 @@ export function state(t: Test, opened: Opened): void {
     const locks = opened.kind === 'postgres' ? ['lock table users, invariants in access exclusive mode'] : []
     const release = await opened.hold(t, ...locks)
     const change = { id: alice.id, changes: { fullName: 'x' }, now: NOW }
-    // All of these end before the writers may go on.
+    // All these calls are rejected while the lock is still held.
     await Promise.all([
       t.rejects(store.users.create(OPERATOR, bob), refusedAs('unavailable')),
       t.rejects(openSession(store, newSession(alice.id)), refusedAs('unavailable')),
@@ -109,7 +109,7 @@ export function state(t: Test, opened: Opened): void {
     t.strictSame(await store.users.get(alice.id), asUser(alice))
   })
 
-  t.test('a store that was never used can be closed, and a closed store refuses', async (t) => {
+  t.test('a store that was never used can be closed, and a closed store rejects calls', async (t) => {
     const [unused, used] = [opened.another(t), opened.another(t)]
     await unused.close()
     await unused.close()

@@ -33,8 +33,8 @@ export interface UserFilter {
 /**
  * Users. A change that could remove the last admin first takes the lock `admins`, so such changes run one after the other. The change
  * throws `DomainError('conflict')` when no enabled admin would be left. A caller that gives a role to a user must hold all scopes of
- * the role, and the role `admin` to give this role. Otherwise the change throws `DomainError('forbidden')`. An operator may give every
- * role.
+ * the role. Only a caller with the role `admin` may give the role `admin`. Otherwise the change throws `DomainError('forbidden')`. An
+ * operator may give every role.
  */
 export interface UserStore {
   /** @throws DomainError conflict when the canonical username or e-mail is taken, invalid when a role does not exist, forbidden */
