@@ -36,7 +36,17 @@ const doubling = (first: Millis, longest: Millis, times: number): Millis => Math
 
 const TOO_MANY = 'Too many failed attempts'
 
-/** One attempt that was admitted. The caller must call `fail` or `cancel` exactly once. */
+/** The turn of one attempt on the secret of an account. Nothing is counted yet. The caller must call `leave` in the end. */
+export interface Turn {
+  /** Whether the account logged in from this network before. */
+  isKnown: boolean
+  /** Counts the attempt. Called at most once, before the secret is checked. @throws DomainError throttled, and then counts nothing */
+  count(): Promise<Attempt>
+  /** Lets the next attempt on the account from this network begin. A second call has no effect. */
+  leave(): void
+}
+
+/** One attempt that was counted. The caller must call `fail` or `cancel` exactly once, before it leaves its turn. */
 export interface Attempt {
   /** Whether the account is locked for this network: every secret then counts as wrong. */
   locked: boolean
@@ -46,7 +56,11 @@ export interface Attempt {
   cancel(): Promise<void>
 }
 
-const UNLIMITED: Attempt = { locked: false, fail: async () => {}, cancel: async () => {} }
+const UNLIMITED: Turn = {
+  isKnown: false,
+  count: async () => ({ locked: false, fail: async () => {}, cancel: async () => {} }),
+  leave: () => {}
+}
 
 /** Returns the counter of a key at this instant. Corrects instants in the future, which an instance with a fast clock wrote. */
 function currentCount(counts: Map<string, GuessCount>, key: string, now: Millis): GuessCount {
@@ -85,16 +99,26 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
   }
   type Keys = ReturnType<typeof keysOf>
 
-  /** Returns the remaining wait. Reads only, so a flood of throttled attempts writes nothing. */
-  async function remainingWait({ pair, network }: Keys, now: Millis): Promise<Millis> {
-    const counts = await store.guesses.read([pair, network])
-    const ofNetwork = currentCount(counts, network, now)
+  const isKnownNetwork = ({ count }: GuessCount): boolean => count > 0 && count <= KNOWN.limit
+
+  /** Returns the remaining wait and the delay of an attempt. Reads only, so a flood of throttled attempts writes nothing. */
+  async function readStanding(keys: Keys, now: Millis): Promise<{ wait: Millis; delay: Millis; isKnown: boolean }> {
+    const counts = await store.guesses.read(Object.values(keys))
+    const current = (key: string) => currentCount(counts, key, now)
+    const isKnown = isKnownNetwork(current(keys.known))
+    const ofNetwork = current(keys.network)
+    const ofAccount = current(keys.account)
+    const isSlow = !isKnown && ofAccount.count >= ACCOUNT.free && now - ofAccount.lastAt < ACCOUNT.slowFor
     // `countAttempt` corrects and stores a counter that an instance with a fast clock wrote.
-    const isAhead = (counts.get(pair)?.lastAt ?? 0) > now
-    return Math.max(
-      isAhead ? 0 : waitOfPair(currentCount(counts, pair, now), now),
-      ofNetwork.count < NETWORK.limit ? 0 : ofNetwork.expiresAt - now
-    )
+    const isAhead = (counts.get(keys.pair)?.lastAt ?? 0) > now
+    return {
+      wait: Math.max(
+        isAhead ? 0 : waitOfPair(current(keys.pair), now),
+        ofNetwork.count < NETWORK.limit ? 0 : ofNetwork.expiresAt - now
+      ),
+      delay: isSlow ? doubling(ACCOUNT.firstDelay, ACCOUNT.longestDelay, ofAccount.count - ACCOUNT.free) : 0,
+      isKnown
+    }
   }
 
   /** Counts an attempt as a failure of the account. Counts nothing and returns the wait if the attempt must wait. */
@@ -104,17 +128,14 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
       const ofAccount = currentCount(counts, account, now)
       const ofKnown = currentCount(counts, known, now)
       const wait = waitOfPair(ofPair, now)
-      if (wait > 0) return { next: [ofPair], result: { wait, delay: 0, locked: false } }
+      if (wait > 0) return { next: [ofPair], result: { wait, locked: false } }
 
-      const isKnown = ofKnown.count > 0 && ofKnown.count <= KNOWN.limit
-      const isSlow = !isKnown && ofAccount.count >= ACCOUNT.free && now - ofAccount.lastAt < ACCOUNT.slowFor
       const next = [
         { key: pair, count: ofPair.count + 1, lastAt: now, expiresAt: now + PAIR.memory },
         { key: account, count: ofAccount.count + 1, lastAt: now, expiresAt: now + ACCOUNT.memory },
         ...(ofKnown.count > 0 ? [{ ...ofKnown, count: ofKnown.count + 1 }] : [])
       ]
-      const delay = isSlow ? doubling(ACCOUNT.firstDelay, ACCOUNT.longestDelay, ofAccount.count - ACCOUNT.free) : 0
-      return { next, result: { wait: 0, delay, locked: !isKnown && ofAccount.count >= ACCOUNT.limit } }
+      return { next, result: { wait: 0, locked: !isKnownNetwork(ofKnown) && ofAccount.count >= ACCOUNT.limit } }
     })
 
   /** Removes one attempt from the counts. A known network stays known, also when `forgive` was called since `begin`. */
@@ -137,24 +158,30 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
 
   return {
     /**
-     * Admits one attempt on the secret of an account. First waits for earlier attempts and for the delay of the account.
+     * Waits for the turn of one attempt on the secret of an account: for earlier attempts and for the delay of the account. Reads only.
      * @param account the id of the account, or the canonical name if no account has this name
      * @throws DomainError throttled, with the seconds after which the caller may try again
      */
-    async begin(account: string, address: string | null): Promise<Attempt> {
+    async enter(account: string, address: string | null): Promise<Turn> {
       if (!settings.throttle) return UNLIMITED
       const keys = keysOf(account, address)
       const leave = await queue.enter(keys.pair)
       try {
-        const refused = await remainingWait(keys, clock.now())
-        if (refused > 0) throw throttled(refused, TOO_MANY)
-        const { wait, delay, locked } = await countAttempt(keys, clock.now())
+        const { wait, delay, isKnown } = await readStanding(keys, clock.now())
         if (wait > 0) throw throttled(wait, TOO_MANY)
         if (delay > 0) await clock.sleep(delay)
         return {
-          locked,
-          fail: () => countNetwork(keys, clock.now()).finally(leave),
-          cancel: () => uncountAttempt(keys, clock.now()).finally(leave)
+          isKnown,
+          leave,
+          async count() {
+            const counted = await countAttempt(keys, clock.now())
+            if (counted.wait > 0) throw throttled(counted.wait, TOO_MANY)
+            return {
+              locked: counted.locked,
+              fail: () => countNetwork(keys, clock.now()),
+              cancel: () => uncountAttempt(keys, clock.now())
+            }
+          }
         }
       } catch (error) {
         leave()

@@ -32,24 +32,29 @@ export function createPasswordProof(deps: { store: Store; hasher: Hasher; guesse
     attempt: { account: string; address: string | null; password: string }
   ): Promise<Proof> {
     const { account, address, password } = attempt
-    const { locked, fail, cancel } = await guesses.begin(account, address)
-    let isRight: boolean
+    const turn = await guesses.enter(account, address)
     try {
-      isRight = await hasher.verify(credentials?.passwordHash ?? null, password)
-    } catch (error) {
+      const { locked, fail, cancel } = await turn.count()
+      let isRight: boolean
+      try {
+        isRight = await hasher.verify(credentials?.passwordHash ?? null, password)
+      } catch (error) {
+        await cancel()
+        throw error
+      }
+      const failed = async (reason: Failure): Promise<Proof> => {
+        await fail()
+        return { kind: 'failed', reason }
+      }
+      if (credentials === null) return await failed('unknown user')
+      if (!isRight) return await failed('wrong password')
+      if (locked) return await failed('account locked')
+      if (credentials.user.disabledAt !== null) return await failed('user disabled')
       await cancel()
-      throw error
+      return { kind: 'proved', credentials }
+    } finally {
+      turn.leave()
     }
-    const failed = async (reason: Failure): Promise<Proof> => {
-      await fail()
-      return { kind: 'failed', reason }
-    }
-    if (credentials === null) return failed('unknown user')
-    if (!isRight) return failed('wrong password')
-    if (locked) return failed('account locked')
-    if (credentials.user.disabledAt !== null) return failed('user disabled')
-    await cancel()
-    return { kind: 'proved', credentials }
   }
 
   /** Replaces a hash whose parameters differ from the current parameters. */

@@ -66,6 +66,27 @@ t.test('a throttled try does not count, even with the right password [BF1]', asy
   t.equal(await login(ATTACKER), 'wait 1')
 })
 
+t.test(
+  'an attempt that leaves its turn before it is counted writes nothing, and says whether its network is known',
+  async (t) => {
+    const { guesses, login, counts, writes } = openLogins()
+    await login(HOME, 'alice', PASSWORD)
+    const before = writes()
+    for (const [account, address, isKnown] of [
+      ['id of alice', HOME, true],
+      ['id of alice', ATTACKER, false],
+      ['nobody', HOME, false]
+    ] as const) {
+      const turn = await guesses.enter(account, address)
+      t.equal(turn.isKnown, isKnown, `${account} from ${address}`)
+      turn.leave()
+      turn.leave()
+    }
+    t.equal(writes(), before)
+    t.strictSame(counts(), ['known 1'])
+  }
+)
+
 t.test('failures are forgotten 15 minutes after the last one [BF1]', async (t) => {
   const { login, clock } = openLogins()
   for (let i = 0; i < 4; i++) await login(ATTACKER)

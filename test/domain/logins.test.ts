@@ -75,9 +75,14 @@ t.test('a login that overlaps another login of the user does not make their netw
   for (const isKnownBefore of [false, true]) {
     const { guesses, counts } = openLogins()
     if (isKnownBefore) await guesses.forgive('id', HOME)
-    const first = await guesses.begin('id', HOME)
-    await first.cancel()
-    const second = await guesses.begin('id', HOME)
+    const begin = async () => {
+      const turn = await guesses.enter('id', HOME)
+      const attempt = await turn.count()
+      turn.leave()
+      return attempt
+    }
+    await (await begin()).cancel()
+    const second = await begin()
     await guesses.forgive('id', HOME)
     await second.cancel()
     t.strictSame(counts(), ['known 1'])
