@@ -32,7 +32,7 @@ export default fp(
       const handlers = [route.preHandler ?? []].flat()
       if (!handlers.includes(fastify.authenticateClient)) return
       route.preHandler = handlers.filter((each) => each !== fastify.authenticateClient)
-      // Runs before the validation, so that a client without rights learns nothing about its request, and after the form was parsed.
+      // Runs after the form is parsed and before the validation, so that a client with invalid credentials gets no validation error.
       route.preValidation = [...[route.preValidation ?? []].flat(), fastify.authenticateClient]
     })
   },

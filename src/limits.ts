@@ -48,7 +48,7 @@ export const INTROSPECTION_CLIENTS_MAX = 100
 
 /** A client id: RFC 6749 §A.1 without spaces. The domain also refuses `.` and `..`, which URL parsers remove from a path. */
 export const CLIENT_ID_PATTERN = '^[\\x21-\\x7e]{1,255}$'
-/** Scopes, resources and redirect URIs of one client. */
+/** Items of each list of one client: scopes, resources, redirect URIs. */
 export const CLIENT_LIST_MAX = 100
 /** Length of the scopes of one client, separated by spaces. */
 export const CLIENT_SCOPE_TEXT_MAX = 4096

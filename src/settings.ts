@@ -43,7 +43,7 @@ export const Settings = Type.Object({
       secret: true,
       description: 'Key that encrypts private keys in the database',
       allowed: '32 bytes in base64 (openssl rand -base64 32)',
-      shown: 'from the file'
+      shown: 'from `LATCHKEY_SEALING_KEY_FILE`'
     })
   ),
   sealingKeyFile: Type.Optional(

@@ -88,7 +88,7 @@ t.test('over HTTP/2, requests without Host are answered, also after cancelled on
 })
 
 t.test(
-  'a first start sets up the database, and the log names the file of the password until the file is deleted',
+  'a first start sets up the database, and every start logs the path of the password file while the file exists',
   async (t) => {
     const { adminPassword, ...given } = await settings(t, 'https://app.example.com/auth')
     const file = join(given.dataDir, 'admin-password')
@@ -129,7 +129,7 @@ t.test('on PostgreSQL a start sets up nothing, and the error names the command t
   t.ok(said.includes('there is no admin yet: run "latchkey user add <name> --role admin"'))
 })
 
-t.test('Latchkey logs to the log of the host, without queries and at the level of its settings', async (t) => {
+t.test('Latchkey logs to the log of the host, without query strings and at the level of its settings', async (t) => {
   const { host, lines } = await openHost(t)
   await host.register(latchkey, await settings(t, 'https://app.example.com/auth'))
   await host.inject('/auth/health/live?secret=1')

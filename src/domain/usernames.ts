@@ -8,8 +8,8 @@ const MAX_UNITS = USERNAME_CODE_POINTS_MAX * 8
 const { getBidiCharTypeName } = (bidiFactory as unknown as typeof bidiFactory.default)()
 
 /**
- * The characters of an IdentifierClass string (RFC 8264 §4.2, §8) except HasCompat, and the characters of the contextual rules (RFC
- * 5892 §2.6). LetterDigits stand without ignorable code points, old Hangul jamo and exceptions.
+ * The characters of an IdentifierClass string (RFC 8264 §4.2, §8) and of the contextual rules (RFC 5892 §2.6). Excludes ignorable
+ * code points, old Hangul jamo and the disallowed exceptions. Does not exclude HasCompat: `parseUsername` does, by NFKC.
  */
 const IDENTIFIER =
   /^[\x21-\x7e\u{6fd}\u{6fe}\u{f0b}\u{3007}\u{b7}\u{375}\u{5f3}\u{5f4}\u{30fb}\u{200c}\u{200d}[[\p{Ll}\p{Lu}\p{Lo}\p{Lm}\p{Mn}\p{Mc}\p{Nd}]--[\p{Default_Ignorable_Code_Point}\u{1100}-\u{11ff}\u{a960}-\u{a97f}\u{d7b0}-\u{d7ff}\u{640}\u{7fa}\u{302e}\u{302f}\u{3031}-\u{3035}\u{303b}]]]+$/v
@@ -35,8 +35,8 @@ const joinersFollowViramas = (text: string): boolean =>
   )
 
 /**
- * Returns whether the text satisfies the Bidi Rule (RFC 5893 §2). The only forbidden type that an identifier from right to left can
- * hold is L.
+ * Returns whether the text satisfies the Bidi Rule (RFC 5893 §2). Of the types that the rule forbids in text from right to left, only
+ * L passes `IDENTIFIER`.
  */
 function keepsBidiRule(text: string): boolean {
   // The table of the package is wrong for newer marks: it returns the type of their block.

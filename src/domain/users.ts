@@ -20,7 +20,7 @@ import { parseUsername, usernameKey } from './usernames.ts'
 const EMAIL = new RegExp(EMAIL_PATTERN, 'u')
 const INVISIBLE = /\p{Cf}/u
 
-/** The members of a user that are neither password nor roles. */
+/** The names and the e-mail address of a user. */
 export interface Profile {
   username: string
   email: string | null

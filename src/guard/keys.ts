@@ -18,7 +18,7 @@ const MAX_KEYS = 100
 const MAX_AGE = { default: 300, max: 86_400 }
 /** Milliseconds for which stale keys are still used when they cannot be fetched. */
 const STALE_MS = 3_600_000
-/** Milliseconds from one fetch to the next. */
+/** Minimum milliseconds from the start of one fetch to the start of the next. */
 const COOLDOWN_MS = 200
 /** Number of tokens with an unknown key that may wait for a fetch. */
 const MAX_WAITING = 1000
@@ -117,7 +117,8 @@ export function createKeys(deps: { metadata: ReturnType<typeof createMetadata>; 
 
   return {
     /**
-     * Returns the key of a `kid`; null when the issuer has none. Returns no promise for a key that is known.
+     * Returns the key of a `kid`; null when the issuer has none. Returns no promise for a key that is known. While `MAX_WAITING` tokens
+     * wait for a fetch, returns null for every other unknown key.
      * @throws UnavailableError when the keys are too old, or when it cannot be known whether the issuer has this key
      */
     find(kid: string): IssuerKey | null | Promise<IssuerKey | null> {

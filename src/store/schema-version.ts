@@ -11,7 +11,7 @@ import type { openSqlite } from './sqlite.ts'
 export interface SchemaVersion {
   /** Returns null for a missing or empty database. @throws SetupError when the database holds tables of another program */
   read(): Promise<Schema | null>
-  /** Runs the missing migrations. Each runs in one transaction, which also stores the new version. */
+  /** Runs the missing migrations in one transaction, which also stores the new version. */
   migrate(): Promise<void>
 }
 

@@ -15,7 +15,7 @@ const WRONG_KEY =
   'the database was sealed with another sealing key: use that key, or set it as LATCHKEY_SEALING_KEY_PREVIOUS\n'
 const RESEAL_FIRST = 'The sealing key is being replaced: run "latchkey key reseal" first\n'
 
-/** The keys were published long ago. */
+/** Sets the creation of the next key to 1970, so that the key was published long enough to sign. */
 const age = (env: Record<string, string>) =>
   sql({ env }, `update signing_keys set created_at = 1000 where state = 'next'`)
 
@@ -85,7 +85,7 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
     t.match(await key(name, '--help'), { code: 0, stdout: `Usage: latchkey key ${name}`, stderr: '' })
 })
 
-/** Everything that is sealed, and by which key, named by its first appearance. */
+/** Returns every sealed value of the database, sorted. */
 async function sealedValues(env: Record<string, string>): Promise<string[]> {
   const rows = await sql<{ sealed: string }>(
     { env },
@@ -101,7 +101,7 @@ const newKey = () => {
   return key
 }
 
-/** A database with what must go on working through a change of the sealing key. */
+/** Opens an app with a next, a signing and a verifying key, and with tokens (`before`) that must survive a change of the sealing key. */
 async function settled(t: Test, database: Database) {
   const world = await build(t, { at: await createDatabase(t, database, 'ready') })
   const { env } = world
@@ -140,7 +140,7 @@ onEachDatabase(t, 'reseal seals everything with the new key once, and tokens sta
 
   await age(env)
   t.equal((await key(after, 'rotate')).code, 0, 'keys rotate with the new key alone')
-  t.strictSame(await key({}, 'list'), refused(WRONG_KEY), 'and the old one opens nothing more')
+  t.strictSame(await key({}, 'list'), refused(WRONG_KEY), 'the previous key alone opens nothing')
   const next = await build(t, { at, env: after, clock })
   t.equal((await next.get('/users/me', before.access_token)).statusCode, 200)
   const renewed = await next.token({ grant_type: 'refresh_token', refresh_token: before.refresh_token })
@@ -165,14 +165,14 @@ onEachDatabase(t, 'reseal refuses a wrong key and a missing previous key, and ch
   )
   t.strictSame(await sealedValues(env), values)
 
-  // The one before is wrong, but everything is sealed with the one of now.
+  // The previous key is wrong, but every value is sealed with the current key.
   const other = { LATCHKEY_SEALING_KEY: right, LATCHKEY_SEALING_KEY_PREVIOUS: newKey() }
   t.match(await key(other, 'reseal'), {
     code: 0,
     stdout: 'every value is already sealed with the current sealing key\n'
   })
 
-  // One value that neither opens: nothing of the rest is sealed anew.
+  // Neither key opens one of the values: no other value is resealed either.
   await sql({ env }, `update signing_keys set sealed_private_key = 'x' || sealed_private_key where state = 'next'`)
   const broken = await sealedValues(env)
   t.strictSame(
@@ -184,7 +184,7 @@ onEachDatabase(t, 'reseal refuses a wrong key and a missing previous key, and ch
 
 onEachDatabase(
   t,
-  'between the change of the sealing key and reseal no key rotates, so the previous sealing key opens everything',
+  'before reseal an instance with the new sealing key rotates no key, so the previous sealing key opens everything',
   async (t, database) => {
     const { env, at, key, clock, get, login, app } = await settled(t, database)
     const changed = {
@@ -206,7 +206,7 @@ onEachDatabase(
     }
     t.strictSame(await sealedValues(env), before)
 
-    // The instance that has only the old key goes on, and may rotate.
+    // The instance that has only the previous sealing key works as before, and may rotate keys.
     t.equal((await get('/users/me', await next.login('alice'))).statusCode, 200)
     t.equal((await next.get('/users/me', await login('alice'))).statusCode, 200)
     t.equal(await app.auth.keys.maintain(), 'rotated')
@@ -215,11 +215,11 @@ onEachDatabase(
 
     t.match(await key(changed, 'reseal'), { code: 0, stdout: '6 values were sealed with the current sealing key\n' })
     clock.advance(40 * 86_400)
-    t.equal(await next.app.auth.keys.maintain(), 'rotated', 'what was postponed is made up for')
+    t.equal(await next.app.auth.keys.maintain(), 'rotated', 'the postponed rotation happens')
     await t.rejects(
       app.auth.keys.rotate(OPERATOR),
       { code: 'conflict' },
-      'and one with the old key seals nothing any more'
+      'an instance with only the previous sealing key rotates no key after reseal'
     )
     t.equal((await next.get('/users/me', await next.login('alice'))).statusCode, 200)
   }

@@ -77,5 +77,5 @@ export function withKeyInHeader(material: Material, url: string): Forgery[] {
       [`${Object.keys(head)} with a valid signature`, token(head)]
     ]
   )
-  return forgeriesOf('JW5', [...list, ['jwk by its secret', by('HS256', secret, { jwk: oct })]])
+  return forgeriesOf('JW5', [...list, ['jwk of a secret, signed with this secret', by('HS256', secret, { jwk: oct })]])
 }

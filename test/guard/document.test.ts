@@ -11,7 +11,7 @@ import { answer } from '../forge.ts'
 import { INVALID_TOKEN } from './refusals.ts'
 import { declareOrders, setUp } from './service.ts'
 
-/** Allows members in the schema of a route that only @fastify/swagger knows. */
+/** Allows members that only @fastify/swagger knows in the schema of a route. */
 const schema = (members: object) => ({ schema: members }) as RouteShorthandOptions
 
 /** A service with an OpenAPI document. */

@@ -40,7 +40,7 @@ export function setUp(t: Test, { staleAfterMs = STALE_AFTER_MS, maxEntries = 100
     /** Returns whether the log revokes a token with these claims. */
     isRevoked: (changes: Members = {}, kid = issuer.key.kid) =>
       log.refuses(issuer.claims(changes) as unknown as AccessTokenClaims, kid),
-    /** Responds with one more entry to the waiting request, and like this to every later one. */
+    /** Ends the waiting request with one more entry. `responder` answers every later request. */
     respondWith(responder: Responder): void {
       issuer.responders.revocations = responder
       issuer.revoke('token', 'the last token before the responses change')

@@ -11,7 +11,7 @@ const PRINCIPALS: Record<string, object> = {
   client: { kind: 'client', sub: 'billing', clientId: 'billing', sid: null, scopes: [], roles: [] }
 }
 
-/** Callers that authenticated a client, as the domain got them. */
+/** The callers that were passed to `clientAuthentication.authenticate`. */
 const authenticating: Caller[] = []
 const auth = fp(
   async (app) => {

@@ -4,7 +4,7 @@ import { accepted, answer, answers, createForge, forbidden, INVALID_TOKEN } from
 import { build } from '../helper.ts'
 import { sql } from '../sql.ts'
 
-// test/domain/live-state.test.ts tests how the state of this instant decides about a token.
+// test/domain/live-state.test.ts tests which current states make a token invalid.
 
 const SCOPES = 'profile users:read'
 
@@ -52,7 +52,7 @@ t.test('every operation refuses a token whose key is retired [KS2]', async (t) =
   await state('retired')
   await answers(t, world, token, INVALID_TOKEN)
   const jwks = await world.inject({ method: 'GET', url: '/.well-known/jwks.json' })
-  t.equal(jwks.json().keys.length, (await store.keys.list()).length, 'a removed key may still be published')
+  t.equal(jwks.json().keys.length, (await store.keys.list()).length, 'the retired key is not published')
   await state('signing')
   await accepted(t, world, token)
 })

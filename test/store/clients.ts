@@ -38,7 +38,7 @@ export function clients(t: Test, opened: Opened): void {
     t.equal(await store.clients.get('unknown'), null)
   })
 
-  t.test('a client is returned as created, and the hashes of its secrets apart', async (t) => {
+  t.test('a client is returned as created, and the hashes of its secrets are returned separately', async (t) => {
     const machine: Client = {
       ...CLIENT,
       id: unique('machine'),
@@ -109,13 +109,16 @@ export function clients(t: Test, opened: Opened): void {
     t.equal(await change('unknown', { disabled: true }), null)
   })
 
-  t.test('a client whose default was all of its scopes keeps that default', async (t) => {
-    const all = await addClient(store, { scopes: ['profile'], defaultScopes: ['profile'] })
-    const some = await addClient(store, { scopes: ['profile', 'things:read'], defaultScopes: ['profile'] })
-    const scopes = ['profile', 'users:read']
-    t.match(await change(all.id, { scopes }), { scopes, defaultScopes: scopes })
-    t.match(await change(some.id, { scopes }), { scopes, defaultScopes: ['profile'] })
-  })
+  t.test(
+    'if all scopes of a client were its default scopes, all of its new scopes are default scopes too',
+    async (t) => {
+      const all = await addClient(store, { scopes: ['profile'], defaultScopes: ['profile'] })
+      const some = await addClient(store, { scopes: ['profile', 'things:read'], defaultScopes: ['profile'] })
+      const scopes = ['profile', 'users:read']
+      t.match(await change(all.id, { scopes }), { scopes, defaultScopes: scopes })
+      t.match(await change(some.id, { scopes }), { scopes, defaultScopes: ['profile'] })
+    }
+  )
 
   t.test('a change that takes something from a client is in the revocation log, and no other is', async (t) => {
     const grantTypes = ['password', 'refresh_token']
@@ -152,7 +155,11 @@ export function clients(t: Test, opened: Opened): void {
       const current = expected.length > 0 ? await store.revocations.seq() : previous
       if (!name.startsWith('a deletion') && previous !== undefined) t.equal(await revokedSeq(), current, name)
     }
-    t.equal(await revokedSeq(), await store.revocations.seq(), 'tokens of a deleted client are not valid for the next')
+    t.equal(
+      await revokedSeq(),
+      await store.revocations.seq(),
+      'tokens of a deleted client are not valid for a new client with its id'
+    )
   })
 
   t.test('a deleted client loses its sessions, secrets, assertions and introspection', async (t) => {

@@ -141,49 +141,52 @@ export function sessions(t: Test, opened: Opened): void {
     t.strictSame(await store.sessions.list(randomUUIDv7(), { after: null, limit: 10 }, NOW), [])
   })
 
-  t.test('end ends the living sessions that match in every member, counts them, and logs each', async (t) => {
-    const [alice, bob, other] = [await addUser(store), await addUser(store), await addClient(store)]
-    const owners: [string, string][] = [
-      ...[0, 1, 2].map((): [string, string] => [alice.id, 'app']),
-      [alice.id, other.id],
-      [bob.id, 'app'],
-      [bob.id, other.id],
-      [bob.id, other.id]
-    ]
-    const sessions = owners.map(([userId, clientId]) => newSession(userId, { clientId }))
-    const idle = newSession(alice.id, { idleExpiresAt: NOW - 60_000 })
-    for (const session of [...sessions, idle]) await openSession(store, session)
-    const ids = sessions.map(({ id }) => id)
-    const now = NOW + 1
-    const alive = new Set(ids)
-    const steps: [SessionFilter, number[]][] = [
-      [{ id: ids[0] as string, userId: bob.id }, []],
-      [{ id: randomUUIDv7() }, []],
-      [{ id: idle.id }, []],
-      [{ id: ids[0] as string, clientId: other.id }, []],
-      [{ id: ids[0] as string, userId: alice.id }, [0]],
-      [{ id: ids[0] as string }, []],
-      [{ userId: alice.id, except: ids[1] as string }, [2, 3]],
-      [{ userId: alice.id, except: null }, [1]],
-      [{ userId: alice.id }, []],
-      [{ clientId: other.id, except: ids[5] as string }, [6]],
-      [{ clientId: other.id }, [5]],
-      [{ userId: bob.id }, [4]]
-    ]
-    for (const [filter, indexes] of steps) {
-      const before = await store.revocations.seq()
-      t.equal(await end(filter, now), indexes.length, JSON.stringify(filter))
-      const entries = indexes.map((index) => ({ kind: 'session', id: ids[index] as string }))
-      const byId = entries.toSorted((a, b) => (a.id < b.id ? -1 : 1))
-      t.strictSame(await entriesAfter(store, before), byId)
-      for (const { id } of entries) alive.delete(id)
-      for (const session of sessions) {
-        const after = alive.has(session.id) ? { endedAt: null } : { endedAt: now, idleExpiresAt: now }
-        t.strictSame(await store.sessions.get(session.id), { ...session, counter: 0, ...after })
+  t.test(
+    'end ends the living sessions that match in every member, counts them, and appends each to the revocation log',
+    async (t) => {
+      const [alice, bob, other] = [await addUser(store), await addUser(store), await addClient(store)]
+      const owners: [string, string][] = [
+        ...[0, 1, 2].map((): [string, string] => [alice.id, 'app']),
+        [alice.id, other.id],
+        [bob.id, 'app'],
+        [bob.id, other.id],
+        [bob.id, other.id]
+      ]
+      const sessions = owners.map(([userId, clientId]) => newSession(userId, { clientId }))
+      const idle = newSession(alice.id, { idleExpiresAt: NOW - 60_000 })
+      for (const session of [...sessions, idle]) await openSession(store, session)
+      const ids = sessions.map(({ id }) => id)
+      const now = NOW + 1
+      const alive = new Set(ids)
+      const steps: [SessionFilter, number[]][] = [
+        [{ id: ids[0] as string, userId: bob.id }, []],
+        [{ id: randomUUIDv7() }, []],
+        [{ id: idle.id }, []],
+        [{ id: ids[0] as string, clientId: other.id }, []],
+        [{ id: ids[0] as string, userId: alice.id }, [0]],
+        [{ id: ids[0] as string }, []],
+        [{ userId: alice.id, except: ids[1] as string }, [2, 3]],
+        [{ userId: alice.id, except: null }, [1]],
+        [{ userId: alice.id }, []],
+        [{ clientId: other.id, except: ids[5] as string }, [6]],
+        [{ clientId: other.id }, [5]],
+        [{ userId: bob.id }, [4]]
+      ]
+      for (const [filter, indexes] of steps) {
+        const before = await store.revocations.seq()
+        t.equal(await end(filter, now), indexes.length, JSON.stringify(filter))
+        const entries = indexes.map((index) => ({ kind: 'session', id: ids[index] as string }))
+        const byId = entries.toSorted((a, b) => (a.id < b.id ? -1 : 1))
+        t.strictSame(await entriesAfter(store, before), byId)
+        for (const { id } of entries) alive.delete(id)
+        for (const session of sessions) {
+          const after = alive.has(session.id) ? { endedAt: null } : { endedAt: now, idleExpiresAt: now }
+          t.strictSame(await store.sessions.get(session.id), { ...session, counter: 0, ...after })
+        }
       }
+      t.strictSame(await store.sessions.get(idle.id), { ...idle, counter: 0, endedAt: null })
     }
-    t.strictSame(await store.sessions.get(idle.id), { ...idle, counter: 0, endedAt: null })
-  })
+  )
 
   t.test('sessions that are ended and renewed concurrently end once, without a deadlock', async (t) => {
     for (let round = 0; round < ROUNDS; round++) {

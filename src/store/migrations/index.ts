@@ -4,7 +4,7 @@ import * as initial from './0001-initial.ts'
 export interface SchemaMigration {
   /** The number of the migration: its position in the list, from 1. */
   version: number
-  /** The oldest program version that may run on a database after this migration. */
+  /** The oldest program version (the number of its last migration) that may run on a database after this migration. */
   compatibleFrom: number
   up(db: Kysely<unknown>): Promise<void>
 }
