@@ -66,7 +66,8 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
 
   return {
     /**
-     * Signs an access token (RFC 9068). The token does not outlive the session.
+     * Signs an access token (RFC 9068). The token does not outlive the session, so services that verify it themselves need not know when
+     * the session becomes idle.
      * @param subject `rev` is the number of the revocation log. The caller must read it before the other data of the token
      */
     async issue(subject: {

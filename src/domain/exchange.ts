@@ -69,14 +69,14 @@ export function createExchange(deps: {
       case 'client':
         return { tokenSession: null, draft: null }
       case 'renewal':
-        return { tokenSession: sessions.successor(outcome.token), draft: null }
+        return { tokenSession: sessions.successor(outcome.token, client), draft: null }
       case 'login': {
         const { session, refreshToken } = await sessions.draft(caller, {
           login: outcome.login,
           client,
           scopes: granted
         })
-        return { tokenSession: { sid: session.id, expiresAt: session.expiresAt, refreshToken }, draft: session }
+        return { tokenSession: { sid: session.id, expiresAt: session.idleExpiresAt, refreshToken }, draft: session }
       }
     }
   }

@@ -9,7 +9,7 @@ import { type Paged, paged } from './pages.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Page } from './ports/page.ts'
 import type { Store } from './ports/store.ts'
-import type { PresentedToken, RefreshTokens } from './refresh-tokens.ts'
+import { type PresentedToken, type RefreshTokens, wasUsed } from './refresh-tokens.ts'
 
 /** Maximum number of renewals of one session that wait in this process. */
 const MAX_WAITING = 500
@@ -17,7 +17,7 @@ const MAX_WAITING = 500
 /** The session that an access token belongs to, and the refresh token that renews it. */
 export interface TokenSession {
   sid: string
-  /** The instant at which the session ends in any case. */
+  /** The instant at which the session ends unless it is renewed. No access token may outlive it. */
   expiresAt: Millis
   /** Null when the client may not renew sessions. */
   refreshToken: string | null
@@ -63,11 +63,16 @@ export function createSessions(deps: { store: Store; clock: Clock; refreshTokens
     },
 
     /** Creates the next refresh token of a session. Stores nothing: `renew` makes the token valid. */
-    successor: ({ session, counter, key }: PresentedToken): TokenSession => ({
-      sid: session.id,
-      expiresAt: session.expiresAt,
-      refreshToken: refreshTokens.create(session, counter + 1, key)
-    }),
+    successor(token: PresentedToken, client: Client): TokenSession {
+      const { session, counter, key } = token
+      const renewedUntil = Math.min(clock.now() + client.sessionIdleTtl * 1000, session.expiresAt)
+      return {
+        sid: session.id,
+        // A repeated renewal does not extend the session.
+        expiresAt: wasUsed(token) ? session.idleExpiresAt : renewedUntil,
+        refreshToken: refreshTokens.create(session, counter + 1, key)
+      }
+    },
 
     /**
      * Renews a session (RFC 6749 §6, RFC 9700 §4.14.2). A refresh token that was used before ends the session, unless it is the last

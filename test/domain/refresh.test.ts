@@ -135,6 +135,26 @@ t.test('an access token does not outlive its session [RF7]', async (t) => {
   t.strictSame(lifetimes(await refresh(second.refreshToken, { clientId })), [1, 1], 'a lifetime is at least one second')
 })
 
+t.test('an access token does not outlive the idle lifetime of its session [RF7]', async (t) => {
+  const { auth, enter, refresh, clock } = await openSessions(t)
+  const clientId = 'idle'
+  await auth.clients.create(OPERATOR, {
+    id: clientId,
+    name: 'Idle',
+    method: 'none',
+    firstParty: true,
+    grantTypes: ['password', 'refresh_token'],
+    scopes: ['profile'],
+    sessionIdleTtl: 100
+  })
+  const first = await enter({ clientId })
+  t.equal(first.expiresIn, 100)
+  clock.advance(99)
+  t.equal((await refresh(first.refreshToken, { clientId })).expiresIn, 100, 'a renewal extends the session')
+  clock.advance(1)
+  t.equal((await refresh(first.refreshToken, { clientId })).expiresIn, 99, 'a repeated renewal does not')
+})
+
 t.test('a forged refresh token and a token of another kind are refused [RF8]', async (t) => {
   const { enter, refresh, isValid } = await openSessions(t)
   const { accessToken, refreshToken: token } = await enter()
