@@ -1,4 +1,5 @@
 import fp from 'fastify-plugin'
+import { isLoopback } from '../src/loopback.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -7,8 +8,12 @@ declare module 'fastify' {
   }
 }
 
-/** An origin on a loopback host, with any port. */
-const LOOPBACK = /^https?:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/
+/** Returns whether a text is an http origin on a loopback host, with any port. */
+function isLoopbackOrigin(text: string): boolean {
+  if (!text.startsWith('http:') || !URL.canParse(text)) return false
+  const { origin, hostname } = new URL(text)
+  return origin === text && isLoopback(hostname)
+}
 
 /**
  * Adds CORS headers to routes with `config.cors`, and to no other path (https://fetch.spec.whatwg.org/#http-cors-protocol). If the
@@ -16,7 +21,7 @@ const LOOPBACK = /^https?:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/
  */
 export default fp<{ origins: string[]; issuer: string }>(
   async (fastify, { origins, issuer }) => {
-    const isLoopbackIssuer = LOOPBACK.test(new URL(issuer).origin)
+    const isLoopbackIssuer = isLoopback(new URL(issuer).hostname)
     if (origins.length === 0 && !isLoopbackIssuer) return
     const methodsByPath = new Map<string, string[]>()
 
@@ -29,8 +34,8 @@ export default fp<{ origins: string[]; issuer: string }>(
       if (methods === undefined) return
       reply.header('vary', 'Origin')
       const { origin = '', 'access-control-request-method': requestedMethod } = request.headers
-      const isAllowedLoopback = isLoopbackIssuer && origin.startsWith('http:') && LOOPBACK.test(origin)
-      if (!isAllowedLoopback && !origins.includes(origin)) return
+      const isAllowed = origins.includes(origin) || (isLoopbackIssuer && isLoopbackOrigin(origin))
+      if (!isAllowed) return
       reply.header('access-control-allow-origin', origin)
       if (request.method !== 'OPTIONS' || requestedMethod === undefined) return
       return reply

@@ -10,6 +10,7 @@ import errors from '../plugins/errors.ts'
 import formbody from '../plugins/formbody.ts'
 import guard from '../plugins/guard.ts'
 import helmet from '../plugins/helmet.ts'
+import host from '../plugins/host.ts'
 import input from '../plugins/input.ts'
 import caller from '../plugins/request-caller.ts'
 import sweep from '../plugins/sweep.ts'
@@ -26,6 +27,7 @@ import users from '../routes/users.ts'
 import { compilersFactory } from './compilers.ts'
 import { registerCore } from './core.ts'
 import type { Clock } from './domain/ports/clock.ts'
+import { insecureWarning, isInsecure } from './guard/metadata.ts'
 import { name, version } from './package.ts'
 import type { Config } from './settings.ts'
 
@@ -87,6 +89,7 @@ export async function buildApp(
   await app.register(clientAuthentication)
   await app.register(input)
   await app.register(helmet, { issuer })
+  await app.register(host, { issuer })
   await app.register(cors, { origins: config.corsOrigins, issuer })
   await app.register(drain, drainTimes)
   await app.register(sweep)
@@ -112,5 +115,6 @@ export async function buildApp(
     { prefix: base }
   )
   await app.ready()
+  if (isInsecure(issuer)) app.log.warn(insecureWarning(issuer))
   return app as unknown as FastifyInstance
 }

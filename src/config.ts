@@ -21,7 +21,7 @@ function isNetwork(text: string): boolean {
   return bits > 0 && more.length === 0 && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))
 }
 
-FormatRegistry.Set('issuer', isIssuer)
+FormatRegistry.Set('issuer', (text) => isIssuer(text, { insecureHttp: true }))
 FormatRegistry.Set('network', isNetwork)
 FormatRegistry.Set('origin', (text) => /^https?:/.test(text) && url(text)?.origin === text)
 FormatRegistry.Set(
@@ -78,6 +78,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   if (embedded && config.sealingKey === undefined) config.sealingKeyFile ??= join(config.dataDir, 'sealing-key')
 
   const refused = new Set([...Value.Errors(Settings, config)].map(({ path }) => path.split('/')[1]))
+  if (!isIssuer(config.issuer, config)) refused.add('issuer')
   for (const [name, schema] of properties.filter(([each]) => refused.has(each) && env[variable(each)])) {
     const value = schema.secret ? 'another value' : JSON.stringify(env[variable(name)])
     problems.push(`${variable(name)} must be ${allowed(schema)}; got ${value}`)

@@ -21,8 +21,15 @@ export const Settings = Type.Object({
   issuer: Type.String({
     format: 'issuer',
     description: 'URL of the service as clients see it: the `iss` of every token and the beginning of every link',
-    allowed: 'an https URL without query, fragment and trailing slash (http on a loopback host only)',
+    allowed:
+      'an https URL without query, fragment and trailing slash (http on a loopback host, or with LATCHKEY_INSECURE_HTTP=true)',
     shown: '`http://localhost:<port>`'
+  }),
+  insecureHttp: Type.Boolean({
+    default: false,
+    description:
+      'Whether an issuer with plain http may be on another host than loopback. Everyone on the network can then read passwords and tokens, so every start warns',
+    allowed: 'true or false'
   }),
   dataDir: Type.String({
     minLength: 1,

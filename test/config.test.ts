@@ -21,6 +21,7 @@ const DEFAULTS = {
   host: '127.0.0.1',
   port: 3000,
   issuer: 'http://localhost:3000',
+  insecureHttp: false,
   dataDir: './data',
   databaseUrl: 'sqlite:data/latchkey.db',
   sealingKeyFile: 'data/sealing-key',
@@ -58,6 +59,7 @@ t.test('every variable is read', async (t) => {
       LATCHKEY_HOST: '0.0.0.0',
       LATCHKEY_PORT: '8080',
       LATCHKEY_ISSUER: 'https://login.example.com/auth',
+      LATCHKEY_INSECURE_HTTP: 'true',
       LATCHKEY_DATA_DIR: '/var/lib/latchkey',
       LATCHKEY_DATABASE_URL: 'sqlite:/srv/latchkey.db',
       LATCHKEY_SEALING_KEY_FILE: '/run/secrets/key',
@@ -83,6 +85,7 @@ t.test('every variable is read', async (t) => {
       host: '0.0.0.0',
       port: 8080,
       issuer: 'https://login.example.com/auth',
+      insecureHttp: true,
       dataDir: '/var/lib/latchkey',
       databaseUrl: 'sqlite:/srv/latchkey.db',
       sealingKeyFile: '/run/secrets/key',
@@ -132,6 +135,31 @@ for (const [name, { allowed, refused, says, secret }] of Object.entries(SETTINGS
     }
   })
 }
+
+t.test('a plain-http issuer on another host than loopback needs LATCHKEY_INSECURE_HTTP=true', async (t) => {
+  const env = { LATCHKEY_ISSUER: 'http://id.example.com' }
+  const refused = [`LATCHKEY_ISSUER must be ${SETTINGS.LATCHKEY_ISSUER?.says}; got "http://id.example.com"`]
+  t.strictSame(problems(env), refused)
+  t.strictSame(problems({ ...env, LATCHKEY_INSECURE_HTTP: 'false' }), refused)
+  t.equal(loadConfig({ ...env, LATCHKEY_INSECURE_HTTP: 'true' }).issuer, 'http://id.example.com')
+  for (const issuer of ['http://id.example.com/', 'ftp://id.example.com', 'http://u@id.example.com'])
+    t.equal(problems({ LATCHKEY_ISSUER: issuer, LATCHKEY_INSECURE_HTTP: 'true' }).length, 1, issuer)
+})
+
+t.test('every start with a plain-http issuer on another host than loopback warns', async (t) => {
+  const warnings = async (env: Record<string, string>) => {
+    const lines: string[] = []
+    await build(t, {
+      env,
+      logger: { level: 'warn', stream: { write: (line) => void lines.push(JSON.parse(line).msg) } }
+    })
+    return lines.filter((line) => !line.startsWith('LATCHKEY_THROTTLE'))
+  }
+  t.strictSame(await warnings({ LATCHKEY_ISSUER: 'http://id.example.com', LATCHKEY_INSECURE_HTTP: 'true' }), [
+    'http://id.example.com is plain http on a host that is not loopback: everyone on the network can read tokens and passwords. Use https'
+  ])
+  t.strictSame(await warnings({ LATCHKEY_ISSUER: 'http://localhost:3000', LATCHKEY_INSECURE_HTTP: 'true' }), [])
+})
 
 t.test('the first admin logs in with every allowed password', async (t) => {
   for (const password of [

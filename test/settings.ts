@@ -29,6 +29,8 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
       'http://127.0.0.1:3000',
       'http://127.9.9.9',
       'http://[::1]:3000',
+      'http://sub.localhost',
+      'http://[::ffff:7f00:1]:3000',
       'http://localhost:3000/auth',
       'https://xn--e1afmkfd.example'
     ],
@@ -41,7 +43,6 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
       'http://10.0.0.1',
       'http://localhost.example.com',
       'http://127.0.0.1.example.com',
-      'http://sub.localhost',
       'http://0.0.0.0:3000',
       'https://example.com/',
       'https://example.com/a/',
@@ -66,8 +67,9 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
       'https:/example.com',
       'https:\\\\example.com'
     ],
-    says: 'an https URL without query, fragment and trailing slash (http on a loopback host only)'
+    says: 'an https URL without query, fragment and trailing slash (http on a loopback host, or with LATCHKEY_INSECURE_HTTP=true)'
   },
+  LATCHKEY_INSECURE_HTTP: { allowed: ['true', 'false'], refused: ['yes', '1'], says: 'true or false' },
   LATCHKEY_DATA_DIR: { allowed: ['data', '/var/lib/latchkey', '../x y'], refused: [], says: 'a path' },
   LATCHKEY_DATABASE_URL: {
     allowed: ['sqlite:latchkey.db', 'sqlite:/srv/latchkey.db', 'sqlite::memory:'],

@@ -1,4 +1,5 @@
 import '../guard/node.ts'
+import { insecureWarning, isInsecure } from '../guard/metadata.ts'
 import { systemTimer } from '../guard/timer.ts'
 import { createClient, type TokenClient, type TokenClientOptions } from './token-client.ts'
 
@@ -10,4 +11,8 @@ export type { TokenClient, TokenClientOptions } from './token-client.ts'
  * first use. A service needs one token client for each service that it calls.
  * @throws TypeError for invalid options
  */
-export const createTokenClient = (options: TokenClientOptions): TokenClient => createClient(options, systemTimer)
+export function createTokenClient(options: TokenClientOptions): TokenClient {
+  const client = createClient(options, systemTimer)
+  if (isInsecure(options.issuer)) process.emitWarning(insecureWarning(options.issuer))
+  return client
+}

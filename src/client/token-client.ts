@@ -9,8 +9,10 @@ import { TokenError } from './errors.ts'
 import { createTokenCache, type IssuedToken } from './token-cache.ts'
 
 export type TokenClientOptions = Credentials & {
-  /** The `iss` of tokens: an https URL without a trailing slash (http on a loopback host only). */
+  /** The `iss` of tokens: an https URL without a trailing slash (http on a loopback host, or with `insecureHttp`). */
   issuer: string
+  /** Whether an `issuer` with plain http may be on another host than loopback. Everyone on the network can then read tokens. Default: false. */
+  insecureHttp?: boolean
   /** The scopes to request, separated by spaces. Default: the default scopes of the client. */
   scope?: string
   /** The identifier of the service that the tokens are for (RFC 8707). */
@@ -98,10 +100,10 @@ function parseOrigins({ origins, resource }: Pick<TokenClientOptions, 'origins' 
 
 /** Creates a token client. @param timer measures pauses, time limits and, without `clock`, the age of a token */
 export function createClient(options: TokenClientOptions, timer: Timer): TokenClient {
-  const { issuer, clientId, scope, resource, timeout = 10_000, fetch = globalThis.fetch, clock } = options
+  const { issuer, insecureHttp, clientId, scope, resource, timeout = 10_000, fetch = globalThis.fetch, clock } = options
   if (!(timeout > 0 && timeout < 2 ** 31))
     throw new TypeError('timeout must be a number of milliseconds from 1 to 2147483647')
-  const metadata = createMetadata({ issuer, fetch, timer })
+  const metadata = createMetadata({ issuer, insecureHttp, fetch, timer })
   const authenticate = createAuthentication({ ...options, clock: clock ?? systemClock })
   const origins = parseOrigins(options)
   const form = {

@@ -8,6 +8,7 @@ import {
   SCOPE_PARAMETER_MAX,
   SESSION_TTL_MAX
 } from '../limits.ts'
+import { isLoopback } from '../loopback.ts'
 import { invalid } from './errors.ts'
 import type { Grant } from './grants/grant.ts'
 import { isLine } from './line.ts'
@@ -23,7 +24,7 @@ function isRedirectUri(text: string): boolean {
     return false
   const { protocol, hostname, username, password } = new URL(text)
   if (username !== '' || password !== '') return false
-  if (protocol === 'http:') return ['127.0.0.1', '[::1]', 'localhost'].includes(hostname)
+  if (protocol === 'http:') return isLoopback(hostname)
   return protocol === 'https:' || protocol.includes('.')
 }
 

@@ -1,3 +1,4 @@
+import { isLoopback } from '../loopback.ts'
 import { type Fetch, requestJson, UpstreamError } from './http.ts'
 import type { Timer } from './timer.ts'
 
@@ -17,17 +18,30 @@ const MAX_BYTES = 65_536
 const COOLDOWN = 1000
 /** The endpoints that an issuer need not have, with their names for errors. */
 const OPTIONAL = { introspectionEndpoint: 'introspection endpoint', revocations: 'revocation log' } as const
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
+
+/** Returns whether tokens of this URL cross a network without encryption: plain http to a host that is not a loopback host. */
+export function isInsecure(issuer: string): boolean {
+  const { protocol, hostname } = new URL(issuer)
+  return protocol === 'http:' && !isLoopback(hostname)
+}
+
+/** Returns the warning about an issuer for which `isInsecure` is true. */
+export const insecureWarning = (issuer: string): string =>
+  `${issuer} is plain http on a host that is not loopback: everyone on the network can read tokens and passwords. Use https`
 
 /**
  * Returns whether a value is a valid issuer: an https URL, or an http URL on a loopback host, without query, fragment, credentials
  * and trailing slash.
+ * @param insecureHttp whether an http URL on any host is valid
  */
-export function isIssuer(text: unknown): text is string {
+export function isIssuer(
+  text: unknown,
+  { insecureHttp = false }: { insecureHttp?: boolean | undefined } = {}
+): text is string {
   if (typeof text !== 'string' || !URL.canParse(text)) return false
-  const { protocol, hostname, username, password, href } = new URL(text)
-  const isSecure = protocol === 'https:' || (protocol === 'http:' && LOOPBACK.test(hostname))
-  return isSecure && username === '' && password === '' && !/[?#]/.test(text) && href.replace(/\/$/, '') === text
+  const { protocol, username, password, href } = new URL(text)
+  const isHttp = protocol === 'https:' || (protocol === 'http:' && (insecureHttp || !isInsecure(text)))
+  return isHttp && username === '' && password === '' && !/[?#]/.test(text) && href.replace(/\/$/, '') === text
 }
 
 /**
@@ -35,11 +49,16 @@ export function isIssuer(text: unknown): text is string {
  * share one request. After a failure `get()` throws the same error for one second before the next request.
  * @throws TypeError when the issuer is not valid
  */
-export function createMetadata(options: { issuer: string; fetch: Fetch; timer: Timer }) {
-  const { issuer, fetch, timer } = options
-  if (!isIssuer(issuer))
+export function createMetadata(options: {
+  issuer: string
+  insecureHttp?: boolean | undefined
+  fetch: Fetch
+  timer: Timer
+}) {
+  const { issuer, fetch, timer, insecureHttp } = options
+  if (!isIssuer(issuer, { insecureHttp }))
     throw new TypeError(
-      'issuer must be an https URL without query, fragment, credentials and trailing slash (http on a loopback host only)'
+      'issuer must be an https URL without query, fragment, credentials and trailing slash (http on a loopback host, or with insecureHttp: true)'
     )
   const { origin, pathname } = new URL(issuer)
   const url = `${origin}/.well-known/oauth-authorization-server${pathname.replace(/\/$/, '')}`

@@ -4,6 +4,8 @@ import type { Credentials } from './credentials.ts'
 export type LatchkeyGuardOptions = {
   /** The `iss` of tokens, as in Latchkey's metadata. */
   issuer: string
+  /** Whether an `issuer` with plain http may be on another host than loopback. Everyone on the network can then read tokens. Default: false. */
+  insecureHttp?: boolean
   /** The `aud` of tokens: the identifier of this service among the resources of Latchkey. */
   audience: string
   /** The state of the revocation log is unknown after this many seconds without a response, 4 to 300. Default: 30. */

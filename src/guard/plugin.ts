@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import guard from './core.ts'
 import { documentGuards, FLOWS } from './document.ts'
+import { insecureWarning, isInsecure } from './metadata.ts'
 import { assertOptions, type LatchkeyGuardOptions } from './options.ts'
 import type { Timer } from './timer.ts'
 import { createVerification, type GuardStatus } from './verification.ts'
@@ -42,6 +43,7 @@ export const createPlugin = (timer: Timer) =>
         throw new Error('latchkey-guard: register it at the root, where its metadata is served')
       if (unguarded === 'refuse') assertFirst(fastify)
       const { verify, status, start, stop } = createVerification(options, { log: fastify.log, timer })
+      if (isInsecure(issuer)) fastify.log.warn(insecureWarning(issuer))
       fastify.addHook('onReady', async () => start())
       fastify.addHook('onClose', stop)
 

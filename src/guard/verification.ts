@@ -121,9 +121,9 @@ function byLog(common: CommonOptions, options: LatchkeyGuardOptions & Credential
 
 /** @throws TypeError for options that are not valid */
 export function createVerification(options: LatchkeyGuardOptions, deps: Deps): Verification {
-  const { issuer, audience, fetch = globalThis.fetch, clock = systemClock } = options
+  const { issuer, insecureHttp, audience, fetch = globalThis.fetch, clock = systemClock } = options
   const { timer } = deps
-  const metadata = createMetadata({ issuer, fetch, timer })
+  const metadata = createMetadata({ issuer, insecureHttp, fetch, timer })
   const keys = createKeys({ metadata, fetch, timer })
   const common = { issuer, audience, keys, revoked: NOTHING_REVOKED, clock, metadata, fetch }
   if (options.revocation === 'none') return withoutRevocation(common)

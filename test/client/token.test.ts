@@ -32,6 +32,26 @@ t.test('the client requests its scope and resource with its own credentials', as
   }
 })
 
+t.test(
+  'a token client for a plain-http issuer on another host than loopback needs insecureHttp and warns',
+  async (t) => {
+    const warnings: string[] = []
+    const original = process.emitWarning
+    process.emitWarning = ((text: string) => void warnings.push(text)) as typeof process.emitWarning
+    t.teardown(() => void (process.emitWarning = original))
+    const create = (options: object) =>
+      createTokenClient({ clientId: 'worker', clientSecret: SECRET, ...options } as TokenClientOptions).close()
+    const issuer = 'http://id.example.com'
+    t.throws(() => create({ issuer }), { message: /or with insecureHttp: true\)$/ })
+    create({ issuer: 'http://localhost:3000', insecureHttp: true })
+    t.strictSame(warnings, [])
+    create({ issuer, insecureHttp: true })
+    t.strictSame(warnings, [
+      `${issuer} is plain http on a host that is not loopback: everyone on the network can read tokens and passwords. Use https`
+    ])
+  }
+)
+
 t.test('id and secret are form-encoded (RFC 6749 §2.3.1)', async (t) => {
   const { client, requests } = setUp(t, undefined, { clientId: 'a:b%+~ é', clientSecret: 'p: /?' })
   await client.token()

@@ -66,7 +66,14 @@ t.test('an invalid client is refused with the reason, and not stored', async (t)
 
 t.test('a redirect URI has the scheme https, a loopback host or a private-use scheme', async (t) => {
   const { register } = await open(t)
-  const valid = ['https://worker.example/back', 'http://127.0.0.1:8080/', 'http://[::1]/', 'com.example.worker:/back']
+  const valid = [
+    'https://worker.example/back',
+    'http://127.0.0.1:8080/',
+    'http://[::1]/',
+    'http://127.0.0.2/',
+    'http://app.localhost:5173/',
+    'com.example.worker:/back'
+  ]
   t.equal(await register({ redirectUris: valid }), null)
   for (const uri of [
     '',
@@ -74,7 +81,7 @@ t.test('a redirect URI has the scheme https, a loopback host or a private-use sc
     '/back',
     '//app.example/back',
     'http://app.example/back',
-    'http://127.0.0.2/',
+    'http://128.0.0.1/',
     'http://localhost.example/',
     'https://',
     'https://app.example/#',

@@ -161,6 +161,17 @@ t.test('an invalid issuer throws at once, a valid one does not', async (t) => {
     t.doesNotThrow(create(issuer), issuer)
 })
 
+t.test('a plain-http issuer on another host than loopback is valid with insecureHttp only', async (t) => {
+  const create = (issuer: string, insecureHttp?: boolean) => () =>
+    createMetadata({ issuer, insecureHttp, fetch, timer: createFakeTimer() })
+  t.throws(create('http://id.example.com', false), { message: /or with insecureHttp: true\)$/ })
+  t.doesNotThrow(create('http://id.example.com', true))
+  t.doesNotThrow(create('http://id.localhost'))
+  t.doesNotThrow(create('http://[::ffff:7f00:1]'))
+  for (const issuer of INVALID_ISSUERS.filter((each) => each.startsWith('https:')))
+    t.throws(create(issuer, true), { name: 'TypeError' }, issuer)
+})
+
 t.test('concurrent and later callers share one request', async (t) => {
   const { metadata, urls } = setUp(() => Response.json(VALID))
   await Promise.all(Array.from({ length: 100 }, () => metadata.get()))

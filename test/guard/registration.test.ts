@@ -73,6 +73,14 @@ t.test('@fastify/swagger after the guard stops the start', async (t) => {
   })
 })
 
+t.test('a guard with a plain-http issuer on another host than loopback warns at every start', async (t) => {
+  const issuer = 'http://id.example.com'
+  await t.rejects(start(t, { issuer }), { message: /^issuer must be an https URL/ })
+  const warning = `${issuer} is plain http on a host that is not loopback: everyone on the network can read tokens and passwords. Use https`
+  t.strictSame((await start(t, { issuer, insecureHttp: true })).logged, [warning])
+  t.strictSame((await start(t)).logged, [])
+})
+
 const PUBLIC = ['/docs', '/docs/', '/docs/json', '/docs/static/x.js', '/assets/:file']
 const NOT_PUBLIC = ['/docs2', '/docsx/y', '/doc', '//docs', '/v1/docs', '/', '/DOCS', '/asset', '*', '/*']
 

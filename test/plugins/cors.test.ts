@@ -74,10 +74,23 @@ async function allowedAt({ inject, token }: TestApp, origin: string): Promise<un
 }
 
 const HERE = 'http://localhost:4000'
-const LOCAL = [HERE, 'http://localhost', 'http://127.0.0.1:4000', 'http://127.1.2.3', 'http://[::1]:1']
+const LOCAL = [
+  HERE,
+  'http://localhost',
+  'http://127.0.0.1:4000',
+  'http://127.1.2.3',
+  'http://[::1]:1',
+  'http://app.localhost:5173'
+]
 
 t.test('pages of services on the same machine may call without a setting, without cookies [BR1]', async (t) => {
-  for (const issuer of ['http://127.0.0.1:3000', 'http://[::1]:3000/auth', 'https://localhost', undefined]) {
+  for (const issuer of [
+    'http://127.0.0.1:3000',
+    'http://[::1]:3000/auth',
+    'https://localhost',
+    'http://auth.localhost:3000',
+    undefined
+  ]) {
     const app = issuer === undefined ? listed : await build(t, { env: { LATCHKEY_ISSUER: issuer } })
     await compareAll(t, async (row) => {
       for (const origin of LOCAL) row(`${origin} at ${issuer}`, await allowedAt(app, origin), [origin, origin])
@@ -97,6 +110,7 @@ t.test('an origin that only looks like one on this machine gets no CORS header [
       '',
       'https://localhost:4000',
       'http://localhost.example.com',
+      'http://notlocalhost',
       'http://example.com#localhost',
       'http://localhost:4000/',
       'http://localhost:4000@example.com',

@@ -116,9 +116,13 @@ t.test('the issuer and all links come from the settings, not from the request [H
     'x-forwarded-prefix': '/evil',
     forwarded: 'host=evil.example;proto=https'
   }
+  // Where the issuer is on a loopback host, another `Host` is refused.
+  const { inject } = await build(t, {
+    env: { LATCHKEY_ISSUER: 'http://id.example.com', LATCHKEY_INSECURE_HTTP: 'true' }
+  })
   for (const url of ['/', METADATA, JWKS]) {
-    const response = await shared.inject({ url, headers })
-    t.strictSame(response.json(), (await shared.inject({ url })).json())
+    const response = await inject({ url, headers })
+    t.strictSame(response.json(), (await inject({ url })).json())
     t.notMatch(response.body, 'evil')
   }
 })
