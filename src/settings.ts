@@ -88,11 +88,11 @@ export const Settings = Type.Object({
   }),
   refreshLeeway: Type.Integer({
     minimum: 0,
-    maximum: 60,
-    default: 10,
+    maximum: 86_400,
+    default: 60,
     unit: 's',
     description:
-      'Time for which the refresh token that was used last returns the same successor again, in case a response was lost'
+      'Time for which the previous refresh token returns the same successor again, while the successor is unused, in case a response was lost'
   }),
   signingAlg: Type.Union([Type.Literal('ES256'), Type.Literal('EdDSA'), Type.Literal('RS256')], {
     default: 'ES256',

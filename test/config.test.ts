@@ -26,7 +26,7 @@ const DEFAULTS = {
   databaseUrl: 'sqlite:data/latchkey.db',
   sealingKeyFile: 'data/sealing-key',
   accessTokenTtl: 300,
-  refreshLeeway: 10,
+  refreshLeeway: 60,
   signingAlg: 'ES256',
   keyRotation: 30,
   jwksMaxAge: 300,

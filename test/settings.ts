@@ -102,9 +102,9 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
     says: 'an integer from 1 to 3600 s'
   },
   LATCHKEY_REFRESH_LEEWAY: {
-    allowed: ['0', '60'],
-    refused: ['-1', '61', '10s'],
-    says: 'an integer from 0 to 60 s'
+    allowed: ['0', '60', '86400'],
+    refused: ['-1', '86401', '10s'],
+    says: 'an integer from 0 to 86400 s'
   },
   LATCHKEY_SIGNING_ALG: {
     allowed: ['ES256', 'EdDSA', 'RS256'],

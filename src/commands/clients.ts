@@ -47,6 +47,8 @@ interface MemberOptions {
   grant?: string[]
   scope?: string[]
   defaultScope?: string[]
+  /** False with `--no-role`. */
+  role?: string[] | false
   resource?: string[]
   redirectUri?: string[]
   firstParty?: boolean
@@ -69,6 +71,10 @@ const withMemberOptions = (command: Command) =>
       'scopes of a token request without scopes; by default all scopes of the client'
     )
     .option(
+      '--role <role...>',
+      'roles that tokens of the client may carry; by default all roles for a first-party client, no role for another client'
+    )
+    .option(
       '--resource <id...>',
       'resources that tokens of the client may be for, the default resource first; by default every resource of its scopes'
     )
@@ -88,6 +94,7 @@ const membersOf = ({ jwks, ...options }: MemberOptions) =>
     grantTypes: options.grant,
     scopes: options.scope,
     defaultScopes: options.defaultScope,
+    roles: options.role === false ? [] : options.role,
     resources: options.resource,
     redirectUris: options.redirectUri,
     firstParty: options.firstParty,
@@ -150,6 +157,7 @@ export function addClientCommands(program: Command, terminal: Terminal): void {
   withMemberOptions(command('set <id>', 'change a client; a given list replaces the whole list'))
     .option('--name <name>', 'the display name')
     .option('--no-first-party', 'no longer a program of the operator; also remove the grant password with --grant')
+    .option('--no-role', 'tokens of the client carry no role')
     .option('--no-jwks', 'remove the keys of the client')
     .addHelpText(
       'after',

@@ -10,7 +10,7 @@ import type { Clock } from './ports/clock.ts'
 import type { LiveState } from './ports/revocations.ts'
 import type { Signer } from './ports/signer.ts'
 import type { Store } from './ports/store.ts'
-import { intersect } from './scopes.ts'
+import { intersect, narrowRoles } from './scopes.ts'
 
 /** The accepted difference between the clocks of two instances. */
 const SKEW: Seconds = 5
@@ -44,7 +44,11 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     if (user === null || user.disabledAt !== null || session === null) return null
     if (session.userId !== sub || session.clientId !== clientId || session.endedAt !== null) return null
     if (now >= session.idleExpiresAt || now >= session.expiresAt) return null
-    return { ...principal, scopes: intersect(scopes, client.scopes, user.scopes), roles: user.roles }
+    return {
+      ...principal,
+      scopes: intersect(scopes, client.scopes, user.scopes),
+      roles: narrowRoles(user.roles, client)
+    }
   }
 
   /**

@@ -70,6 +70,7 @@ export const docsClient = (now: Millis): Client => ({
   grantTypes: ['password', REFRESH_GRANT],
   scopes: BUILT_IN_SCOPES.map((scope) => scope.name),
   defaultScopes: ['profile'],
+  roles: null,
   resources: [],
   redirectUris: [],
   jwks: null,

@@ -82,12 +82,12 @@ function assertTtls({ accessTokenTtl, sessionIdleTtl, sessionAbsoluteTtl }: Clie
  * @throws DomainError invalid when a member breaks a rule
  */
 export function validClient(client: Client, grants: Grant[]): Client {
-  const { name, kind, grantTypes, scopes, defaultScopes, redirectUris, resources } = client
+  const { name, kind, grantTypes, scopes, defaultScopes, roles, redirectUris, resources } = client
   if (name === '' || !isLine(name)) throw invalid(`A name has 1 to ${LINE_MAX} characters and no control characters`)
   assertGrants(client, grants)
   if (kind === 'public' && client.jwks !== null) throw invalid('A public client has no keys')
-  if ([scopes, resources, redirectUris].some((list) => list.length > CLIENT_LIST_MAX))
-    throw invalid(`A client has at most ${CLIENT_LIST_MAX} scopes, resources and redirect URIs`)
+  if ([scopes, roles ?? [], resources, redirectUris].some((list) => list.length > CLIENT_LIST_MAX))
+    throw invalid(`A client has at most ${CLIENT_LIST_MAX} scopes, roles, resources and redirect URIs`)
   assertScopes(client)
   if (!redirectUris.every(isRedirectUri))
     throw invalid(
@@ -99,6 +99,7 @@ export function validClient(client: Client, grants: Grant[]): Client {
     grantTypes: unique(grantTypes),
     scopes: unique(scopes),
     defaultScopes: unique(defaultScopes),
+    roles: roles && unique(roles),
     resources: unique(resources),
     redirectUris: unique(redirectUris)
   }

@@ -74,7 +74,7 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
      * Registers a client.
      * @returns the client and its secret, which is not stored; the secret is null for a public client and for a client with keys
      * @throws DomainError conflict when the id is taken by a client or a username; forbidden when the caller lacks a scope of the
-     *   client; invalid
+     *   client or of its roles; invalid
      */
     async create(
       caller: Caller,
@@ -92,6 +92,7 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
           grantTypes: [],
           scopes: [],
           defaultScopes: input.scopes ?? [],
+          roles: null,
           resources: [],
           redirectUris: [],
           firstParty: false,
@@ -116,8 +117,8 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
     /**
      * Changes a client. A change that takes something away ends the tokens issued before, and disabling ends the sessions too.
      * Enabling revives none of them.
-     * @throws DomainError not_found, invalid, forbidden when the caller lacks a scope of the client, conflict for the client of
-     *   /docs
+     * @throws DomainError not_found, invalid, forbidden when the caller lacks a scope of the client or of its roles, conflict for
+     *   the client of /docs
      */
     async change(caller: Caller, id: string, { jwks, ...edit }: ClientEdit): Promise<Client> {
       assertChangeable(id)

@@ -7,7 +7,7 @@ import type { Logins } from './logins.ts'
 import type { Client, Seconds, Session } from './model.ts'
 import type { Store } from './ports/store.ts'
 import { wasUsed } from './refresh-tokens.ts'
-import type { Scopes } from './scopes.ts'
+import { narrowRoles, type Scopes } from './scopes.ts'
 import type { Sessions, TokenSession } from './sessions.ts'
 
 export interface TokenRequest {
@@ -113,7 +113,12 @@ export function createExchange(deps: {
         defaultScopes: outcome.defaultScopes,
         resources: outcome.resources
       },
-      { grant: outcome.scopes, client, user: user?.scopes ?? null }
+      {
+        grant: outcome.scopes,
+        client,
+        session: outcome.kind === 'renewal' ? outcome.token.session.scopes : null,
+        user: user?.scopes ?? null
+      }
     )
     const { tokenSession, draft } = await sessionOf(asClient, outcome, { client, granted })
     const token = await accessTokens.issue({
@@ -121,7 +126,7 @@ export function createExchange(deps: {
       client,
       aud,
       scopes: granted,
-      roles: user?.roles ?? [],
+      roles: narrowRoles(user?.roles ?? [], client),
       session: tokenSession,
       rev
     })

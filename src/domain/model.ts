@@ -63,6 +63,8 @@ export interface Client {
   scopes: string[]
   /** The scopes of a request that names none. */
   defaultScopes: string[]
+  /** The roles that tokens of the client may carry. Null: all roles for a first-party client, no role for another client. */
+  roles: string[] | null
   /** Ids of the resources that tokens may be for, the default resource first. Empty: every resource of the scopes. */
   resources: string[]
   redirectUris: string[]

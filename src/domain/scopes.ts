@@ -25,6 +25,12 @@ export function parseScope(text: string): string[] {
 export const intersect = (names: string[], ...allowed: string[][]): string[] =>
   names.filter((name) => allowed.every((list) => list.includes(name)))
 
+/** Returns the roles that tokens of the client may carry. Without a list of its own, a first-party client carries all roles, another client none. */
+export function narrowRoles(roles: string[], client: Pick<Client, 'roles' | 'firstParty'>): string[] {
+  if (client.roles !== null) return intersect(roles, client.roles)
+  return client.firstParty ? roles : []
+}
+
 /** Decides the scopes and the audience of every token, for all grants. */
 export function createScopes({ store, settings }: { store: Store; settings: Config }) {
   const { issuer } = settings
@@ -69,18 +75,22 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
     /**
      * Returns the requested scopes that grant, client, user and resource allow, and the audience. Leaves out all other scopes.
      * @param request  `scope` is the parameter of the request; if it is missing, `defaultScopes` are requested (RFC 6749 §3.3)
-     * @param limits   `user` holds the scopes of the user's roles; null for a client's own token
-     * @throws OAuthError invalid_scope when a requested scope is not registered or none is allowed, invalid_target (RFC 8707 §2)
+     * @param limits   `session` holds the scopes of the session that is renewed; null for a new session and for a client's own token.
+     *   `user` holds the scopes of the user's roles; null for a client's own token
+     * @throws OAuthError invalid_scope when a requested scope is not registered or not a scope of the session (RFC 6749 §6), or when
+     *   none is allowed; invalid_target (RFC 8707 §2)
      */
     async narrow(
       request: { scope: string | undefined; defaultScopes: string[]; resources: string[] },
-      limits: { grant: string[]; client: Client; user: string[] | null }
+      limits: { grant: string[]; client: Client; session: string[] | null; user: string[] | null }
     ): Promise<{ scopes: string[]; aud: string }> {
       const requested = request.scope === undefined ? request.defaultScopes : parseScope(request.scope)
       const registered = await store.scopes.find(requested)
       // A scope of a session may have been deleted since the login, so only named scopes must exist.
       if (request.scope !== undefined && registered.length < requested.length)
         throw new OAuthError('invalid_scope', 'A requested scope is not registered')
+      if (!requested.every((scope) => limits.session?.includes(scope) ?? true))
+        throw new OAuthError('invalid_scope', 'The session does not have a requested scope; a refresh can only narrow')
 
       const aud = audience(request, registered, limits.client)
       const chosen = registered.filter((scope) => audienceOf(scope) === aud)

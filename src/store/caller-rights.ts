@@ -29,7 +29,7 @@ async function heldBy(trx: Db, caller: Caller): Promise<{ roles: Set<string>; sc
 }
 
 /**
- * Throws unless the caller may give these roles to a user: the caller must hold every scope of the roles, and the role `admin` to give
+ * Throws unless the caller may give these roles to a user or client: the caller must hold every scope of the roles, and the role `admin` to give
  * this role. An operator may give every role. Reads in the given transaction.
  * @throws DomainError forbidden, invalid when a role does not exist
  */
@@ -61,16 +61,17 @@ export async function assertMayGrantScopes(
 }
 
 /**
- * Throws unless the caller may give a client these scopes and resources. Locks the resources, so that they cannot be deleted before the
+ * Throws unless the caller may give a client these scopes, roles and resources. Locks the resources, so that they cannot be deleted before the
  * end of the transaction.
- * @throws DomainError forbidden, invalid when a scope or resource does not exist
+ * @throws DomainError forbidden, invalid when a scope, role or resource does not exist
  */
 export async function assertMayGrantToClient(
   trx: Db,
   caller: Caller,
-  { scopes, resources }: Pick<Client, 'scopes' | 'resources'>
+  { scopes, roles, resources }: Pick<Client, 'scopes' | 'roles' | 'resources'>
 ): Promise<void> {
   await assertMayGrantScopes(trx, caller, { scopes, clientOnly: CLIENT_ONLY_SCOPES })
+  await assertMayGrantRoles(trx, caller, roles ?? [])
   if (resources.length === 0) return
   const rows = await trx
     .selectFrom('resources')

@@ -22,6 +22,7 @@ export const toClient = (row: ClientRow): Client => ({
   grantTypes: words(row.grant_types),
   scopes: words(row.scopes),
   defaultScopes: words(row.default_scopes),
+  roles: row.roles === null ? null : words(row.roles),
   resources: words(row.resources),
   redirectUris: words(row.redirect_uris),
   jwks: row.jwks === null ? null : JSON.parse(row.jwks),
@@ -38,6 +39,7 @@ type Columns = Pick<
   | 'name'
   | 'first_party'
   | 'grant_types'
+  | 'roles'
   | 'resources'
   | 'redirect_uris'
   | 'jwks'
@@ -52,6 +54,7 @@ export const toColumns = (changes: ClientChanges): Partial<Columns> =>
     name: changes.name,
     first_party: changes.firstParty === undefined ? undefined : Number(changes.firstParty),
     grant_types: changes.grantTypes?.join(' '),
+    roles: changes.roles === null ? null : changes.roles?.join(' '),
     resources: changes.resources?.join(' '),
     redirect_uris: changes.redirectUris?.join(' '),
     jwks: changes.jwks && JSON.stringify(changes.jwks),

@@ -23,6 +23,13 @@ const losesSome = (before: string[], after: string[]): boolean => before.some((e
 const losesResources = (before: string[], after: string[]): boolean =>
   after.length > 0 && (before.length === 0 || losesSome(before, after))
 
+/** Returns whether tokens of the client may carry fewer roles than before. */
+function losesRoles(before: Client, after: Client): boolean {
+  const listed = (client: Client) => client.roles ?? (client.firstParty ? null : [])
+  const [earlier, later] = [listed(before), listed(after)]
+  return later !== null && (earlier === null || losesSome(earlier, later))
+}
+
 /** Returns the default scopes after a change. If all scopes were default scopes, all new scopes are default scopes too. */
 function nextDefaults(before: Client, after: Client, given: string[] | undefined): string[] {
   if (given !== undefined) return given
@@ -49,8 +56,11 @@ function changeClient({ transaction }: Database): ClientStore['change'] {
       const endsSessions =
         disables || losesSome(before.grantTypes, wanted.grantTypes) || (before.firstParty && !wanted.firstParty)
       if (endsSessions) await endSessions(trx, { clientId: id, now })
-      if (endsSessions || losesResources(before.resources, wanted.resources) || losesSome(before.scopes, wanted.scopes))
-        await appendRevocations(trx, [{ kind: 'client', id }], now)
+      const losesRights =
+        losesResources(before.resources, wanted.resources) ||
+        losesSome(before.scopes, wanted.scopes) ||
+        losesRoles(before, wanted)
+      if (endsSessions || losesRights) await appendRevocations(trx, [{ kind: 'client', id }], now)
       const after = (await getClient(trx, id)) as Client
       const reason = describeChanges(before, { ...after, updatedAt: before.updatedAt })
       if (reason !== '') record({ type: 'client.changed', caller, subject: { client: id }, reason })
@@ -77,7 +87,7 @@ export function clients(database: Database): ClientStore {
 
     create: (caller, { client, secret }) =>
       transaction(async (trx, record) => {
-        const { id, grantTypes, scopes, resources } = client
+        const { id, grantTypes, scopes, roles, resources } = client
         await reserveClientId(trx, id)
         await assertMayGrantToClient(trx, caller, client)
         await insertClient(trx, client)
@@ -89,7 +99,7 @@ export function clients(database: Database): ClientStore {
           .where('id', '=', id)
           .execute()
         if (secret !== null) await insertSecret(trx, id, secret)
-        const reason = describeGiven({ grantTypes, scopes, resources })
+        const reason = describeGiven({ grantTypes, scopes, roles: roles ?? [], resources })
         record({ type: 'client.created', caller, subject: { client: id }, reason })
       }),
 

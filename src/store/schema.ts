@@ -35,6 +35,8 @@ export interface Tables {
     /** 1 or 0. */
     first_party: number
     grant_types: string
+    /** Null for the default: all roles for a first-party client, no role for another client. */
+    roles: string | null
     /** Empty for all resources. */
     resources: string
     redirect_uris: string

@@ -19,6 +19,8 @@ interface StateRow {
   client_id: string | null
   client_disabled_at: number | null
   client_scopes: string | null
+  client_roles: string | null
+  first_party: number
   revoked_seq: number
 }
 
@@ -31,7 +33,7 @@ export function state({ db }: Database): Store['state'] {
         u.id as user_id, u.disabled_at as user_disabled_at,
         (select string_agg(role, ' ' order by role) from user_roles where user_id = u.id) as roles,
         (select string_agg(scope, ' ') from user_roles r join role_scopes rs on rs.role = r.role where r.user_id = u.id) as role_scopes,
-        c.id as client_id, c.disabled_at as client_disabled_at, c.revoked_seq,
+        c.id as client_id, c.disabled_at as client_disabled_at, c.revoked_seq, c.roles as client_roles, c.first_party,
         (select string_agg(scope, ' ') from client_scopes where client_id = c.id) as client_scopes
       from (select 1 as x) as one
       left join signing_keys k on k.kid = ${kid}
@@ -61,6 +63,8 @@ export function state({ db }: Database): Store['state'] {
           ? null
           : {
               disabledAt: row.client_disabled_at,
+              firstParty: row.first_party === 1,
+              roles: row.client_roles === null ? null : words(row.client_roles),
               scopes: words(row.client_scopes),
               revokedSeq: row.revoked_seq
             }

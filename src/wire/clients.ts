@@ -23,6 +23,7 @@ const CLIENT = {
   grant_types: ['client_credentials'],
   scope: 'orders:read orders:write',
   default_scope: 'orders:read',
+  roles: [],
   resources: ['orders'],
   redirect_uris: [],
   token_endpoint_auth_method: 'client_secret_basic',
@@ -47,6 +48,10 @@ const members = {
   }),
   scope: Words('Scopes that tokens of the client may hold, and scopes of the client itself; separated by spaces'),
   default_scope: Words('Scopes of a token request without `scope`, separated by spaces; by default all of `scope`'),
+  roles: OrNull(
+    Type.Array(Type.String({ minLength: 1, maxLength: NAME_MAX }), { maxItems: CLIENT_LIST_MAX, uniqueItems: true }),
+    'Roles that tokens of the client may carry. null, the default: all roles for a first-party client, no role for another client'
+  ),
   resources: Type.Array(Type.String({ minLength: 1, maxLength: NAME_MAX }), {
     maxItems: CLIENT_LIST_MAX,
     uniqueItems: true,
@@ -89,6 +94,7 @@ export const ClientView = Type.Object(
     grant_types: Type.Array(Type.String()),
     scope: Type.String(),
     default_scope: Type.String(),
+    roles: OrNull(Type.Array(Type.String())),
     resources: Type.Array(Type.String()),
     redirect_uris: Type.Array(Type.String()),
     token_endpoint_auth_method: Type.String({ description: AUTH_METHOD }),
@@ -202,6 +208,7 @@ export const toWire = (client: Client): Static<typeof ClientView> => ({
   grant_types: client.grantTypes,
   scope: client.scopes.join(' '),
   default_scope: client.defaultScopes.join(' '),
+  roles: client.roles,
   resources: client.resources,
   redirect_uris: client.redirectUris,
   token_endpoint_auth_method: methodOf(client),
@@ -243,6 +250,7 @@ export const editFromWire = (body: Static<typeof ClientEdit>): Edit =>
     grantTypes: body.grant_types,
     scopes: body.scope === undefined ? undefined : words(body.scope),
     defaultScopes: body.default_scope === undefined ? undefined : words(body.default_scope),
+    roles: body.roles,
     resources: body.resources,
     redirectUris: body.redirect_uris,
     firstParty: body.first_party,

@@ -6,7 +6,7 @@ import { PASSWORD } from './open.ts'
 import { openSessions, type Tokens } from './sessions-world.ts'
 
 const REFUSED = { code: 'invalid_grant', message: 'The refresh token is not valid' }
-const LEEWAY = 10
+const LEEWAY = 60
 const NEW_PASSWORD = 'another horse battery staple'
 
 t.test('a refresh returns new tokens of the same session and replaces the refresh token [RF1]', async (t) => {
@@ -179,10 +179,12 @@ t.test('a refresh narrows the scopes of its access token only, and never broaden
   t.strictSame(narrow.scopes, ['users:read'])
   const wide = await refresh(narrow.refreshToken)
   t.strictSame(wide.scopes, ['profile', 'users:read'], 'the session keeps its scopes')
-  const more = await refresh(wide.refreshToken, { scope: 'profile roles:read' })
-  t.strictSame(more.scopes, ['profile'], 'a scope that the session does not have is left out')
-  await t.rejects(refresh(more.refreshToken, { scope: 'roles:read' }), { code: 'invalid_scope' })
-  const { scopes } = await refresh(more.refreshToken)
+  for (const scope of ['profile roles:read', 'roles:read'])
+    await t.rejects(refresh(wide.refreshToken, { scope }), {
+      code: 'invalid_scope',
+      message: 'The session does not have a requested scope; a refresh can only narrow'
+    })
+  const { scopes } = await refresh(wide.refreshToken)
   t.strictSame(scopes, ['profile', 'users:read'], 'a refused request does not use up the token')
 })
 

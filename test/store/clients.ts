@@ -89,6 +89,9 @@ export function clients(t: Test, opened: Opened): void {
       { grantTypes: ['client_credentials'] },
       { scopes: ['profile', 'users:read'], defaultScopes: ['users:read'] },
       { defaultScopes: [] },
+      { roles: ['user', 'reader'] },
+      { roles: [] },
+      { roles: null },
       { resources: ['things', 'latchkey'] },
       { redirectUris: ['https://a.example/', 'com.example:/b'] },
       { jwks: [{ kty: 'EC', alg: 'ES256', kid: 'a', crv: 'P-256', x: 'x', y: 'y' }] },
@@ -102,7 +105,12 @@ export function clients(t: Test, opened: Opened): void {
       t.strictSame(await change(id, changes, { now: NOW + index }), client, JSON.stringify(changes))
       t.strictSame(await store.clients.get(id), client)
     }
-    for (const changes of [{ scopes: ['none'] }, { resources: ['things', 'none'] }, { name: 'x', scopes: ['none'] }])
+    for (const changes of [
+      { scopes: ['none'] },
+      { roles: ['none'] },
+      { resources: ['things', 'none'] },
+      { name: 'x', scopes: ['none'] }
+    ])
       await t.rejects(change(id, changes, { now: NOW + 99 }), refusedAs('invalid'))
     t.strictSame(await store.clients.get(id), client, 'a refusal changes nothing')
     t.equal(await change('unknown', { name: 'x' }), null)
@@ -135,6 +143,9 @@ export function clients(t: Test, opened: Opened): void {
       ['all resources', changed({ resources: [] }), []],
       ['one more grant', changed({ grantTypes: [...grantTypes, 'client_credentials'] }), []],
       ['a removed grant', changed({ grantTypes: ['client_credentials', 'refresh_token'] }), [entry]],
+      ['a list of roles in place of all', changed({ roles: ['reader', 'user'] }), [entry]],
+      ['a removed role', changed({ roles: ['user'] }), [entry]],
+      ['all roles', changed({ roles: null }), []],
       ['no longer first party', changed({ firstParty: false }), [entry]],
       ['first party', changed({ firstParty: true }), []],
       ['a secret', () => addSecret(id), []],

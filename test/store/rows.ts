@@ -21,6 +21,7 @@ export const CLIENT: Client = {
   grantTypes: ['password', 'refresh_token'],
   scopes: ['profile', 'things:read'],
   defaultScopes: ['profile'],
+  roles: null,
   sessionIdleTtl: 3600,
   sessionAbsoluteTtl: 86_400,
   resources: [],

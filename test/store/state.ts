@@ -6,6 +6,8 @@ import type { Store } from '../../src/domain/ports/store.ts'
 import type { Opened } from './open.ts'
 import { addSession, addUser, asUser, NOW, newSession, newUser, openSession, ROUNDS, refusedAs, SEED } from './rows.ts'
 
+const CLIENT_STATE = { disabledAt: null, firstParty: true, roles: null, revokedSeq: 0 }
+
 /** Reads that must see every commit, a locked database and a closed store. */
 export function state(t: Test, opened: Opened): void {
   const { store, others, sql } = opened
@@ -19,7 +21,7 @@ export function state(t: Test, opened: Opened): void {
     t.strictSame(await store.state({ ...unknown, kid: 'next' }), { ...nothing, keyState: 'next' })
     t.strictSame(await store.state({ ...unknown, clientId: 'bare' }), {
       ...nothing,
-      client: { disabledAt: null, scopes: [], revokedSeq: 0 }
+      client: { ...CLIENT_STATE, scopes: [] }
     })
     t.equal((await store.state({ ...unknown, sub: alice.id })).session, null, 'a session is read by its own id only')
   })
@@ -44,7 +46,7 @@ export function state(t: Test, opened: Opened): void {
       session: living,
       revoked: false,
       user: { disabledAt: null, roles: ['reader', 'user'], scopes: ['profile', 'things:read'] },
-      client: { disabledAt: null, scopes: ['profile', 'things:read'], revokedSeq: 0 }
+      client: { ...CLIENT_STATE, scopes: ['profile', 'things:read'] }
     }
     t.strictSame(await read(), expected)
 
@@ -59,13 +61,22 @@ export function state(t: Test, opened: Opened): void {
         { user: { disabledAt: null, roles: ['user'], scopes: both } }
       ],
       [`update users set disabled_at = ${NOW}`, { user: { disabledAt: NOW, roles: ['user'], scopes: both } }],
-      [
-        "delete from client_scopes where scope = 'profile'",
-        { client: { disabledAt: null, scopes: ['things:read'], revokedSeq: 0 } }
-      ],
+      ["delete from client_scopes where scope = 'profile'", { client: { ...CLIENT_STATE, scopes: ['things:read'] } }],
       [
         `update clients set disabled_at = ${NOW + 1}, revoked_seq = 7`,
-        { client: { disabledAt: NOW + 1, scopes: ['things:read'], revokedSeq: 7 } }
+        { client: { ...CLIENT_STATE, disabledAt: NOW + 1, scopes: ['things:read'], revokedSeq: 7 } }
+      ],
+      [
+        "update clients set roles = 'reader user', first_party = 0",
+        {
+          client: {
+            disabledAt: NOW + 1,
+            firstParty: false,
+            roles: ['reader', 'user'],
+            scopes: ['things:read'],
+            revokedSeq: 7
+          }
+        }
       ],
       [`update sessions set ended_at = ${NOW + 2}`, { session: { ...living, endedAt: NOW + 2 } }],
       ["update signing_keys set state = 'retired' where kid = 'signing'", { keyState: 'retired' }],

@@ -16,6 +16,7 @@ const CLIENT: Client = {
   grantTypes: ['client_credentials'],
   scopes: ['orders:read', 'orders:write'],
   defaultScopes: ['orders:read'],
+  roles: null,
   resources: ['orders'],
   redirectUris: ['https://app.example/'],
   jwks: null,
@@ -32,6 +33,7 @@ const WRITTEN = {
   grant_types: ['client_credentials'],
   scope: 'orders:read orders:write',
   default_scope: 'orders:read',
+  roles: null,
   resources: ['orders'],
   redirect_uris: ['https://app.example/'],
   token_endpoint_auth_method: 'client_secret_basic',
@@ -87,6 +89,7 @@ t.test('a new client holds the given members only, and lists of words are split'
     grant_types: ['password'],
     scope: ' profile  users:read ',
     default_scope: '',
+    roles: ['user'],
     resources: ['latchkey'],
     redirect_uris: [],
     token_endpoint_auth_method: 'none',
@@ -101,6 +104,7 @@ t.test('a new client holds the given members only, and lists of words are split'
     grantTypes: ['password'],
     scopes: ['profile', 'users:read'],
     defaultScopes: [],
+    roles: ['user'],
     resources: ['latchkey'],
     redirectUris: [],
     method: 'none',
@@ -114,7 +118,12 @@ t.test('a new client holds the given members only, and lists of words are split'
 
 t.test('a change holds the given members only, and null removes keys', async (t) => {
   t.strictSame(wire.editFromWire({}), {})
-  t.strictSame(wire.editFromWire({ jwks: null, disabled: true, scope: '' }), { jwks: null, disabled: true, scopes: [] })
+  t.strictSame(wire.editFromWire({ jwks: null, roles: null, disabled: true, scope: '' }), {
+    jwks: null,
+    roles: null,
+    disabled: true,
+    scopes: []
+  })
   for (const member of ['client_id', 'token_endpoint_auth_method', 'client_secret'])
     t.notOk(accepts(wire.ClientEdit, { [member]: 'none' }), member)
 })
@@ -127,6 +136,7 @@ t.test('a stored value is returned as it was sent', async (t) => {
     grant_types: ['password', 'refresh_token'],
     scope: 'profile users:read',
     default_scope: 'profile',
+    roles: ['user'],
     resources: ['latchkey'],
     redirect_uris: ['https://app.example/'],
     first_party: true,

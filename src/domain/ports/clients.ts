@@ -9,7 +9,8 @@ export type ClientChanges = Partial<
 
 /**
  * Clients. A caller that adds or changes a client, or adds a secret, must hold every scope that the client has afterwards, except
- * scopes that no user can hold. Otherwise the method throws `DomainError('forbidden')`. An operator may grant every scope.
+ * scopes that no user can hold, and every scope of its listed roles. Otherwise the method throws `DomainError('forbidden')`. An operator
+ * may grant every scope and role.
  */
 export interface ClientStore {
   /** Returns a client in any state; null when there is no such client. */
@@ -21,12 +22,12 @@ export interface ClientStore {
    * one statement.
    */
   credentials(ids: string[], now: Millis): Promise<{ client: Client; secrets: ClientSecret[]; rev: number }[]>
-  /** @throws DomainError conflict when the id is taken, invalid when a scope or resource does not exist, forbidden */
+  /** @throws DomainError conflict when the id is taken, invalid when a scope, role or resource does not exist, forbidden */
   create(caller: Caller, registration: { client: Client; secret: ClientSecret | null }): Promise<void>
   /**
    * Returns null when there is no such client. A change that takes something away ends the tokens issued before. If the client is
    * disabled, or loses a grant or `firstParty`, its sessions end too.
-   * @throws DomainError invalid when a scope or resource does not exist, forbidden
+   * @throws DomainError invalid when a scope, role or resource does not exist, forbidden
    */
   change(caller: Caller, change: { id: string; changes: ClientChanges; now: Millis }): Promise<Client | null>
   /** Deletes the client with its sessions and secrets. Returns false when there is no such client. */

@@ -29,6 +29,8 @@ export interface LiveState {
   user: { disabledAt: Millis | null; roles: string[]; scopes: string[] } | null
   client: {
     disabledAt: Millis | null
+    firstParty: boolean
+    roles: string[] | null
     scopes: string[]
     /** Tokens of the client with a lower `rev` are revoked. */
     revokedSeq: number

@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import * as initial from './0001-initial.ts'
+import * as clientRoles from './0002-client-roles.ts'
 
 export interface SchemaMigration {
   /** The number of the migration: its position in the list, from 1. */
@@ -10,4 +11,4 @@ export interface SchemaMigration {
 }
 
 /** Every migration, in the order in which they run. Released migrations never change. */
-export const MIGRATIONS: SchemaMigration[] = [initial]
+export const MIGRATIONS: SchemaMigration[] = [initial, clientRoles]
