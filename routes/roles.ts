@@ -71,7 +71,8 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       schema: {
         operationId: 'updateRole',
         summary: 'Change the description or the scopes of a role',
-        description: 'The change takes effect at the next request of every user with the role.',
+        description:
+          'Users with the role lose a removed scope at their next request, and get an added scope at their next login.',
         tags: ['roles'],
         params: RoleParams,
         body: Type.Ref(RoleChanges),

@@ -1,4 +1,4 @@
-/** Milliseconds after the first signal after which the process exits, even if `stop` has not resolved. */
+/** Milliseconds from the first signal to the exit of the process when `stop` has not resolved. */
 const STOP_MS = 9000
 /**
  * Milliseconds in which a second signal counts as the first signal. A terminal sends a signal to npm and to the service, and npm also

@@ -15,14 +15,14 @@ import { createDatabase, environment, PASSWORD } from './helper.ts'
 import { plant } from './secrets.ts'
 
 t.test(
-  'a host with its own @fastify/jwt, error handler and /docs mounts Latchkey under /auth and guards its own routes by it',
+  'a host with its own @fastify/jwt, error handler and /docs mounts Latchkey under /auth and guards its own routes with it',
   async (t) => {
     const origin = `http://localhost:${await freePort()}`
     const issuer = `${origin}/auth`
     const { dataDir } = await createDatabase(t, 'sqlite')
     const databaseUrl = `sqlite:${join(dataDir, 'latchkey.db')}`
 
-    // What an operator does by the terminal before.
+    // An operator does this in the terminal before the host starts.
     const config = loadConfig({ ...environment({ url: databaseUrl, dataDir }), LATCHKEY_ISSUER: issuer })
     const terminal = await buildApp(config, { logger: false })
     await runFirstStart(terminal, config, { mayCreateDatabase: true })
@@ -128,12 +128,12 @@ t.test(
       status: 200,
       body: { own: { of: 'the host' } }
     })
-    t.not((await ask('/own', { bearer: token })).status, 200, 'and a token of Latchkey is none of the host’s')
+    t.not((await ask('/own', { bearer: token })).status, 200, 'a token of Latchkey is not valid as a token of the host')
     t.equal((await ask('/orders', { bearer: host.jwt.sign({ of: 'the host' }) })).status, 401)
 
     const profile = await login({})
     t.match(await ask('/auth/users/me', { bearer: profile }), { status: 200, body: { username: 'admin' } })
-    t.equal((await ask('/orders', { bearer: profile })).status, 401, 'what is for Latchkey is not for the host')
+    t.equal((await ask('/orders', { bearer: profile })).status, 401, 'a token for Latchkey is not valid at the host')
     t.equal((await ask('/auth/users/me', { bearer: token })).status, 401)
 
     t.match(await ask('/docs/json'), { status: 200, body: { info: { title: 'Host' } } })

@@ -21,7 +21,7 @@ import { plant, search } from './secrets.ts'
 
 const { version: VERSION, dependencies: DEPENDENCIES } = JSON.parse(readFileSync('package.json', 'utf8'))
 
-/** What npm and tap tell their children is not for those of the test. */
+/** The environment of the test without the variables that npm and tap set, and without settings of Latchkey. */
 const ENV = Object.fromEntries(
   Object.entries(process.env).filter(
     ([name]) =>
@@ -31,7 +31,7 @@ const ENV = Object.fromEntries(
   )
 )
 
-/** tap would load itself into every Node.js. */
+/** Arguments of `env`. tap adds NODE_OPTIONS to every child process, so that each Node.js process loads tap. */
 const PLAIN = ['-u', 'NODE_OPTIONS']
 
 /** Runs a program to its end. */
@@ -49,7 +49,7 @@ const directory = mkdtempSync(join(tmpdir(), 'latchkey-packages-'))
 const [both, guardOnly] = ['both', 'guard-only'].map((name) => join(directory, name)) as [string, string]
 t.teardown(() => rmSync(directory, { recursive: true, force: true }))
 
-/** Installs packed packages into an empty directory, and some of others. */
+/** Installs our packed packages `names`, and `others` from the registry, into a new directory. */
 async function install(cwd: string, names: string[], others: string[] = []): Promise<void> {
   mkdirSync(cwd)
   const tarballs = names.map((name) => join(directory, `${name}-${VERSION}.tgz`))
@@ -92,7 +92,7 @@ async function compile(cwd: string, name: string, source: string): Promise<strin
   return stdout
 }
 
-/** Starts a program of `both` and waits until its output ends so; it does not outlive the test. */
+/** Starts Node.js in the directory `both` and waits until its output ends with `end`. The end of the test kills it. */
 async function start(t: Test, args: string[], env: Record<string, string>, end: string) {
   const child = spawn('env', [...PLAIN, process.execPath, ...args], { cwd: both, env: { ...ENV, ...env } })
   const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
@@ -125,7 +125,7 @@ t.test('npx latchkey in an empty directory starts the service', async (t) => {
     t.equal(await script.text(), readFileSync('plugins/docs-session.js', 'utf8'))
   })
 
-  await t.test('it runs in the process of the command, with the options that keep it small', async (t) => {
+  await t.test('it runs in the process of the command, with the options that keep its memory small', async (t) => {
     if (process.platform !== 'linux') return
     const [, ...args] = readFileSync(`/proc/${child.pid}/cmdline`, 'utf8').split('\0')
     t.equal(args[0], '--max-semi-space-size=2')

@@ -6,7 +6,10 @@ const OAUTH_ERROR = {
   type: 'object',
   required: ['error', 'error_description'],
   properties: {
-    error: { type: 'string', description: 'A code of RFC 6749 §5.2; with 429 and 5xx a code of §4.1.2.1' },
+    error: {
+      type: 'string',
+      description: 'A code of RFC 6749 §5.2 or RFC 8707 §2; with 429 and 5xx a code of RFC 6749 §4.1.2.1'
+    },
     error_description: { type: 'string', description: 'The reason' }
   }
 }

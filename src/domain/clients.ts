@@ -115,8 +115,8 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
     },
 
     /**
-     * Changes a client. A change that takes something away ends the tokens issued before, and disabling ends the sessions too.
-     * Enabling revives none of them.
+     * Changes a client. A change that takes something away ends the tokens issued before. If the client is disabled, or loses a grant
+     * or `firstParty`, its sessions end too. Enabling the client revives none of them.
      * @throws DomainError not_found, invalid, forbidden when the caller lacks a scope of the client or of its roles, conflict for
      *   the client of /docs
      */

@@ -60,7 +60,7 @@ export function createRoles({ store, clock }: { store: Store; clock: Clock }) {
     },
 
     /**
-     * Changes a role. The change takes effect at the next request of every user with the role.
+     * Changes a role. Users with the role lose a removed scope at their next request, and get an added scope at their next login.
      * @throws DomainError not_found, invalid, forbidden when the caller lacks an added scope, conflict when the role admin would
      *   lose a scope of Latchkey's own API
      */

@@ -40,7 +40,7 @@ export function createSetup(deps: {
 
     /**
      * Sets up the database: stores keys, scopes, roles and the client of /docs unless this was ever done, and the admin unless there is
-     * an admin. The schema must exist. Exactly one of concurrent calls stores each.
+     * an admin. The schema must exist. Concurrent calls store each of them once.
      * @param makeAdmin returns the first admin, or null for none; called only when there is no admin
      */
     async setUp(

@@ -17,7 +17,7 @@ export interface GuardStatus {
   revocation: 'log' | 'introspection' | 'none'
   /** The last number of the revocation log that was read; null before the first response and without the log. */
   seq: number | null
-  /** Milliseconds since the request of the last response that reached the end of the log; null before it and without the log. */
+  /** Age in milliseconds of the last request whose response reached the end of the log; null before the first one and without the log. */
   lag: number | null
   /** Number of entries of the revocation log in memory. */
   entries: number
@@ -36,7 +36,7 @@ export interface Verification {
   /** @throws UnavailableError when it cannot be known now whether the token is valid */
   verify: GuardOptions['verify']
   status(): GuardStatus
-  /** Starts to follow the revocation log. Until its first response, or for three seconds, `verify` waits. */
+  /** Starts to follow the revocation log. `verify` waits until the log was read to its end, for at most three seconds. */
   start(): void
   stop(): Promise<void>
 }
@@ -49,7 +49,10 @@ interface Deps {
 /** Milliseconds for which the first tokens wait for the revocation log. */
 const PATIENCE_MS = 3000
 
-/** Returns the message that says why, for one line of the log. An error about a missing response has the reason as its cause. */
+/**
+ * Returns the message of an error, for one line of the log. When the guard gets no access token for its request, the error only says that
+ * there was no response; then the message of its cause is returned.
+ */
 function reasonOf(error: unknown): string {
   const { cause } = (error ?? {}) as { cause?: unknown }
   return cause instanceof TokenError ? cause.message : error instanceof Error ? error.message : String(error)

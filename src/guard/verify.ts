@@ -72,7 +72,7 @@ export function createVerifier(deps: {
     /**
      * Returns the principal of a token; null for every token that is not valid or that is revoked. Returns no promise unless the keys
      * of the issuer must be fetched.
-     * @throws UnavailableError when it cannot be known now
+     * @throws UnavailableError when it cannot be known now whether the token is valid
      */
     verify(token: string): Principal | null | Promise<Principal | null> {
       const verified = tokens.verify(token, acceptance)

@@ -88,9 +88,12 @@ export interface Tables {
     verifies_until_at: number | null
   }
   revocations: { seq: number; kind: RevocationKind; id: string; expires_at: number }
-  /** Tasks that only one instance runs at a time, each with the end of the lease of this instance. */
+  /** Tasks that only one instance runs at a time. `until_at` is the end of the current lease of the task. */
   leases: { name: string; until_at: number }
-  /** Counters of failed guesses. The key holds the kind of counter, the hash of the account and the network. */
+  /**
+   * Counters of failed guesses, and the networks from which an account logged in. The key holds the kind of the row, then the hash of
+   * the account, the network, or both.
+   */
   guesses: { key: string; count: number; last_at: number; expires_at: number }
   signing_keys: {
     kid: string

@@ -149,7 +149,7 @@ export async function createTestAuth(options: TestAuthOptions = {}): Promise<Tes
       if (signed === null) throw new Error('the token is not valid: revoke needs a token that this Latchkey signed')
       await auth.revoke(OPERATOR, { client: { id: signed.clientId }, token })
       await Promise.allSettled(pending)
-      // The guards that got the responses apply the entries first.
+      // Waits until the guards have applied the entries of these responses.
       await new Promise(setImmediate)
     },
 

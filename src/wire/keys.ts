@@ -27,7 +27,10 @@ export const KeyView = Type.Object(
     ),
     created_at: Instant('When the key was published'),
     signs_since_at: OrNull(Instant(), 'When the key began to sign; null if it never signed'),
-    verifies_until_at: OrNull(Instant(), 'When the last token of the key expires; null while the key signs'),
+    verifies_until_at: OrNull(
+      Instant(),
+      'When the last token of the key expires; null while the key is `next` or `signing`, and if it was retired in one of these states'
+    ),
     retired_at: OrNull(Instant(), 'null while the key is published')
   },
   { $id: 'Key', description: 'A key that signs tokens, without its private part', examples: [KEY] }

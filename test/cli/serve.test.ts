@@ -12,7 +12,7 @@ t.test('port 0 selects a free port, and the issuer contains it', async (t) => {
   t.match(metadata, { issuer: address, token_endpoint: `${address}/token` })
 })
 
-t.test('a used port is an error of one line, and the next start still shows the password', async (t) => {
+t.test('a used port is an error of one line, and the next start still says where the password is', async (t) => {
   const { LATCHKEY_DATA_DIR } = await fresh(t)
   const server = await serve(t, { LATCHKEY_DATA_DIR })
   const { code, stderr } = await command({ LATCHKEY_DATA_DIR, LATCHKEY_PORT: new URL(server.origin).port }, ['serve'])

@@ -36,15 +36,16 @@ const ask = async (url: string, authorization?: string | string[]) =>
   )
 
 /** One guard checks every route, so the forms of the header are tested on two routes. The last tests use all operations. */
-const TWO = READABLE.map((url) => ({ method: 'GET' as const, url }))
+const TWO_ROUTES = READABLE.map((url) => ({ method: 'GET' as const, url }))
 
 t.test('a header of another scheme has no token: the challenge has no error (RFC 6750 §3.1) [JW13]', async (t) => {
   for (const authorization of otherSchemes)
-    await everywhere(t, world, { headers: { authorization } }, NOT_AUTHENTICATED, TWO)
+    await everywhere(t, world, { headers: { authorization } }, NOT_AUTHENTICATED, TWO_ROUTES)
 })
 
 t.test('a Bearer header without a valid token is invalid_token [JW13]', async (t) => {
-  for (const authorization of noToken) await everywhere(t, world, { headers: { authorization } }, INVALID_TOKEN, TWO)
+  for (const authorization of noToken)
+    await everywhere(t, world, { headers: { authorization } }, INVALID_TOKEN, TWO_ROUTES)
 })
 
 t.test('the scheme may be written in any case (RFC 9110 §11.1) [JW13]', async (t) => {
@@ -59,7 +60,7 @@ t.test('one or more spaces stand before the token (RFC 6750 §2.1) [JW13]', asyn
 
 t.test('a token in the query is ignored [JW13]', async (t) => {
   for (const name of ['access_token', 'token', 'bearer_token', 'authorization', 'Authorization']) {
-    await everywhere(t, world, { query: `?${name}=${valid}` }, NOT_AUTHENTICATED, TWO)
+    await everywhere(t, world, { query: `?${name}=${valid}` }, NOT_AUTHENTICATED, TWO_ROUTES)
     t.equal((await ask(`/users/me?${name}=nonsense`, `Bearer ${valid}`)).status, 200, `${name} beside a header`)
     t.strictSame(await ask(`/users/me?${name}=${valid}`, 'Bearer x'), INVALID_TOKEN, `${name} beside an invalid header`)
   }
@@ -80,10 +81,10 @@ t.test('a token in the body is ignored [JW13]', async (t) => {
 })
 
 t.test('a token in any other header is ignored [JW13]', async (t) => {
-  for (const headers of elsewhere) await everywhere(t, world, { headers }, NOT_AUTHENTICATED, TWO)
+  for (const headers of elsewhere) await everywhere(t, world, { headers }, NOT_AUTHENTICATED, TWO_ROUTES)
 })
 
-const TWICE = {
+const TWO_HEADERS = {
   status: 400,
   challenge:
     'Bearer realm="latchkey", error="invalid_request", error_description="The request has more than one Authorization header"',
@@ -107,11 +108,11 @@ t.test('two Authorization headers are refused, with any values [JW13]', async (t
     [`Bearer ${valid}`, ''],
     ['', '']
   ]
-  for (const pair of pairs) await everywhere(t, world, { headers: { authorization: pair } }, TWICE, TWO)
+  for (const pair of pairs) await everywhere(t, world, { headers: { authorization: pair } }, TWO_HEADERS, TWO_ROUTES)
 })
 
 t.test(
-  'two Authorization lines on the wire are refused, in any case and with other lines between [JW13]',
+  'two Authorization lines sent over a socket are refused, in any case and with other lines between [JW13]',
   async (t) => {
     await app.listen({ host: '127.0.0.1', port: 0 })
     const { port } = app.server.address() as { port: number }
@@ -157,7 +158,7 @@ t.test(
             cache: headers.get('cache-control'),
             body: JSON.parse(body)
           },
-          TWICE,
+          TWO_HEADERS,
           lines.map((line) => line.slice(0, 25)).join(' | ')
         )
       }
@@ -334,7 +335,7 @@ t.test('every guarded operation of the document answers 401 and 403 with its cha
 })
 
 t.test(
-  'a failed check of a token is 503 when the database is not available, else 500, and shows no cause [JW13]',
+  'an error during the check of a token is 503 when the database is not available, else 500, and shows no cause [JW13]',
   async (t) => {
     const { state } = app.store
     const failing = async (error: Error, path: string) => {

@@ -24,7 +24,7 @@ const FAILED = [
   'no-store',
   { error: 'invalid_client', error_description: 'Client authentication failed' }
 ]
-/** The answer of each operation to the token of a client: one operation is for clients, with another scope. */
+/** The answer of each operation to a token of `job`. Only GET /revocations is for clients, and it requires a scope that `job` lacks. */
 const notForClients = (operation: string) =>
   forbidden(operation === 'GET /revocations' ? 'revocations:read' : undefined)
 
@@ -200,6 +200,7 @@ t.test('a token of a client that lost something is refused on every instance at 
   const one = await open(t, at)
   const two = await build(t, { at })
   const { clients } = one.app.auth
+  /** `GET /users` is for users: a valid token of a client gets 403. */
   const states = async (token: string) => [
     (await one.get('/users', token)).statusCode,
     (await two.get('/users', token)).statusCode

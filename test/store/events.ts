@@ -197,7 +197,7 @@ export function events(t: Test, opened: Opened): void {
     ])
   })
 
-  t.test('a replayed refresh token, and no other renewal', async (t) => {
+  t.test('a replayed refresh token records an event, and no other renewal does', async (t) => {
     const { id: user } = await addUser(store)
     const { id: session } = await addSession(store, user)
     const rotate =

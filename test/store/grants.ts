@@ -73,7 +73,7 @@ export function grants(t: Test, opened: Opened): void {
     }
   })
 
-  t.test('a deletion of a role waits for a user who is getting it', async (t) => {
+  t.test('a deletion of a role waits for a transaction that gives the role to a user', async (t) => {
     const [{ id }, { name }] = [await addUser(store), newRole([])]
     await store.roles.create(OPERATOR, { name, description: '', scopes: [], now: NOW })
     const commit = await opened.hold(t, `insert into user_roles values ('${id}', '${name}')`)
@@ -115,7 +115,7 @@ export function grants(t: Test, opened: Opened): void {
     t.match(await setRoles(byAlice, [forbidden.name]), { roles: [forbidden.name] }, 'taking away is allowed')
   })
 
-  t.test('the role admin is given by admins only, also without scopes', async (t) => {
+  t.test('only an admin gives the role admin, even when the role has no scopes', async (t) => {
     await sql("delete from role_scopes where role = 'admin'")
     const [alice, admin] = [await addUser(store), await addUser(store, { roles: ['admin'] })]
     const give = (caller: Caller) => store.users.create(caller, newUser({ roles: ['admin'] }))
@@ -124,7 +124,7 @@ export function grants(t: Test, opened: Opened): void {
     await opened.seed()
   })
 
-  t.test('a caller gives a client only what the caller holds, and scopes that no user holds', async (t) => {
+  t.test('a caller gives a client only scopes that the caller holds or that no user can hold', async (t) => {
     const alice = await addUser(store)
     const caller = asCaller(alice.id)
     await sql("insert into scopes values ('tokens:introspect', '', 'latchkey')")

@@ -38,12 +38,12 @@ export function users(t: Test, opened: Opened): void {
     t.equal(await store.users.get(user.username), null)
   })
 
-  t.test('roles are returned in one order', async (t) => {
+  t.test('roles are returned in the order of their names', async (t) => {
     const { id } = await addUser(store, { roles: ['user', 'admin', 'reader'] })
     t.strictSame((await store.users.get(id))?.roles, ['admin', 'reader', 'user'])
   })
 
-  t.test('a username or an e-mail belongs to one user, in its canonical form', async (t) => {
+  t.test('two users cannot have the same canonical username or e-mail', async (t) => {
     const alice = await addUser(store)
     const email = `${unique('Bob')}@example.com`
     await create(newUser({ email }))
@@ -235,7 +235,7 @@ export function users(t: Test, opened: Opened): void {
       ['a deletion', deleted, [entry]],
       ['a deletion of an unknown user', deleted, []]
     ]
-    // Stays admin, so that alice need not.
+    // A second admin, so that alice may lose the role.
     await addUser(store, { roles: ['admin'] })
     for (const [name, run, expected] of steps) {
       const before = await store.revocations.seq()
