@@ -1,7 +1,7 @@
 import type { LightMyRequestResponse } from 'fastify'
 import t from 'tap'
 import { anyPlace } from '../forge.ts'
-import { build, ISSUER } from '../helper.ts'
+import { build } from '../helper.ts'
 import { asOAuthError, asProblem, LOGIN, refusal, sendForm, sharedApp } from '../http.ts'
 import { compareAll } from '../rows.ts'
 
