@@ -25,9 +25,10 @@ function detailLines({ secrets, ...members }: ReturnType<typeof detailsToWire>):
     if (Array.isArray(value)) return value.join(' ')
     return typeof value === 'object' ? JSON.stringify(value) : String(value)
   }
+  const roles = members.roles ?? (members.first_party ? ['all'] : [])
   const end = (at: number) => (at === 0 ? 'never expires' : `expires ${new Date(at * 1000).toISOString()}`)
   return [
-    ...Object.entries(members).map(([name, value]) => [name, text(value)]),
+    ...Object.entries({ ...members, roles }).map(([name, value]) => [name, text(value)]),
     ...secrets.map(({ id, client_secret_expires_at: expiresAt, last_used_at: lastUsedAt }) => [
       'secret',
       `${id}, ${end(expiresAt)}, last used ${lastUsedAt ?? 'never'}`

@@ -87,7 +87,7 @@ export function validClient(client: Client, grants: Grant[]): Client {
   assertGrants(client, grants)
   if (kind === 'public' && client.jwks !== null) throw invalid('A public client has no keys')
   if ([scopes, roles ?? [], resources, redirectUris].some((list) => list.length > CLIENT_LIST_MAX))
-    throw invalid(`A client has at most ${CLIENT_LIST_MAX} scopes, roles, resources and redirect URIs`)
+    throw invalid(`A client has at most ${CLIENT_LIST_MAX} each of scopes, roles, resources and redirect URIs`)
   assertScopes(client)
   if (!redirectUris.every(isRedirectUri))
     throw invalid(

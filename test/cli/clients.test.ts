@@ -82,6 +82,8 @@ onEachDatabase(
 
     const steps: [args: string[], change: object][] = [
       [['--name', 'Another'], { client_name: 'Another' }],
+      [['--role', 'user', 'admin'], { roles: ['user', 'admin'] }],
+      [['--no-role'], { roles: [] }],
       [['--grant', 'client_credentials'], { grant_types: ['client_credentials'] }],
       [['--no-first-party'], { first_party: false }],
       [['--first-party'], { first_party: true }],
@@ -171,6 +173,7 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
         'grant_types                 client_credentials',
         'scope                       profile',
         'default_scope               profile',
+        'roles',
         'resources',
         'redirect_uris',
         'token_endpoint_auth_method  client_secret_basic',

@@ -61,6 +61,7 @@ onEachDatabase(
       grant_types: [],
       scope: 'tokens:introspect',
       default_scope: 'tokens:introspect',
+      roles: null,
       resources: [],
       redirect_uris: [],
       token_endpoint_auth_method: 'client_secret_basic',

@@ -51,7 +51,7 @@ t.test('an invalid client is refused with the reason, and not stored', async (t)
     await refused({ scopes: ['none:such'] }, 'There is no scope "none:such"')
     await refused({ scopes: ['profile\tusers:read'] }, 'There is no scope "profile\\tusers:read"')
     const many = Array.from({ length: 101 }, (_, n) => `s:${n}`)
-    await refused({ scopes: many }, 'A client has at most 100 scopes, resources and redirect URIs')
+    await refused({ scopes: many }, 'A client has at most 100 each of scopes, roles, resources and redirect URIs')
     await refused(
       { scopes: ['profile'], defaultScopes: ['users:read'] },
       'Every default scope must be one of the scopes'

@@ -17,6 +17,7 @@ export const CLIENT_DEFAULTS = {
   grant_types: [],
   scope: '',
   default_scope: '',
+  roles: null,
   resources: [],
   redirect_uris: [],
   token_endpoint_auth_method: 'client_secret_basic',

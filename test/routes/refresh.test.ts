@@ -6,7 +6,7 @@ import { build, PASSWORD, type TestApp } from '../helper.ts'
 // The rules of the refresh grant are tested in test/domain/refresh.test.ts.
 
 const REFUSED = [400, { error: 'invalid_grant', error_description: 'The refresh token is not valid' }]
-const LEEWAY = 10
+const LEEWAY = 60
 
 const { app, token, get, clock } = await build(t)
 const enter = async (form: Record<string, string> = {}) =>

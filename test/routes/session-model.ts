@@ -1,5 +1,5 @@
 /** Span in milliseconds after a rotation in which the previous refresh token still returns its successor. */
-const LEEWAY = 10_000
+const LEEWAY = 60_000
 const ACCESS = 300_000
 export const IDLE = 3_600_000
 const ABSOLUTE = 12 * 3_600_000

@@ -252,7 +252,7 @@ const actions: Record<string, { weight: number; act: Action }> = {
   },
   'wait seconds': {
     weight: 8,
-    act: async (world, _, n) => advance(world, pick([1, 4000, 9999, 10_000, 11_000], n) as number)
+    act: async (world, _, n) => advance(world, pick([1, 4000, 59_999, 60_000, 61_000], n) as number)
   },
   'wait minutes': {
     weight: 3,
