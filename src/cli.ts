@@ -5,7 +5,7 @@ import { addKeyCommands } from './commands/keys.ts'
 import { addResourceCommands } from './commands/resources.ts'
 import { addRoleCommands } from './commands/roles.ts'
 import { addSessionCommands } from './commands/sessions.ts'
-import { Refusal, type Terminal } from './commands/terminal.ts'
+import { createTerminal, Refusal, type Streams } from './commands/terminal.ts'
 import { addUserCommands } from './commands/users.ts'
 import { loadConfig, readEnvironment, settingsTable, sizeThreadPool } from './config.ts'
 import { openCore } from './core.ts'
@@ -15,7 +15,8 @@ import { runFirstStart } from './first-start.ts'
 import { version } from './package.ts'
 
 /** Runs one command and returns its exit code: 0 for success, 1 for a refusal or a failure, 2 for wrong usage. */
-export async function run(args: string[], terminal: Terminal): Promise<number> {
+export async function run(args: string[], streams: Streams): Promise<number> {
+  const terminal = createTerminal(streams)
   const { stdout, stderr, env } = terminal
   const program = new Command('latchkey')
     .description(
@@ -25,7 +26,7 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
     .showHelpAfterError()
     .helpCommand(false)
     .exitOverride()
-    .configureOutput({ writeOut: (text) => void stdout.write(text), writeErr: (text) => void stderr.write(text) })
+    .configureOutput({ writeOut: stdout.write, writeErr: stderr.write })
     .addHelpText(
       'after',
       '\nExamples:\n  latchkey user add alice\n  latchkey user list --json\n' +
@@ -79,7 +80,7 @@ export async function run(args: string[], terminal: Terminal): Promise<number> {
   program
     .command('settings')
     .description('print every setting with its allowed values and its default, as a Markdown table')
-    .action(() => void stdout.write(`${settingsTable()}\n`))
+    .action(() => stdout.write(`${settingsTable()}\n`))
 
   addUserCommands(program, terminal)
   addRoleCommands(program, terminal)

@@ -1,11 +1,7 @@
 import { constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { isatty } from 'node:tty'
-
-/** Characters that some terminals execute and JSON does not escape: DEL, the C1 controls and the line separators of Unicode. */
-const CONTROLS = /[\u007f-\u009f\u2028\u2029]/g
-const escaped = (line: string) =>
-  line.replace(CONTROLS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+import { printable } from './printable.ts'
 
 /** Maximum number of bytes that wait for a slow reader. Further lines are dropped. */
 const MAX_WAITING_BYTES = 1_048_576
@@ -34,7 +30,7 @@ export function openLog(fd = 1): { write(line: string): void } {
     stream.on('error', () => {})
     return {
       write(line) {
-        if (!stream.destroyed && stream.writableLength < MAX_WAITING_BYTES) stream.write(escaped(line))
+        if (!stream.destroyed && stream.writableLength < MAX_WAITING_BYTES) stream.write(printable(line))
       }
     }
   }
@@ -44,7 +40,7 @@ export function openLog(fd = 1): { write(line: string): void } {
   return {
     write(line) {
       try {
-        const bytes = Buffer.from(separator + escaped(line))
+        const bytes = Buffer.from(separator + printable(line))
         separator = writeSync(file, bytes) < bytes.length ? '\n' : ''
       } catch {
         // The disk is full or the terminal is stopped: the line is lost.

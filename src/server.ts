@@ -7,6 +7,7 @@ import { adminPasswordFile, removeAdminPassword } from './files.ts'
 import { prepare, unshownPassword } from './first-start.ts'
 import { openLog } from './log.ts'
 import { version } from './package.ts'
+import { printable } from './printable.ts'
 import type { Config } from './settings.ts'
 import { installExitHandlers } from './stop.ts'
 
@@ -78,7 +79,7 @@ export async function serve(env: Record<string, string | undefined>): Promise<vo
 
     const toTerminal = process.stderr.isTTY === true
     const password = await unshownPassword(app, config)
-    process.stderr.write(greeting(config, password, hasAdmin, toTerminal))
+    process.stderr.write(printable(greeting(config, password, hasAdmin, toTerminal)))
     if (toTerminal && password !== null) removeAdminPassword(config)
   } catch (error) {
     await app.close()

@@ -7,15 +7,45 @@ import { SetupError } from '../domain/errors.ts'
 import type { Auth } from '../domain/index.ts'
 import type { Paged } from '../domain/pages.ts'
 import type { Page } from '../domain/ports/page.ts'
+import { printable, printableLine } from '../printable.ts'
 
-/** The streams and the environment of a command. Tests replace the streams and the environment of the process. */
-export interface Terminal {
-  stdin: Readable & { isTTY?: boolean }
-  /** For the result only. */
-  stdout: Writable
-  stderr: Writable
-  env: () => Record<string, string | undefined>
+/** The streams and the environment of a process. Tests replace them. */
+export interface Streams {
+  readonly stdin: Readable & { isTTY?: boolean }
+  readonly stdout: Writable
+  readonly stderr: Writable
+  readonly env: () => Record<string, string | undefined>
 }
+
+/** Receives text, in which it escapes what a terminal would execute. */
+export interface Output {
+  write(text: string): void
+}
+
+/** The streams of a command. */
+export interface Terminal {
+  readonly stdin: Streams['stdin']
+  /** For the result only. */
+  readonly stdout: Output
+  readonly stderr: Output
+  /** Receives what `readline` echoes, with the sequences that move the cursor. */
+  readonly echo: Writable
+  readonly env: Streams['env']
+}
+
+const escaping = (stream: Writable): Output => ({ write: (text) => void stream.write(printable(text)) })
+
+/** Returns the streams of a command. Every text for a person passes through them, so no command can print an unescaped one. */
+export const createTerminal = (streams: Streams): Terminal => ({
+  // A getter, so that standard input is opened only by commands that read it.
+  get stdin() {
+    return streams.stdin
+  },
+  stdout: escaping(streams.stdout),
+  stderr: escaping(streams.stderr),
+  echo: streams.stderr,
+  env: streams.env
+})
 
 /** The option that every command has. */
 export interface Json {
@@ -72,9 +102,9 @@ export async function everyPage<T>(list: (page: Page) => Promise<Paged<T>>): Pro
  * @param echo whether the terminal shows the answers
  * @throws Refusal on Ctrl-C and Ctrl-D
  */
-async function ask({ stdin, stderr }: Terminal, questions: string[], echo: boolean): Promise<string[]> {
+async function ask({ stdin, stderr, echo: visible }: Terminal, questions: string[], echo: boolean): Promise<string[]> {
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
-  const lines = createInterface({ input: stdin, output: echo ? stderr : silent, terminal: true, historySize: 0 })
+  const lines = createInterface({ input: stdin, output: echo ? visible : silent, terminal: true, historySize: 0 })
   // One iterator for all questions keeps a second line that was pasted together with the first line.
   const typed = lines[Symbol.asyncIterator]()
   const answers: string[] = []
@@ -127,7 +157,8 @@ export async function confirm(terminal: Terminal, name: string, yes: true | unde
 }
 
 /** Returns the rows as lines, with aligned columns. */
-export function table(rows: string[][]): string {
+export function table(lines: string[][]): string {
+  const rows = lines.map((cells) => cells.map(printableLine))
   const width = (text: string) => [...text].length
   const widths: number[] = []
   for (const row of rows)
