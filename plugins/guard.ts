@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { BUILT_IN_SCOPES, CLIENT_SCOPES } from '../src/domain/built-in.ts'
-import guard, { type Guard } from '../src/guard/core.ts'
+import guard, { type Guard, type GuardOptions } from '../src/guard/core.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -10,9 +10,10 @@ declare module 'fastify' {
 }
 
 /** Adds the guards of Latchkey's own routes. The domain verifies the token and its current state at every request. */
-export default fp(
-  async (fastify) => {
+export default fp<Pick<GuardOptions, 'onRefused'>>(
+  async (fastify, options) => {
     await fastify.register(guard, {
+      ...options,
       verify: fastify.auth.accessTokens.verify,
       flows: { user: ['password'], client: ['clientCredentials'] }
     })

@@ -26,10 +26,12 @@ import sessions from '../routes/sessions.ts'
 import users from '../routes/users.ts'
 import { compilersFactory } from './compilers.ts'
 import { registerCore } from './core.ts'
+import { defined } from './defined.ts'
 import type { Clock } from './domain/ports/clock.ts'
 import { insecureWarning, isInsecure } from './guard/metadata.ts'
 import { name, version } from './package.ts'
 import type { Config } from './settings.ts'
+import type { Refusal } from './token/refusal.ts'
 
 /** Returns the members of a request for the log. Leaves out the query, because it may hold secrets. */
 const withoutQuery = ({ method, url }: FastifyRequest) => ({ method, path: url.split('?', 1)[0] })
@@ -53,6 +55,8 @@ export interface Overrides {
   /** Whether the paths of all routes begin with the path of the issuer. Otherwise a proxy must remove this path. */
   mounted?: boolean
   drainTimes?: DrainOptions
+  /** Called once for each request that a guard refuses. */
+  onRefused?: (reason: Refusal, request: FastifyRequest) => unknown
 }
 
 /**
@@ -60,7 +64,7 @@ export interface Overrides {
  */
 export async function buildApp(
   config: Config,
-  { clock, logger = {}, log, mounted = false, drainTimes = {} }: Overrides = {}
+  { clock, logger = {}, log, mounted = false, drainTimes = {}, onRefused }: Overrides = {}
 ): Promise<FastifyInstance> {
   const { issuer, docs: hasDocs, jwksMaxAge } = config
   const serializers = { req: withoutQuery }
@@ -84,7 +88,7 @@ export async function buildApp(
   }).withTypeProvider<TypeBoxTypeProvider>()
 
   await registerCore(app, config, clock)
-  await app.register(guard)
+  await app.register(guard, defined({ onRefused }))
   await app.register(caller)
   await app.register(clientAuthentication)
   await app.register(input)

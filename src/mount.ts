@@ -6,11 +6,29 @@ import { SetupError } from './domain/errors.ts'
 import { adminPasswordFile } from './files.ts'
 import { prepare, unshownPassword } from './first-start.ts'
 import type { Config } from './settings.ts'
+import type { Refusal } from './token/refusal.ts'
+
+export type { Refusal, RefusalCode } from './token/refusal.ts'
+
+/** A request to Latchkey. */
+export interface RefusedRequest {
+  id: string
+  ip: string
+  method: string
+  /** With the query. */
+  url: string
+  headers: Record<string, string | string[] | undefined>
+}
 
 /** All settings, in camelCase. The environment and `.env` are not read. */
 export interface LatchkeyOptions extends Partial<Omit<Config, 'host' | 'port' | 'issuer'>> {
   /** The URL as clients see it, with the path at which the host serves Latchkey: `https://app.example.com/auth`. */
   issuer: string
+  /**
+   * Called once for each request that Latchkey's API refuses. The log has the same reason, at the level `info`. The response holds it
+   * only when a scope or a role is missing.
+   */
+  onRefused?: (reason: Refusal, request: RefusedRequest) => unknown
 }
 
 const WELL_KNOWN = '/.well-known/oauth-authorization-server'
@@ -31,11 +49,11 @@ function mountPath(host: FastifyInstance, issuer: string): string {
   return pathname
 }
 
-async function mount(host: FastifyInstance, options: LatchkeyOptions): Promise<void> {
+async function mount(host: FastifyInstance, { onRefused, ...options }: LatchkeyOptions): Promise<void> {
   const config = loadConfig(toEnvironment(options))
   const path = mountPath(host, config.issuer)
   const log = host.log.child({ component: 'latchkey' }, defined({ level: options.logLevel }))
-  const app = await buildApp(config, { log, mounted: true })
+  const app = await buildApp(config, { log, mounted: true, ...defined({ onRefused }) })
   host.addHook('onClose', () => app.close())
 
   const { hasAdmin } = await prepare(app, config)

@@ -119,7 +119,7 @@ async function followGuide(t: Test, { latchkey, service, password, atPorts, type
   const [alice, admin] = [await token('alice', PASSWORD), await token('admin', password)]
   t.strictSame(await get(`${service}/orders`, alice), { status: 200, body: ['a lamp'] })
   t.match(running.output(), 'the revocation log is being read')
-  t.strictSame(await get(`${service}/admin-only`, alice), refusal(403, 'Forbidden', 'Not enough permissions'))
+  t.strictSame(await get(`${service}/admin-only`, alice), refusal(403, 'Forbidden', 'The token lacks the role admin'))
   t.strictSame(await get(`${service}/admin-only`, admin), { status: 200, body: ['hello'] })
   t.strictSame(
     await get(`${service}/orders`, await login(latchkey, 'admin', password)),

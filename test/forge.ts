@@ -49,7 +49,7 @@ const problem = (status: number, title: string, detail: string, challenge: strin
   body: { type: 'about:blank', title, status, detail }
 })
 
-export const { INVALID_TOKEN, NOT_AUTHENTICATED, forbidden } = refusalsOf(problem)
+export const { INVALID_TOKEN, NOT_A_USER, NOT_AUTHENTICATED, forbidden } = refusalsOf(problem)
 
 export const answer = (response: Awaited<ReturnType<TestApp['inject']>>): Answer => ({
   status: response.statusCode,

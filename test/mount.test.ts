@@ -4,6 +4,7 @@ import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
 import guard from '../src/guard/core.ts'
 import latchkey from '../src/mount.ts'
+import { refusal } from '../src/token/refusal.ts'
 import { routesOf } from './helper.ts'
 import { bearer, login, openHost, settings } from './host.ts'
 import { plant } from './secrets.ts'
@@ -144,11 +145,26 @@ t.test('two Latchkeys in one host have separate databases, keys and users', asyn
 t.test('a host whose guard requires a guard of every route accepts the routes of Latchkey', async (t) => {
   const host = fastify()
   t.teardown(() => host.close())
-  await host.register(guard, { verify: async () => null, flows: { user: [], client: [] } })
+  await host.register(guard, { verify: async () => refusal('malformed', 'unknown'), flows: { user: [], client: [] } })
   await host.register(latchkey, await settings(t, 'https://app.example.com/auth'))
   host.get('/mine', { preHandler: host.requireUser() }, async () => 'mine')
   t.equal((await host.inject('/auth/health/live')).statusCode, 200)
   t.equal((await host.inject('/mine')).statusCode, 401)
+})
+
+t.test('a mounted Latchkey calls onRefused for a request that its API refuses, and logs the same reason', async (t) => {
+  const { host, lines } = await openHost(t)
+  const told: unknown[] = []
+  await host.register(latchkey, {
+    ...(await settings(t, 'https://app.example.com/auth')),
+    onRefused: ({ code, message }, { method, url }) => told.push([code, message, method, url])
+  })
+  t.equal((await host.inject('/auth/users/me')).statusCode, 401)
+  t.strictSame(told, [['no_token', 'The request has no Bearer token', 'GET', '/auth/users/me']])
+  t.match(
+    lines.filter(({ refused }) => refused !== undefined),
+    [{ level: 30, component: 'latchkey', refused: 'no_token', msg: 'The request has no Bearer token' }]
+  )
 })
 
 t.test(

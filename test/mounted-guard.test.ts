@@ -112,8 +112,8 @@ t.test(
     const metadata = `resource_metadata="${origin}/.well-known/oauth-protected-resource"`
     t.strictSame(await ask('/staff-only', { bearer: token }), {
       status: 403,
-      body: { host: 'Not enough permissions' },
-      challenge: `Bearer realm="latchkey", error="insufficient_scope", error_description="Not enough permissions", ${metadata}`
+      body: { host: 'The token lacks the role staff' },
+      challenge: `Bearer realm="latchkey", error="insufficient_scope", error_description="The token lacks the role staff", ${metadata}`
     })
     t.strictSame(await ask('/orders'), {
       status: 401,

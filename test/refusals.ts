@@ -18,12 +18,21 @@ export const refusalsOf = (refusal: (status: number, title: string, message: str
   ),
   /** The response to a request without a token. */
   NOT_AUTHENTICATED: refusal(401, 'Unauthorized', 'Not authenticated', ''),
-  /** The response to a valid token without the required rights. @param scope the required scopes, when one is missing */
-  forbidden: (scope?: string): Answer =>
-    refusal(
-      403,
-      'Forbidden',
-      'Not enough permissions',
-      `, error="insufficient_scope", error_description="Not enough permissions"${scope === undefined ? '' : `, scope="${scope}"`}`
-    )
+  /** The response to a client's own token where a user's is required. */
+  NOT_A_USER: refusal(
+    403,
+    'Forbidden',
+    'The token is not a token of a user',
+    ', error="insufficient_scope", error_description="The token is not a token of a user"'
+  ),
+  /** The response to a valid token that lacks a scope, a role or both. */
+  forbidden({ scope, role }: { scope?: string; role?: string }): Answer {
+    const missing = [
+      ...(scope === undefined ? [] : [`the scope ${scope}`]),
+      ...(role === undefined ? [] : [`the role ${role}`])
+    ]
+    const message = `The token lacks ${missing.join(' and ')}`
+    const challenge = `, error="insufficient_scope", error_description="${message}"`
+    return refusal(403, 'Forbidden', message, scope === undefined ? challenge : `${challenge}, scope="${scope}"`)
+  }
 })

@@ -26,7 +26,7 @@ function statusesOf({ method, schema = {}, config = {} }: RouteOptions, name: Sh
 
 const EXAMPLES: Record<number, [code: string, detail: string]> = {
   401: ['invalid_client', 'Could not validate credentials'],
-  403: ['insufficient_scope', 'Not enough permissions'],
+  403: ['insufficient_scope', 'The token lacks the scope users:read'],
   429: ['temporarily_unavailable', 'Too many failed attempts'],
   500: ['server_error', 'The server failed'],
   503: ['temporarily_unavailable', 'The database is not available']

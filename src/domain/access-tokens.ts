@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Config } from '../settings.ts'
 import { toClaims } from '../token/claims.ts'
 import type { Principal } from '../token/principal.ts'
+import { quoted, type Refusal, refusal } from '../token/refusal.ts'
 import { createTokenVerifier, type VerifiedToken } from '../token/verifier.ts'
 import { isSwitchedOff } from './built-in.ts'
 import type { Keys } from './keys.ts'
@@ -31,19 +32,26 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     remembered: REMEMBERED
   })
 
-  /** Returns the principal with the scopes and roles that the current state allows; null when the token is no longer valid. */
-  function applyState({ principal, claims }: VerifiedToken<PublicKey>, state: LiveState): Principal | null {
+  /** Returns the principal with the scopes and roles that the current state allows, or why the token is no longer valid. */
+  function applyState({ principal, claims }: VerifiedToken<PublicKey>, state: LiveState): Principal | Refusal {
     const { keyState, session, user, client, revoked } = state
     const { sub, clientId, sid, scopes } = principal
-    if (revoked || keyState === null || keyState === 'retired') return null
-    if (client === null || client.disabledAt !== null || isSwitchedOff(clientId, settings)) return null
-    if (claims.rev < client.revokedSeq) return null
+    const gone = (what: string) => refusal('revoked', `The token is no longer valid: ${what}`)
+    if (revoked) return gone('it was revoked')
+    if (keyState === null || keyState === 'retired') return gone('its key is retired')
+    if (client === null) return gone('its client does not exist')
+    if (client.disabledAt !== null || isSwitchedOff(clientId, settings)) return gone('its client is disabled')
+    if (claims.rev < client.revokedSeq) return gone('its client was changed after it was issued')
     if (sid === null) return { ...principal, scopes: intersect(scopes, client.scopes) }
 
     const now = clock.now()
-    if (user === null || user.disabledAt !== null || session === null) return null
-    if (session.userId !== sub || session.clientId !== clientId || session.endedAt !== null) return null
-    if (now >= session.idleExpiresAt || now >= session.expiresAt) return null
+    if (user === null) return gone('its user does not exist')
+    if (user.disabledAt !== null) return gone('its user is disabled')
+    if (session === null) return gone('its session does not exist')
+    if (session.userId !== sub || session.clientId !== clientId)
+      return gone('its session belongs to another user or client')
+    if (session.endedAt !== null) return gone('its session has ended')
+    if (now >= session.idleExpiresAt || now >= session.expiresAt) return gone('its session has expired')
     return {
       ...principal,
       scopes: intersect(scopes, client.scopes, user.scopes),
@@ -51,21 +59,11 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     }
   }
 
-  /**
-   * Verifies signature, claims and current state of a token and returns its principal. Returns null for an invalid token, and for
-   * a token with an audience that is not allowed. Caches no decision.
-   */
-  async function inspect(
-    token: string,
-    isAllowed: (aud: string) => boolean | Promise<boolean>
-  ): Promise<Principal | null> {
-    const verified = await tokens.verify(token, { audience: null, ahead: SKEW, behind: 0 })
-    if (verified === null || !(await isAllowed(verified.claims.aud))) return null
+  /** Reads the current state for a verified token. Caches no decision. */
+  async function currently(verified: VerifiedToken<PublicKey>): Promise<Principal | Refusal> {
+    const { jti } = verified.claims
     const { sub, sid, clientId } = verified.principal
-    return applyState(
-      verified,
-      await store.state({ kid: verified.key.kid, jti: verified.claims.jti, sid, sub, clientId })
-    )
+    return applyState(verified, await store.state({ kid: verified.key.kid, jti, sid, sub, clientId }))
   }
 
   return {
@@ -104,10 +102,23 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
       return { accessToken: signer.sign(claims, await keys.signing()), expiresIn }
     },
 
-    /** Returns the principal of a token for Latchkey's own API; null for every other token. */
-    verify: (token: string): Promise<Principal | null> => inspect(token, (aud) => aud === issuer),
+    /** Returns the principal of a token for Latchkey's own API; the reason for every other token. */
+    async verify(token: string): Promise<Principal | Refusal> {
+      const verified = await tokens.verify(token, { audiences: [issuer], ahead: SKEW, behind: 0 })
+      return verified.kind === 'refused' ? verified : currently(verified)
+    },
 
-    inspect,
+    /**
+     * Verifies signature, claims and current state of a token for any audience that is allowed. Returns its principal, or the reason
+     * for every other token.
+     */
+    async inspect(token: string, isAllowed: (aud: string) => Promise<boolean>): Promise<Principal | Refusal> {
+      const verified = await tokens.verify(token, { audiences: null, ahead: SKEW, behind: 0 })
+      if (verified.kind === 'refused') return verified
+      const { aud } = verified.claims
+      if (await isAllowed(aud)) return currently(verified)
+      return refusal('wrong_audience', `The audience of the token is ${quoted(aud)}, which is not allowed here`)
+    },
 
     /**
      * Verifies signature and claims of a token, and not whether the token was revoked. Returns its id and its client. Returns null for
@@ -115,10 +126,11 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
      * that any instance accepts.
      */
     async read(token: string): Promise<{ jti: string; clientId: string } | null> {
-      const verified = await tokens.verify(token, { audience: null, ahead: REVOCATION_SKEW, behind: REVOCATION_SKEW })
+      const verified = await tokens.verify(token, { audiences: null, ahead: REVOCATION_SKEW, behind: REVOCATION_SKEW })
+      if (verified.kind === 'refused') return null
       // A key can be retired because it is compromised. Then somebody else may sign with it.
-      const key = verified && (await store.keys.find(verified.key.kid))
-      if (verified === null || key === null || key.state === 'retired') return null
+      const key = await store.keys.find(verified.key.kid)
+      if (key === null || key.state === 'retired') return null
       return { jti: verified.claims.jti, clientId: verified.principal.clientId }
     }
   }

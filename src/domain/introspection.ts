@@ -72,7 +72,7 @@ export function createIntrospection(deps: {
 
   async function activeAccessToken(token: string, requester: Client): Promise<ActiveToken | null> {
     const principal = await accessTokens.inspect(token, (aud) => mayIntrospect(requester, aud))
-    if (principal === null) return null
+    if (principal.kind === 'refused') return null
     const { kind, sub, clientId, sid, scopes, roles } = principal
     const { exp, iat, aud, jti } = principal.token
     const user = kind === 'user' ? await users.enabled(sub) : null

@@ -8,16 +8,11 @@ import type {
 } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Principal } from '../token/principal.ts'
+import { type Refusal, refusal } from '../token/refusal.ts'
+import { type Demand, describe, lacking, merge } from './demand.ts'
 import { AccessError } from './errors.ts'
 
 export { AccessError } from './errors.ts'
-
-/** The requirements of a guard. The guards of a route are merged into one demand. */
-interface Demand {
-  user: boolean
-  scopes: string[]
-  roles: string[]
-}
 
 const DEMAND = Symbol('demand')
 
@@ -44,8 +39,10 @@ declare module 'fastify' {
 }
 
 export interface GuardOptions {
-  /** Returns null for every token that is not valid. An error that it throws becomes a response of 500 or above. */
-  verify: (token: string) => Principal | null | Promise<Principal | null>
+  /** Returns the reason for every token that is not valid. An error that it throws becomes a response of 500 or above. */
+  verify: (token: string) => Principal | Refusal | Promise<Principal | Refusal>
+  /** Called once for each request that a guard refuses, after the line of the log. An error that it throws is logged. */
+  onRefused?: (reason: Refusal, request: FastifyRequest) => unknown
   /** Names of the OAuth2 security schemes in the OpenAPI document, one for each flow, by who gets tokens from it. */
   flows: { user: string[]; client: string[] }
   /** URL of the protected resource metadata (RFC 9728 §5.1). Part of every challenge. */
@@ -63,11 +60,14 @@ export function selfGuarded(check: preHandlerAsyncHookHandler): Guard {
 
 const isGuard = (hook: unknown): hook is Guard => typeof hook === 'function' && DEMAND in hook
 
-/** Returns the token in the Authorization header (RFC 6750 §2.1). @throws AccessError without a Bearer scheme */
-function bearerToken({ headers: { authorization = '' } }: FastifyRequest): string {
+const NO_TOKEN = refusal('no_token', 'The request has no Bearer token')
+const REPEATED_HEADER = refusal('repeated_header', 'The request has more than one Authorization header')
+
+/** Returns the token in the Authorization header (RFC 6750 §2.1); null without a Bearer scheme. */
+function bearerToken({ headers: { authorization = '' } }: FastifyRequest): string | null {
   const space = authorization.indexOf(' ')
   const scheme = space === -1 ? authorization : authorization.slice(0, space)
-  if (scheme.toLowerCase() !== 'bearer') throw new AccessError(null, 'Not authenticated')
+  if (scheme.toLowerCase() !== 'bearer') return null
   let start = scheme.length
   while (authorization[start] === ' ') start++
   return authorization.slice(start)
@@ -83,23 +83,21 @@ function isRepeated(rawHeaders: string[], header: string): boolean {
   return times > 1
 }
 
-function enforce({ user, scopes, roles }: Demand, principal: Principal): void {
-  if (user && principal.kind !== 'user') throw new AccessError('insufficient_scope', 'Not enough permissions')
-  if (!scopes.every((scope) => principal.scopes.includes(scope))) {
-    throw new AccessError('insufficient_scope', 'Not enough permissions', scopes)
-  }
-  if (!roles.every((role) => principal.roles.includes(role)))
-    throw new AccessError('insufficient_scope', 'Not enough permissions')
+/** Returns the error of a refusal. The caller learns which right is missing, and nothing about a token that is not valid. */
+function accessError({ code, message }: Refusal, scopes: string[]): AccessError {
+  if (code === 'no_token') return new AccessError(null, 'Not authenticated')
+  if (code === 'repeated_header') return new AccessError('invalid_request', message)
+  if (code === 'missing_scope') return new AccessError('insufficient_scope', message, scopes)
+  if (code === 'missing_role' || code === 'not_a_user') return new AccessError('insufficient_scope', message)
+  return new AccessError('invalid_token', 'Could not validate credentials')
 }
 
-const quoted = (names: string[]): string => names.map((name) => `\`${name}\``).join(', ')
-
-function describe({ user, scopes, roles }: Demand): string {
-  const needs = [
-    ...(scopes.length > 0 ? [`the scope ${quoted(scopes)}`] : []),
-    ...(roles.length > 0 ? [`the role ${quoted(roles)}`] : [])
-  ]
-  return `Needs ${user ? 'a user’s token' : 'a token'}${needs.length > 0 ? ` with ${needs.join(' and ')}` : ''}.`
+/** Replaces an error of `verify` with a status below 500: the caller did not cause it. */
+function failure(cause: unknown): Error & { statusCode?: number; headers?: Record<string, string> } {
+  const { statusCode = 500, status = 500 } = (cause ?? {}) as { statusCode?: number; status?: number }
+  return statusCode < 500 || status < 500 || !(cause instanceof Error)
+    ? new Error('the token could not be verified', { cause })
+    : cause
 }
 
 /**
@@ -107,7 +105,7 @@ function describe({ user, scopes, roles }: Demand): string {
  * operation. A route without a guard stops the start. Must be registered before the routes.
  */
 export default fp<GuardOptions>(
-  async (fastify, { verify, flows, metadataUrl = null, publicPaths = [], unguarded = 'refuse' }) => {
+  async (fastify, { verify, flows, metadataUrl = null, onRefused, publicPaths = [], unguarded = 'refuse' }) => {
     /** Makes a guard. `onRoute` takes the demand of one under `preHandler`; anywhere else, as a hook of a scope, the guard runs itself. */
     function guard(required: Partial<Demand>): Guard {
       const demand: Demand = { user: false, scopes: [], roles: [], ...required }
@@ -119,44 +117,42 @@ export default fp<GuardOptions>(
       return Object.assign(run, { [DEMAND]: demand })
     }
 
-    /** Sets status and headers of the error here, so that every error handler keeps them. */
-    function refused(reply: FastifyReply, error: Error & { statusCode?: number; headers?: Record<string, string> }) {
-      if (error instanceof AccessError && metadataUrl !== null)
-        error.headers['www-authenticate'] += `, resource_metadata="${metadataUrl}"`
-      reply.code(error.statusCode ?? 500).headers(error.headers ?? {})
+    /** Sets status and headers of an error here, so that every error handler keeps them. */
+    function failed<E extends Error>(reply: FastifyReply, error: E & { statusCode?: number; headers?: object }): E {
+      reply.code(error.statusCode ?? 500).headers((error.headers ?? {}) as Record<string, string>)
       return error
     }
 
-    /** Replaces an error of `verify` with a status below 500: the caller did not cause it. */
-    function failure(cause: unknown): Error {
-      const { statusCode = 500, status = 500 } = (cause ?? {}) as { statusCode?: number; status?: number }
-      return statusCode < 500 || status < 500 || !(cause instanceof Error)
-        ? new Error('the token could not be verified', { cause })
-        : cause
+    /** Logs and reports a refusal, and returns its error. Every refusal of a guard passes here once. */
+    function refused(request: FastifyRequest, reply: FastifyReply, reason: Refusal, scopes: string[] = []): Error {
+      request.log.info({ refused: reason.code }, reason.message)
+      const report = async () => onRefused?.(reason, request)
+      report().catch((error: unknown) => request.log.error({ err: error }, 'onRefused failed'))
+      const error = accessError(reason, scopes)
+      if (metadataUrl !== null) error.headers['www-authenticate'] += `, resource_metadata="${metadataUrl}"`
+      return failed(reply, error)
     }
 
     /** Awaits nothing when `verify` returns no promise. */
     const enforcing =
       (demand: Demand) =>
       (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
-        const admit = (principal: Principal | null) => {
-          if (principal === null) throw new AccessError('invalid_token', 'Could not validate credentials')
-          enforce(demand, principal)
-          request.principal = principal
+        function decide(verdict: Principal | Refusal): void {
+          const reason = verdict.kind === 'refused' ? verdict : lacking(demand, verdict)
+          if (reason === null) request.principal = verdict as Principal
+          done(reason === null ? undefined : refused(request, reply, reason, demand.scopes))
         }
-        const refuse = (error: unknown) => done(refused(reply, error instanceof AccessError ? error : failure(error)))
+        const fail = (error: unknown): void => done(failed(reply, failure(error)))
+        const token = bearerToken(request)
+        let verdict: ReturnType<GuardOptions['verify']>
         try {
-          const verdict = verify(bearerToken(request))
-          if (verdict instanceof Promise) {
-            verdict.then(admit).then(() => done(), refuse)
-            return
-          }
-          admit(verdict)
+          verdict = token === null ? NO_TOKEN : verify(token)
         } catch (error) {
-          refuse(error)
+          fail(error)
           return
         }
-        done()
+        if (verdict instanceof Promise) verdict.then(decide, fail)
+        else decide(verdict)
       }
 
     fastify.decorate('requireUser', () => guard({ user: true }))
@@ -171,7 +167,7 @@ export default fp<GuardOptions>(
 
     fastify.addHook('onRequest', (request, reply, done) => {
       if (!isRepeated(request.raw.rawHeaders, 'authorization')) return done()
-      done(refused(reply, new AccessError('invalid_request', 'The request has more than one Authorization header')))
+      done(refused(request, reply, REPEATED_HEADER))
     })
 
     const isPublic = (url: string): boolean => publicPaths.some((path) => url === path || url.startsWith(`${path}/`))
@@ -201,11 +197,7 @@ export default fp<GuardOptions>(
         return
       }
 
-      const demand: Demand = {
-        user: demands.some((each) => each.user),
-        scopes: [...new Set(demands.flatMap((each) => each.scopes))],
-        roles: [...new Set(demands.flatMap((each) => each.roles))]
-      }
+      const demand = merge(demands)
       const { description } = (route.schema ?? {}) as { description?: string }
       route.schema = {
         ...route.schema,

@@ -3,6 +3,13 @@ export type AccessErrorCode = 'invalid_request' | 'invalid_token' | 'insufficien
 
 const STATUS = { invalid_request: 400, invalid_token: 401, insufficient_scope: 403 }
 
+/** Returns a message with the characters that a challenge allows (RFC 6750 §3). */
+const described = (message: string): string =>
+  message
+    .replaceAll('"', "'")
+    .replaceAll('’', "'")
+    .replace(/[^\x20-\x5b\x5d-\x7e]/g, '?')
+
 /** The refusal of a request. The caller reads `message`. Fastify sends `statusCode` and `headers`. */
 export class AccessError extends Error {
   readonly statusCode: number
@@ -19,7 +26,7 @@ export class AccessError extends Error {
     this.stack = `AccessError: ${message}`
     this.statusCode = code === null ? 401 : STATUS[code]
     const params = ['realm="latchkey"']
-    if (code !== null) params.push(`error="${code}"`, `error_description="${message}"`)
+    if (code !== null) params.push(`error="${code}"`, `error_description="${described(message)}"`)
     if (scopes.length > 0) params.push(`scope="${scopes.join(' ')}"`)
     this.headers = { 'www-authenticate': `Bearer ${params.join(', ')}` }
   }

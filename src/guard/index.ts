@@ -4,6 +4,7 @@ import { systemTimer } from './timer.ts'
 
 export type { AccessTokenClaims } from '../token/claims.ts'
 export type { Principal } from '../token/principal.ts'
+export type { Refusal, RefusalCode } from '../token/refusal.ts'
 export type { Guard } from './core.ts'
 export { AccessError, UnavailableError } from './errors.ts'
 export type { LatchkeyGuardOptions } from './options.ts'

@@ -1,4 +1,5 @@
 import type { Principal } from '../token/principal.ts'
+import { type Refusal, refusal } from '../token/refusal.ts'
 import { postForm } from './client-request.ts'
 import type { Authenticate } from './credentials.ts'
 import { UnavailableError } from './errors.ts'
@@ -8,6 +9,8 @@ import type { Timer } from './timer.ts'
 
 const TIMEOUT_MS = 3000
 const MAX_BYTES = 65_536
+
+const INACTIVE = refusal('revoked', 'The issuer says that the token is not active')
 
 const isStrings = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((each) => typeof each === 'string')
@@ -36,12 +39,12 @@ export function createIntrospection(deps: {
   }
 
   /**
-   * Returns the principal with the scopes and roles that the token still has at this instant; null when the token is not active.
-   * @param principal of the verified token; null for a token that is not valid, which is not sent to the issuer
+   * Returns the principal with the scopes and roles that the token still has at this instant, or the reason why it is not active.
+   * @param principal of the verified token; a token that is not valid is not sent to the issuer
    * @throws UnavailableError when the issuer gives no valid response
    */
-  return async (token: string, principal: Principal | null): Promise<Principal | null> => {
-    if (principal === null) return null
+  return async (token: string, principal: Principal | Refusal): Promise<Principal | Refusal> => {
+    if (principal.kind === 'refused') return principal
     const {
       active,
       sub,
@@ -50,7 +53,7 @@ export function createIntrospection(deps: {
     } = await introspect(token).catch((cause: unknown) => {
       throw unavailable(cause)
     })
-    if (active === false) return null
+    if (active === false) return INACTIVE
     if (active !== true || sub !== principal.sub || typeof scope !== 'string' || !isStrings(roles)) throw unavailable()
     // Never more scopes than the token has.
     return { ...principal, scopes: principal.scopes.filter((each) => scope.split(' ').includes(each)), roles }

@@ -1,4 +1,6 @@
+import type { FastifyRequest } from 'fastify'
 import type { Clock } from '../token/clock.ts'
+import type { Refusal } from '../token/refusal.ts'
 import type { Credentials } from './credentials.ts'
 
 export type LatchkeyGuardOptions = {
@@ -6,8 +8,11 @@ export type LatchkeyGuardOptions = {
   issuer: string
   /** Whether an `issuer` with plain http may be on another host than loopback. Everyone on the network can then read tokens. Default: false. */
   insecureHttp?: boolean
-  /** The `aud` of tokens: the identifier of this service among the resources of Latchkey. */
-  audience: string
+  /**
+   * The `aud` of tokens: the identifier of this service among the resources of Latchkey. Of several identifiers the first is the one of
+   * the metadata that the service publishes (RFC 9728).
+   */
+  audience: string | string[]
   /** The state of the revocation log is unknown after this many seconds without a response, 4 to 300. Default: 30. */
   staleAfter?: number
   /**
@@ -19,6 +24,11 @@ export type LatchkeyGuardOptions = {
   publicPaths?: string[]
   /** For a route that names no guard: `refuse` stops the start, `allow` leaves the route public. Default: `refuse`. */
   unguarded?: 'refuse' | 'allow'
+  /**
+   * Called once for each request that the guard refuses. The log has the same reason, at the level `info`. The response holds it only
+   * when a scope or a role is missing.
+   */
+  onRefused?: (reason: Refusal, request: FastifyRequest) => unknown
   /** Replaces the global `fetch`. */
   fetch?: typeof globalThis.fetch
   /** Replaces the system clock, by which tokens expire. */
@@ -41,13 +51,15 @@ export const STALE_AFTER = 30
 
 /** @throws TypeError for options that are not valid */
 export function assertOptions(options: LatchkeyGuardOptions): void {
-  const { audience, revocation, staleAfter = STALE_AFTER, whenStale, unguarded, publicPaths = [] } = options
+  const { revocation, staleAfter = STALE_AFTER, whenStale, unguarded, onRefused, publicPaths = [] } = options
+  const audiences = [options.audience].flat()
   const oneOf = (name: string, value: string | undefined, allowed: string[]) => {
     if (value !== undefined && !allowed.includes(value))
       throw new TypeError(`latchkey-guard: ${name} must be one of ${allowed.join(', ')}`)
   }
-  if (typeof audience !== 'string' || !URL.canParse(audience) || audience.includes('#'))
-    throw new TypeError('latchkey-guard: audience must be an absolute URI without fragment')
+  const isUri = (value: unknown) => typeof value === 'string' && URL.canParse(value) && !value.includes('#')
+  if (audiences.length === 0 || !audiences.every(isUri))
+    throw new TypeError('latchkey-guard: audience must be an absolute URI without fragment, or a list of such URIs')
   oneOf('revocation', revocation, ['log', 'introspection', 'none'])
   if (options.revocation !== 'none' && (options.clientSecret ?? options.privateKey) === undefined)
     throw new TypeError(
@@ -55,6 +67,8 @@ export function assertOptions(options: LatchkeyGuardOptions): void {
     )
   oneOf('whenStale', whenStale, ['refuse', 'accept'])
   oneOf('unguarded', unguarded, ['refuse', 'allow'])
+  if (onRefused !== undefined && typeof onRefused !== 'function')
+    throw new TypeError('latchkey-guard: onRefused must be a function')
   if (typeof staleAfter !== 'number' || !(staleAfter >= 4 && staleAfter <= 300))
     throw new TypeError('latchkey-guard: staleAfter must be from 4 to 300 seconds')
   // An empty path would make every route public.

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { defined } from '../defined.ts'
 import guard from './core.ts'
 import { documentGuards, FLOWS } from './document.ts'
 import { insecureWarning, isInsecure } from './metadata.ts'
@@ -38,7 +39,8 @@ export const createPlugin = (timer: Timer) =>
   fp<LatchkeyGuardOptions>(
     async (fastify, options) => {
       assertOptions(options)
-      const { issuer, audience, publicPaths = [], unguarded = 'refuse' } = options
+      const { issuer, onRefused, publicPaths = [], unguarded = 'refuse' } = options
+      const [audience] = [options.audience].flat() as [string]
       if (fastify.prefix !== '')
         throw new Error('latchkey-guard: register it at the root, where its metadata is served')
       if (unguarded === 'refuse') assertFirst(fastify)
@@ -48,7 +50,8 @@ export const createPlugin = (timer: Timer) =>
       fastify.addHook('onClose', stop)
 
       const url = metadataUrl(audience)
-      await fastify.register(guard, { verify, flows: FLOWS, metadataUrl: url?.href ?? null, publicPaths, unguarded })
+      const placement = { publicPaths, unguarded, ...defined({ onRefused }) }
+      await fastify.register(guard, { verify, flows: FLOWS, metadataUrl: url?.href ?? null, ...placement })
       fastify.decorate('guard', { status })
       documentGuards(fastify, { issuer, audience, path: url === null ? WELL_KNOWN : routeOf(url) })
     },

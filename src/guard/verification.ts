@@ -124,11 +124,19 @@ function byLog(common: CommonOptions, options: LatchkeyGuardOptions & Credential
 
 /** @throws TypeError for options that are not valid */
 export function createVerification(options: LatchkeyGuardOptions, deps: Deps): Verification {
-  const { issuer, insecureHttp, audience, fetch = globalThis.fetch, clock = systemClock } = options
+  const { issuer, insecureHttp, fetch = globalThis.fetch, clock = systemClock } = options
   const { timer } = deps
   const metadata = createMetadata({ issuer, insecureHttp, fetch, timer })
   const keys = createKeys({ metadata, fetch, timer })
-  const common = { issuer, audience, keys, revoked: NOTHING_REVOKED, clock, metadata, fetch }
+  const common = {
+    issuer,
+    audiences: [options.audience].flat(),
+    keys,
+    revoked: NOTHING_REVOKED,
+    clock,
+    metadata,
+    fetch
+  }
   if (options.revocation === 'none') return withoutRevocation(common)
   if (options.revocation === 'introspection') return byIntrospection(common, options, timer)
   return byLog(common, options, deps)

@@ -2,6 +2,7 @@ import { verify as verifySignature } from 'node:crypto'
 import type { AccessTokenClaims } from '../token/claims.ts'
 import type { Clock } from '../token/clock.ts'
 import type { Principal } from '../token/principal.ts'
+import { type Refusal, refusal } from '../token/refusal.ts'
 import { createTokenVerifier, type VerifiedToken } from '../token/verifier.ts'
 import type { createKeys, IssuerKey } from './keys.ts'
 
@@ -22,6 +23,11 @@ export interface RevokedTokens {
 
 export const NOTHING_REVOKED: RevokedTokens = { version: () => 0, assertKnown: () => {}, refuses: () => false }
 
+const REVOKED = refusal(
+  'revoked',
+  'The token, its session, its user, its client, one of its roles or its key was revoked'
+)
+
 const signatures: Record<string, (input: Buffer, key: IssuerKey['key'], signature: Buffer) => boolean> = {
   ES256: (input, key, signature) => verifySignature('sha256', input, { key, dsaEncoding: 'ieee-p1363' }, signature),
   EdDSA: (input, key, signature) => verifySignature(null, input, key, signature),
@@ -38,12 +44,12 @@ export function hasValidSignature(token: string, { alg, key }: IssuerKey): boole
 /** Verifies tokens in this process, with the keys and the revocations of the issuer. */
 export function createVerifier(deps: {
   issuer: string
-  audience: string
+  audiences: readonly string[]
   keys: ReturnType<typeof createKeys>
   revoked: RevokedTokens
   clock: Clock
 }) {
-  const { issuer, audience, keys, revoked, clock } = deps
+  const { issuer, audiences, keys, revoked, clock } = deps
   const tokens = createTokenVerifier({
     issuer,
     clock,
@@ -51,18 +57,18 @@ export function createVerifier(deps: {
     hasValidSignature,
     remembered: REMEMBERED
   })
-  const acceptance = { audience, ahead: SKEW, behind: 0 }
+  const acceptance = { audiences, ahead: SKEW, behind: 0 }
   /** By remembered token: the version of the revocations in which it was not revoked. */
   const versions = new WeakMap<VerifiedToken<IssuerKey>, number>()
 
-  function judge(verified: VerifiedToken<IssuerKey> | null): Principal | null {
-    if (verified === null) return null
+  function judge(verified: VerifiedToken<IssuerKey> | Refusal): Principal | Refusal {
+    if (verified.kind === 'refused') return verified
     revoked.assertKnown()
     const version = revoked.version()
     if (versions.get(verified) === version) return verified.principal
     if (revoked.refuses(verified.claims, verified.key.kid)) {
       tokens.forget(verified)
-      return null
+      return REVOKED
     }
     versions.set(verified, version)
     return verified.principal
@@ -70,11 +76,11 @@ export function createVerifier(deps: {
 
   return {
     /**
-     * Returns the principal of a token; null for every token that is not valid or that is revoked. Returns no promise unless the keys
-     * of the issuer must be fetched.
+     * Returns the principal of a token; the reason for every token that is not valid or that is revoked. Returns no promise unless the
+     * keys of the issuer must be fetched.
      * @throws UnavailableError when it cannot be known now whether the token is valid
      */
-    verify(token: string): Principal | null | Promise<Principal | null> {
+    verify(token: string): Principal | Refusal | Promise<Principal | Refusal> {
       const verified = tokens.verify(token, acceptance)
       return verified instanceof Promise ? verified.then(judge) : judge(verified)
     },

@@ -50,7 +50,8 @@ async function open(t: Test) {
     /** Returns the roles of a login for Latchkey's own API. */
     async ownRoles(clientId: string) {
       const { accessToken } = await enter({ username: 'boss', clientId })
-      return (await auth.accessTokens.verify(accessToken))?.roles
+      const principal = await auth.accessTokens.verify(accessToken)
+      return principal.kind === 'refused' ? null : principal.roles
     }
   }
 }

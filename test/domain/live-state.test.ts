@@ -23,10 +23,16 @@ async function open(t: Test) {
     scopes: SCOPES.split(' ')
   })
   let users = 0
-  const verify = (token: string) => auth.accessTokens.verify(token)
+  const verdict = (token: string) => auth.accessTokens.verify(token)
+  const verify = async (token: string) => {
+    const principal = await verdict(token)
+    return principal.kind === 'refused' ? null : principal
+  }
   return {
     ...domain,
     verify,
+    /** Returns the principal, or why there is none. */
+    verdict,
     /** Logs a new user in. */
     async enter(roles = ['admin', 'user', 'reader']) {
       const username = `user${users++}`
@@ -87,25 +93,49 @@ t.test('a claim that no database can store is refused [JW10]', async (t) => {
   }
 })
 
-const REVOKING_CHANGES: Record<string, { id: string; change: (state: LiveState) => Partial<LiveState> }> = {
-  'its session has ended': { id: 'SC5', change: ({ session }) => ({ session: session && { ...session, endedAt: 1 } }) },
-  'its session was deleted': { id: 'SC5', change: () => ({ session: null }) },
-  'its user is disabled': { id: 'SC5', change: ({ user }) => ({ user: user && { ...user, disabledAt: 1 } }) },
-  'its user was deleted': { id: 'SC5', change: () => ({ user: null }) },
-  'its client is disabled': { id: 'SC6', change: ({ client }) => ({ client: client && { ...client, disabledAt: 1 } }) },
-  'its client was deleted': { id: 'SC6', change: () => ({ client: null }) },
-  'the tokens of its client were revoked': {
-    id: 'SC6',
-    change: ({ client }) => ({ client: client && { ...client, revokedSeq: 1000 } })
-  },
-  'it was revoked': { id: 'IR5', change: () => ({ revoked: true }) },
-  'its key is retired': { id: 'KS2', change: () => ({ keyState: 'retired' }) },
-  'its key was deleted': { id: 'KS2', change: () => ({ keyState: null }) }
-}
+const REVOKING_CHANGES: [name: string, id: string, why: string, change: (state: LiveState) => Partial<LiveState>][] = [
+  [
+    'its session has ended',
+    'SC5',
+    'its session has ended',
+    ({ session }) => ({ session: session && { ...session, endedAt: 1 } })
+  ],
+  ['its session was deleted', 'SC5', 'its session does not exist', () => ({ session: null })],
+  [
+    'its session is idle for too long',
+    'RF7',
+    'its session has expired',
+    ({ session }) => ({ session: session && { ...session, idleExpiresAt: 1 } })
+  ],
+  [
+    'its session is too old',
+    'RF7',
+    'its session has expired',
+    ({ session }) => ({ session: session && { ...session, expiresAt: 1 } })
+  ],
+  ['its user is disabled', 'SC5', 'its user is disabled', ({ user }) => ({ user: user && { ...user, disabledAt: 1 } })],
+  ['its user was deleted', 'SC5', 'its user does not exist', () => ({ user: null })],
+  [
+    'its client is disabled',
+    'SC6',
+    'its client is disabled',
+    ({ client }) => ({ client: client && { ...client, disabledAt: 1 } })
+  ],
+  ['its client was deleted', 'SC6', 'its client does not exist', () => ({ client: null })],
+  [
+    'the tokens of its client were revoked',
+    'SC6',
+    'its client was changed after it was issued',
+    ({ client }) => ({ client: client && { ...client, revokedSeq: 1000 } })
+  ],
+  ['it was revoked', 'IR5', 'it was revoked', () => ({ revoked: true })],
+  ['its key is retired', 'KS2', 'its key is retired', () => ({ keyState: 'retired' })],
+  ['its key was deleted', 'KS2', 'its key is retired', () => ({ keyState: null })]
+]
 
-for (const [name, { id, change }] of Object.entries(REVOKING_CHANGES))
-  t.test(`a remembered token is refused as soon as ${name} [${id}]`, async (t) => {
-    const { enter, verify, ends, changeState } = await open(t)
+for (const [name, id, why, change] of REVOKING_CHANGES)
+  t.test(`a remembered token is refused as soon as ${name}, and the reason says so [${id}]`, async (t) => {
+    const { enter, verify, verdict, ends, changeState } = await open(t)
     const { token } = await enter()
     const seen = signedAgain(token, { jti: 'seen' })
     let undo = () => {}
@@ -113,6 +143,11 @@ for (const [name, { id, change }] of Object.entries(REVOKING_CHANGES))
       undo = changeState(change)
     })
     t.equal(await verify(signedAgain(token, { jti: 'never seen' })), null)
+    t.strictSame(await verdict(token), {
+      kind: 'refused',
+      code: 'revoked',
+      message: `The token is no longer valid: ${why}`
+    })
     undo()
     t.not(await verify(token), null)
   })

@@ -44,6 +44,6 @@ export async function openSessions(
       request(clientId, { grant_type: 'password', username, password: PASSWORD, scope }),
     refresh: (refresh_token, { clientId = 'docs', ...scope } = {}) =>
       request(clientId, { grant_type: 'refresh_token', refresh_token, ...scope }),
-    isValid: async (accessToken) => (await auth.accessTokens.verify(accessToken)) !== null
+    isValid: async (accessToken) => (await auth.accessTokens.verify(accessToken)).kind !== 'refused'
   }
 }

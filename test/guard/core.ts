@@ -3,6 +3,7 @@ import type { Test } from 'tap'
 import guard, { type GuardOptions } from '../../src/guard/core.ts'
 import type { AccessTokenClaims } from '../../src/token/claims.ts'
 import type { Principal } from '../../src/token/principal.ts'
+import { refusal } from '../../src/token/refusal.ts'
 
 const CLAIMS = { jti: 'x' } as AccessTokenClaims
 
@@ -27,6 +28,9 @@ export const TOKENS: Record<string, Principal> = {
   service: { kind: 'client', sub: 'app', clientId: 'app', sid: null, scopes: ['a', 'b'], roles: [], token: CLAIMS }
 }
 
+/** The verdict about every other token. */
+export const UNKNOWN = refusal('malformed', 'The token is unknown')
+
 export const handler = async () => 'done'
 
 /** Returns an app with the guard, and with the routes of `declare` in a plugin. */
@@ -38,7 +42,7 @@ export async function serve(
   const app = fastify()
   t.teardown(() => app.close())
   await app.register(guard, {
-    verify: async (token) => TOKENS[token] ?? null,
+    verify: async (token) => TOKENS[token] ?? UNKNOWN,
     flows: { user: ['password', 'code'], client: ['clientCredentials'] },
     ...options
   })

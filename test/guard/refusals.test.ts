@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import t from 'tap'
 import { AccessError, UnavailableError } from '../../src/guard/index.ts'
 import { answer } from '../forge.ts'
-import { forbidden, INVALID_TOKEN, NOT_AUTHENTICATED, TWO_HEADERS } from './refusals.ts'
+import { forbidden, INVALID_TOKEN, NOT_A_USER, NOT_AUTHENTICATED, TWO_HEADERS } from './refusals.ts'
 import { declareOrders, setUp } from './service.ts'
 
 const NO_LOG = { revocation: 'none' } as const
@@ -13,8 +13,8 @@ t.test('without an error handler the service sends every refusal as JSON with it
   const { app, get, token, clientToken } = await setUp(t, NO_LOG)
   t.strictSame(answer(await app.inject('/orders')), NOT_AUTHENTICATED)
   t.strictSame(answer(await get('x')), INVALID_TOKEN)
-  t.strictSame(answer(await get(token({ scope: '' }))), forbidden('orders:read'))
-  t.strictSame(answer(await get(clientToken(), '/user-only')), forbidden())
+  t.strictSame(answer(await get(token({ scope: '' }))), forbidden({ scope: 'orders:read' }))
+  t.strictSame(answer(await get(clientToken(), '/user-only')), NOT_A_USER)
   t.strictSame(answer(await app.inject({ url: '/orders', headers: TWICE })), TWO_HEADERS)
   t.equal((await get(token())).headers['www-authenticate'], undefined)
   t.strictSame((await app.inject('/nowhere')).json(), {

@@ -19,7 +19,7 @@ export const unavailable = (message: string): Answer => ({
   challenge: undefined
 })
 
-export const { INVALID_TOKEN, NOT_AUTHENTICATED, forbidden } = refusalsOf(refusal)
+export const { INVALID_TOKEN, NOT_A_USER, NOT_AUTHENTICATED, forbidden } = refusalsOf(refusal)
 export const TWO_HEADERS = refusal(
   400,
   'Bad Request',

@@ -135,7 +135,9 @@ const INVALID_OPTIONS: [name: string, options: object, message: string][] = [
     { audience: `${AUDIENCE}#x` },
     'latchkey-guard: audience must be an absolute URI without fragment'
   ],
-  ['an array of audiences', { audience: [AUDIENCE] }, 'latchkey-guard: audience must be an absolute URI'],
+  ['an empty list of audiences', { audience: [] }, 'latchkey-guard: audience must be an absolute URI'],
+  ['a list with a name', { audience: [AUDIENCE, 'orders'] }, 'latchkey-guard: audience must be an absolute URI'],
+  ['an onRefused that is no function', { onRefused: 'log' }, 'latchkey-guard: onRefused must be a function'],
   ['no issuer', { issuer: undefined }, 'issuer must be an https URL'],
   ['an issuer with a trailing slash', { issuer: 'https://id.example.com/' }, 'issuer must be an https URL'],
   ['an issuer over http', { issuer: 'http://id.example.com' }, 'issuer must be an https URL'],

@@ -13,10 +13,18 @@ const CHALLENGES: [token: string | undefined, status: number, challenge: string 
   [
     'b',
     403,
-    'Bearer realm="latchkey", error="insufficient_scope", error_description="Not enough permissions", scope="a b"'
+    'Bearer realm="latchkey", error="insufficient_scope", error_description="The token lacks the scope a and the role admin", scope="a b"'
   ],
-  ['ab', 403, 'Bearer realm="latchkey", error="insufficient_scope", error_description="Not enough permissions"'],
-  ['service', 403, 'Bearer realm="latchkey", error="insufficient_scope", error_description="Not enough permissions"'],
+  [
+    'ab',
+    403,
+    'Bearer realm="latchkey", error="insufficient_scope", error_description="The token lacks the role admin"'
+  ],
+  [
+    'service',
+    403,
+    'Bearer realm="latchkey", error="insufficient_scope", error_description="The token is not a token of a user"'
+  ],
   ['all', 200, undefined]
 ]
 t.test('a refusal has a challenge, also on a server without an error handler', async (t) => {

@@ -9,7 +9,7 @@ import { bearers } from '../forged/bearers.ts'
 import { ONLY_BY_STATE, oneOfEach } from '../forged/index.ts'
 import { build, ISSUER } from '../helper.ts'
 import '../published.ts'
-import { forbidden, INVALID_TOKEN, NOT_AUTHENTICATED, TWO_HEADERS } from './refusals.ts'
+import { forbidden, INVALID_TOKEN, NOT_A_USER, NOT_AUTHENTICATED, TWO_HEADERS } from './refusals.ts'
 import { serve } from './service.ts'
 
 /** The routes of `declareOrders`. */
@@ -219,8 +219,8 @@ for (const scope of SCOPES)
     `a scope is compared as a whole, and the challenge names the missing scope: ${JSON.stringify(scope)} [SC1]`,
     async (t) => {
       const bearer = token({}, { scope, roles: [] })
-      t.strictSame(answer(await at('/orders', bearer)), forbidden('orders:read'))
-      t.strictSame(answer(await at('/orders', bearer, 'POST')), forbidden('orders:write'))
+      t.strictSame(answer(await at('/orders', bearer)), forbidden({ scope: 'orders:read' }))
+      t.strictSame(answer(await at('/orders', bearer, 'POST')), forbidden({ scope: 'orders:write' }))
       t.strictSame(await statuses(bearer), [403, 403, 403, 200])
     }
   )
@@ -239,7 +239,7 @@ t.test('a token with an empty scope has no scopes [SC1]', async (t) => {
 t.test('a client’s own token is not accepted for a user, whatever its scopes are [SC3]', async (t) => {
   const own = await issue({ sub: 'docs', session: null, roles: [] })
   t.strictSame(await statuses(own), [200, 200, 403, 403])
-  t.strictSame(answer(await at('/user-only', own)), forbidden())
+  t.strictSame(answer(await at('/user-only', own)), NOT_A_USER)
   t.strictSame((await at('/orders', own)).json(), {
     kind: 'client',
     sub: 'docs',
@@ -261,7 +261,7 @@ const ROLES = [[], ['Admin'], ['admin2'], ['adm'], ['admin user'], [' admin'], [
 for (const roles of ROLES)
   t.test(`a role is compared as a whole: ${JSON.stringify(roles)} [SC3]`, async (t) => {
     const bearer = token({}, { roles })
-    t.strictSame(answer(await at('/admin-only', bearer)), forbidden())
+    t.strictSame(answer(await at('/admin-only', bearer)), forbidden({ role: 'admin' }))
     t.strictSame(await statuses(bearer), [200, 200, 403, 200])
   })
 

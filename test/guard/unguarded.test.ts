@@ -1,7 +1,7 @@
 import fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import guard from '../../src/guard/core.ts'
-import { handler, send, serve } from './core.ts'
+import { handler, send, serve, UNKNOWN } from './core.ts'
 
 type Declare = (app: FastifyInstance) => unknown
 
@@ -60,7 +60,7 @@ for (const [name, declare, route] of UNGUARDED)
 t.test('a route without a guard stops the start: at the top level', async (t) => {
   const app = fastify()
   t.teardown(() => app.close())
-  await app.register(guard, { verify: () => null, flows: { user: [], client: [] } })
+  await app.register(guard, { verify: () => UNKNOWN, flows: { user: [], client: [] } })
   t.throws(() => app.get('/x', handler), { message: /^GET \/x names no guard: / })
 })
 
@@ -72,7 +72,7 @@ t.test('a route with public access accepts every caller and verifies no token', 
     {
       verify: async () => {
         verified++
-        return null
+        return UNKNOWN
       }
     }
   )

@@ -4,6 +4,7 @@ import t from 'tap'
 import guard from '../../plugins/guard.ts'
 import type { AccessTokenClaims } from '../../src/token/claims.ts'
 import type { Principal } from '../../src/token/principal.ts'
+import { refusal } from '../../src/token/refusal.ts'
 
 const admin: Principal = {
   kind: 'user',
@@ -24,7 +25,7 @@ const PRINCIPALS: Record<string, Principal> = {
 /** An app whose tokens are the names of `PRINCIPALS`. */
 async function open() {
   const app = fastify()
-  const verify = (token: string) => PRINCIPALS[token] ?? null
+  const verify = (token: string) => PRINCIPALS[token] ?? refusal('malformed', 'unknown')
   await app.register(
     fp(async (scope) => void scope.decorate('auth', { accessTokens: { verify } } as never), { name: 'auth' })
   )
@@ -47,10 +48,14 @@ t.test('requireAdmin admits only users with the role admin and the scope', async
     return [statusCode, answer['www-authenticate']]
   }
   t.strictSame(await ask('/one-guard', 'admin'), [200, undefined])
-  const missing = 'Bearer realm="latchkey", error="insufficient_scope", error_description="Not enough permissions"'
-  t.strictSame(await ask('/one-guard', 'withoutScope'), [403, `${missing}, scope="users:read"`])
-  t.strictSame(await ask('/one-guard', 'withoutRole'), [403, missing])
-  t.strictSame(await ask('/one-guard', 'client'), [403, missing])
+  const refused = (description: string) =>
+    `Bearer realm="latchkey", error="insufficient_scope", error_description="${description}"`
+  t.strictSame(await ask('/one-guard', 'withoutScope'), [
+    403,
+    `${refused('The token lacks the scope users:read')}, scope="users:read"`
+  ])
+  t.strictSame(await ask('/one-guard', 'withoutRole'), [403, refused('The token lacks the role admin')])
+  t.strictSame(await ask('/one-guard', 'client'), [403, refused('The token is not a token of a user')])
   for (const token of [...Object.keys(PRINCIPALS), 'unknown', undefined])
     t.strictSame(await ask('/one-guard', token), await ask('/three-guards', token), `as three guards: ${token}`)
   const [one, , other] = documented

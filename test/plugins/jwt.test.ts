@@ -46,8 +46,8 @@ async function open(t: Test) {
     signer,
     async verify(token: string, find: Find) {
       findKey = find
-      const verified = await verifier.verify(token, { audience: null, ahead: 0, behind: 0 })
-      return verified && { kid: verified.key.kid, claims: verified.claims }
+      const verified = await verifier.verify(token, { audiences: null, ahead: 0, behind: 0 })
+      return verified.kind === 'refused' ? null : { kid: verified.key.kid, claims: verified.claims }
     }
   }
 }

@@ -2,7 +2,7 @@ import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import { basic } from '../basic.ts'
-import { answers, createForge, forbidden, guarded, INVALID_TOKEN } from '../forge.ts'
+import { answers, createForge, forbidden, guarded, INVALID_TOKEN, NOT_A_USER } from '../forge.ts'
 import { build, createDatabase, ISSUER, type TestApp } from '../helper.ts'
 import { FORM } from '../http.ts'
 
@@ -26,7 +26,7 @@ const FAILED = [
 ]
 /** The answer of each operation to a token of `job`. Only GET /revocations is for clients, and it requires a scope that `job` lacks. */
 const notForClients = (operation: string) =>
-  forbidden(operation === 'GET /revocations' ? 'revocations:read' : undefined)
+  operation === 'GET /revocations' ? forbidden({ scope: 'revocations:read' }) : NOT_A_USER
 
 const EVERY_SCOPE = [
   ...['clients', 'resources', 'roles', 'users'].flatMap((noun) => [`${noun}:read`, `${noun}:write`]),

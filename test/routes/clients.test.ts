@@ -189,7 +189,7 @@ t.test('the client of /docs cannot be changed', async (t) => {
 
 t.test('an admin gives a client no scope and no secret beyond their own scopes: 403 [AD4]', async (t) => {
   const REFUSED = {
-    ...forbidden(),
+    ...forbidden({ role: 'admin' }),
     challenge:
       'Bearer realm="latchkey", error="insufficient_scope", error_description="You can give only roles and scopes that you have"',
     body: problem(403, 'You can give only roles and scopes that you have')

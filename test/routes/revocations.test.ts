@@ -15,7 +15,7 @@ const WAIT = 30
 const LONG_WAIT = process.env.LATCHKEY_ROUNDS === undefined ? null : 20
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
-const FORBIDDEN = [403, problem(403, 'Not enough permissions')]
+const FORBIDDEN = [403, problem(403, 'The token lacks the scope revocations:read')]
 const INVALID_TOKEN = [401, problem(401, 'Could not validate credentials')]
 
 const READER = { id: 'orders-api', name: 'Orders API', grantTypes: ['client_credentials'] }
@@ -210,7 +210,7 @@ t.test('only a client with the scope may read the log, with its own token', asyn
   t.strictSame([response.statusCode, response.json()], FORBIDDEN, 'without the scope')
   t.equal(
     response.headers['www-authenticate'],
-    'Bearer realm="latchkey", error="insufficient_scope", error_description="Not enough permissions", scope="revocations:read"'
+    'Bearer realm="latchkey", error="insufficient_scope", error_description="The token lacks the scope revocations:read", scope="revocations:read"'
   )
   t.strictSame(await outcome(await login('admin')), FORBIDDEN, 'a user')
 

@@ -197,8 +197,8 @@ t.test('a user changes a profile only with the scope profile, and only their own
     [response.statusCode, response.headers['www-authenticate'], response.json()],
     [
       403,
-      'Bearer realm="latchkey", error="insufficient_scope", error_description="Not enough permissions", scope="profile"',
-      { type: 'about:blank', title: 'Forbidden', status: 403, detail: 'Not enough permissions' }
+      'Bearer realm="latchkey", error="insufficient_scope", error_description="The token lacks the scope profile", scope="profile"',
+      { type: 'about:blank', title: 'Forbidden', status: 403, detail: 'The token lacks the scope profile' }
     ]
   )
   t.equal((await patch({ full_name: 'Alice' })).statusCode, 200)
@@ -349,17 +349,22 @@ t.test('the smallest and largest limits and cursors are allowed', async (t) => {
 t.test('a caller who is not an admin with the scope gets 403', async (t) => {
   const { login, get, createUser } = await build(t)
   await createUser('boss', ['admin', 'user'])
-  const forbidden = { type: 'about:blank', title: 'Forbidden', status: 403, detail: 'Not enough permissions' }
-  for (const token of [await login('alice'), await login('admin', 'profile'), await login('boss', 'profile')]) {
+  const noScope = 'The token lacks the scope users:read'
+  const neither = `${noScope} and the role admin`
+  for (const [token, detail] of [
+    [await login('alice'), neither],
+    [await login('admin', 'profile'), noScope],
+    [await login('boss', 'profile'), noScope]
+  ] as const) {
     for (const url of ['/users', '/users/', '/users?limit=1', '/users?limit=x']) {
       const { statusCode, headers, json } = await get(url, token)
       t.strictSame(
         [statusCode, headers['www-authenticate'], headers['content-type'], json()],
         [
           403,
-          'Bearer realm="latchkey", error="insufficient_scope", error_description="Not enough permissions", scope="users:read"',
+          `Bearer realm="latchkey", error="insufficient_scope", error_description="${detail}", scope="users:read"`,
           PROBLEM,
-          forbidden
+          { type: 'about:blank', title: 'Forbidden', status: 403, detail }
         ],
         url
       )

@@ -1,5 +1,6 @@
 import { createHash, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { hasValidSignature } from '../../src/guard/verify.ts'
+import type { Refusal } from '../../src/token/refusal.ts'
 import type { VerificationKey } from '../../src/token/verifier.ts'
 import { encode, es256, type Forge, forgeWith } from '../jws.ts'
 
@@ -54,6 +55,11 @@ export function createIssuer() {
     findKey: (kid: string) => keys.get(kid) ?? null
   }
 }
+
+/** Returns null for a refusal. */
+export const admitted = <Verified>(verdict: Verified | Refusal): Verified | null =>
+  isRefusal(verdict) ? null : verdict
+const isRefusal = (verdict: unknown): verdict is Refusal => (verdict as Refusal).kind === 'refused'
 
 /** Checks signatures as the guard does. */
 export const nodeSignatures = (token: string, key: TestKey): boolean => hasValidSignature(token, key)

@@ -1,9 +1,10 @@
 import { deepStrictEqual, equal, ok } from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
+import type { Refusal } from '../../src/token/refusal.ts'
 import { createTokenVerifier, type VerifiedToken } from '../../src/token/verifier.ts'
 import { codePoint, mutation } from '../mutations.ts'
-import { createIssuer, ISSUER, NOW, nodeSignatures, type TestKey } from './issuer.ts'
+import { admitted, createIssuer, ISSUER, NOW, nodeSignatures, type TestKey } from './issuer.ts'
 
 const ROUNDS = 40 * Number(process.env.LATCHKEY_ROUNDS ?? 10)
 const seed = Number(process.env.LATCHKEY_SEED ?? Math.floor(Math.random() * 2 ** 31))
@@ -19,7 +20,7 @@ const verifier = createTokenVerifier<TestKey>({
   remembered: 10
 })
 const verify = (token: string) =>
-  verifier.verify(token, { audience: ISSUER, ahead: 5, behind: 0 }) as VerifiedToken<TestKey> | null
+  admitted(verifier.verify(token, { audiences: [ISSUER], ahead: 5, behind: 0 }) as VerifiedToken<TestKey> | Refusal)
 
 t.test('every token that differs from a valid one is refused [JW1 to JW12]', async (t) => {
   let mutated = 0

@@ -1,8 +1,8 @@
 import t from 'tap'
 import { createTokenVerifier } from '../../src/token/verifier.ts'
-import { createIssuer, ISSUER, NOW, type TestKey } from './issuer.ts'
+import { admitted, createIssuer, ISSUER, NOW, type TestKey } from './issuer.ts'
 
-const ANY = { audience: null, ahead: 0, behind: 0 }
+const ANY = { audiences: null, ahead: 0, behind: 0 }
 const REMEMBERED = 5
 
 /** Creates a verifier with a synchronous or asynchronous key look-up. Counts the look-ups and the signature checks. */
@@ -23,13 +23,19 @@ function setUp({ isAsync = false } = {}) {
     },
     remembered: REMEMBERED
   })
-  return { ...verifier, state, token: forge.token, claims, valid, key }
+  /** Returns null for a refusal. */
+  function verify(...args: Parameters<typeof verifier.verify>) {
+    const verdict = verifier.verify(...args)
+    return verdict instanceof Promise ? verdict.then(admitted) : admitted(verdict)
+  }
+  return { ...verifier, verify, verdict: verifier.verify, state, token: forge.token, claims, valid, key }
 }
 
 t.test('verify returns the claims, the key and the principal of a valid token', async (t) => {
   const { verify, valid, claims, key } = setUp()
   const { sub, client_id: clientId, sid, roles } = claims
   t.strictSame(verify(valid, ANY), {
+    kind: 'verified',
     token: valid,
     key,
     claims,
@@ -143,7 +149,7 @@ for (const [name, seconds, acceptance, accepted] of TIMES)
       const { verify, state, valid, size } = setUp()
       const verifyAt = () => {
         state.now = NOW + seconds * 1000
-        return verify(valid, { audience: null, ...acceptance }) !== null
+        return verify(valid, { audiences: null, ...acceptance }) !== null
       }
       t.equal(verifyAt(), accepted)
       state.now = NOW
@@ -156,9 +162,9 @@ for (const [name, seconds, acceptance, accepted] of TIMES)
 t.test('the audience is compared as a whole, whether or not the token is remembered [JW7]', async (t) => {
   const { verify, valid } = setUp()
   for (let round = 0; round < 2; round++) {
-    t.ok(verify(valid, { ...ANY, audience: ISSUER }))
+    t.ok(verify(valid, { ...ANY, audiences: [ISSUER] }))
     for (const audience of ['https://orders.example.com', `${ISSUER}/`, 'https://id', ''])
-      t.equal(verify(valid, { ...ANY, audience }), null, audience)
+      t.equal(verify(valid, { ...ANY, audiences: [audience] }), null, audience)
     t.ok(verify(valid, ANY))
   }
 })

@@ -1,0 +1,39 @@
+/** The kind of a refusal. */
+export type RefusalCode =
+  | 'no_token'
+  | 'repeated_header'
+  | 'malformed'
+  | 'wrong_issuer'
+  | 'wrong_audience'
+  | 'expired'
+  | 'clock'
+  | 'unknown_key'
+  | 'wrong_signature'
+  | 'revoked'
+  | 'missing_scope'
+  | 'missing_role'
+  | 'not_a_user'
+
+/** The reason why a token or a request was refused. For the operator: the caller learns it only when a right is missing. */
+export interface Refusal {
+  kind: 'refused'
+  code: RefusalCode
+  /** One line. Holds no token and no secret. Control characters of claims are escaped, and long claims are cut. */
+  message: string
+}
+
+export const refusal = (code: RefusalCode, message: string): Refusal => ({ kind: 'refused', code, message })
+
+/** Number of UTF-16 units of a claim that a message shows. */
+const SHOWN_MAX = 100
+/** Characters that change how a line is shown: control, format (also direction) and separator characters. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+
+const escaped = (char: string): string =>
+  Array.from({ length: char.length }, (_, at) => `\\u${char.charCodeAt(at).toString(16).padStart(4, '0')}`).join('')
+
+/** Returns a text that a stranger has chosen, for a message: quoted, escaped and cut. */
+export function quoted(text: string): string {
+  const shown = JSON.stringify(text.slice(0, SHOWN_MAX)).replace(UNSEEN, escaped)
+  return text.length > SHOWN_MAX ? `${shown}…` : shown
+}
