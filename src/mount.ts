@@ -20,7 +20,7 @@ export interface RefusedRequest {
   headers: Record<string, string | string[] | undefined>
 }
 
-/** All settings, in camelCase. The environment and `.env` are not read. */
+/** All settings except host and port, in camelCase. The environment and `.env` are not read. */
 export interface LatchkeyOptions extends Partial<Omit<Config, 'host' | 'port' | 'issuer'>> {
   /** The URL as clients see it, with the path at which the host serves Latchkey: `https://app.example.com/auth`. */
   issuer: string

@@ -31,7 +31,7 @@ export const BUILT_IN_SCOPES: Scope[] = [
   own('keys:write', 'Rotate and retire keys')
 ]
 
-/** The scopes of clients in their own name at Latchkey's own API. No role holds them. */
+/** The scopes at Latchkey's own API that only clients hold, in their own name. No role holds them. */
 export const CLIENT_SCOPES: Scope[] = [
   own(INTROSPECT, 'Introspect tokens'),
   own(READ_REVOCATIONS, 'Read the revocation log')

@@ -75,7 +75,7 @@ const waitOfPair = ({ count, lastAt }: GuessCount, now: Millis): Millis =>
 
 /**
  * Limits the guessing of secrets with counters in the store, which all instances share. An attempt counts as a failure of its account
- * before the secret is checked, so parallel attempts cannot exceed a limit. Unknown names are counted like existing names.
+ * before the secret is checked, so parallel attempts cannot exceed the limits of an account. Unknown names are counted like existing names.
  */
 export function createGuesses({ store, clock, settings }: { store: Store; clock: Clock; settings: Config }) {
   /**
@@ -138,7 +138,7 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
       return { next, result: { wait: 0, locked: !isKnownNetwork(ofKnown) && ofAccount.count >= ACCOUNT.limit } }
     })
 
-  /** Removes one attempt from the counts. A known network stays known, also when `forgive` was called since `begin`. */
+  /** Removes one attempt from the counts. A known network stays known, also when `forgive` was called after the attempt was counted. */
   const uncountAttempt = ({ pair, account, known }: Keys, now: Millis) =>
     store.guesses.count([pair, account, known], (counts) => {
       const less = (key: string, min: number): GuessCount => {

@@ -11,7 +11,7 @@ export function normalPassword(password: string): string | null {
     : null
 }
 
-/** Rows of keys. A password that follows one of them, in either direction and repeatedly, is too common. */
+/** Rows of keys. A password that follows one of them, forwards or backwards, once or repeatedly, is too common. */
 const ROWS = [
   '1234567890',
   '123456789',
@@ -23,7 +23,7 @@ const ROWS = [
   '1q2w3e4r5t6y7u8i9o0p'
 ]
 
-/** A password with at most this number of different characters, or with one repeated part of at most this length, is too common. */
+/** A password with at most this number of different characters, or that only repeats a part of at most this length, is too common. */
 const FEW = 4
 
 let common: Promise<Set<string>> | undefined
@@ -45,8 +45,8 @@ async function isCommon(text: string): Promise<boolean> {
 }
 
 /**
- * Returns the one or two common words that a run of letters and digits consists of. At most four digits, or a row of digits, may
- * follow the words. Returns null for any other run.
+ * Returns the one or two common words that a run of letters and digits consists of. At most four digits, or a common number, may
+ * follow the words. Returns an empty list for such digits alone, and null for any other run.
  */
 async function commonWordsOf(run: string): Promise<string[] | null> {
   const list = await (common ??= loadCommon())
@@ -74,7 +74,7 @@ async function isCommonWords(text: string): Promise<boolean> {
 /** A password that consists of names and at most this number of other characters is refused. */
 const REST = 4
 
-/** Returns whether at most `REST` characters remain of the text after the names and their parts were removed. */
+/** Returns whether at most `REST` characters remain of the text after the names and their parts were removed. Spaces and ASCII signs do not count. */
 function consistsOfNames(text: string, names: string[]): boolean {
   const known = names
     .map((name) => name.normalize('NFC').toLowerCase())

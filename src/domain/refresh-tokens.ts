@@ -31,8 +31,8 @@ export interface PresentedToken {
 export const wasUsed = ({ session, counter }: PresentedToken): boolean => counter < session.counter
 
 /**
- * Issues and reads refresh tokens. A token consists of the session id, the number of renewals of the session and a MAC over both. It is
- * opaque to clients. Neither the token nor a hash of the token is stored.
+ * Issues and reads refresh tokens. A token consists of the id of its key, the session id, the number of renewals of the session, and a
+ * MAC over the last two and the salt of the session. It is opaque to clients. Neither the token nor a hash of the token is stored.
  */
 export function createRefreshTokens({ store, sealer, clock }: { store: Store; sealer: Sealer; clock: Clock }) {
   const opened = new Map<string, Buffer>()

@@ -81,7 +81,7 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
 
     /**
      * Registers a resource. The role admin gets its scopes too.
-     * @throws DomainError conflict when the id, the identifier or a scope is taken, invalid
+     * @throws DomainError invalid, conflict when the id, the identifier or a scope is taken, or a scope is reserved
      */
     async create(
       caller: Caller,
@@ -102,7 +102,7 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
 
     /**
      * Changes a resource. A removed scope is removed from every role and client, and ends the tokens issued before.
-     * @throws DomainError not_found, conflict when a scope is taken or belongs to Latchkey's own API, invalid
+     * @throws DomainError not_found, invalid, conflict when a scope is taken or reserved, and for the scopes of Latchkey's own API
      */
     async change(caller: Caller, id: string, { scopes, ...edit }: ResourceEdit): Promise<Resource> {
       if (scopes !== undefined && id === OWN_RESOURCE)

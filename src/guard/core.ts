@@ -29,7 +29,7 @@ declare module 'fastify' {
     requireRole(...roles: string[]): Guard
     /** Accepts every request. */
     publicAccess: Guard
-    /** The guard of the routes in this scope that name none: for plugins that add routes of their own. */
+    /** The guard of the routes in this Fastify scope that name no guard: for plugins that add routes of their own. */
     guardOfScope: Guard | null
   }
   interface FastifyRequest {
@@ -92,7 +92,7 @@ function accessError({ code, message }: Refusal, scopes: string[]): AccessError 
   return new AccessError('invalid_token', 'Could not validate credentials')
 }
 
-/** Replaces an error of `verify` with a status below 500: the caller did not cause it. */
+/** Returns an error whose status is at least 500 for an error of `verify`, because the caller did not cause the error. */
 function failure(cause: unknown): Error & { statusCode?: number; headers?: Record<string, string> } {
   const { statusCode = 500, status = 500 } = (cause ?? {}) as { statusCode?: number; status?: number }
   return statusCode < 500 || status < 500 || !(cause instanceof Error)
@@ -106,7 +106,10 @@ function failure(cause: unknown): Error & { statusCode?: number; headers?: Recor
  */
 export default fp<GuardOptions>(
   async (fastify, { verify, flows, metadataUrl = null, onRefused, publicPaths = [], unguarded = 'refuse' }) => {
-    /** Makes a guard. `onRoute` takes the demand of one under `preHandler`; anywhere else, as a hook of a scope, the guard runs itself. */
+    /**
+     * Makes a guard. `onRoute` replaces the guards under the `preHandler` of a route by one `onRequest` hook. A guard in any other place,
+     * for example `addHook('preHandler', guard)`, runs itself.
+     */
     function guard(required: Partial<Demand>): Guard {
       const demand: Demand = { user: false, scopes: [], roles: [], ...required }
       const check = enforcing(demand)

@@ -1,6 +1,6 @@
 import { type Timer, untilAborted } from './timer.ts'
 
-/** The part of the global fetch that reaches the issuer. Tests and mounted servers bring their own. */
+/** The part of the type of the global `fetch` that requests to the issuer use. The option `fetch` replaces the global function. */
 export type Fetch = (
   url: string,
   init: {
@@ -12,7 +12,7 @@ export type Fetch = (
   }
 ) => Promise<Response>
 
-/** The issuer gave no response or one that is not valid. The message holds nothing that was sent or received. */
+/** The issuer gave no response or one that is not valid. The message names method, URL and status, and quotes nothing else that was sent or received. */
 export class UpstreamError extends Error {
   /** The HTTP status; null without a response. */
   readonly status: number | null

@@ -12,7 +12,7 @@ export type { GuardStatus } from './verification.ts'
 
 /**
  * Adds guards for the routes of a Fastify service: `requireScope`, `requireRole`, `requireUser`, `publicAccess` and
- * `request.principal`, as inside Latchkey. Verifies tokens in this process, with the keys and the revocation log of the issuer.
- * Must be registered after @fastify/swagger and before all routes.
+ * `request.principal`, as inside Latchkey. Verifies tokens in this process with the keys of the issuer. By default it
+ * follows the revocation log of the issuer. Must be registered after @fastify/swagger and before all routes.
  */
 export default createPlugin(systemTimer)

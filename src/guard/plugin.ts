@@ -16,14 +16,14 @@ declare module 'fastify' {
 
 const WELL_KNOWN = '/.well-known/oauth-protected-resource'
 
-/** Returns the URL of the resource's metadata (RFC 9728 §3.1); null when the resource is not an http URL. */
+/** Returns the URL of the resource's metadata (RFC 9728 §3.1); null when the resource is not an http or https URL. */
 function metadataUrl(audience: string): URL | null {
   const { protocol, origin, pathname, search } = new URL(audience)
   if (!/^https?:$/.test(protocol)) return null
   return new URL(`${origin}${WELL_KNOWN}${pathname === '/' ? '' : pathname}${search}`)
 }
 
-/** Returns the path of a URL for the router: decoded, and without parameters. */
+/** Returns the path of a URL for the router: decoded, and with colons escaped, because a single colon begins a route parameter. */
 const routeOf = ({ pathname }: URL): string => decodeURI(pathname).replaceAll(':', '::')
 
 /** @throws Error when there are routes, because the guard does not see them */

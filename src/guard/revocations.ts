@@ -47,7 +47,7 @@ export interface LogOptions {
   maxEntries?: number
   /** Called once for consecutive failures with the same message. */
   onError: (error: unknown) => void
-  /** Called when `isFresh` first returns false. @param error the last failure; null without one since the last response */
+  /** Called when `isFresh` returns false for the first time, and again after `onFresh`. @param error the last failure; null without one since the last response */
   onStale: (error: unknown) => void
   /** Called when the log was read to its end for the first time, and again after `onStale`. */
   onFresh: () => void
@@ -177,7 +177,7 @@ export function createRevocations(options: LogOptions) {
     version: revoked.version,
     refuses: revoked.refuses,
 
-    /** Returns the last number that was read, the age of the state in milliseconds (both null before), and the number of entries. */
+    /** Returns the last number that was read, the age of the state in milliseconds (each null while unknown), and the number of entries. */
     status: () => ({
       seq,
       lag: freshAt === Number.NEGATIVE_INFINITY ? null : timer.elapsed() - freshAt,

@@ -15,7 +15,7 @@ export interface Entry {
   id: string
 }
 
-/** The longest lifetime of a token that an entry revokes, and one minute more for the difference of clocks. */
+/** An entry outlives every token that it revokes: one hour, the longest lifetime of a token, and two minutes for clock differences. */
 const KEPT_MS = 3_720_000
 /** Number of entries at most. */
 const MAX_ENTRIES = 1_000_000

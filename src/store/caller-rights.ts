@@ -29,8 +29,8 @@ async function heldBy(trx: Db, caller: Caller): Promise<{ roles: Set<string>; sc
 }
 
 /**
- * Throws unless the caller may give these roles to a user or client: the caller must hold every scope of the roles, and the role `admin` to give
- * this role. An operator may give every role. Reads in the given transaction.
+ * Throws unless the caller may give these roles to a user or client: the caller must hold every scope of the roles, and to give the role
+ * `admin` also this role. An operator may give every role. Reads in the given transaction.
  * @throws DomainError forbidden, invalid when a role does not exist
  */
 export async function assertMayGrantRoles(trx: Db, caller: Caller, roles: string[]): Promise<void> {
@@ -45,7 +45,7 @@ export async function assertMayGrantRoles(trx: Db, caller: Caller, roles: string
 /**
  * Throws unless the caller may give these scopes to a role or client: the caller must hold them. An operator may give every scope.
  * Reads in the given transaction.
- * @param clientOnly scopes that no user can hold, so they must only exist
+ * @param clientOnly scopes that no user can hold: the caller may give them if they exist
  * @throws DomainError forbidden, invalid when a scope does not exist
  */
 export async function assertMayGrantScopes(
@@ -61,8 +61,8 @@ export async function assertMayGrantScopes(
 }
 
 /**
- * Throws unless the caller may give a client these scopes, roles and resources. Locks the resources, so that they cannot be deleted before the
- * end of the transaction.
+ * Throws unless the caller may give a client these scopes, roles and resources. Locks the resources, so that they cannot be deleted
+ * before the end of the transaction.
  * @throws DomainError forbidden, invalid when a scope, role or resource does not exist
  */
 export async function assertMayGrantToClient(

@@ -7,7 +7,7 @@ import type { Database, RecordEvent } from './transaction.ts'
 /**
  * Takes a lock that protects a rule over several rows, and holds it until the end of the transaction. The caller must take the lock
  * before every statement that depends on the rule, and must take several locks in the order of the type below.
- * @returns how often the lock was ever taken, including this time
+ * @returns how often the lock was taken by committed transactions and by this one
  */
 export async function lock(trx: Db, name: 'setup' | 'admins' | 'subjects' | 'keys'): Promise<number> {
   const { version } = await trx
@@ -20,8 +20,8 @@ export async function lock(trx: Db, name: 'setup' | 'admins' | 'subjects' | 'key
 }
 
 /**
- * Reserves a name for a user until the end of the transaction. A name belongs to a user or to a client, never to both, so both
- * functions first take the lock `subjects`. (`lower` of SQL is sufficient, because client ids are ASCII.)
+ * Reserves a name for a user until the end of the transaction. A name belongs to a user or to a client, never to both, so this
+ * function and `reserveClientId` first take the lock `subjects`. (`lower` of SQL is sufficient, because client ids are ASCII.)
  * @throws DomainError conflict when a client has the name as its id
  */
 export async function reserveUsername(trx: Db, usernameKey: string): Promise<void> {

@@ -11,7 +11,7 @@ const toKey = (row: Selectable<Tables['refresh_keys']>): RefreshKey => ({
   createdAt: row.created_at
 })
 
-/** Inserts the current refresh key. There must be no current key. */
+/** Inserts a refresh key as the current key. No other key may be current. */
 export async function insertRefreshKey(trx: Db, { id, sealedKey, createdAt }: RefreshKey): Promise<void> {
   await trx
     .insertInto('refresh_keys')

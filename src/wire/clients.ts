@@ -46,7 +46,7 @@ const members = {
     uniqueItems: true,
     description: 'Values of `grant_type` that the client may use'
   }),
-  scope: Words('Scopes that tokens of the client may hold, and scopes of the client itself; separated by spaces'),
+  scope: Words('Scopes that tokens of the client may hold, for users and for the client itself; separated by spaces'),
   default_scope: Words('Scopes of a token request without `scope`, separated by spaces; by default all of `scope`'),
   roles: OrNull(
     Type.Array(Type.String({ minLength: 1, maxLength: NAME_MAX }), { maxItems: CLIENT_LIST_MAX, uniqueItems: true }),

@@ -8,9 +8,9 @@ export type ClientChanges = Partial<
 >
 
 /**
- * Clients. A caller that adds or changes a client, or adds a secret, must hold every scope that the client has afterwards, except
- * scopes that no user can hold, and every scope of its listed roles. Otherwise the method throws `DomainError('forbidden')`. An operator
- * may grant every scope and role.
+ * Clients. A caller that adds or changes a client, or adds a secret, must hold every scope of the client after the change and every
+ * scope of its listed roles, and the role `admin` if it is listed. Scopes that no user can hold are exempt, and so is a change that only
+ * disables the client. Otherwise the method throws `DomainError('forbidden')`. An operator may grant every scope and role.
  */
 export interface ClientStore {
   /** Returns a client in any state; null when there is no such client. */
@@ -25,8 +25,8 @@ export interface ClientStore {
   /** @throws DomainError conflict when the id is taken, invalid when a scope, role or resource does not exist, forbidden */
   create(caller: Caller, registration: { client: Client; secret: ClientSecret | null }): Promise<void>
   /**
-   * Returns null when there is no such client. A change that takes something away ends the tokens issued before. If the client is
-   * disabled, or loses a grant or `firstParty`, its sessions end too.
+   * Returns null when there is no such client. If the client loses a scope, role or resource, the tokens issued before end. If it
+   * is disabled, or loses a grant or `firstParty`, its sessions end too.
    * @throws DomainError invalid when a scope, role or resource does not exist, forbidden
    */
   change(caller: Caller, change: { id: string; changes: ClientChanges; now: Millis }): Promise<Client | null>
