@@ -23,7 +23,7 @@ export async function createForge({ app, env }: Pick<TestApp, 'app' | 'env'>, va
 /** Paths that an administrator with the scopes `profile users:read` may read. */
 export const READABLE = ['/users/me', '/users'] as const
 
-/** Returns a documented path with ids that do not exist. */
+/** Returns a documented path with ids that do not exist, and with the name of the role `user`. */
 export const anyPlace = (path: string): string =>
   path
     .replace(/\{(id|session|secret)\}/g, NOBODY)

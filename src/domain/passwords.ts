@@ -74,7 +74,7 @@ async function isCommonWords(text: string): Promise<boolean> {
 /** A password that consists of names and at most this number of other characters is refused. */
 const REST = 4
 
-/** Returns whether at most `REST` characters remain of the text after the names and their parts were removed. Spaces and ASCII signs do not count. */
+/** Returns whether at most `REST` characters, except spaces and ASCII signs, remain of the text without the names and their parts. */
 function consistsOfNames(text: string, names: string[]): boolean {
   const known = names
     .map((name) => name.normalize('NFC').toLowerCase())

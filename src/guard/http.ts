@@ -12,7 +12,10 @@ export type Fetch = (
   }
 ) => Promise<Response>
 
-/** The issuer gave no response or one that is not valid. The message names method, URL and status, and quotes nothing else that was sent or received. */
+/**
+ * The issuer gave no response or one that is not valid. The message names method, URL and status, and quotes nothing else that was sent
+ * or received.
+ */
 export class UpstreamError extends Error {
   /** The HTTP status; null without a response. */
   readonly status: number | null

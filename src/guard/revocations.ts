@@ -47,7 +47,10 @@ export interface LogOptions {
   maxEntries?: number
   /** Called once for consecutive failures with the same message. */
   onError: (error: unknown) => void
-  /** Called when `isFresh` returns false for the first time, and again after `onFresh`. @param error the last failure; null without one since the last response */
+  /**
+   * Called when `isFresh` returns false for the first time, and for the first time after each `onFresh`.
+   * @param error the last failure; null without one since the last response
+   */
   onStale: (error: unknown) => void
   /** Called when the log was read to its end for the first time, and again after `onStale`. */
   onFresh: () => void

@@ -13,7 +13,10 @@ export const systemTimer: Timer = {
   sleep: (ms, signal) => sleep(ms, undefined, { signal })
 }
 
-/** Returns the result of the promise, or rejects with the reason of the signal when the signal aborts first. An already aborted signal has no effect. */
+/**
+ * Returns the result of the promise, or rejects with the reason of the signal when the signal aborts first. A signal that was aborted
+ * before the call has no effect.
+ */
 export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = new Promise<never>((_resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })

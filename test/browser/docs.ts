@@ -5,16 +5,16 @@ import type { Test } from 'tap'
 export const WIDE = { width: 1280, height: 1000 }
 export const NARROW = { width: 390, height: 844 }
 
-/** Chromium's own line for an answer that the test expects. */
+/** The line that Chromium writes to the console for a response with a 4xx status. */
 const EXPECTED = /^Failed to load resource: the server responded with a status of 4\d\d/
 
 export interface Visit {
   origin: string
   path?: string
   viewport?: { width: number; height: number }
-  /** What may stand on the console. */
+  /** Matches the messages that the page may write to the console. */
   expected?: RegExp
-  /** Another server that the page may ask. */
+  /** The origin of another server that the page may send requests to. */
   also?: string
 }
 
@@ -29,7 +29,7 @@ export async function open(
   t.teardown(() => page.close())
   page.on('request', (request) => {
     const url = request.url()
-    // Only an unexpected request is reported: a page goes on asking until it is closed, when the test has ended.
+    // Makes no assertion for an expected request: the page may send one after the end of the test, until it is closed.
     if (!url.startsWith('data:') && ![origin, also].includes(new URL(url).origin)) t.fail(`a request to ${url}`)
   })
   page.on('console', (message) => {
@@ -41,7 +41,7 @@ export async function open(
   return page
 }
 
-/** What the pages show after `shorten`. */
+/** The paths whose operations the pages show after `shorten`. */
 const SHOWN = ['/users', '/users/me', '/users/me/sessions']
 
 /** Has the pages of a context show a few operations only. Rendering the whole document takes most of the time of a page. */
@@ -79,7 +79,7 @@ export async function fillIn(page: Page, username: string, password: string, sco
   return dialog
 }
 
-/** Tries an operation in the page and returns the status of its answer. @param path of its URL */
+/** Tries an operation in the page and returns the status of its answer. @param path matches the URL of the request */
 export async function execute(page: Page, operation: string, path = /\/users/): Promise<string> {
   const block = page.locator(`[id$="-${operation}"]`)
   if ((await block.locator('.execute').count()) === 0) await block.locator('.opblock-summary-control').click()

@@ -237,7 +237,7 @@ t.test('without a token nothing is sent to the service', async (t) => {
   t.strictSame(calls, [])
 })
 
-t.test('an error of the service is thrown without the token, and the request is not repeated', async (t) => {
+t.test('a connection error is thrown without the token, and the request is not repeated', async (t) => {
   let calls = 0
   const { client } = setUpClient(t)
   const service = await listen(t, ({ socket }) => {

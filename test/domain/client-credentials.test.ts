@@ -68,7 +68,7 @@ t.test('a client gets the requested scopes that client and resource allow [SC3]'
   t.equal(await granted(), NOTHING, 'no default scope')
 })
 
-t.test('a request has at most 1 KB and 50 scopes [SC1]', async (t) => {
+t.test('the scope of a request has at most 1024 characters and 50 items [SC1]', async (t) => {
   const { granted } = await open(t)
   const long = 'invalid_scope: The scope is longer than 1024 characters or 50 items'
   t.equal(await granted({ scope: 'x'.repeat(1025) }), long)
@@ -81,7 +81,7 @@ for (const [accessTokenTtl, lifetime] of [
   [3600, 3600]
 ] as const)
   t.test(
-    `a client with the lifetime ${accessTokenTtl} gets tokens for ${lifetime} s, to the second [TE1]`,
+    `a client whose accessTokenTtl is ${accessTokenTtl} gets tokens that expire after exactly ${lifetime} s [TE1]`,
     async (t) => {
       const { ask, isValid, clock } = await open(t, { accessTokenTtl }, { LATCHKEY_ACCESS_TOKEN_TTL: '120' })
       const { accessToken, expiresIn } = await ask()
@@ -103,7 +103,7 @@ t.test('a client gets a token without a session and without a refresh token [CA7
   t.strictSame(await store.sessions.list('job', { after: null, limit: 1 }, 0), [])
 })
 
-t.test('only a confidential client with the grant may use it, also if the store says otherwise [CA6]', async (t) => {
+t.test('only a confidential client with the grant may use it, even if a public client has it too [CA6]', async (t) => {
   const { auth, store, request, clock } = await open(t)
   const ask = (id: string) => request(id, { grant_type: 'client_credentials' })
   await auth.clients.create(OPERATOR, { id: 'web', name: 'Web', scopes: ['profile'] })

@@ -32,7 +32,7 @@ t.test('an access token is no assertion [CA8]', async (t) => {
   for (const { accessToken } of [user, own]) t.equal(await authenticate(accessToken), REFUSED)
 })
 
-t.test('an address in the header of an assertion is never called [CA8]', async (t) => {
+t.test('a URL in the header of an assertion is never requested [CA8]', async (t) => {
   const { authenticate, signed } = await openAssertions(t)
   let calls = 0
   const origin = await listen(t, (_request, response) => {

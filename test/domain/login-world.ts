@@ -55,7 +55,7 @@ export const newUser = (name: string, disabledAt: number | null = null): Credent
   authVersion: 1
 })
 
-/** What became of a login: the seconds to wait, when it was throttled. */
+/** The outcome of a login; `wait` with the seconds until the next attempt for a throttled login. */
 export type LoginOutcome = 'logged in' | 'failed' | `wait ${number}`
 
 /** Everything that limits logins, on a store in memory with the user `alice`. Every hash is the password itself. */
@@ -120,9 +120,9 @@ export function openLogins() {
     rows: tries.rows,
     writes: tries.writes,
     verified: () => verified,
-    /** The kinds of the counts that are kept, and how far each is. */
+    /** Returns the kind and the value of each stored counter, for example `pair 5`. */
     counts: () => [...tries.rows.values()].map(({ key, count }) => `${key.split(' ')[0]} ${count}`).toSorted(),
-    /** Fails so often, five times from each of many networks. */
+    /** Makes `times` failed logins, five from each of several new networks. */
     async failFromEverywhere(times: number, username = 'alice') {
       let address = ''
       for (let done = 0; done < times; done++) {

@@ -33,7 +33,7 @@ export function withOtherClaims(material: Material): Forgery[] {
       token({ typ })
     ])
   )
-  /** Claims that no access token of ours has, in a token rightly with a valid signature. */
+  /** Makes tokens with a valid signature and a claim with a value that no access token of Latchkey has. */
   const withClaim = (name: string, values: unknown[]): Named =>
     values.map((value) => [`${name} ${JSON.stringify(value) ?? 'missing'}`, token({}, { [name]: value })])
   const MISTYPED = [undefined, null, 0, 1, true, '', [], {}]

@@ -23,7 +23,7 @@ async function setUp(t: Test) {
   }
 }
 
-t.test('a service refuses a token that Latchkey revoked at the next request, and no other token', async (t) => {
+t.test('from the next request on, a service refuses a token that Latchkey revoked, and no other token', async (t) => {
   const { auth, status, app } = await setUp(t)
   const second = await serve(t, auth.guardOptions)
   const tokens = await Promise.all([1, 2, 3].map(() => auth.tokenFor({ sub: 'one', scopes: SCOPES })))
@@ -66,7 +66,7 @@ t.test('a service refuses the tokens of a user or client that Latchkey disabled'
   t.strictSame(await statuses(), [401, 401, 200])
 })
 
-t.test('introspection at Latchkey refuses a revoked token and a disabled client at the next request', async (t) => {
+t.test('with introspection, a service refuses revoked tokens and tokens of disabled clients at once', async (t) => {
   const auth = await createTestAuth()
   t.teardown(() => auth.close())
   const { clients, resources } = auth.app.auth

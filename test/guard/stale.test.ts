@@ -48,7 +48,7 @@ t.test('while the log is stale a valid token gets 503, and no entry is missed af
 })
 
 t.test(
-  'whenStale accept: valid tokens are accepted, known revocations are refused, and one error is logged',
+  'with whenStale accept, valid tokens are accepted, tokens known to be revoked are refused, and one error is logged',
   async (t) => {
     const service = await setUp(t, { staleAfter: STALE_AFTER, whenStale: 'accept' })
     const { issuer, responders, token, status, logged, revoke, timer } = service

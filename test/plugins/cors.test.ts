@@ -11,9 +11,9 @@ const PREFLIGHT = { 'access-control-request-method': 'POST' }
 const corsOf = (headers: object) =>
   Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith('access-control-')))
 
-/** An app on this machine, with a list of origins. */
+/** An app whose issuer is on this machine, with a list of origins. */
 const listed = await build(t, { env: { LATCHKEY_CORS_ORIGINS: `${ORIGIN}, ${OTHER}` } })
-/** An app on another host, with the same list. */
+/** An app whose issuer is on another host, with the same list. */
 const remote = await build(t, { env: { ...REMOTE, LATCHKEY_CORS_ORIGINS: `${ORIGIN}, ${OTHER}` } })
 
 t.test('a listed origin may call the token endpoint, also when the answer is a refusal [BR1]', async (t) => {
@@ -60,7 +60,7 @@ t.test('another origin, another path and no origin get no CORS header [BR1]', as
   }
 })
 
-t.test('without the setting, a service on another host has no CORS [BR1]', async (t) => {
+t.test('without the setting, a Latchkey that is not on this machine sends no CORS headers [BR1]', async (t) => {
   const { inject } = await build(t, { env: REMOTE })
   const answer = await inject({ url: '/.well-known/jwks.json', headers: { origin: ORIGIN } })
   t.strictSame([corsOf(answer.headers), answer.headers.vary], [{}, undefined])
@@ -83,7 +83,7 @@ const LOCAL = [
   'http://app.localhost:5173'
 ]
 
-t.test('pages of services on the same machine may call without a setting, without cookies [BR1]', async (t) => {
+t.test('pages of services on the same machine may call without the setting, but not with cookies [BR1]', async (t) => {
   for (const issuer of [
     'http://127.0.0.1:3000',
     'http://[::1]:3000/auth',
@@ -130,7 +130,7 @@ t.test('an origin that only looks like one on this machine gets no CORS header [
   })
 })
 
-t.test('where the issuer is on another host, local origins are not allowed without the setting [BR1]', async (t) => {
+t.test('where the issuer is on another host, local origins that are not listed get no CORS header [BR1]', async (t) => {
   for (const origin of LOCAL) t.strictSame(await allowedAt(remote, origin), [undefined, undefined], origin)
   t.strictSame(await allowedAt(remote, ORIGIN), [ORIGIN, ORIGIN])
 })

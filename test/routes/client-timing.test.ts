@@ -77,7 +77,7 @@ t.test('every failed authentication makes one query and one comparison, and gets
   const kinds: Record<string, [id: string, secret: string]> = {
     'an unknown client': ['nobody', wrong],
     'a wrong secret': ['one', wrong],
-    'a wrong secret of a client with ten': ['ten', wrong],
+    'a wrong secret of a client with ten secrets': ['ten', wrong],
     'a disabled client and a wrong secret': ['off', wrong],
     'a disabled client and its secret': ['off', secrets.off as string],
     'an expired secret': ['over', secrets.over as string],

@@ -36,7 +36,7 @@ const sessionsOf = async (app: TestApp) => (await sql(app, 'select id from sessi
 const disable = (app: TestApp, username: string) =>
   sql(app, 'update users set disabled_at = $1 where username_key = $2', app.clock.now(), username)
 
-/** Tests only add users and sessions to it. */
+/** Shared by tests that disable, change or delete only users of their own, and undo changes of clients. */
 const shared = await build(t)
 const app = shared
 const createUser = (username: string, password: string) =>

