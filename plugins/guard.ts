@@ -23,7 +23,7 @@ export default fp<Pick<GuardOptions, 'onRefused'>>(
     const clientScopes = CLIENT_SCOPES.map((scope) => scope.name)
     const scopes = [...BUILT_IN_SCOPES.map((scope) => scope.name), ...clientScopes]
     fastify.addHook('onRoute', (route) => {
-      const { security = [] } = route.schema as { security?: Record<string, string[]>[] }
+      const { security = [] } = (route.schema ?? {}) as { security?: Record<string, string[]>[] }
       const required = security.flatMap(Object.values).flat()
       const unknown = required.find((scope) => !scopes.includes(scope))
       if (unknown !== undefined)

@@ -5,6 +5,7 @@ import { defined } from './defined.ts'
 import { SetupError } from './domain/errors.ts'
 import { adminPasswordFile } from './files.ts'
 import { prepare, unshownPassword } from './first-start.ts'
+import { declareMounted } from './guard/routes.ts'
 import type { Config } from './settings.ts'
 import type { Refusal } from './token/refusal.ts'
 
@@ -78,6 +79,8 @@ async function mount(host: FastifyInstance, { onRefused, ...options }: LatchkeyO
   const route = { schema: { hide: true }, logLevel: 'silent' as const, ...guard }
   host.addHook('onRequest', handOver)
   for (const url of [path, `${path}/*`, WELL_KNOWN + path]) host.all(url, route, unreachable)
+  // A guard that the host registers later finds these routes.
+  declareMounted(host, [path, WELL_KNOWN + path])
   // Requests with a method that the host does not know reach the hook through the not-found handler.
   await host.register(async (scope) => scope.setNotFoundHandler(unreachable), { prefix: path })
 }

@@ -5,6 +5,7 @@ import { loadConfig } from '../src/config.ts'
 import guard from '../src/guard/core.ts'
 import latchkey from '../src/mount.ts'
 import { refusal } from '../src/token/refusal.ts'
+import { declareOrders, setUp } from './guard/service.ts'
 import { routesOf } from './helper.ts'
 import { bearer, login, openHost, settings } from './host.ts'
 import { plant } from './secrets.ts'
@@ -146,11 +147,33 @@ t.test('a host whose guard requires a guard of every route accepts the routes of
   const host = fastify()
   t.teardown(() => host.close())
   await host.register(guard, { verify: async () => refusal('malformed', 'unknown'), flows: { user: [], client: [] } })
+  host.options('*', async () => 'preflight')
   await host.register(latchkey, await settings(t, 'https://app.example.com/auth'))
   host.get('/mine', { preHandler: host.requireUser() }, async () => 'mine')
   t.equal((await host.inject('/auth/health/live')).statusCode, 200)
   t.equal((await host.inject('/mine')).statusCode, 401)
 })
+
+for (const when of ['before', 'after'] as const)
+  t.test(`a host starts with the guard and Latchkey, which is registered ${when} the guard`, async (t) => {
+    const mounted = await settings(t, 'https://app.example.com/auth')
+    const mountIt = (host: FastifyInstance) => host.register(latchkey, mounted)
+    const { app, status, token } = await setUp(
+      t,
+      { revocation: 'none' },
+      {
+        before: async (host) => void (when === 'before' && (await mountIt(host))),
+        async declare(host) {
+          host.options('*', async () => 'a preflight of another path')
+          if (when === 'after') await mountIt(host)
+          declareOrders(host)
+        }
+      }
+    )
+    t.equal((await app.inject('/auth/health/live')).statusCode, 200)
+    t.equal((await app.inject('/auth/users/me')).json().detail, 'Not authenticated')
+    t.strictSame([(await app.inject('/orders')).statusCode, await status(token())], [401, 200])
+  })
 
 t.test('a mounted Latchkey calls onRefused for a request that its API refuses, and logs the same reason', async (t) => {
   const { host, lines } = await openHost(t)

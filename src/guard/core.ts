@@ -11,6 +11,7 @@ import type { Principal } from '../token/principal.ts'
 import { type Refusal, refusal } from '../token/refusal.ts'
 import { type Demand, describe, lacking, merge } from './demand.ts'
 import { AccessError } from './errors.ts'
+import { isBelow, isForPreflights, unguardedError } from './routes.ts'
 
 export { AccessError } from './errors.ts'
 
@@ -173,22 +174,18 @@ export default fp<GuardOptions>(
       done(refused(request, reply, REPEATED_HEADER))
     })
 
-    const isPublic = (url: string): boolean => publicPaths.some((path) => url === path || url.startsWith(`${path}/`))
-
     fastify.addHook('onRoute', function (this: FastifyInstance, route: RouteOptions) {
       const handlers = [route.preHandler ?? []].flat()
       const guards = handlers.filter(isGuard)
-      const otherwise = this.guardOfScope ?? (isPublic(route.url) ? this.publicAccess : null)
+      if (guards.length === 0 && isForPreflights(route)) return
+      const otherwise = this.guardOfScope ?? (isBelow(route.url, publicPaths) ? this.publicAccess : null)
       if (guards.length === 0 && otherwise !== null) {
         guards.push(otherwise)
         handlers.unshift(otherwise)
       }
       if (guards.length === 0) {
         if (unguarded === 'allow') return
-        const name = `${[route.method].flat().join(', ')} ${route.url}`
-        throw new Error(
-          `${name} names no guard: put requireUser(), requireScope(…), requireRole(…) or publicAccess into its preHandler`
-        )
+        throw unguardedError(route)
       }
 
       route.preHandler = handlers.filter(

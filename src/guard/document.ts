@@ -1,4 +1,5 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
+import { nameOf } from './routes.ts'
 
 /** Names of the OAuth2 security schemes. Each flow has its own: Swagger UI shows all flows of a scheme as authorized after one login. */
 export const FLOWS = { user: ['password'], client: ['clientCredentials'] }
@@ -45,7 +46,7 @@ export function documentGuards(
     // With `unguarded: 'allow'`, a route without a guard may have security schemes of another plugin.
     const security = all.filter((each) => Object.keys(each).some((flow) => ALL_FLOWS.includes(flow)))
     if (security.length === 0) return
-    const name = `${[route.method].flat().join(', ')} ${route.url}`
+    const name = nameOf(route)
     for (const scope of new Set(security.flatMap((each) => Object.values(each).flat())))
       if (route.method !== 'HEAD') uses.set(scope, [...(uses.get(scope) ?? []), name])
     // With another serializer the schemas are not JSON Schema.

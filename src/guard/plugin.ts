@@ -1,10 +1,10 @@
-import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { defined } from '../defined.ts'
 import guard from './core.ts'
 import { documentGuards, FLOWS } from './document.ts'
 import { insecureWarning, isInsecure } from './metadata.ts'
 import { assertOptions, type LatchkeyGuardOptions } from './options.ts'
+import { assertNoneBefore } from './routes.ts'
 import type { Timer } from './timer.ts'
 import { createVerification, type GuardStatus } from './verification.ts'
 
@@ -26,14 +26,6 @@ function metadataUrl(audience: string): URL | null {
 /** Returns the path of a URL for the router: decoded, and with colons escaped, because a single colon begins a route parameter. */
 const routeOf = ({ pathname }: URL): string => decodeURI(pathname).replaceAll(':', '::')
 
-/** @throws Error when there are routes, because the guard does not see them */
-function assertFirst(fastify: FastifyInstance): void {
-  if (fastify.printRoutes() !== '(empty tree)')
-    throw new Error(
-      'latchkey-guard: register it, and await the registration, before every route; or set unguarded: "allow"'
-    )
-}
-
 /** Makes the plugin with a timer that measures pauses, time limits and the age of keys and of the revocation log. */
 export const createPlugin = (timer: Timer) =>
   fp<LatchkeyGuardOptions>(
@@ -43,7 +35,7 @@ export const createPlugin = (timer: Timer) =>
       const [audience] = [options.audience].flat() as [string]
       if (fastify.prefix !== '')
         throw new Error('latchkey-guard: register it at the root, where its metadata is served')
-      if (unguarded === 'refuse') assertFirst(fastify)
+      if (unguarded === 'refuse') assertNoneBefore(fastify, publicPaths)
       const { verify, status, start, stop } = createVerification(options, { log: fastify.log, timer })
       if (isInsecure(issuer)) fastify.log.warn(insecureWarning(issuer))
       fastify.addHook('onReady', async () => start())

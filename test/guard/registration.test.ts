@@ -45,7 +45,7 @@ t.test('with unguarded allow, a route without a guard is public', async (t) => {
 
 t.test('a route that is declared before the guard stops the start', async (t) => {
   const message =
-    'latchkey-guard: register it, and await the registration, before every route; or set unguarded: "allow"'
+    'latchkey-guard: GET, HEAD /x exists before the guard, which cannot protect it. Register the guard, and await the registration, before this route; or add "/x" to publicPaths to make it public, with everything below it'
   for (const before of [declareX, inPlugin(declareX)]) await t.rejects(start(t, {}, { before }), { message })
   const app = fastify()
   t.teardown(() => app.close())

@@ -12,7 +12,7 @@ const UNGUARDED: [name: string, declare: Declare, route: string][] = [
   ['by `route`', (app) => app.route({ method: 'PUT', url: '/x', handler }), 'PUT /x'],
   ['for several methods', (app) => app.route({ method: ['GET', 'POST'], url: '/x', handler }), 'GET, POST /x'],
   ['for HEAD', (app) => app.head('/x', handler), 'HEAD /x'],
-  ['for OPTIONS', (app) => app.options('*', handler), 'OPTIONS *'],
+  ['for OPTIONS and GET', (app) => app.route({ method: ['OPTIONS', 'GET'], url: '/x', handler }), 'OPTIONS, GET /x'],
   ['for every method', (app) => app.all('/x', handler), '/x'],
   ['in a child plugin', (app) => app.register(async (child) => void child.get('/x', handler)), 'GET /x'],
   [
@@ -81,4 +81,10 @@ t.test('a route with public access accepts every caller and verifies no token', 
     t.strictSame([response.statusCode, response.json()], [200, { principal: null }])
   }
   t.equal(verified, 0)
+})
+
+t.test('a route for OPTIONS alone needs no guard, because a preflight carries no credentials', async (t) => {
+  const app = await serve(t, (scope) => scope.options('*', handler))
+  const headers = { origin: 'https://app.example.com', 'access-control-request-method': 'GET' }
+  t.equal((await app.inject({ method: 'OPTIONS', url: '/any', headers })).body, 'done')
 })
