@@ -3,6 +3,7 @@ import { type Credentials, createAuthentication } from '../guard/credentials.ts'
 import { UpstreamError } from '../guard/http.ts'
 import { createMetadata } from '../guard/metadata.ts'
 import type { Timer } from '../guard/timer.ts'
+import { printableLine } from '../printable.ts'
 import { type Clock, systemClock } from '../token/clock.ts'
 import { refusesToken } from './challenge.ts'
 import { TokenError } from './errors.ts'
@@ -13,6 +14,12 @@ export type TokenClientOptions = Credentials & {
   issuer: string
   /** Whether an `issuer` with plain http may be on another host than loopback. Everyone on the network can then read tokens. Default: false. */
   insecureHttp?: boolean
+  /**
+   * The URL at which this process reaches the issuer, when that is not the issuer's own: `http://latchkey:3000` in a network of
+   * containers. Requests go there; the `iss` of tokens stays the issuer. Over plain http everyone on this network can read the secret of
+   * the client, and can forge keys.
+   */
+  internalUrl?: string
   /** The scopes to request, separated by spaces. Default: the default scopes of the client. */
   scope?: string
   /** The identifier of the service that the tokens are for (RFC 8707). */
@@ -62,6 +69,8 @@ const REQUEST_TIMEOUT = 5000
 const MAX_BYTES = 65_536
 /** Lifetime of a token in seconds: `default` without `expires_in` (RFC 6749 §5.1), `max` for a longer `expires_in`. */
 const LIFETIME = { default: 60, max: 86_400 }
+/** Number of UTF-16 units of the issuer's description of an error. */
+const DESCRIPTION_MAX = 300
 /** The syntax of a token (RFC 6750 §2.1). */
 const TOKEN = /^[\w.~+/-]+=*$/
 
@@ -98,12 +107,17 @@ function parseOrigins({ origins, resource }: Pick<TokenClientOptions, 'origins' 
   return resource !== undefined && /^https?:/i.test(resource) ? [new URL(resource).origin] : null
 }
 
+/** Returns whether a value is a text that cannot hold the credentials that were sent: neither the secret nor a long word. */
+const isDescription = (value: unknown, secret: string | undefined): value is string =>
+  typeof value === 'string' && !(secret !== undefined && value.includes(secret)) && !/[^\s]{64}/.test(value)
+
 /** Creates a token client. @param timer measures pauses, time limits and, without `clock`, the age of a token */
 export function createClient(options: TokenClientOptions, timer: Timer): TokenClient {
-  const { issuer, insecureHttp, clientId, scope, resource, timeout = 10_000, fetch = globalThis.fetch, clock } = options
+  const { issuer, insecureHttp, internalUrl, clientId, clientSecret, scope, resource, clock } = options
+  const { timeout = 10_000, fetch = globalThis.fetch } = options
   if (!(timeout > 0 && timeout < 2 ** 31))
     throw new TypeError('timeout must be a number of milliseconds from 1 to 2147483647')
-  const metadata = createMetadata({ issuer, insecureHttp, fetch, timer })
+  const metadata = createMetadata({ issuer, insecureHttp, internalUrl, fetch, timer })
   const authenticate = createAuthentication({ ...options, clock: clock ?? systemClock })
   const origins = parseOrigins(options)
   const form = {
@@ -115,10 +129,15 @@ export function createClient(options: TokenClientOptions, timer: Timer): TokenCl
   /** Converts the failure of a request to the error of the caller. */
   function tokenError(cause: UpstreamError): TokenError {
     const { message, status, retryAfter, body } = cause
-    const { error } = (body ?? {}) as { error?: unknown }
+    const { error, error_description: text } = (body ?? {}) as Record<string, unknown>
     const code = typeof error === 'string' && /^[a-z][a-z_]{1,40}$/.test(error) ? error : null
-    const reason = `no token for ${clientId} from ${issuer}: ${code ?? message}`
-    return new TokenError(reason, { error: code, status, retryAfter, cause })
+    const description = code !== null && isDescription(text, clientSecret) ? text.slice(0, DESCRIPTION_MAX) : null
+    const reason = [
+      `no token for ${clientId} from ${issuer}`,
+      code ?? message,
+      ...(description === null ? [] : [description])
+    ]
+    return new TokenError(printableLine(reason.join(': ')), { error: code, description, status, retryAfter, cause })
   }
 
   async function request(signal: AbortSignal): Promise<IssuedToken> {

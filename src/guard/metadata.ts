@@ -2,7 +2,7 @@ import { isLoopback } from '../loopback.ts'
 import { type Fetch, requestJson, UpstreamError } from './http.ts'
 import type { Timer } from './timer.ts'
 
-/** URLs of the issuer's endpoints, all on its origin. */
+/** URLs of the issuer's endpoints, all on its origin, or all below `internalUrl`. */
 export interface Metadata {
   tokenEndpoint: string
   jwksUri: string
@@ -52,16 +52,22 @@ export function isIssuer(
 export function createMetadata(options: {
   issuer: string
   insecureHttp?: boolean | undefined
+  internalUrl?: string | undefined
   fetch: Fetch
   timer: Timer
 }) {
-  const { issuer, fetch, timer, insecureHttp } = options
+  const { issuer, fetch, timer, insecureHttp, internalUrl = issuer } = options
   if (!isIssuer(issuer, { insecureHttp }))
     throw new TypeError(
       'issuer must be an https URL without query, fragment, credentials and trailing slash (http on a loopback host, or with insecureHttp: true)'
     )
-  const { origin, pathname } = new URL(issuer)
-  const url = `${origin}/.well-known/oauth-authorization-server${pathname.replace(/\/$/, '')}`
+  if (!isIssuer(internalUrl, { insecureHttp: true }))
+    throw new TypeError(
+      'internalUrl must be an http or https URL without query, fragment, credentials and trailing slash: the address at which the service reaches the issuer'
+    )
+  const { origin } = new URL(issuer)
+  const reached = new URL(internalUrl)
+  const url = `${reached.origin}/.well-known/oauth-authorization-server${reached.pathname.replace(/\/$/, '')}`
   let latest: Promise<Metadata> | null = null
   let retryAt = 0
 
@@ -81,7 +87,10 @@ export function createMetadata(options: {
       if (parsed.origin !== origin) throw invalid(`names another origin as ${member}`)
       if (parsed.username !== '' || parsed.password !== '' || parsed.hash !== '')
         throw invalid(`has credentials or a fragment in ${member}`)
-      return endpoint
+      if (internalUrl === issuer) return endpoint
+      if (!parsed.href.startsWith(`${issuer}/`))
+        throw invalid(`has a ${member} that does not begin with the issuer, so internalUrl does not lead to it`)
+      return internalUrl + parsed.href.slice(issuer.length)
     }
     function required(member: string): string {
       const endpoint = optional(member)

@@ -9,6 +9,12 @@ export type LatchkeyGuardOptions = {
   /** Whether an `issuer` with plain http may be on another host than loopback. Everyone on the network can then read tokens. Default: false. */
   insecureHttp?: boolean
   /**
+   * The URL at which this process reaches the issuer, when that is not the issuer's own: `http://latchkey:3000` in a network of
+   * containers. Requests go there; the `iss` of tokens stays the issuer. Over plain http everyone on this network can read the secret of
+   * the client, and can forge keys.
+   */
+  internalUrl?: string
+  /**
    * The `aud` of tokens: the identifier of this service among the resources of Latchkey. Of several identifiers the first is the one of
    * the metadata that the service publishes (RFC 9728).
    */

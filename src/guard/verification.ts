@@ -124,9 +124,9 @@ function byLog(common: CommonOptions, options: LatchkeyGuardOptions & Credential
 
 /** @throws TypeError for options that are not valid */
 export function createVerification(options: LatchkeyGuardOptions, deps: Deps): Verification {
-  const { issuer, insecureHttp, fetch = globalThis.fetch, clock = systemClock } = options
+  const { issuer, insecureHttp, internalUrl, fetch = globalThis.fetch, clock = systemClock } = options
   const { timer } = deps
-  const metadata = createMetadata({ issuer, insecureHttp, fetch, timer })
+  const metadata = createMetadata({ issuer, insecureHttp, internalUrl, fetch, timer })
   const keys = createKeys({ metadata, fetch, timer })
   const common = {
     issuer,

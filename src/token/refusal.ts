@@ -1,3 +1,5 @@
+import { printable } from '../printable.ts'
+
 /** The kind of a refusal. */
 export type RefusalCode =
   | 'no_token'
@@ -26,14 +28,8 @@ export const refusal = (code: RefusalCode, message: string): Refusal => ({ kind:
 
 /** Number of UTF-16 units of a claim that a message shows. */
 const SHOWN_MAX = 100
-/** Characters that change how a line is shown: control, format (also direction) and separator characters. */
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
-
-const escaped = (char: string): string =>
-  Array.from({ length: char.length }, (_, at) => `\\u${char.charCodeAt(at).toString(16).padStart(4, '0')}`).join('')
-
 /** Returns a text that a stranger has chosen, for a message: quoted, escaped and cut. */
 export function quoted(text: string): string {
-  const shown = JSON.stringify(text.slice(0, SHOWN_MAX)).replace(UNSEEN, escaped)
+  const shown = printable(JSON.stringify(text.slice(0, SHOWN_MAX)))
   return text.length > SHOWN_MAX ? `${shown}…` : shown
 }

@@ -122,7 +122,7 @@ t.test('Latchkey accepts the credentials of a client with any id', async (t) => 
   }
 })
 
-t.test('a refusal of Latchkey throws a TokenError with its code and status', async (t) => {
+t.test('a refusal of Latchkey throws a TokenError with its code, its description and its status', async (t) => {
   const { app, add, client, requests } = await setUp(t)
   const clientSecret = await add('worker')
   const valid = { clientId: 'worker', clientSecret }
@@ -130,16 +130,18 @@ t.test('a refusal of Latchkey throws a TokenError with its code and status', asy
     const thrown = await client(options)
       .token()
       .catch((error: unknown) => error)
-    const { error, status, message } = thrown as TokenError
-    return { error, status, message }
+    const { error, description, status, message } = thrown as TokenError
+    return { error, description, status, message }
   }
-  const message = (error: string) => `no token for worker from ${ISSUER}: ${error}`
-  for (const [options, error, status] of [
-    [{ ...valid, clientSecret: 'lks_wrong' }, 'invalid_client', 401],
-    [{ ...valid, scope: 'no:such' }, 'invalid_scope', 400],
-    [{ ...valid, resource: 'https://other.example.com' }, 'invalid_target', 400]
-  ] as const)
-    t.strictSame(await refusal(options), { error, status, message: message(error) })
+  for (const [options, error, status, description] of [
+    [{ ...valid, clientSecret: 'lks_wrong' }, 'invalid_client', 401, 'Client authentication failed'],
+    [{ ...valid, scope: 'no:such' }, 'invalid_scope', 400, /scope/],
+    [{ ...valid, resource: 'https://other.example.com' }, 'invalid_target', 400, /resource/]
+  ] as const) {
+    const refused = await refusal(options)
+    t.match(refused, { error, status, description })
+    t.equal(refused.message, `no token for worker from ${ISSUER}: ${error}: ${refused.description}`)
+  }
   t.equal(requests(), 3)
   await app.auth.clients.change(OPERATOR, 'worker', { disabled: true })
   t.match(await refusal(valid), { error: 'invalid_client' })

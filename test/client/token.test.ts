@@ -1,11 +1,15 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
-import { createTokenClient, type TokenClientOptions } from '../../src/client/index.ts'
+import { createTokenClient, type TokenClientOptions, type TokenError } from '../../src/client/index.ts'
 import { basic } from '../basic.ts'
 import { freePort } from '../cli/process.ts'
 import { jsonText, metadataOf, SECRET } from '../fake-issuer.ts'
 import { failure, granted, setUp } from './setup.ts'
+
+const VALID = { issuer: 'https://id.example.com', clientId: 'worker', clientSecret: SECRET }
+const { clientSecret: _secret, ...WITHOUT_SECRET } = VALID
 
 const ROUNDS = 40 * Number(process.env.LATCHKEY_ROUNDS ?? 3)
 const seed = Number(process.env.LATCHKEY_SEED ?? Math.floor(Math.random() * 2 ** 31))
@@ -121,6 +125,48 @@ for (const [name, respond, expected] of REFUSALS)
     t.equal(requests().length, 1)
   })
 
+const DESCRIPTIONS: [name: string, value: unknown, expected: string | null][] = [
+  ['a sentence', 'The scope orders:write is not allowed', 'The scope orders:write is not allowed'],
+  ['no text', 7, null],
+  ['an empty text', '', ''],
+  ['the secret', `not ${SECRET}!`, null],
+  ['credentials as a word', `not ${'Basic '}${'x'.repeat(64)}`, null],
+  ['a long text', 'a word '.repeat(100), 'a word '.repeat(100).slice(0, 300)]
+]
+for (const [name, value, expected] of DESCRIPTIONS)
+  t.test(`the error has the description of the issuer, unless it may hold credentials: ${name}`, async (t) => {
+    const { client } = setUp(t, () =>
+      Response.json({ error: 'invalid_scope', error_description: value }, { status: 400 })
+    )
+    const thrown = (await client.token().catch((error: unknown) => error)) as TokenError
+    t.equal(thrown.description, expected)
+    const end = expected === null ? '' : `: ${expected}`
+    t.equal(thrown.message, `no token for worker from https://id.example.com: invalid_scope${end}`)
+  })
+
+t.test('a description with control characters stays one line of the message', async (t) => {
+  const answer = { error: 'invalid_scope', error_description: 'a\n\u001b[2J\u202eb' }
+  const { client } = setUp(t, () => Response.json(answer, { status: 400 }))
+  const { message } = (await client.token().catch((error: unknown) => error)) as TokenError
+  t.equal(message, 'no token for worker from https://id.example.com: invalid_scope: a\\n\\u001b[2J\\u202eb')
+})
+
+t.test('with internalUrl the client requests its token there, for the issuer', async (t) => {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const urls: string[] = []
+  const forms: string[] = []
+  const fetch = async (url: string | URL | Request, init?: RequestInit) => {
+    urls.push(String(url))
+    if (init?.body) forms.push(String(init.body))
+    return String(url).includes('.well-known') ? Response.json(metadataOf(VALID.issuer)) : granted('token')
+  }
+  const client = createTokenClient({ ...WITHOUT_SECRET, privateKey, internalUrl: 'http://latchkey:3000', fetch })
+  t.equal(await client.token(), 'token')
+  t.strictSame(urls, ['http://latchkey:3000/.well-known/oauth-authorization-server', 'http://latchkey:3000/token'])
+  const [, claims = ''] = new URLSearchParams(forms[0]).get('client_assertion')?.split('.') ?? []
+  t.equal(JSON.parse(Buffer.from(claims, 'base64url').toString()).aud, VALID.issuer)
+})
+
 t.test('the token type may have any case', async (t) => {
   const { token } = setUp(t, () => granted('x', { token_type: 'bEARER' }))
   t.equal(await token(), 'x')
@@ -143,10 +189,9 @@ t.test('an issuer that refuses connections is requested until the real timeout',
   await t.rejects(client.token(), { name: 'TokenError', status: null, error: null, message })
 })
 
-const VALID = { issuer: 'https://id.example.com', clientId: 'worker', clientSecret: SECRET }
-const { clientSecret: _secret, ...WITHOUT_SECRET } = VALID
 const INVALID_OPTIONS: [name: string, options: object, message: RegExp][] = [
   ['an issuer with a trailing slash', { ...VALID, issuer: 'https://id.example.com/' }, /^issuer must be/],
+  ['an internalUrl that is no URL', { ...VALID, internalUrl: 'latchkey:3000' }, /^internalUrl must be/],
   ['an empty clientId', { ...VALID, clientId: '' }, /^clientId must be/],
   ['an empty secret', { ...VALID, clientSecret: '' }, /^clientSecret must be/],
   ['no credentials', WITHOUT_SECRET, /^either clientSecret or privateKey/],

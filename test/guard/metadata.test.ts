@@ -15,14 +15,14 @@ const READ = {
 }
 
 /** The metadata of an issuer that responds like this, and the URLs of its requests. */
-function setUp(respond: () => Response | Promise<Response>, issuer = ISSUER) {
+function setUp(respond: () => Response | Promise<Response>, issuer = ISSUER, internalUrl?: string) {
   const timer = createFakeTimer()
   const urls: string[] = []
   const fetch: Fetch = async (url) => {
     urls.push(url)
     return respond()
   }
-  return { metadata: createMetadata({ issuer, fetch, timer }), timer, urls }
+  return { metadata: createMetadata({ issuer, internalUrl, fetch, timer }), timer, urls }
 }
 
 const CHANGES: [name: string, change: object, problem: string][] = [
@@ -170,6 +170,81 @@ t.test('a plain-http issuer on another host than loopback is valid with insecure
   t.doesNotThrow(create('http://[::ffff:7f00:1]'))
   for (const issuer of INVALID_ISSUERS.filter((each) => each.startsWith('https:')))
     t.throws(create(issuer, true), { name: 'TypeError' }, issuer)
+})
+
+const INTERNAL: [issuer: string, internalUrl: string, metadataUrl: string, token: string][] = [
+  [
+    ISSUER,
+    'http://latchkey:3000',
+    'http://latchkey:3000/.well-known/oauth-authorization-server',
+    'http://latchkey:3000/token'
+  ],
+  [
+    ISSUER,
+    'https://internal.example/id',
+    'https://internal.example/.well-known/oauth-authorization-server/id',
+    'https://internal.example/id/token'
+  ],
+  [
+    `${ISSUER}/auth`,
+    'http://latchkey:3000',
+    'http://latchkey:3000/.well-known/oauth-authorization-server',
+    'http://latchkey:3000/token'
+  ],
+  [
+    `${ISSUER}/auth`,
+    'http://host:8080/auth',
+    'http://host:8080/.well-known/oauth-authorization-server/auth',
+    'http://host:8080/auth/token'
+  ]
+]
+for (const [issuer, internalUrl, metadataUrl, token] of INTERNAL)
+  t.test(`with internalUrl every endpoint is reached through it: ${issuer} at ${internalUrl}`, async (t) => {
+    const { metadata, urls } = setUp(() => Response.json(metadataOf(issuer)), issuer, internalUrl)
+    t.strictSame(await metadata.get(), {
+      tokenEndpoint: token,
+      jwksUri: `${internalUrl}/jwks`,
+      introspectionEndpoint: `${internalUrl}/introspect`,
+      revocations: `${internalUrl}/revocations`
+    })
+    t.strictSame(urls, [metadataUrl])
+  })
+
+t.test('with internalUrl the metadata must be the metadata of the issuer, with endpoints below it', async (t) => {
+  const issuer = `${ISSUER}/auth`
+  const valid = metadataOf(issuer)
+  for (const [change, problem] of [
+    [{ issuer: 'http://latchkey:3000' }, 'names another issuer'],
+    [{ token_endpoint: 'http://latchkey:3000/token' }, 'names another origin as token_endpoint'],
+    [
+      { jwks_uri: `${ISSUER}/jwks` },
+      'has a jwks_uri that does not begin with the issuer, so internalUrl does not lead to it'
+    ],
+    [
+      { jwks_uri: `${issuer}/../jwks` },
+      'has a jwks_uri that does not begin with the issuer, so internalUrl does not lead to it'
+    ]
+  ] as const)
+    await t.rejects(
+      setUp(() => Response.json({ ...valid, ...change }), issuer, 'http://latchkey:3000').metadata.get(),
+      {
+        message: `the metadata of ${issuer} ${problem}`
+      }
+    )
+})
+
+t.test('an invalid internalUrl throws at once; plain http is valid on any host', async (t) => {
+  const create = (internalUrl: string) => () => setUp(() => Response.json(VALID), ISSUER, internalUrl)
+  for (const url of [
+    '',
+    'latchkey:3000',
+    'http://latchkey/',
+    'http://latchkey?x',
+    'http://a:b@latchkey',
+    'ftp://latchkey'
+  ])
+    t.throws(create(url), { name: 'TypeError', message: /^internalUrl must be an http or https URL/ }, url)
+  for (const url of ['http://latchkey', 'http://10.0.0.1:3000', 'https://id.internal/auth']) t.doesNotThrow(create(url))
 })
 
 t.test('concurrent and later callers share one request', async (t) => {
