@@ -38,12 +38,12 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     '/revoke',
     {
       preHandler: fastify.authenticateClient,
-      config: { errors: 'oauth', cors: true },
+      config: { errors: 'oauth', cors: true, guessable: true },
       schema: {
         operationId: 'revokeToken',
         summary: 'Revoke a token',
         description:
-          'The client that the token belongs to may call it (RFC 7009). Revoking a refresh token ends its session and all tokens of the session; revoking an access token ends only this token. The response is the same for a token that is unknown, expired or already revoked.',
+          'The client that the token belongs to may call it (RFC 7009). Revoking a refresh token ends its session and all tokens of the session; revoking an access token ends only this token, or all earlier access tokens of a session of which many were revoked. A user or client that revokes very many access tokens gets 429. The response is the same for a token that is unknown, expired or already revoked.',
         tags: ['oauth'],
         consumes: ['application/x-www-form-urlencoded'],
         querystring: NoQuery,

@@ -60,6 +60,8 @@ export const CLIENT_SECRETS_MAX = 10
 
 /** Seconds: 1 hour. */
 export const ACCESS_TOKEN_TTL_MAX = 3600
+/** Active sessions of one user. A login beyond it ends the session that was not used for the longest time. */
+export const SESSIONS_MAX = 100
 /** Seconds: 365 days. */
 export const SESSION_TTL_MAX = 31_536_000
 /** Seconds: 3650 days. */
@@ -75,5 +77,14 @@ export const CURSOR_PATTERN = '^[\\x20-\\x7e]{1,255}$'
 export const REVOCATIONS_MAX = 1000
 /** Seconds that a request for the revocation log may wait. */
 export const REVOCATIONS_WAIT_MAX = 30
+/** Revoked access tokens of one session that have an entry of their own. The next one replaces them by one entry for the session. */
+export const SESSION_TOKEN_ENTRIES_MAX = 8
+/** Sessions of one user that one change ends with an entry for each. If it ends more, one entry for the user stands for all. */
+export const SESSION_ENTRIES_MAX = 20
+/** Access tokens of one user, and own tokens of one client, that may be revoked: at once, and one more after each interval. */
+export const REVOCATION_QUOTA = {
+  user: { burst: 30, intervalMs: 10_000 },
+  client: { burst: 300, intervalMs: 1000 }
+}
 /** The highest number of an entry that a request for the revocation log may name. */
 export const REVOCATIONS_AFTER_MAX = 999_999_999_999_999

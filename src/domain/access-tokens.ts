@@ -51,6 +51,7 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     if (session.userId !== sub || session.clientId !== clientId)
       return gone('its session belongs to another user or client')
     if (session.endedAt !== null) return gone('its session has ended')
+    if (claims.rev < session.revokedSeq) return gone('the earlier tokens of its session were revoked')
     if (now >= session.idleExpiresAt || now >= session.expiresAt) return gone('its session has expired')
     return {
       ...principal,
@@ -121,17 +122,17 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     },
 
     /**
-     * Verifies signature and claims of a token, and not whether the token was revoked. Returns its id and its client. Returns null for
+     * Verifies signature and claims of a token, and not whether the token was revoked. Returns null for
      * an invalid token and for a token of a retired key. Accepts clocks that differ by a minute, so that a client can revoke every token
      * that any instance accepts.
      */
-    async read(token: string): Promise<{ jti: string; clientId: string } | null> {
+    async read(token: string): Promise<Principal | null> {
       const verified = await tokens.verify(token, { audiences: null, ahead: REVOCATION_SKEW, behind: REVOCATION_SKEW })
       if (verified.kind === 'refused') return null
       // A key can be retired because it is compromised. Then somebody else may sign with it.
       const key = await store.keys.find(verified.key.kid)
       if (key === null || key.state === 'retired') return null
-      return { jti: verified.claims.jti, clientId: verified.principal.clientId }
+      return verified.principal
     }
   }
 }

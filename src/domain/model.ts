@@ -168,8 +168,11 @@ export interface RefreshKey {
   createdAt: Millis
 }
 
-/** An entry for a session, token or key revokes it. An entry for a user, client or role revokes all tokens issued before the entry. */
-export type RevocationKind = 'session' | 'token' | 'key' | 'user' | 'client' | 'role'
+/**
+ * An entry for a session, token or key revokes it. An entry for the tokens of a session, or for a user, client or role, revokes all
+ * tokens issued before the entry.
+ */
+export type RevocationKind = 'session' | 'token' | 'key' | 'session_tokens' | 'user' | 'client' | 'role'
 
 /** An entry of the revocation log. */
 export interface Revocation {
@@ -177,12 +180,18 @@ export interface Revocation {
   seq: number
   kind: RevocationKind
   id: string
+  /** The instant from which no valid token is left that the entry revokes. */
+  expiresAt: Millis
+  /** The ids of the resources whose tokens the entry can revoke; null for all. */
+  resources: string[] | null
 }
 
 /** The entries of the revocation log after a given number, read at one instant. */
 export interface RevocationPage {
-  /** In the order of their numbers. */
+  /** In the order of their numbers. A later entry can have replaced an earlier one. */
   entries: Revocation[]
+  /** The number up to which the page is complete. */
+  next: number
   /** The number of the last entry of the log. */
   seq: number
   /** The smallest number after which no entry is missing. */

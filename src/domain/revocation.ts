@@ -1,3 +1,4 @@
+import { REVOCATION_QUOTA } from '../limits.ts'
 import type { AccessTokens } from './access-tokens.ts'
 import type { Caller } from './caller.ts'
 import { DomainError, OAuthError } from './errors.ts'
@@ -5,6 +6,9 @@ import type { Client } from './model.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Store } from './ports/store.ts'
 import type { RefreshTokens } from './refresh-tokens.ts'
+
+/** Other instances may accept a token for so long after its `exp`. */
+const CLOCKS_DIFFER_MS = 60_000
 
 /** Revokes tokens (RFC 7009). */
 export function createRevocation(deps: {
@@ -22,8 +26,9 @@ export function createRevocation(deps: {
   return {
     /**
      * Revokes a token. Revoking a refresh token ends its session, even if the token was used before. Revoking an access token ends
-     * only this token. Does nothing for a token that is unknown, expired or already revoked.
-     * @throws OAuthError invalid_grant when the token belongs to another client; DomainError unavailable
+     * only this token, unless so many tokens of its session were revoked that all tokens of the session end. Does nothing for a token
+     * that is unknown, expired or already revoked. The end of a session is never refused; single tokens have a quota.
+     * @throws OAuthError invalid_grant when the token belongs to another client; DomainError throttled, unavailable
      */
     async revoke(caller: Caller, { client, token }: { client: Pick<Client, 'id'>; token: string }): Promise<void> {
       const now = clock.now()
@@ -36,8 +41,19 @@ export function createRevocation(deps: {
       const signed = await accessTokens.read(token)
       if (signed === null) return
       assertOwner(client, signed.clientId)
+      const { sub, sid, token: claims } = signed
+      const writer = signed.kind
+      const { burst, intervalMs: interval } = REVOCATION_QUOTA[writer]
       try {
-        await store.revocations.revokeToken(caller, { jti: signed.jti, now })
+        await store.revocations.revokeToken(caller, {
+          jti: claims.jti,
+          userId: writer === 'user' ? sub : null,
+          sid,
+          aud: claims.aud,
+          expiresAt: claims.exp * 1000 + CLOCKS_DIFFER_MS,
+          now,
+          quota: { writer: `${writer} ${sub}`, burst, interval }
+        })
       } catch (error) {
         const isRevoked = error instanceof DomainError && error.code === 'conflict'
         if (!isRevoked) throw error

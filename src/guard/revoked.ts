@@ -2,10 +2,10 @@ import type { AccessTokenClaims } from '../token/claims.ts'
 import type { Timer } from './timer.ts'
 
 /**
- * A session, token or key entry revokes outright. A user, client or role entry revokes every token that was made before it: with a
- * smaller `rev`.
+ * A session, token or key entry revokes outright. An entry for the tokens of a session, or for a user, client or role, revokes every
+ * token that was made before it: with a smaller `rev`.
  */
-export const KINDS = ['session', 'token', 'key', 'user', 'client', 'role'] as const
+export const KINDS = ['session', 'token', 'key', 'session_tokens', 'user', 'client', 'role'] as const
 export type Kind = (typeof KINDS)[number]
 
 /** An entry of the revocation log. */
@@ -26,7 +26,7 @@ export function createRevoked({ timer, maxEntries = MAX_ENTRIES }: { timer: Time
   const entries = new Map<Kind, Map<string, { seq: number; until: number }>>(KINDS.map((kind) => [kind, new Map()]))
   const of = (kind: Kind) => entries.get(kind) as Map<string, { seq: number; until: number }>
   const outright = { session: of('session'), token: of('token'), key: of('key') }
-  const before = { user: of('user'), client: of('client'), role: of('role') }
+  const before = { session: of('session_tokens'), user: of('user'), client: of('client'), role: of('role') }
   let version = 0
 
   const size = (): number => [...entries.values()].reduce((sum, ofKind) => sum + ofKind.size, 0)
@@ -68,6 +68,7 @@ export function createRevoked({ timer, maxEntries = MAX_ENTRIES }: { timer: Time
       if (sid !== undefined && outright.session.has(sid)) return true
       const isOlder = (entry: { seq: number } | undefined) => entry !== undefined && rev < entry.seq
       return (
+        (sid !== undefined && isOlder(before.session.get(sid))) ||
         isOlder(before.user.get(sub)) ||
         isOlder(before.client.get(client_id)) ||
         roles.some((role) => isOlder(before.role.get(role)))

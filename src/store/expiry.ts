@@ -45,6 +45,11 @@ export function expiry({ db }: Database): ExpiryStore {
         .select('id')
         .where('expires_at', '<=', until)
         .limit(ROWS_PER_DELETE)
+      const quotas = db
+        .selectFrom('revocation_quotas')
+        .select('writer')
+        .where('until_at', '<=', until)
+        .limit(ROWS_PER_DELETE)
       const results = [
         await db.deleteFrom('sessions').where('id', 'in', skipLocked(sessions)).executeTakeFirstOrThrow(),
         await db.deleteFrom('guesses').where('key', 'in', skipLocked(guesses)).executeTakeFirstOrThrow(),
@@ -55,6 +60,7 @@ export function expiry({ db }: Database): ExpiryStore {
           .where('expires_at', '<=', until)
           .executeTakeFirstOrThrow(),
         await db.deleteFrom('client_secrets').where('id', 'in', skipLocked(secrets)).executeTakeFirstOrThrow(),
+        await db.deleteFrom('revocation_quotas').where('writer', 'in', skipLocked(quotas)).executeTakeFirstOrThrow(),
         await db.deleteFrom('revocations').where('seq', 'in', skipLocked(entries)).executeTakeFirstOrThrow()
       ]
       return results.reduce((sum, { numDeletedRows }) => sum + Number(numDeletedRows), 0)

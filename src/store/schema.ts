@@ -1,3 +1,4 @@
+import type { Generated } from 'kysely'
 import type { ClientKind, KeyState, RevocationKind, SigningAlg } from '../domain/model.ts'
 
 /**
@@ -78,6 +79,8 @@ export interface Tables {
     counter: number
     salt: string
     rotated_at: number | null
+    /** Access tokens of the session with a lower `rev` are revoked. */
+    revoked_seq: Generated<number>
   }
   /** The `current` key creates and verifies refresh tokens. A `verifying` key only verifies. */
   refresh_keys: {
@@ -87,7 +90,19 @@ export interface Tables {
     created_at: number
     verifies_until_at: number | null
   }
-  revocations: { seq: number; kind: RevocationKind; id: string; expires_at: number }
+  revocations: {
+    seq: number
+    kind: RevocationKind
+    id: string
+    expires_at: number
+    /** The user and the session of the entry, so that a later entry can replace it. */
+    user_id: string | null
+    session_id: string | null
+    /** The resources whose tokens the entry can revoke; null for all. */
+    resources: string | null
+  }
+  /** How much each user and client has written into the revocation log: see `src/store/revocation-quotas.ts`. */
+  revocation_quotas: { writer: string; until_at: number }
   /** Tasks that only one instance runs at a time. `until_at` is the end of the current lease of the task. */
   leases: { name: string; until_at: number }
   /**

@@ -1,9 +1,10 @@
-import { type Selectable, sql } from 'kysely'
+import { type Selectable, type SelectQueryBuilder, sql } from 'kysely'
 import { defined } from '../defined.ts'
-import type { Millis, StoredSession } from '../domain/model.ts'
+import type { Millis, Session, StoredSession } from '../domain/model.ts'
 import type { SessionFilter, SessionStore } from '../domain/ports/sessions.ts'
+import { SESSION_ENTRIES_MAX, SESSIONS_MAX } from '../limits.ts'
 import { type Db, needsRowLocks, words } from './columns.ts'
-import { appendRevocations } from './revocations.ts'
+import { appendRevocations, type NewRevocation, resourcesOf } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import type { Database } from './transaction.ts'
 
@@ -34,15 +35,18 @@ const toSession = (row: Selectable<Tables['sessions']>): StoredSession => ({
 /** The columns of an ended session. They make the session expire, so the removal of expired sessions also removes ended sessions. */
 const ended = (now: Millis) => ({ ended_at: now, idle_expires_at: now })
 
+/** The row of an ended session with the members that its entry in the revocation log needs. */
+type EndedRow = Pick<Tables['sessions'], 'id' | 'user_id' | 'scopes'>
+
 /**
- * Ends all matching sessions and returns their ids, which the caller must append to the revocation log. Locks the sessions in the order
- * of their ids, so that two such transactions cannot deadlock.
+ * Ends all matching sessions in one statement and returns them. The caller must append an entry that revokes their tokens to the
+ * revocation log. Locks the sessions in the order of their ids, so that two such transactions cannot deadlock.
  */
-export async function endSessions(
+export function endSessions(
   trx: Db,
   { id, userId, clientId, except, now }: SessionFilter & { now: Millis }
-): Promise<string[]> {
-  const rows = await trx
+): Promise<EndedRow[]> {
+  const matching = trx
     .selectFrom('sessions')
     .select('id')
     .where('ended_at', 'is', null)
@@ -53,55 +57,136 @@ export async function endSessions(
     .$if(typeof except === 'string', (query) => query.where('id', '!=', except as string))
     .orderBy('id')
     .$if(needsRowLocks(trx), (query) => query.forUpdate())
-    .execute()
-  const ids = rows.map((row) => row.id)
-  for (const each of ids) await trx.updateTable('sessions').set(ended(now)).where('id', '=', each).execute()
-  return ids
+  return endRows(trx, matching, now)
 }
 
-export function sessions({ db, transaction, recordCommitted }: Database): SessionStore {
+const endRows = (trx: Db, ids: SelectQueryBuilder<Tables, 'sessions', { id: string }>, now: Millis) =>
+  trx
+    .with('matching', () => ids)
+    .updateTable('sessions')
+    .from('matching')
+    .set(ended(now))
+    .whereRef('sessions.id', '=', 'matching.id')
+    .returning(['sessions.id', 'sessions.user_id', 'sessions.scopes'])
+    .execute()
+
+/**
+ * Returns the entries that revoke the tokens of ended sessions: one for each session, or one for the user of many sessions. An entry
+ * for the user also revokes the access tokens of sessions that continue, which must then be renewed.
+ */
+export async function entriesOf(trx: Db, rows: EndedRow[]): Promise<NewRevocation[]> {
+  const byUser = Map.groupBy(rows, ({ user_id }) => user_id)
+  const few = [...byUser.values()].filter((ofUser) => ofUser.length <= SESSION_ENTRIES_MAX).flat()
+  const many = [...byUser].filter(([, ofUser]) => ofUser.length > SESSION_ENTRIES_MAX)
+  const resources = await resourcesOf(trx, [...new Set(few.flatMap(({ scopes }) => words(scopes)))])
+  return [
+    ...few
+      .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+      .map(({ id, user_id, scopes }) => ({
+        kind: 'session' as const,
+        id,
+        userId: user_id,
+        sid: id,
+        resources: [...new Set(words(scopes).flatMap((scope) => resources.get(scope) ?? []))]
+      })),
+    ...many.map(([id]) => ({ kind: 'user' as const, id, userId: id }))
+  ]
+}
+
+/** The reason of the event of a session that a login has ended. */
+const TOO_MANY = `the user has more than ${SESSIONS_MAX} sessions`
+
+/**
+ * Inserts a session if user and client still allow it. Locks the user, so that logins of one user end here one after the other.
+ * Returns whether it did.
+ */
+async function insertSession(
+  trx: Db,
+  session: Session,
+  { authVersion, rev }: { authVersion: number; rev: number }
+): Promise<boolean> {
+  const row = {
+    id: session.id,
+    user_id: session.userId,
+    client_id: session.clientId,
+    scopes: session.scopes.join(' '),
+    amr: session.amr.join(' '),
+    auth_at: session.authAt,
+    created_at: session.createdAt,
+    idle_expires_at: session.idleExpiresAt,
+    expires_at: session.expiresAt,
+    address: session.address,
+    user_agent: session.userAgent,
+    salt: session.salt,
+    counter: 0
+  }
+  const columns = Object.keys(row) as (keyof typeof row)[]
+  const allowed = trx
+    .selectFrom(['users', 'clients'])
+    .where('users.id', '=', session.userId)
+    .where('users.auth_version', '=', authVersion)
+    .where('users.disabled_at', 'is', null)
+    .where('clients.id', '=', session.clientId)
+    .where('clients.disabled_at', 'is', null)
+    .where('clients.revoked_seq', '<=', rev)
+    .select(({ val }) => columns.map((column) => val(row[column]).as(column)))
+    .$if(needsRowLocks(trx), (query) => query.forNoKeyUpdate('users').forShare('clients'))
+  const { numInsertedOrUpdatedRows } = await trx
+    .insertInto('sessions')
+    .columns(columns)
+    .expression(allowed)
+    .executeTakeFirstOrThrow()
+  return numInsertedOrUpdatedRows === 1n
+}
+
+/**
+ * Ends the sessions by which the user has more than `SESSIONS_MAX`: those that were not used for the longest time. Ends only some of
+ * very many, so that each has an entry of its own in the revocation log. An entry for the user would revoke the tokens of this login.
+ */
+async function endSurplus(trx: Db, { id, userId, createdAt: now }: Session): Promise<EndedRow[]> {
+  const rows = await trx
+    .selectFrom('sessions')
+    .select('id')
+    .where('user_id', '=', userId)
+    .where('ended_at', 'is', null)
+    .where('idle_expires_at', '>', now)
+    .where('id', '!=', id)
+    .orderBy(sql`coalesce(rotated_at, created_at)`, 'desc')
+    .orderBy('id', 'desc')
+    // SQLite accepts an offset only after a limit.
+    .limit(1_000_000)
+    .offset(SESSIONS_MAX - 1)
+    .execute()
+  const ids = rows.slice(-SESSION_ENTRIES_MAX).map((row) => row.id)
+  if (ids.length === 0) return []
+  const surplus = trx
+    .selectFrom('sessions')
+    .select('id')
+    .where('id', 'in', ids)
+    .where('ended_at', 'is', null)
+    .orderBy('id')
+    .$if(needsRowLocks(trx), (query) => query.forUpdate())
+  return endRows(trx, surplus, now)
+}
+
+export function sessions({ db, transaction }: Database): SessionStore {
   return {
-    async open(caller, { session, authVersion, rev }) {
-      const row = {
-        id: session.id,
-        user_id: session.userId,
-        client_id: session.clientId,
-        scopes: session.scopes.join(' '),
-        amr: session.amr.join(' '),
-        auth_at: session.authAt,
-        created_at: session.createdAt,
-        idle_expires_at: session.idleExpiresAt,
-        expires_at: session.expiresAt,
-        address: session.address,
-        user_agent: session.userAgent,
-        salt: session.salt,
-        counter: 0
-      }
-      const columns = Object.keys(row) as (keyof typeof row)[]
-      const allowed = db
-        .selectFrom(['users', 'clients'])
-        .where('users.id', '=', session.userId)
-        .where('users.auth_version', '=', authVersion)
-        .where('users.disabled_at', 'is', null)
-        .where('clients.id', '=', session.clientId)
-        .where('clients.disabled_at', 'is', null)
-        .where('clients.revoked_seq', '<=', rev)
-        .select(({ val }) => columns.map((column) => val(row[column]).as(column)))
-        .$if(needsRowLocks(db), (query) => query.forShare())
-      const { numInsertedOrUpdatedRows } = await db
-        .insertInto('sessions')
-        .columns(columns)
-        .expression(allowed)
-        .executeTakeFirstOrThrow()
-      if (numInsertedOrUpdatedRows !== 1n) return false
-      recordCommitted({
-        type: 'login.succeeded',
-        caller,
-        subject: { user: session.userId, client: session.clientId, session: session.id },
-        reason: session.amr.join(' ')
-      })
-      return true
-    },
+    open: (caller, { session, authVersion, rev }) =>
+      transaction(async (trx, record) => {
+        if (!(await insertSession(trx, session, { authVersion, rev }))) return false
+        const { userId: user, clientId: client, createdAt: now } = session
+        const surplus = await endSurplus(trx, session)
+        await appendRevocations(trx, await entriesOf(trx, surplus), now)
+        record({
+          type: 'login.succeeded',
+          caller,
+          subject: { user, client, session: session.id },
+          reason: session.amr.join(' ')
+        })
+        for (const { id } of surplus)
+          record({ type: 'session.ended', caller, subject: { user, session: id }, reason: TOO_MANY })
+        return true
+      }),
 
     async get(id) {
       const row = await db.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst()
@@ -155,7 +240,7 @@ export function sessions({ db, transaction, recordCommitted }: Database): Sessio
           .where('ended_at', 'is', null)
           .executeTakeFirstOrThrow()
         if (endedRows === 0n) return 'unknown'
-        await appendRevocations(trx, [{ kind: 'session', id }], now)
+        await appendRevocations(trx, await entriesOf(trx, [row]), now)
         record({
           type: 'session.replayed',
           caller,
@@ -167,17 +252,13 @@ export function sessions({ db, transaction, recordCommitted }: Database): Sessio
 
     end: (caller, { now, ...filter }) =>
       transaction(async (trx, record) => {
-        const ids = await endSessions(trx, { ...filter, now })
-        await appendRevocations(
-          trx,
-          ids.map((id) => ({ kind: 'session', id })),
-          now
-        )
+        const rows = await endSessions(trx, { ...filter, now })
+        await appendRevocations(trx, await entriesOf(trx, rows), now)
         const { id: session, userId: user, clientId: client } = filter
-        const reason = ids.length === 1 ? '1 session' : `${ids.length} sessions`
-        if (ids.length > 0)
+        const reason = rows.length === 1 ? '1 session' : `${rows.length} sessions`
+        if (rows.length > 0)
           record({ type: 'session.ended', caller, subject: defined({ session, user, client }), reason })
-        return ids.length
+        return rows.length
       })
   }
 }

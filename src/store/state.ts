@@ -11,6 +11,7 @@ interface StateRow {
   idle_expires_at: number
   expires_at: number
   ended_at: number | null
+  session_revoked_seq: number
   revoked: number | null
   user_id: string | null
   user_disabled_at: number | null
@@ -29,6 +30,7 @@ export function state({ db }: Database): Store['state'] {
   return async ({ kid, jti, sid, sub, clientId }) => {
     const { rows } = await sql<StateRow>`select k.state as key_state,
         s.user_id as session_user, s.client_id as session_client, s.idle_expires_at, s.expires_at, s.ended_at,
+        s.revoked_seq as session_revoked_seq,
         (select 1 from revocations where kind = 'token' and id = ${jti}) as revoked,
         u.id as user_id, u.disabled_at as user_disabled_at,
         (select string_agg(role, ' ' order by role) from user_roles where user_id = u.id) as roles,
@@ -51,7 +53,8 @@ export function state({ db }: Database): Store['state'] {
               clientId: row.session_client,
               idleExpiresAt: row.idle_expires_at,
               expiresAt: row.expires_at,
-              endedAt: row.ended_at
+              endedAt: row.ended_at,
+              revokedSeq: row.session_revoked_seq
             },
       revoked: row.revoked !== null,
       user:

@@ -8,7 +8,7 @@ import { describeChanges, describeGiven } from './event-reasons.ts'
 import { reserveUsername, withAdminLock } from './locks.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
-import { endSessions } from './sessions.ts'
+import { endSessions, entriesOf } from './sessions.ts'
 import type { Database, RecordEvent } from './transaction.ts'
 
 const ROLES = sql<string | null>`(select string_agg(role, ' ' order by role) from user_roles where user_id = users.id)`
@@ -75,13 +75,13 @@ const toColumns = ({ username, usernameKey, email, emailKey, fullName }: UserCha
 /**
  * Increases the `auth_version` of the user, which ends the logins in progress, and ends the sessions of the user.
  * @param ending `keep` is a session that does not end; `from` is the required `auth_version`, or null for any
- * @returns the ids of the ended sessions; null when nothing changed because there is no such user or the version differs
+ * @returns the ended sessions; null when nothing changed because there is no such user or the version differs
  */
 async function endLogins(
   trx: Db,
   id: string,
   { keep = null, from = null, now }: { keep?: string | null; from?: number | null; now: Millis }
-): Promise<string[] | null> {
+): Promise<Awaited<ReturnType<typeof endSessions>> | null> {
   const { numUpdatedRows } = await trx
     .updateTable('users')
     .set(({ eb }) => ({ auth_version: eb('auth_version', '+', 1), updated_at: now }))
@@ -117,7 +117,7 @@ function changeUser(database: Database): UserStore['change'] {
         await trx.updateTable('users').set({ disabled_at: now }).where('id', '=', id).execute()
         await endLogins(trx, id, { now })
       }
-      if (disables || removed.length > 0) await appendRevocations(trx, [{ kind: 'user', id }], now)
+      if (disables || removed.length > 0) await appendRevocations(trx, [{ kind: 'user', id, userId: id }], now)
       const after = (await getUser(trx, id)) as User
       const reason = describeChanges(before, { ...after, updatedAt: before.updatedAt })
       if (reason !== '')
@@ -200,7 +200,7 @@ export function users(database: Database): UserStore {
           .where('id', '=', id)
           .returning('username')
           .executeTakeFirstOrThrow()
-        await appendRevocations(trx, [{ kind: 'user', id }], now)
+        await appendRevocations(trx, [{ kind: 'user', id, userId: id }], now)
         record({ type: 'user.deleted', caller, subject: { user: id, username } })
         return true
       }),
@@ -210,11 +210,7 @@ export function users(database: Database): UserStore {
         const ended = await endLogins(trx, id, { keep, from, now })
         if (ended === null) return false
         await trx.updateTable('credentials').set({ password_hash: hash }).where('user_id', '=', id).execute()
-        await appendRevocations(
-          trx,
-          ended.map((session) => ({ kind: 'session', id: session })),
-          now
-        )
+        await appendRevocations(trx, await entriesOf(trx, ended), now)
         const isOwn = caller.kind === 'user' && caller.id === id
         record({ type: isOwn ? 'password.changed' : 'password.reset', caller, subject: { user: id } })
         return true

@@ -11,13 +11,13 @@ export const RevocationView = Type.Object(
         seq: Seq('The number of the entry'),
         kind: Type.Unsafe<string>({
           type: 'string',
-          enum: ['session', 'token', 'key', 'user', 'client', 'role'],
+          enum: ['session', 'token', 'key', 'session_tokens', 'user', 'client', 'role'],
           description:
-            '`session`, `token` and `key` revoke the object itself; `user`, `client` and `role` revoke every token of the object with a `rev` below `seq`'
+            '`session`, `token` and `key` revoke the object itself; `session_tokens`, `user`, `client` and `role` revoke every token of the object with a `rev` below `seq`'
         }),
         id: Type.String({
           description:
-            'The `sid`, `jti`, `kid`, `sub` of a user, `client_id`, or a name in `roles`, depending on `kind`'
+            'The `sid`, `jti`, `kid`, `sid`, `sub` of a user, `client_id`, or a name in `roles`, depending on `kind`'
         })
       }),
       { maxItems: REVOCATIONS_MAX, description: 'In the order of their numbers' }
@@ -58,7 +58,7 @@ export const RevocationQuery = Type.Object(
 
 /** Returns the JSON of a part of the revocation log. */
 export const toWire = ({ entries, seq, oldest }: RevocationPage): Static<typeof RevocationView> => ({
-  entries,
+  entries: entries.map(({ seq, kind, id }) => ({ seq, kind, id })),
   seq,
   oldest
 })

@@ -28,6 +28,12 @@ const RULES: [kind: Entry['kind'], id: string, revoked: Members[], others: Membe
     [{ sid: 'session-2' }, { sid: undefined }, { sid: 'session-2', jti: 'session-1' }]
   ],
   ['token', 'jti-1', [{}, { rev: 99 }], [{ jti: 'jti-2' }, { jti: 'jti-2', sid: 'jti-1' }]],
+  [
+    'session_tokens',
+    'session-1',
+    [{}],
+    [{ rev: 1 }, { sid: 'session-2' }, { sid: undefined }, { jti: 'session-1', rev: 1 }]
+  ],
   ['user', 'user-1', [{}], [{ rev: 1 }, { rev: 2 }, { sub: 'user-2' }, { sid: 'user-1', sub: 'user-3' }]],
   [
     'client',

@@ -3,6 +3,7 @@ import t from 'tap'
 import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError } from '../../src/domain/errors.ts'
+import { REVOCATION_QUOTA } from '../../src/limits.ts'
 import { assertDocumented, documented } from '../documented.ts'
 import { build, NO_KEY, NOBODY, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
@@ -151,6 +152,19 @@ async function failing<T>(error: Error, run: () => Promise<T>): Promise<T> {
 }
 
 /** Makes an operation answer with each status. */
+/** Revokes access tokens of one session until the quota of the user is used up. */
+async function revokeTooMany(): Promise<LightMyRequestResponse> {
+  const login = { grant_type: 'password', username: 'admin', password: PASSWORD, scope: 'profile' }
+  let { access_token: token, refresh_token } = (await limited.token(login)).json()
+  for (let times = 0; times <= REVOCATION_QUOTA.user.burst; times++) {
+    const response = await limited.inject({ url: '/revoke', method: 'POST', headers: FORM, payload: `token=${token}` })
+    if (response.statusCode !== 200) return response
+    const next = await limited.token({ grant_type: 'refresh_token', refresh_token })
+    ;({ access_token: token, refresh_token } = next.json())
+  }
+  throw new Error('no token was refused')
+}
+
 const PRODUCE: Record<string, (name: string) => Promise<{ statusCode: number }>> = {
   async success(name) {
     const [, path = ''] = name.split(' ')
@@ -203,6 +217,7 @@ const PRODUCE: Record<string, (name: string) => Promise<{ statusCode: number }>>
     return app.inject({ ...rest, headers: { ...headers, 'content-type': 'text/plain' }, payload: 'x' })
   },
   async 429(name) {
+    if (name === 'POST /revoke') return revokeTooMany()
     const wrong = { current_password: 'not the password at all', new_password: PASSWORD }
     const { url, headers, method } = await request(name)
     const token = await limited.login('admin')

@@ -8,6 +8,7 @@ import type { RevocationKind } from '../../src/domain/model.ts'
 import { build, createDatabase, PASSWORD, type TestApp } from '../helper.ts'
 import { problem } from '../http.ts'
 import { sql } from '../sql.ts'
+import { newRevoked } from '../store/rows.ts'
 
 /** The longest wait that a request may ask for, in seconds. */
 const WAIT = 30
@@ -37,7 +38,8 @@ function reader(world: TestApp, secret: string) {
       const response = await ask(query)
       return [response.statusCode, response.json()]
     },
-    revoke: (id: string) => world.app.store.revocations.revokeToken(OPERATOR, { jti: id, now: world.clock.now() })
+    revoke: (id: string) =>
+      world.app.store.revocations.revokeToken(OPERATOR, newRevoked(id, { now: world.clock.now() }))
   }
 }
 
@@ -55,7 +57,7 @@ async function open(
 /** Adds entries to the log. */
 async function fill(world: TestApp, count: number): Promise<void> {
   const rows = Array.from({ length: count }, (_, index) => `(${index + 1}, 'session', 's${index + 1}', 9000000000000)`)
-  await sql(world, `insert into revocations values ${rows.join(', ')}`)
+  await sql(world, `insert into revocations (seq, kind, id, expires_at) values ${rows.join(', ')}`)
   await sql(world, `update counters set seq = ${count} where name = 'revocations'`)
 }
 

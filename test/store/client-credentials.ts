@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import type { ClientSecret } from '../../src/domain/model.ts'
 import type { Opened } from './open.ts'
-import { addClient, NOW, newSecret, outcomes, ROUNDS, refusedAs, unique } from './rows.ts'
+import { addClient, NOW, newRevoked, newSecret, outcomes, ROUNDS, refusedAs, unique } from './rows.ts'
 
 /** The secrets and assertions of clients. */
 export function clientCredentials(t: Test, { store, others }: Opened): void {
@@ -46,7 +46,7 @@ export function clientCredentials(t: Test, { store, others }: Opened): void {
     const rev = await store.revocations.seq()
     const [known] = await store.clients.credentials([one.id], NOW + 2)
     t.strictSame(known, { client: { ...one, updatedAt: NOW }, secrets: [secrets[0]], rev })
-    await store.revocations.revokeToken(OPERATOR, { jti: unique('token'), now: NOW })
+    await store.revocations.revokeToken(OPERATOR, newRevoked(unique('token')))
     t.equal((await store.clients.credentials([one.id], NOW))[0]?.rev, rev + 1)
     t.strictSame((await store.clients.credentials([two.id], NOW))[0]?.client, two, 'also a disabled client')
   })

@@ -9,6 +9,7 @@ import { keys } from './keys.ts'
 import { type Kind, type Opened, open } from './open.ts'
 import { renewal } from './renewal.ts'
 import { resources } from './resources.ts'
+import { revocationBounds } from './revocation-bounds.ts'
 import { revocations } from './revocations.ts'
 import { schema } from './schema.ts'
 import { sessions } from './sessions.ts'
@@ -26,6 +27,7 @@ const PARTS: Record<string, (t: Test, opened: Opened) => void> = {
   sessions,
   renewal,
   revocations,
+  revocationBounds,
   keys,
   state,
   guesses,

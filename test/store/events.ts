@@ -19,6 +19,7 @@ import {
   NOW,
   newKey,
   newResource,
+  newRevoked,
   newSecret,
   newSession,
   newUser,
@@ -188,7 +189,7 @@ export function events(t: Test, opened: Opened): void {
       [end({ userId: user, except: session.id, now: NOW }), ...[]],
       [end({ id: session.id, now: NOW }), ['session.ended', { session: session.id }, '1 session']],
       [end({ id: session.id, now: NOW }), ...[]],
-      [() => store.revocations.revokeToken(OPERATOR, { jti, now: NOW }), ['token.revoked', { token: jti }]]
+      [() => store.revocations.revokeToken(OPERATOR, newRevoked(jti)), ['token.revoked', { token: jti }]]
     ])
     for (let index = 0; index < 2; index++) await addSession(store, user, { clientId: client })
     const both = { user, client }

@@ -43,7 +43,10 @@ export function expiry(t: Test, opened: Opened): void {
       `insert into sessions (id, idle_expires_at, user_id, client_id, scopes, amr, auth_at, created_at, expires_at,
         counter, salt) values ${old.join()}`
     )
-    await sql(`insert into revocations values (5000, 'token', 'old', ${NOW}), (5001, 'token', 'new', ${NOW + 1})`)
+    await sql(
+      `insert into revocations (seq, kind, id, expires_at) values (5000, 'token', 'old', ${NOW}), (5001, 'token', 'new', ${NOW + 1})`
+    )
+    await sql(`insert into revocation_quotas values ('old', ${NOW}), ('new', ${NOW + 1})`)
     await sql(
       `insert into guesses (key, count, last_at, expires_at) values ('old', 1, 0, ${NOW}), ('new', 1, 0, ${NOW + 1})`
     )
@@ -52,15 +55,15 @@ export function expiry(t: Test, opened: Opened): void {
     let removed = 0
     for (let count = 1; count > 0; removed += count) {
       count = await store.expiry.prune(now)
-      t.ok(count <= 502, `${count} rows at once`)
+      t.ok(count <= 503, `${count} rows at once`)
     }
-    t.equal(removed, MANY + 2)
+    t.equal(removed, MANY + 3)
     for (const session of kept)
       t.strictSame(await store.sessions.get(session.id), { ...session, counter: 0, endedAt: null })
     t.type(await store.sessions.get(ended.id), 'object', 'an ended session is kept for a minute too')
     t.strictSame(await sql('select key from guesses'), [{ key: 'new' }])
     t.strictSame(await sql("select id from revocations where id in ('old', 'new')"), [{ id: 'new' }])
-    t.equal(await store.expiry.prune(now + 1), 4, 'a session, an ended session, an entry and a guess')
+    t.equal(await store.expiry.prune(now + 1), 5, 'a session, an ended session, an entry, a guess and a quota')
     t.equal(await store.sessions.get(ended.id), null)
     t.strictSame(await entriesAfter(store, 0), [{ kind: 'session', id: ended.id }], 'its entry is kept for longer')
   })

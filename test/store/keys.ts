@@ -158,9 +158,11 @@ export function keys(t: Test, opened: Opened): void {
     t.match(await store.keys.find('two'), { sealedPrivateKey: null, retiredAt: NOW + 3 })
 
     const entries = ['one', 'three', 'two'].map((id, index) => ({ seq: index + 1, kind: 'key', id }))
-    t.strictSame((await store.revocations.since(0, 10)).entries, entries)
+    const logged = async () =>
+      (await store.revocations.since(0, 10)).entries.map(({ seq, kind, id }) => ({ seq, kind, id }))
+    t.strictSame(await logged(), entries)
     for (const kid of ['one', 'two', 'unknown']) t.equal(await compromise(kid), true)
-    t.strictSame((await store.revocations.since(0, 10)).entries, entries, 'a retired or unknown key changes nothing')
+    t.strictSame(await logged(), entries, 'a retired or unknown key changes nothing')
     t.match(await store.keys.find('one'), { retiredAt: NOW + 1 })
   })
 

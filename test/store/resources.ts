@@ -186,7 +186,7 @@ export function resources(t: Test, opened: Opened): void {
     t.equal(await store.resources.get(resource.id), null)
     t.strictSame(await store.scopes.find(scopes), [])
     t.strictSame((await store.clients.get(client.id))?.scopes, [])
-    t.strictSame(await logged(before), [`client ${client.id}`, `client ${client.id}`, 'role admin'])
+    t.strictSame(await logged(before), [`client ${client.id}`, 'role admin'])
   })
 
   t.test('a scope that is removed while roles and clients get it belongs to none afterwards', async (t) => {

@@ -2,6 +2,7 @@ import { randomUUIDv7 } from 'node:crypto'
 import { type Caller, OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError, type DomainErrorCode } from '../../src/domain/errors.ts'
 import type { Client, ClientSecret, Resource, Session, StoredKey, User } from '../../src/domain/model.ts'
+import type { RevokedToken } from '../../src/domain/ports/revocations.ts'
 import type { Seed, Store } from '../../src/domain/ports/store.ts'
 import type { NewUser } from '../../src/domain/ports/users.ts'
 
@@ -183,6 +184,18 @@ export async function addResource(store: Store, scopes: string[] = [], more: Par
   await store.resources.create(OPERATOR, { ...resource, now: NOW })
   return resource
 }
+
+/** Returns a token of the client `app` to revoke, in no session and without a limit. */
+export const newRevoked = (jti: string, more: Partial<RevokedToken> = {}): RevokedToken => ({
+  jti,
+  userId: null,
+  sid: null,
+  aud: 'https://id.example.com',
+  expiresAt: NOW + 300_000,
+  now: NOW,
+  quota: { writer: 'client app', burst: 1_000_000, interval: 1 },
+  ...more
+})
 
 /** Returns the entries of the revocation log after a number. */
 export const entriesAfter = async (store: Store, after: number) =>

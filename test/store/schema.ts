@@ -11,6 +11,7 @@ import { createDatabase, type Kind, type Opened, open } from './open.ts'
 import { addUser, asUser, outcomes, ROUNDS, SEED } from './rows.ts'
 
 const VERSION = MIGRATIONS.length
+const COMPATIBLE_FROM = MIGRATIONS.at(-1)?.compatibleFrom as number
 
 /** Tests how a database gets its tables, on databases of their own. */
 export async function schema(t: Test, kind: Kind): Promise<void> {
@@ -33,14 +34,22 @@ export async function schema(t: Test, kind: Kind): Promise<void> {
     const opened = await openEmpty(t)
     const { store, others } = opened
     await store.migrate()
-    t.strictSame(await store.schema(), { version: VERSION, compatibleFrom: 1 })
+    t.strictSame(await store.schema(), { version: VERSION, compatibleFrom: COMPATIBLE_FROM })
     t.equal(store.version, MIGRATIONS.length)
     await store.setUp(OPERATOR, { seed: SEED, admin: null })
     const user = await addUser(store)
     await store.migrate()
     await others[0].migrate()
-    t.strictSame(await others[0].schema(), { version: VERSION, compatibleFrom: 1 })
+    t.strictSame(await others[0].schema(), { version: VERSION, compatibleFrom: COMPATIBLE_FROM })
     t.strictSame(await store.users.get(user.id), asUser(user))
+  })
+
+  t.test('a program that an earlier migration has excluded stays excluded', async (t) => {
+    const oldest = MIGRATIONS.map((each) => each.compatibleFrom)
+    t.strictSame(
+      oldest,
+      oldest.toSorted((a, b) => a - b)
+    )
   })
 
   t.test('of concurrent migrations one runs and the others find it done', async (t) => {

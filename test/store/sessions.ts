@@ -42,7 +42,8 @@ export function sessions(t: Test, opened: Opened): void {
         user_agent: 'test/1',
         counter: 0,
         salt: 'c2FsdA',
-        rotated_at: null
+        rotated_at: null,
+        revoked_seq: 0
       }
     ])
     t.strictSame(await store.sessions.get(session.id), { ...session, counter: 0, endedAt: null })

@@ -40,7 +40,7 @@ export function state(t: Test, opened: Opened): void {
       }
     }
     const times = { idleExpiresAt: NOW + 3_600_000, expiresAt: NOW + 86_400_000 }
-    const living = { userId: alice.id, clientId: 'app', ...times, endedAt: null }
+    const living = { userId: alice.id, clientId: 'app', ...times, endedAt: null, revokedSeq: 0 }
     let expected: LiveState = {
       keyState: 'signing',
       session: living,
@@ -78,7 +78,8 @@ export function state(t: Test, opened: Opened): void {
           }
         }
       ],
-      [`update sessions set ended_at = ${NOW + 2}`, { session: { ...living, endedAt: NOW + 2 } }],
+      ['update sessions set revoked_seq = 8', { session: { ...living, revokedSeq: 8 } }],
+      [`update sessions set ended_at = ${NOW + 2}`, { session: { ...living, revokedSeq: 8, endedAt: NOW + 2 } }],
       ["update signing_keys set state = 'retired' where kid = 'signing'", { keyState: 'retired' }],
       ['delete from user_roles', { user: { disabledAt: NOW, roles: [], scopes: [] } }],
       [`delete from users where id = '${alice.id}'`, { user: null, session: null }]

@@ -9,8 +9,31 @@ export interface RevocationStore {
    * instant. If `after` is above the last number, returns the entries from the beginning of the log.
    */
   since(after: number, limit: number): Promise<RevocationPage>
-  /** Revokes one access token. @throws DomainError conflict when it is revoked already */
-  revokeToken(caller: Caller, token: { jti: string; now: Millis }): Promise<void>
+  /**
+   * Revokes one access token. When `SESSION_TOKEN_ENTRIES_MAX` tokens of its session are revoked one by one, replaces their entries by
+   * one entry for all tokens that the session has got so far. A refused call only reads.
+   * @throws DomainError conflict when the token is revoked already, throttled when the writer has used up its quota
+   */
+  revokeToken(caller: Caller, token: RevokedToken): Promise<void>
+}
+
+/** An access token to revoke. */
+export interface RevokedToken {
+  jti: string
+  /** The user and the session; null for a client's own token. */
+  userId: string | null
+  sid: string | null
+  aud: string
+  expiresAt: Millis
+  now: Millis
+  quota: RevocationQuota
+}
+
+/** How much one user or client may write into the revocation log: `burst` entries at once, and one more after each `interval`. */
+export interface RevocationQuota {
+  writer: string
+  burst: number
+  interval: Millis
 }
 
 export interface ExpiryStore {
@@ -23,7 +46,13 @@ export interface ExpiryStore {
 /** The current state of everything that an access token depends on; null for something that does not exist. */
 export interface LiveState {
   keyState: KeyState | null
-  session: (Pick<Session, 'userId' | 'clientId' | 'idleExpiresAt' | 'expiresAt'> & { endedAt: Millis | null }) | null
+  session:
+    | (Pick<Session, 'userId' | 'clientId' | 'idleExpiresAt' | 'expiresAt'> & {
+        endedAt: Millis | null
+        /** Tokens of the session with a lower `rev` are revoked. */
+        revokedSeq: number
+      })
+    | null
   /** Whether the token itself was revoked. */
   revoked: boolean
   user: { disabledAt: Millis | null; roles: string[]; scopes: string[] } | null

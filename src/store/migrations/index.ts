@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import * as initial from './0001-initial.ts'
 import * as clientRoles from './0002-client-roles.ts'
+import * as boundedRevocations from './0003-bounded-revocations.ts'
 
 export interface SchemaMigration {
   /** The number of the migration: its position in the list, from 1. */
@@ -11,4 +12,4 @@ export interface SchemaMigration {
 }
 
 /** Every migration, in the order in which they run. Released migrations never change. */
-export const MIGRATIONS: SchemaMigration[] = [initial, clientRoles]
+export const MIGRATIONS: SchemaMigration[] = [initial, clientRoles, boundedRevocations]
