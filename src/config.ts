@@ -1,17 +1,22 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { isUtf8 } from 'node:buffer'
+import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { parseEnv } from 'node:util'
 import { FormatRegistry, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { SetupError } from './domain/errors.ts'
 import { parseUsername } from './domain/usernames.ts'
+import { parseDotEnv } from './dotenv.ts'
 import { isIssuer } from './guard/metadata.ts'
 import { PASSWORD_BYTES_MAX } from './limits.ts'
+import { isServiceLink } from './service-links.ts'
 import { type Config, Settings } from './settings.ts'
+import { didYouMean } from './similar.ts'
 
 const PREFIX = 'LATCHKEY_'
+/** Maximum number of names in one notice. */
+const NAMES_SHOWN = 10
 
 const url = (text: string): URL | null => (URL.canParse(text) ? new URL(text) : null)
 
@@ -53,23 +58,64 @@ function allowed(schema: TSchema): string {
   return `an integer from ${schema.minimum} to ${schema.maximum}${schema.unit === undefined ? '' : ` ${schema.unit}`}`
 }
 
+type Environment = Record<string, string | undefined>
+
+const known = new Map(properties.map(([name, schema]) => [variable(name), { name, schema }]))
+const names = [...known.keys()]
+
+/** Returns the error about a variable that is meant as a setting but is none; null for a setting and for a variable of another program. */
+function unknownSetting(name: string): string | null {
+  if (known.has(name)) return null
+  const proposal = didYouMean(name.toUpperCase(), names)
+  if (!/^latchkey_/i.test(name) && proposal === '') return null
+  return `${name} is not a setting${proposal || '; "latchkey settings" lists the settings'}`
+}
+
+/** Returns the variables that may be settings: not those of other programs, of Kubernetes and of Docker. */
+function givenIn(env: Environment): [name: string, text: string][] {
+  const given = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined)
+  return given.filter(
+    ([name, text]) => (known.has(name) || unknownSetting(name) !== null) && !isServiceLink(name, text, env)
+  )
+}
+
+/** Returns why a text is not meant as it is, although the schema of its setting accepts it; null for every other text. */
+function misreading(text: string): string | null {
+  if (/\p{Cc}/u.test(text)) return 'holds a control character, for example from a file with the line endings of Windows'
+  if (/^(["'`]).*\1$/.test(text)) return 'is in quotes, and the quotes are part of the value; remove them'
+  return null
+}
+
+/** Returns the names for one line. */
+const listed = (some: string[]): string =>
+  some.slice(0, NAMES_SHOWN).join(', ') + (some.length > NAMES_SHOWN ? ', …' : '')
+
+/** Returns one line for each group of variables that are ignored although their names begin like those of settings. */
+export function noticesOf(env: Environment): string[] {
+  const links = Object.keys(env).filter((name) => name.startsWith(PREFIX) && isServiceLink(name, env[name] ?? '', env))
+  const empty = names.filter((name) => env[name] === '')
+  const notices: [string[], string][] = [
+    [
+      links,
+      'ignored, because Kubernetes or Docker writes these variables for a service of this name; "enableServiceLinks: false" in the pod removes them'
+    ],
+    [empty, 'empty, so the default applies']
+  ]
+  return notices.filter(([some]) => some.length > 0).map(([some, reason]) => `${listed(some)}: ${reason}`)
+}
+
 /**
  * Reads the settings from variables, fills in the defaults and checks all values. An empty variable counts as missing.
  * @throws SetupError with one line for each problem: the variable, the expected value and the given value
  */
-export function loadConfig(env: Record<string, string | undefined>): Config {
-  const given = Object.entries(env).filter(
-    ([name, value]) => name.startsWith(PREFIX) && value !== undefined && value !== ''
-  )
-  const known = new Map(properties.map(([name, schema]) => [variable(name), { name, schema }]))
-  const problems = given
-    .filter(([name]) => !known.has(name))
-    .map(([name]) => `${name} is not a setting; "latchkey settings" lists the settings`)
+export function loadConfig(env: Environment): Config {
+  const given = givenIn(env)
+  const problems = given.map(([name]) => unknownSetting(name)).filter((problem) => problem !== null)
 
   const values: Record<string, unknown> = {}
-  for (const [name, text] of given as [string, string][]) {
+  for (const [name, text] of given) {
     const setting = known.get(name)
-    if (setting !== undefined) values[setting.name] = parse(setting.schema, text)
+    if (setting !== undefined && text !== '') values[setting.name] = parse(setting.schema, text)
   }
   const config = Value.Default(Settings, values) as Config
   config.issuer ??= config.port === 80 ? 'http://localhost' : `http://localhost:${config.port}`
@@ -82,6 +128,11 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   for (const [name, schema] of properties.filter(([each]) => refused.has(each) && env[variable(each)])) {
     const value = schema.secret ? 'another value' : JSON.stringify(env[variable(name)])
     problems.push(`${variable(name)} must be ${allowed(schema)}; got ${value}`)
+  }
+  for (const [name, text] of given) {
+    const setting = known.get(name)
+    const reason = setting === undefined || refused.has(setting.name) ? null : misreading(text)
+    if (reason !== null) problems.push(`${name} ${reason}`)
   }
   for (const name of ['sealingKey', 'sealingKeyPrevious'] as const) {
     if (env[variable(name)] && env[variable(`${name}File`)])
@@ -102,14 +153,42 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
 }
 
 /** Converts settings with the names of `Config` to variables. `loadConfig` checks them. */
-export function toEnvironment(settings: object): Record<string, string | undefined> {
+export function toEnvironment(settings: object): Environment {
   const given = Object.entries(settings).filter(([, value]) => value !== undefined && value !== null)
   return Object.fromEntries(given.map(([name, value]) => [variable(name), String(value)]))
 }
 
-/** Returns the variables of the process and of the file `.env` in the working directory. The process has priority. */
-export function readEnvironment(): Record<string, string | undefined> {
-  return { ...(existsSync('.env') ? parseEnv(readFileSync('.env', 'utf8')) : {}), ...process.env }
+/** Returns the bytes of the file `.env`; null when there is none. @throws SetupError */
+function readDotEnv(): Buffer | null {
+  try {
+    return readFileSync('.env')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return null
+    throw new SetupError(`the file .env cannot be read (${code})`, { cause: error })
+  }
+}
+
+/**
+ * Returns the variables of the process and of the file `.env` in the working directory. The process has priority.
+ * @throws SetupError with one line for each part of the file that is not understood
+ */
+export function readEnvironment(): Environment {
+  const bytes = readDotEnv()
+  if (bytes === null) return process.env
+  if (!isUtf8(bytes)) throw new SetupError('the file .env is not UTF-8: save it as UTF-8')
+  const { variables, problems } = parseDotEnv(bytes.toString())
+  for (const [name, { line }] of variables) {
+    const unknown = unknownSetting(name)
+    if (unknown !== null) problems.push(`.env, line ${line}: ${unknown}`)
+  }
+  if (problems.length > 0) throw new SetupError(problems.join('\n'))
+  const ofFile = Object.fromEntries([...variables].map(([name, { value }]) => [name, value]))
+  // A variable that Kubernetes or Docker wrote does not replace a line of the file.
+  const own = Object.entries(process.env).filter(
+    ([name, value = '']) => !(name in ofFile && isServiceLink(name, value, process.env))
+  )
+  return { ...ofFile, ...Object.fromEntries(own) }
 }
 
 /** Gives the thread pool more threads than there are hashes at once (cores − 1), so that files and DNS do not wait. Called at the start of a process. */

@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns/promises'
 import { createServer } from 'node:net'
 import { buildApp } from './app.ts'
-import { loadConfig } from './config.ts'
+import { loadConfig, noticesOf } from './config.ts'
 import { SetupError } from './domain/errors.ts'
 import { adminPasswordFile, removeAdminPassword } from './files.ts'
 import { prepare, unshownPassword } from './first-start.ts'
@@ -62,6 +62,7 @@ function greeting(config: Config, password: string | null, hasAdmin: boolean, to
 export async function serve(env: Record<string, string | undefined>): Promise<void> {
   const config = await resolvePort(env)
   const app = await buildApp(config, { logger: { stream: openLog() } })
+  for (const notice of noticesOf(env)) app.log.warn(notice)
   installExitHandlers(
     async () => {
       // A service that does not listen yet has no requests to finish.

@@ -49,8 +49,8 @@ t.test('without any variable every setting has its default', async (t) => {
 t.test('an empty variable counts as absent, and variables of other programs are ignored', async (t) => {
   const names = settingsTable().match(/LATCHKEY_\w+/g) as string[]
   const empty = Object.fromEntries(names.map((name) => [name, '']))
-  t.strictSame(loadConfig({ ...empty, LATCHKEY_UNKNOWN: '', LATCHKEY_GONE: undefined }), DEFAULTS)
-  t.strictSame(loadConfig({ PORT: 'x', latchkey_port: 'x', MY_LATCHKEY_PORT: 'x', NODE_ENV: 'test' }), DEFAULTS)
+  t.strictSame(loadConfig({ ...empty, LATCHKEY_GONE: undefined }), DEFAULTS)
+  t.strictSame(loadConfig({ PORT: 'x', MY_LATCHKEY_PORT: 'x', LATCHKEYS: 'x', NODE_ENV: 'test' }), DEFAULTS)
 })
 
 t.test('every variable is read', async (t) => {
@@ -195,15 +195,24 @@ t.test('all problems are reported together, one line for each', async (t) => {
 })
 
 t.test('an unknown setting is refused, and its value is not repeated', async (t) => {
-  for (const name of [
-    'LATCHKEY_PASSWORD',
-    'LATCHKEY_',
-    'LATCHKEY_port',
-    'LATCHKEY_constructor',
-    'LATCHKEY___proto__'
-  ]) {
+  for (const name of ['LATCHKEY_PASSWORD', 'LATCHKEY_', 'LATCHKEY_constructor', 'LATCHKEY___proto__']) {
     t.strictSame(problems({ [name]: 'hunter2' }), [`${name} is not a setting; "latchkey settings" lists the settings`])
   }
+})
+
+t.test('a setting that Docker or Windows changed is refused in words that say so', async (t) => {
+  const quotes = 'is in quotes, and the quotes are part of the value; remove them'
+  const control = 'holds a control character, for example from a file with the line endings of Windows'
+  for (const [name, value, reason] of [
+    ['LATCHKEY_DATA_DIR', '"/data"', quotes],
+    ['LATCHKEY_ADMIN_PASSWORD', "'correct horse battery staple'", quotes],
+    ['LATCHKEY_DATA_DIR', './data\r', control],
+    ['LATCHKEY_HOST', '::\r', control],
+    ['LATCHKEY_ADMIN_PASSWORD', 'correct horse battery staple\r', control],
+    ['LATCHKEY_SEALING_KEY_FILE', 'a\nb', control]
+  ] as const)
+    t.strictSame(problems({ [name]: value }), [`${name} ${reason}`])
+  t.equal(loadConfig({ LATCHKEY_DATA_DIR: "it's" }).dataDir, "it's")
 })
 
 t.test('a secret is never repeated', async (t) => {

@@ -4,12 +4,13 @@ import { withSettings } from '../../docs/settings.ts'
 import { command } from './command.ts'
 import { fresh, serve } from './process.ts'
 
-t.test('port 0 selects a free port, and the issuer contains it', async (t) => {
+t.test('port 0 selects a free port, the issuer contains it, and the log names ignored variables', async (t) => {
   const { LATCHKEY_DATA_DIR } = await fresh(t)
-  const { output } = await serve(t, { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0' })
+  const { output } = await serve(t, { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0', LATCHKEY_SERVICE_HOST: '10.0.0.1' })
   const [, address] = /address +(http:\/\/localhost:\d+)\n/.exec(output().stderr) ?? []
   const metadata = await (await fetch(`${address}/.well-known/oauth-authorization-server`)).json()
   t.match(metadata, { issuer: address, token_endpoint: `${address}/token` })
+  t.match(output().stdout, 'LATCHKEY_SERVICE_HOST: ignored, because Kubernetes or Docker')
 })
 
 t.test('a used port is an error of one line, and the next start still says where the password is', async (t) => {
@@ -36,7 +37,7 @@ t.test('invalid settings stop the command, with one line for each', async (t) =>
     [
       1,
       '',
-      'LATCHKEY_ISSUR is not a setting; "latchkey settings" lists the settings\n' +
+      'LATCHKEY_ISSUR is not a setting, did you mean "LATCHKEY_ISSUER"?\n' +
         'LATCHKEY_PORT must be an integer from 0 to 65535; got "http"\n'
     ]
   )
