@@ -30,7 +30,7 @@ const PACKAGES: Package[] = [
     name: 'latchkey-guard',
     description:
       'Guards for Fastify services that accept tokens of Latchkey, and a token client for programs that call such services',
-    node: '>=22',
+    node: '>=22.12',
     exports: { '.': 'src/guard/index.js', './client': 'src/client/index.js' }
   }
 ]

