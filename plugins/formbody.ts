@@ -2,6 +2,7 @@ import fastifyFormbody from '@fastify/formbody'
 import { errorCodes } from 'fastify'
 import fp from 'fastify-plugin'
 import { OAuthError } from '../src/domain/errors.ts'
+import { FORM_PARAMETERS_MAX } from '../src/limits.ts'
 
 /** The only parameter that may be repeated (RFC 8707 §2). */
 const MAY_REPEAT = 'resource'
@@ -19,20 +20,24 @@ function decode(text: string): string {
 
 /**
  * Parses a form. Drops empty parameters (RFC 6749 §3.2) and returns `resource` as a list.
- * @throws OAuthError invalid_request for a repeated parameter, a NUL, invalid percent-encoding or invalid UTF-8
+ * @throws OAuthError invalid_request for a repeated parameter, too many parameters, a NUL, invalid percent-encoding or invalid UTF-8
  */
 export function parseForm(text: string): Record<string, string | string[]> {
   // Bytes that are not UTF-8 were decoded to U+FFFD.
   if (text.includes('\uFFFD'))
     throw new OAuthError('invalid_request', 'The body contains invalid UTF-8 or the character U+FFFD')
   const values = new Map<string, string[]>()
-  for (const pair of text.split('&')) {
-    if (pair === '') continue
+  const pairs = text.split('&').filter((pair) => pair !== '')
+  if (pairs.length > FORM_PARAMETERS_MAX)
+    throw new OAuthError('invalid_request', `A form has at most ${FORM_PARAMETERS_MAX} parameters`)
+  for (const pair of pairs) {
     const [name = '', ...rest] = pair.split('=')
     const key = decode(name)
     const value = decode(rest.join('='))
     if (values.has(key) && key !== MAY_REPEAT) throw new OAuthError('invalid_request', 'A parameter is repeated')
-    values.set(key, [...(values.get(key) ?? []), value])
+    const list = values.get(key)
+    if (list === undefined) values.set(key, [value])
+    else list.push(value)
   }
   const form: Record<string, string | string[]> = Object.create(null)
   for (const [name, all] of values) {

@@ -1,7 +1,9 @@
 import { isUtf8 } from 'node:buffer'
-import { errorCodes } from 'fastify'
+import { errorCodes, type preValidationHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { DomainError } from '../src/domain/errors.ts'
+import { LONG_TEXT_BYTES, TEXT_BYTES_MAX } from '../src/limits.ts'
+import { fits } from '../src/text.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -15,18 +17,49 @@ const malformed = () => new DomainError('invalid', 'The request is malformed')
 /** Maximum number of requests on one connection that have no response yet. A client that does not wait for responses sends several. */
 const PIPELINED = 16
 
-/** Returns whether all texts and member names of the input are valid Unicode without NUL. Databases cannot store other text. */
-function isStorable(input: unknown): boolean {
-  const open = [input]
-  while (open.length > 0) {
-    const value = open.pop()
+/** One value of the input. */
+interface Part {
+  value: unknown
+  /** The limit of its texts. */
+  maxBytes: number
+  /** The JSON pointer to the value. */
+  pointer: string
+}
+
+/** Returns the refusal of a text that is too long, in the form of the refusals of the schemas. */
+const tooLong = (validationContext: string, { maxBytes, pointer }: Part) =>
+  Object.assign(new Error('a text is too long'), {
+    validationContext,
+    validation: [
+      {
+        keyword: 'maxBytes',
+        instancePath: pointer,
+        schemaPath: '',
+        params: { limit: maxBytes },
+        message: `must NOT have more than ${maxBytes} bytes`
+      }
+    ]
+  })
+
+/**
+ * Checks all texts and names of members of one part of the request: their size, and that they are valid Unicode without NUL, because
+ * databases cannot store other text. A text has the limit of its name in `LONG_TEXT_BYTES`, else the limit of the value that holds it.
+ * @throws Error with `validation` for a text that is too long; DomainError invalid
+ */
+function assertTexts(context: string, input: unknown): void {
+  const open: Part[] = [{ value: input, maxBytes: TEXT_BYTES_MAX, pointer: '' }]
+  for (let part = open.pop(); part !== undefined; part = open.pop()) {
+    const { value, maxBytes, pointer } = part
     if (typeof value === 'string') {
-      if (value.includes('\0') || !value.isWellFormed()) return false
+      if (!fits(value, maxBytes)) throw tooLong(context, part)
+      if (value.includes('\0') || !value.isWellFormed()) throw malformed()
     } else if (typeof value === 'object' && value !== null) {
-      open.push(...Object.keys(value), ...Object.values(value))
+      for (const [name, member] of Object.entries(value)) {
+        if (!Array.isArray(value)) open.push({ value: name, maxBytes: TEXT_BYTES_MAX, pointer })
+        open.push({ value: member, maxBytes: LONG_TEXT_BYTES.get(name) ?? maxBytes, pointer: `${pointer}/${name}` })
+      }
     }
   }
-  return true
 }
 
 /** Returns whether the percent-encoding of a text is valid. */
@@ -40,8 +73,8 @@ function isPercentEncoded(text: string): boolean {
 }
 
 /**
- * Refuses input that is not valid text: invalid UTF-8, invalid percent-encoding, NUL and lone surrogates. Accepts only JSON bodies; a
- * Fastify scope may replace the parser.
+ * Refuses input that is not valid text: invalid UTF-8, invalid percent-encoding, NUL and lone surrogates; and every text that is longer
+ * than its limit. Accepts only JSON bodies; a Fastify scope may replace the parser. Must be registered after `client-authentication`.
  */
 export default fp(
   async (fastify) => {
@@ -56,7 +89,8 @@ export default fp(
 
     fastify.decorateRequest('path', {
       getter() {
-        const path = this.url.split('?', 1)[0]?.replace(/(?<=.)\/$/, '') ?? '/'
+        const [whole = ''] = this.url.split('?', 1)
+        const path = whole.length > 1 && whole.endsWith('/') ? whole.slice(0, -1) : whole
         return isPercentEncoded(path) ? decodeURIComponent(path) : path
       }
     })
@@ -88,9 +122,25 @@ export default fp(
       const start = url.indexOf('?')
       if (start !== -1 && !isPercentEncoded(url.slice(start + 1))) throw malformed()
     })
-    fastify.addHook('preValidation', async ({ query, params, body }) => {
-      if (!isStorable([query, params, body])) throw malformed()
+    const checkTexts: preValidationHookHandler = ({ query, params, body }, _reply, done) => {
+      try {
+        assertTexts('query', query)
+        assertTexts('path', params)
+        assertTexts('body', body)
+      } catch (error) {
+        done(error as Error)
+        return
+      }
+      done()
+    }
+    // Runs on every route before anything reads the input: after the hooks that parse the body, before the client is authenticated.
+    fastify.addHook('onRoute', (route) => {
+      route.preValidation = [checkTexts, ...[route.preValidation ?? []].flat()] as preValidationHookHandler[]
     })
+    // A request without a route.
+    fastify.addHook('preValidation', (request, reply, done) =>
+      request.is404 ? checkTexts.call(fastify, request, reply, done) : done()
+    )
   },
   { name: 'input' }
 )

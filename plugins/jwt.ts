@@ -12,8 +12,9 @@ import {
   type SigningAlg
 } from '../src/domain/model.ts'
 import type { Signer } from '../src/domain/ports/signer.ts'
+import { TOKEN_BYTES_MAX } from '../src/limits.ts'
 import { isKeyFor, publicKeyOf } from '../src/token/keys.ts'
-import { isCanonical, looseObject, MAX_TOKEN_LENGTH, TYP } from '../src/token/syntax.ts'
+import { isCanonical, looseObject, TYP } from '../src/token/syntax.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -106,8 +107,9 @@ export default fp(
       clientKey,
 
       async verifyAssertion(token, keysOf) {
+        if (token.length > TOKEN_BYTES_MAX) return null
         const [first = '', second = '', signature = '', ...rest] = token.split('.')
-        if (token.length > MAX_TOKEN_LENGTH || rest.length > 0 || !isCanonical(signature)) return null
+        if (rest.length > 0 || !isCanonical(signature)) return null
         const [header, claims] = [looseObject(first), looseObject(second)]
         // No extension is supported, so a JWT that requires an extension is invalid (RFC 7515 §4.1.11).
         if (header === null || claims === null || 'crit' in header || 'b64' in header) return null

@@ -10,8 +10,12 @@ declare module 'fastify' {
   }
 }
 
+/** Maximum number of characters of an address with a port. A longer text of a proxy is not an address. */
+const ADDRESS_MAX = 64
 /** Maximum number of characters of the User-Agent header that are kept. */
 const USER_AGENT_MAX = 256
+
+const addressOf = (ip: string | undefined): string | null => (ip === undefined || ip.length > ADDRESS_MAX ? null : ip)
 
 /** Adds `request.caller`. The getter reads the members that the guards set on the request. */
 export default fp(
@@ -20,7 +24,7 @@ export default fp(
     // Read before a guard waits: Node.js does not know the address of a connection that the client has closed.
     fastify.addHook('onRequest', async (request) => {
       request.origin = {
-        address: request.ip ?? null,
+        address: addressOf(request.ip),
         userAgent: request.headers['user-agent']?.slice(0, USER_AGENT_MAX) ?? null,
         requestId: request.id
       }

@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { FormatRegistry, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { SetupError } from './domain/errors.ts'
+import { normalPassword } from './domain/passwords.ts'
 import { parseUsername } from './domain/usernames.ts'
 import { parseDotEnv } from './dotenv.ts'
 import { isIssuer } from './guard/metadata.ts'
-import { PASSWORD_BYTES_MAX } from './limits.ts'
 import { isServiceLink } from './service-links.ts'
 import { type Config, Settings } from './settings.ts'
 import { didYouMean } from './similar.ts'
@@ -33,10 +33,7 @@ FormatRegistry.Set(
   'database',
   (text) => /^sqlite:.+/.test(text) || (/^postgres(ql)?:\/\/./.test(text) && URL.canParse(text))
 )
-FormatRegistry.Set(
-  'password',
-  (text) => [...text].length >= 8 && Buffer.byteLength(text.normalize('NFC')) <= PASSWORD_BYTES_MAX
-)
+FormatRegistry.Set('password', (text) => normalPassword(text) !== null && [...text].length >= 8)
 FormatRegistry.Set('username', (text) => parseUsername(text) !== null)
 FormatRegistry.Set('key', (text) => /^[\w+/-]{43}=?$/.test(text))
 

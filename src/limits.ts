@@ -4,6 +4,18 @@
  * lifetime in seconds.
  */
 
+/**
+ * Bytes in UTF-8 of one text of a request: a parameter, a member, the name of a member, a part of the path. Checked before anything
+ * reads the text. The longest other limits of this file are four bytes for each character.
+ */
+export const TEXT_BYTES_MAX = 1024
+/** Bytes of an access token or an assertion (RFC 7519). */
+export const TOKEN_BYTES_MAX = 8192
+/** Bytes of an `Authorization` header with Basic credentials. */
+export const BASIC_BYTES_MAX = 4096
+/** Parameters of one form. */
+export const FORM_PARAMETERS_MAX = 100
+
 /** A display name or a description: one line without control characters. */
 export const LINE_PATTERN = '^[^\\p{Cc}]*$'
 /** Length of a display name or a description. */
@@ -57,6 +69,18 @@ export const REDIRECT_URI_MAX = 2000
 export const CLIENT_KEYS_MAX = 10
 /** Secrets of one client that have not expired. */
 export const CLIENT_SECRETS_MAX = 10
+
+/** Bytes of one member of a JWK. */
+export const JWK_MEMBER_BYTES_MAX = 4096
+
+/** Bytes of the texts of a request that may be longer than `TEXT_BYTES_MAX`, by name. It holds for all texts inside the named value. */
+export const LONG_TEXT_BYTES: ReadonlyMap<string, number> = new Map([
+  ['token', TOKEN_BYTES_MAX],
+  ['client_assertion', TOKEN_BYTES_MAX],
+  ['scope', CLIENT_SCOPE_TEXT_MAX],
+  ['redirect_uris', REDIRECT_URI_MAX],
+  ['jwks', JWK_MEMBER_BYTES_MAX]
+])
 
 /** Seconds: 1 hour. */
 export const ACCESS_TOKEN_TTL_MAX = 3600

@@ -20,6 +20,7 @@ const planted: [file: string, source: string][] = [
   ['src/domain/users.ts', 'const now = Date.now()'],
   ['src/domain/users.ts', 'const time = new Date()'],
   ['src/domain/users.ts', 'const { now } = Date'],
+  ['src/domain/users.ts', "const name = text.normalize('NFC')"],
   ['src/domain/users.ts', "const fastify = require('fastify')"],
   ['src/domain/users.ts', 'const fastify = await import(`fastify`)'],
   ['src/domain/users.ts', 'export function createUsers() {}'],

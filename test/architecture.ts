@@ -15,11 +15,11 @@ interface Rule {
   mayAsType?: RegExp[]
 }
 
-const LEAVES = /^src\/(queue|defined|limits|loopback|printable|similar)\.ts$/
+const LEAVES = /^src\/(queue|defined|limits|loopback|printable|similar|text)\.ts$/
 
 /** What each folder may import: the first rule that matches a file applies. docs/architecture.md has the same table. */
 const RULES: Rule[] = [
-  { files: /^src\/(queue|defined|limits|loopback|printable|similar)\.ts$/, may: [] },
+  { files: /^src\/(queue|defined|limits|loopback|printable|similar|text)\.ts$/, may: [] },
   { files: /^src\/settings\.ts$/, may: [/^@sinclair\/typebox$/, LEAVES] },
   { files: /^src\/token\//, may: [/^node:/, /^src\/token\//, LEAVES] },
   {
@@ -82,6 +82,7 @@ const ONLY_IN: { text: RegExp; files: string[] }[] = [
     text: /\bDate\.now\b|\bnew Date\(\)|=\s*Date\b/,
     files: ['src/core.ts', 'src/token/clock.ts']
   },
+  { text: /\.normalize\(/, files: ['src/text.ts', 'src/domain/usernames.ts'] },
   { text: /\bprocess\??\.env\b|\bprocess\[|['"]node:process['"]/, files: ['src/config.ts'] }
 ]
 

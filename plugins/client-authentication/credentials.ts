@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { ClientCredentials } from '../../src/domain/client-authentication.ts'
 import { clientRefused, OAuthError } from '../../src/domain/errors.ts'
+import { BASIC_BYTES_MAX } from '../../src/limits.ts'
 
 /** RFC 7523 §2.2. */
 const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
@@ -41,6 +42,7 @@ export function readCredentials({ headers: { authorization }, body }: FastifyReq
 
 /** Reads Basic credentials (RFC 7617 §2). Returns null for `:`, which Swagger UI sends when its client fields are empty. */
 function basicCredentials(header: string): SecretCredentials | null {
+  if (header.length > BASIC_BYTES_MAX) throw clientRefused()
   const encoded = /^basic +([\w+/-]+=*)$/i.exec(header)?.[1]
   const text = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString('utf8')
   const colon = text.indexOf(':')

@@ -101,9 +101,11 @@ const MAX_ERRORS = 50
 type ValidationItem = NonNullable<FastifyError['validation']>[number]
 
 function validationFailure(items: ValidationItem[], part: string): Failure {
+  const long = items.find(({ keyword }) => keyword === 'maxBytes')
   const missing = items.find(({ keyword }) => keyword === 'required')
   let detail = 'The request does not have the form that the documentation describes'
   if (missing !== undefined) detail = `The parameter ${missing.params.missingProperty} is missing`
+  else if (long !== undefined) detail = `A text of the request has more than ${long.params.limit} bytes`
   else if (part === 'query') detail = 'The query does not have the form that the documentation describes'
   const errors = items.slice(0, MAX_ERRORS).map((item) => ({
     pointer: `/${part}${item.instancePath}${memberPointer(item)}`,

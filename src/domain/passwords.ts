@@ -1,14 +1,14 @@
-import { PASSWORD_BYTES_MAX } from '../limits.ts'
+import { PASSWORD_BYTES_MAX, TEXT_BYTES_MAX } from '../limits.ts'
+import { fits, normalForm } from '../text.ts'
 
 /**
  * Returns the text that is hashed: NFC, so that a password typed on two systems is the same (RFC 8265 §4.2). Returns null for a text
- * that cannot be a password: longer than 1,024 bytes in UTF-8, not well-formed, or with a NUL.
+ * that cannot be a password: longer than 1,024 bytes in UTF-8 (as it was sent or in NFC), not well-formed, or with a NUL.
  */
 export function normalPassword(password: string): string | null {
-  const normal = password.normalize('NFC')
-  return normal.isWellFormed() && !normal.includes('\0') && Buffer.byteLength(normal) <= PASSWORD_BYTES_MAX
-    ? normal
-    : null
+  const normal = normalForm('NFC', password, PASSWORD_BYTES_MAX)
+  if (normal === null || !fits(normal, PASSWORD_BYTES_MAX)) return null
+  return normal.isWellFormed() && !normal.includes('\0') ? normal : null
 }
 
 /** Rows of keys. A password that follows one of them, forwards or backwards, once or repeatedly, is too common. */
@@ -77,7 +77,7 @@ const REST = 4
 /** Returns whether at most `REST` characters, except spaces and ASCII signs, remain of the text without the names and their parts. */
 function consistsOfNames(text: string, names: string[]): boolean {
   const known = names
-    .map((name) => name.normalize('NFC').toLowerCase())
+    .map((name) => normalForm('NFC', name, TEXT_BYTES_MAX)?.toLowerCase() ?? '')
     .flatMap((name) => [name, ...name.split(/[^\p{L}\p{M}]+/u)])
     .filter((name) => [...name].length >= 3)
     .sort((a, b) => b.length - a.length)
@@ -97,9 +97,9 @@ export async function weakness(
 ): Promise<string | null> {
   const normal = normalPassword(password)
   if (normal === null) {
-    return Buffer.byteLength(password.normalize('NFC')) > PASSWORD_BYTES_MAX
-      ? `A password has at most ${PASSWORD_BYTES_MAX} bytes`
-      : 'A password holds only valid Unicode characters and no NUL'
+    return fits(password, PASSWORD_BYTES_MAX) && (!password.isWellFormed() || password.includes('\0'))
+      ? 'A password holds only valid Unicode characters and no NUL'
+      : `A password has at most ${PASSWORD_BYTES_MAX} bytes`
   }
   if ([...normal].length < minLength) return `A password has at least ${minLength} characters`
   const lower = normal.toLowerCase()

@@ -10,20 +10,24 @@ const SCOPE_TOKEN = new RegExp(SCOPE_TOKEN_PATTERN, 'u')
 
 /** Returns the scope-tokens of a `scope` parameter, each once (RFC 6749 §3.3). @throws OAuthError invalid_scope */
 export function parseScope(text: string): string[] {
-  const names = text.split(' ').filter((name) => name !== '')
-  if (text.length > SCOPE_PARAMETER_MAX || names.length > SCOPE_ITEMS_MAX)
-    throw new OAuthError(
+  const tooLong = () =>
+    new OAuthError(
       'invalid_scope',
       `The scope is longer than ${SCOPE_PARAMETER_MAX} characters or ${SCOPE_ITEMS_MAX} items`
     )
+  if (text.length > SCOPE_PARAMETER_MAX) throw tooLong()
+  const names = text.split(' ').filter((name) => name !== '')
+  if (names.length > SCOPE_ITEMS_MAX) throw tooLong()
   if (!names.every((name) => SCOPE_TOKEN.test(name)))
     throw new OAuthError('invalid_scope', 'The scope holds a character that is not allowed')
   return [...new Set(names)]
 }
 
-/** Returns the names that every list holds, in the order of the first list. */
-export const intersect = (names: string[], ...allowed: string[][]): string[] =>
-  names.filter((name) => allowed.every((list) => list.includes(name)))
+/** Returns the names that every list holds, in the order of the first list. Reads each list once. */
+export function intersect(names: string[], ...allowed: string[][]): string[] {
+  const sets = allowed.map((list) => new Set(list))
+  return names.filter((name) => sets.every((set) => set.has(name)))
+}
 
 /** Returns the roles that tokens of the client may carry. Without a list of its own, a first-party client carries all roles, another client none. */
 export function narrowRoles(roles: string[], client: Pick<Client, 'roles' | 'firstParty'>): string[] {
@@ -95,7 +99,8 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
       const aud = audience(request, registered, limits.client)
       const chosen = registered.filter((scope) => audienceOf(scope) === aud)
       const { resources } = limits.client
-      if (resources.length > 0 && chosen.some(({ resourceId }) => !resources.includes(resourceId)))
+      const permitted = new Set(resources)
+      if (permitted.size > 0 && chosen.some(({ resourceId }) => !permitted.has(resourceId)))
         throw new OAuthError('invalid_target', 'The client may not request this resource')
       if (chosen.length === 0 && aud !== undefined && aud !== issuer && !(await store.resources.exists(aud)))
         throw new OAuthError('invalid_target', 'The resource is not registered')

@@ -1,7 +1,8 @@
 import { randomUUIDv7 } from 'node:crypto'
 import { defined } from '../defined.ts'
-import { EMAIL_MAX, EMAIL_PATTERN, LINE_MAX } from '../limits.ts'
+import { EMAIL_MAX, EMAIL_PATTERN, LINE_MAX, TEXT_BYTES_MAX } from '../limits.ts'
 import type { Config } from '../settings.ts'
+import { normalForm } from '../text.ts'
 import type { Caller } from './caller.ts'
 import { DomainError, invalid } from './errors.ts'
 import type { Guesses } from './guesses.ts'
@@ -55,7 +56,7 @@ function canonicalProfile({ username, email, fullName }: Partial<Profile>) {
     username: name?.username,
     usernameKey: name?.key,
     email,
-    emailKey: email === undefined ? undefined : (email?.normalize('NFKC').toLowerCase() ?? null),
+    emailKey: typeof email === 'string' ? normalForm('NFKC', email, TEXT_BYTES_MAX)?.toLowerCase() : email,
     fullName
   })
 }
@@ -141,7 +142,10 @@ export function createUsers(deps: {
 
     /** Returns one page of users, oldest first. @param filter `search` is the beginning of a username or an e-mail address */
     list(page: Page, { search, ...rest }: UserFilter = {}): Promise<Paged<User>> {
-      const filter = { ...rest, ...defined({ search: search?.normalize('NFC').toLowerCase() }) }
+      const start = search === undefined ? undefined : normalForm('NFC', search, TEXT_BYTES_MAX)?.toLowerCase()
+      if (search !== undefined && start === undefined)
+        throw invalid(`A text to search for has at most ${TEXT_BYTES_MAX} bytes`)
+      const filter = { ...rest, ...defined({ search: start }) }
       return paged(
         page,
         (user) => user.id,

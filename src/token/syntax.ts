@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer'
+import { TOKEN_BYTES_MAX } from '../limits.ts'
 
 /** The `typ` of access tokens (RFC 9068 §2.1). */
 export const TYP = 'at+jwt'
-export const MAX_TOKEN_LENGTH = 8192
 
 /** An access token before its signature is verified. */
 export interface ParsedToken {
@@ -38,8 +38,9 @@ export const isCanonical = (signature: string): boolean =>
 
 /** Parses a compact JWS with the header of an access token of Latchkey (RFC 7515 §3.1, RFC 8725 §3). Returns null for any other text. */
 export function parse(token: string): ParsedToken | null {
+  if (token.length > TOKEN_BYTES_MAX) return null
   const [header = '', payload = '', signature = '', ...more] = token.split('.')
-  if (token.length > MAX_TOKEN_LENGTH || more.length > 0 || !isCanonical(signature)) return null
+  if (more.length > 0 || !isCanonical(signature)) return null
   const { alg, typ, kid, ...others } = strictObject(header) ?? {}
   if (typ !== TYP || typeof alg !== 'string' || typeof kid !== 'string' || !/^[\w-]{43}$/.test(kid)) return null
   const claims = strictObject(payload)

@@ -1,3 +1,4 @@
+import { TOKEN_BYTES_MAX } from '../limits.ts'
 import { type AccessTokenClaims, isAccessToken } from './claims.ts'
 import type { Clock } from './clock.ts'
 import { type Principal, principalOf } from './principal.ts'
@@ -132,6 +133,7 @@ export function createTokenVerifier<Key extends VerificationKey>(deps: {
       token: string,
       acceptance: Acceptance
     ): VerifiedToken<Key> | Refusal | Promise<VerifiedToken<Key> | Refusal> {
+      if (token.length > TOKEN_BYTES_MAX) return MALFORMED
       const known = verified.get(signatureOf(token))
       if (known?.token !== token) return verifyNew(token, acceptance)
       const withKey = (key: Key | null) => {

@@ -63,7 +63,7 @@ t.test(
       ['client_id in another case', { client_id: 'DOCS' }],
       ['client_id with a space', { client_id: 'docs ' }],
       ['client_id __proto__', { client_id: '__proto__' }],
-      ['a very long client_id', { client_id: 'd'.repeat(10_000) }],
+      ['a very long client_id', { client_id: 'd'.repeat(1024) }],
       ['a secret of the public client', { client_id: 'docs', client_secret: 'x' }],
       ['a secret without a client', { client_secret: 'x' }],
       ['a secret beside blank Basic', { client_secret: 'x' }, BLANK],

@@ -11,7 +11,7 @@ const change = (bearer: string, body: object) => send(bearer, 'POST', '/users/me
 t.test('a new password needs the current one, is valid at once, and ends the other sessions [PW9]', async (t) => {
   await createUser('bob')
   const [mine, other, bob] = [await login('alice'), await login('alice'), await login('bob')]
-  for (const wrong of ['wrong', '', `${PASSWORD} `, PASSWORD.toUpperCase(), 'é'.repeat(2000)]) {
+  for (const wrong of ['wrong', '', `${PASSWORD} `, PASSWORD.toUpperCase(), 'é'.repeat(512)]) {
     const response = await change(mine, { current_password: wrong, new_password: NEW_PASSWORD })
     t.strictSame([response.statusCode, response.json()], invalid('The current password is wrong'))
   }

@@ -162,7 +162,7 @@ t.test('a scope has at most 1024 characters and 50 items [SC1]', async (t) => {
 
   await granted(t, app, await login(app, 'alice', `scope=${longest}`), longest, '1024 characters')
   refused(t, await login(app, 'alice', `scope=${tooLong}`), 'long', '1025 characters')
-  refused(t, await login(app, 'alice', `scope=${'scope'.repeat(2000)}`), 'long', '10000 characters')
+  refused(t, await login(app, 'alice', `scope=${'scope'.repeat(800)}`), 'long', '4000 characters')
 
   const most = names.slice(0, 50).join(' ')
   await granted(t, app, await login(app, 'alice', `scope=${most}`), most, '50 items')

@@ -165,11 +165,11 @@ t.test('the content type of a form may be written in any way [TE8]', async (t) =
 })
 
 t.test('a body over 16 KB is 413 [TE8]', async (t) => {
-  const form = `${LOGIN_FORM}&x=`
+  const form = LOGIN_FORM
   const tooLarge = asOAuthError(413, 'invalid_request', 'The body is too large')
-  t.equal((await token(form.padEnd(16_384, 'x'))).statusCode, 200)
+  t.equal((await token(form.padEnd(16_384, '&'))).statusCode, 200)
   for (const length of [16_385, 1_000_000])
-    t.strictSame(refusal(await token(form.padEnd(length, 'x'))), tooLarge, String(length))
+    t.strictSame(refusal(await token(form.padEnd(length, '&'))), tooLarge, String(length))
 })
 
 t.test('a refusal of a hostile value is plain ASCII and repeats nothing of the request [TE9]', async (t) => {
