@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import { errorResponses } from './errors/document.ts'
 import { SHAPES, type ShapeName, sendFailure } from './errors/shapes.ts'
-import { failureOf, MethodNotAllowed, NOT_FOUND } from './errors/table.ts'
+import { failureOf, MALFORMED, MethodNotAllowed, NOT_FOUND } from './errors/table.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -13,6 +13,9 @@ declare module 'fastify' {
     standalone?: true
   }
 }
+
+/** Returns the message of an error; undefined for another value. */
+const messageOf = (error: unknown): string | undefined => (error instanceof Error ? error.message : undefined)
 
 const DEFAULT_SHAPE: ShapeName = 'problem'
 
@@ -34,7 +37,8 @@ export default fp(
 
     fastify.addHook('onRequest', async (request) => {
       if (!request.is404) return
-      const url = request.path
+      // The router decodes the path itself.
+      const { url } = request
       const allow = [...methods].filter((method) => fastify.findRoute({ method: method as 'GET', url }) !== null)
       if (allow.length > 0 && !allow.includes(request.method)) throw new MethodNotAllowed(allow.sort())
     })
@@ -42,8 +46,13 @@ export default fp(
     fastify.setNotFoundHandler((_request, reply) => sendFailure(reply, NOT_FOUND, DEFAULT_SHAPE))
 
     fastify.setErrorHandler((error, request, reply) => {
-      const failure = failureOf(error)
-      if (failure.status >= 500) request.log.error({ err: error }, 'request failed')
+      // The caller left, or sent a body that is not HTTP or too slow: nobody reads this response.
+      const isAborted = error === request.raw.errored
+      const failure = isAborted ? MALFORMED : failureOf(error)
+      if (isAborted) request.log.info('the body of the request ended before it was complete')
+      if (failure.status === 500) request.log.error({ err: error }, 'request failed')
+      // Expected under load and during an outage, so without a stack.
+      if (failure.status > 500) request.log.error({ cause: messageOf((error as Error).cause) }, failure.detail)
       if (failure.status === 429) request.log.warn({ address: request.ip }, failure.detail)
       const shape = request.routeOptions.config.errors ?? shapes.get(request.path) ?? DEFAULT_SHAPE
       return sendFailure(reply, failure, shape)

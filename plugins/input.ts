@@ -3,11 +3,15 @@ import { errorCodes, type preValidationHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { DomainError } from '../src/domain/errors.ts'
 import { LONG_TEXT_BYTES, TEXT_BYTES_MAX } from '../src/limits.ts'
+import { pathOf, queryOf } from '../src/request-target.ts'
 import { fits } from '../src/text.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The path as the router sees it: decoded, without the query and without a slash at its end. */
+    /**
+     * The path as the router compares it with paths without parameters: decoded once, without a slash at its end. Encoded
+     * delimiters (`%2F`) stay encoded.
+     */
     readonly path: string
   }
 }
@@ -89,9 +93,9 @@ export default fp(
 
     fastify.decorateRequest('path', {
       getter() {
-        const [whole = ''] = this.url.split('?', 1)
-        const path = whole.length > 1 && whole.endsWith('/') ? whole.slice(0, -1) : whole
-        return isPercentEncoded(path) ? decodeURIComponent(path) : path
+        const path = pathOf(this.url)
+        const trimmed = path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path
+        return isPercentEncoded(trimmed) ? decodeURI(trimmed) : trimmed
       }
     })
     // Without this listener Node.js sends 417 with an empty body. RFC 9110 §10.1.1 allows a server to ignore an unknown expectation.
@@ -119,8 +123,7 @@ export default fp(
     // Runs after the guards, which run in onRequest, so that a caller without rights learns nothing about other errors of the request.
     fastify.addHook('preParsing', async ({ url, headers }) => {
       if (headers['content-encoding'] !== undefined) throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
-      const start = url.indexOf('?')
-      if (start !== -1 && !isPercentEncoded(url.slice(start + 1))) throw malformed()
+      if (!isPercentEncoded(queryOf(url))) throw malformed()
     })
     const checkTexts: preValidationHookHandler = ({ query, params, body }, _reply, done) => {
       try {

@@ -69,7 +69,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   )
 
   fastify.get(
-    '/clients/:id',
+    wire.CLIENT_PATH,
     {
       preHandler: requireAdmin('clients:read'),
       schema: {
@@ -84,7 +84,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   )
 
   fastify.patch(
-    '/clients/:id',
+    wire.CLIENT_PATH,
     {
       preHandler: requireAdmin('clients:write'),
       schema: {
@@ -103,7 +103,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   )
 
   fastify.delete(
-    '/clients/:id',
+    wire.CLIENT_PATH,
     {
       preHandler: requireAdmin('clients:write'),
       schema: {
@@ -121,7 +121,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   )
 
   fastify.post(
-    '/clients/:id/secrets',
+    `${wire.CLIENT_PATH}/secrets`,
     {
       preHandler: requireAdmin('clients:write'),
       schema: {
@@ -147,7 +147,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   )
 
   fastify.delete(
-    '/clients/:id/secrets/:secret',
+    `${wire.CLIENT_PATH}/secrets${secretWire.SECRET_PATH}`,
     {
       preHandler: requireAdmin('clients:write'),
       schema: {

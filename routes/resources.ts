@@ -55,7 +55,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   )
 
   fastify.get(
-    '/resources/:id',
+    wire.RESOURCE_PATH,
     {
       preHandler: requireAdmin('resources:read'),
       schema: {
@@ -70,7 +70,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   )
 
   fastify.patch(
-    '/resources/:id',
+    wire.RESOURCE_PATH,
     {
       preHandler: requireAdmin('resources:write'),
       schema: {
@@ -92,7 +92,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   )
 
   fastify.delete(
-    '/resources/:id',
+    wire.RESOURCE_PATH,
     {
       preHandler: requireAdmin('resources:write'),
       schema: {

@@ -30,11 +30,12 @@ import { defined } from './defined.ts'
 import type { Clock } from './domain/ports/clock.ts'
 import { insecureWarning, isInsecure } from './guard/metadata.ts'
 import { name, version } from './package.ts'
+import { pathOf } from './request-target.ts'
 import type { Config } from './settings.ts'
 import type { Refusal } from './token/refusal.ts'
 
-/** Returns the members of a request for the log. Leaves out the query, because it may hold secrets. */
-const withoutQuery = ({ method, url }: FastifyRequest) => ({ method, path: url.split('?', 1)[0] })
+/** Returns the members of a request for the log. Leaves out the query and everything else that may hold secrets. */
+const loggedRequest = ({ method, url }: FastifyRequest) => ({ method, path: pathOf(url) })
 
 /**
  * Limits that protect the service from slow and greedy clients. Times are in milliseconds, sizes in bytes. If the client does not read
@@ -67,7 +68,7 @@ export async function buildApp(
   { clock, logger = {}, log, mounted = false, drainTimes = {}, onRefused }: Overrides = {}
 ): Promise<FastifyInstance> {
   const { issuer, docs: hasDocs, jwksMaxAge } = config
-  const serializers = { req: withoutQuery }
+  const serializers = { req: loggedRequest }
   const path = new URL(issuer).pathname.replace(/\/$/, '')
   const base = mounted ? path : ''
   const app = fastify({

@@ -26,6 +26,7 @@ export const READABLE = ['/users/me', '/users'] as const
 /** Returns a documented path with ids that do not exist, and with the name of the role `user`. */
 export const anyPlace = (path: string): string =>
   path
+    .replace('/resources/{id}', '/resources/none')
     .replace(/\{(id|session|secret)\}/g, NOBODY)
     .replace('{name}', 'user')
     .replace('{kid}', NO_KEY)

@@ -61,8 +61,37 @@ t.test('the log holds no query, header, body or credential, also of a request th
     `POST /token HTTP/1.1\r\nHost: x\r\nAuthorization: Basic ${basic}\r\n${type}\r\nContent-Length: ${form.length}\r\n\r\n${form}`,
     `POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/planted-secret\r\nContent-Length: 1\r\n\r\nx`,
     `POST /token HTTP/1.1\r\nHost: x\r\nCookie: planted-secret\r\nplanted-secret\r\n\r\n`,
+    `GET /token#password=planted-secret HTTP/1.1\r\nHost: x\r\n\r\n`,
+    `GET /none#planted-secret?x=1 HTTP/1.1\r\nHost: x\r\n\r\n`,
+    `GET http://alice:planted-secret@x/token HTTP/1.1\r\nHost: x\r\n\r\n`,
+    `GET http://planted-secret HTTP/1.1\r\nHost: x\r\n\r\n`,
     `PLANTED-SECRET / HTTP/1.1\r\nHost: x\r\n\r\n`
   ])
   t.match(log, /"path":"\/token"/)
   t.notMatch(log, new RegExp(`planted-secret|${PASSWORD.split(' ')[1]}|${basic}|eyJ`, 'i'))
+})
+
+t.test('a body that its sender aborts is no failure of the service, and no stack is in the log', async (t) => {
+  const json = 'Content-Type: application/json'
+  const form = 'Content-Type: application/x-www-form-urlencoded'
+  const log = await logOf([
+    `POST /token HTTP/1.1\r\nHost: x\r\n${form}\r\nContent-Length: 99\r\n\r\ngrant_type=`,
+    `POST /revoke HTTP/1.1\r\nHost: x\r\n${form}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ntoken\r\n`,
+    `POST /token HTTP/1.1\r\nHost: x\r\n${form}\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`,
+    `POST /users HTTP/1.1\r\nHost: x\r\n${json}\r\nContent-Length: 99\r\n\r\n{`,
+    `DELETE /users/me HTTP/1.1\r\nHost: x\r\n${json}\r\nContent-Length: 99\r\n\r\n{`
+  ])
+  t.equal(
+    log.match(/"the body of the request ended before it was complete"/g)?.length,
+    3,
+    'the guarded routes read no body'
+  )
+  const lines = log
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  t.strictSame(
+    lines.filter(({ level, err }) => level >= 40 || err !== undefined).map(({ msg }) => msg),
+    ['LATCHKEY_THROTTLE is off: password guessing is not limited']
+  )
 })

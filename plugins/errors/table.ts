@@ -32,6 +32,7 @@ export function frameworkFailure(status: number): Failure | undefined {
   return detail === undefined ? undefined : { status, code: 'invalid_request', detail }
 }
 
+export const MALFORMED = frameworkFailure(400) as Failure
 export const NOT_FOUND = frameworkFailure(404) as Failure
 
 /** Returns the failure for an error that was thrown while a request was handled. The failure for an unknown error has the status 500. */

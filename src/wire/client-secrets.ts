@@ -1,7 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import type { NewSecret as AddedSecret } from '../domain/client-secrets.ts'
 import type { ClientSecret } from '../domain/model.ts'
-import { SECRET_TTL_MAX } from '../limits.ts'
+import { CLIENT_ID_PATTERN, SECRET_TTL_MAX, UUID_PATTERN } from '../limits.ts'
 import { Instant, iso, isoOrNull, OrNull, PathId, seconds } from './schema.ts'
 
 /** An example of the text of a secret. */
@@ -49,9 +49,12 @@ export const NewSecret = Type.Object(
 )
 
 export const SecretParams = Type.Object({
-  id: PathId('`client_id` of the client'),
-  secret: PathId('`id` of the secret')
+  id: PathId(CLIENT_ID_PATTERN, '`client_id` of the client'),
+  secret: PathId(UUID_PATTERN, '`id` of the secret')
 })
+
+/** The path of one secret, after the path of the secrets of its client. */
+export const SECRET_PATH = `/:secret(${UUID_PATTERN})`
 
 /** Returns the JSON of a secret without its text. */
 export const toWire = ({ id, createdAt, expiresAt, lastUsedAt }: ClientSecret): Static<typeof ClientSecretView> => ({

@@ -193,7 +193,10 @@ export const ClientEdit = Type.Object(
   }
 )
 
-export const ClientParams = Type.Object({ id: PathId('`client_id` of the client') })
+export const ClientParams = Type.Object({ id: PathId(CLIENT_ID_PATTERN, '`client_id` of the client') })
+
+/** The path of one client. */
+export const CLIENT_PATH = `/clients/:id(${CLIENT_ID_PATTERN})`
 
 /** Returns the authentication method of a client (RFC 7591 §2). A client may also send its secret by `client_secret_post`. */
 function methodOf({ kind, jwks }: Pick<Client, 'kind' | 'jwks'>): string {

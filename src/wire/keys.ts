@@ -57,7 +57,7 @@ export const KeyRetirement = Type.Object(
   }
 )
 
-export const KeyParams = Type.Object({ kid: PathId('`kid` of the key') })
+export const KeyParams = Type.Object({ kid: PathId(KID_PATTERN, '`kid` of the key') })
 
 /** The path of one key. */
 export const KEY_PATH = `/keys/:kid(${KID_PATTERN})`

@@ -76,7 +76,10 @@ export const ResourceChanges = Type.Object(
   }
 )
 
-export const ResourceParams = Type.Object({ id: PathId('`id` of the resource') })
+export const ResourceParams = Type.Object({ id: PathId(NAME_PATTERN, '`id` of the resource') })
+
+/** The path of one resource. */
+export const RESOURCE_PATH = `/resources/:id(${NAME_PATTERN})`
 
 /** Returns the JSON of a resource. @param issuer the URI of Latchkey's own API */
 export const toWire = (resource: Resource, issuer: string): Static<typeof ResourceView> => ({

@@ -44,7 +44,7 @@ export const RoleChanges = Type.Object(
   }
 )
 
-export const RoleParams = Type.Object({ name: PathId('`name` of the role') })
+export const RoleParams = Type.Object({ name: PathId(NAME_PATTERN, '`name` of the role') })
 
 /** The path of one role. */
 export const ROLE_PATH = `/roles/:name(${NAME_PATTERN})`

@@ -1,6 +1,6 @@
 import { type TSchema, Type } from '@sinclair/typebox'
 import { defined } from '../defined.ts'
-import { IDENTIFIER_MAX, LINE_MAX, LINE_PATTERN } from '../limits.ts'
+import { LINE_MAX, LINE_PATTERN } from '../limits.ts'
 
 /** Returns the schema of a name or description: one line of text. */
 export const Line = (options: { minLength?: number; description: string }) =>
@@ -13,8 +13,8 @@ export const Instant = (description?: string) => Type.String({ format: 'date-tim
 export const OrNull = <T extends TSchema>(schema: T, description?: string) =>
   Type.Union([schema, Type.Null()], defined({ description }))
 
-/** Returns the schema of a path parameter that names an object. */
-export const PathId = (description: string) => Type.String({ maxLength: IDENTIFIER_MAX, description })
+/** Returns the schema of a path parameter that names an object. The path of the route has the same pattern, so no other text reaches it. */
+export const PathId = (pattern: string, description: string) => Type.String({ pattern, description })
 
 /** The query of a route without query parameters. */
 export const NoQuery = Type.Object({}, { additionalProperties: false })

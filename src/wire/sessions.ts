@@ -47,7 +47,7 @@ export const SessionsQuery = Type.Object(
   { additionalProperties: false }
 )
 
-const session = PathId('`id` of the session')
+const session = PathId(UUID_PATTERN, '`id` of the session')
 export const OwnSessionParams = Type.Object({ session })
 export const SessionParams = Type.Object({ ...UserParams.properties, session })
 

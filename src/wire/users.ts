@@ -139,7 +139,7 @@ export const UserQuery = Type.Object(
   { additionalProperties: false }
 )
 
-export const UserParams = Type.Object({ id: PathId('`id` of the user') })
+export const UserParams = Type.Object({ id: PathId(UUID_PATTERN, '`id` of the user') })
 
 /** The route path of one user. */
 export const USER_PATH = `/users/:id(${UUID_PATTERN})`

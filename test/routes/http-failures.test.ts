@@ -82,6 +82,16 @@ t.test('a database that is not available is 503 with Retry-After, in the format 
     replace(t, store.keys, { list: away })
     t.strictSame(seen(await jwks()), unavailable)
   })
+  await t.test('its line in the log has the cause and no stack', async (t) => {
+    const cause = new Error('connect ECONNREFUSED')
+    replace(t, store.users, {
+      get: () => Promise.reject(new DomainError('unavailable', detail, { retryAfter: 1, cause }))
+    })
+    lines.length = 0
+    await get('/users/me', bearer)
+    t.match(lines, [{ level: 50, msg: detail, cause: cause.message, err: undefined }])
+    t.notMatch(JSON.stringify(lines), /stack|\.ts:/)
+  })
   for (const part of [store.clients, store.users, store.scopes, store.sessions, store.keys] as object[]) {
     const methods = Object.keys(part)
     await t.test(`while a login calls ${methods.slice(0, 3).join(', ')} …`, async (t) => {

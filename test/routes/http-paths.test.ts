@@ -1,5 +1,6 @@
 import type { LightMyRequestResponse } from 'fastify'
 import t from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { anyPlace } from '../forge.ts'
 import { build } from '../helper.ts'
 import { asOAuthError, asProblem, LOGIN, refusal, sendForm, sharedApp } from '../http.ts'
@@ -60,6 +61,52 @@ t.test('a wrong method is 405 on every route, with the allowed methods', async (
       if (path !== '/') await refused('PUT', `${path}/`)
     }
   })
+})
+
+t.test('a path is decoded once, for the routes and for the refusal of a wrong method', async (t) => {
+  const { app, inject, login } = await sharedApp()
+  const token = await login('admin', 'clients:read')
+  await app.auth.clients.create(OPERATOR, { id: 'a%b#c/d', name: 'x' })
+  const headers = { authorization: `Bearer ${token}` }
+  t.equal((await inject({ url: '/clients/a%25b%23c%2Fd', headers })).json().client_id, 'a%b#c/d')
+  const allow = 'DELETE, GET, HEAD, PATCH'
+  await compareAll(t, async (row) => {
+    for (const [method, url, status, expected] of [
+      ['DELETE', '/users/%23', 404],
+      ['DELETE', '/users/%3F', 404],
+      ['PUT', '/users/%2F', 404],
+      ['PUT', '/users%2Fme', 404],
+      ['PUT', '/%2574oken', 404],
+      ['POST', '/clients/a%25b', 405, allow],
+      ['POST', '/clients/%2523', 405, allow],
+      ['POST', '/clients/a%2Fb', 405, allow],
+      ['PUT', '/roles/a%23b', 404],
+      ['PUT', 'http://x/users/me', 405, 'GET, HEAD, PATCH']
+    ] as const) {
+      const { statusCode, headers } = await inject({ method, url })
+      row(`${method} ${url}`, [statusCode, headers.allow], [status, expected])
+    }
+  })
+})
+
+t.test('a path of a client, role, resource, user or key that cannot exist is 404', async (t) => {
+  const { inject } = await sharedApp()
+  for (const url of [
+    '/clients/%C3%A4',
+    '/clients/a%20b',
+    `/clients/${'a'.repeat(256)}`,
+    '/roles/Admin',
+    '/resources/a%2Fb',
+    '/users/1',
+    '/keys/x/retire',
+    '/clients/a/secrets/1'
+  ])
+    for (const method of ['GET', 'POST', 'PATCH', 'DELETE'] as const)
+      t.strictSame(
+        refusal(await inject({ method, url })),
+        asProblem(404, 'The path does not exist'),
+        `${method} ${url}`
+      )
 })
 
 t.test('a wrong method is refused before the body is read and the caller is checked', async (t) => {
