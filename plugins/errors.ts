@@ -47,7 +47,7 @@ export default fp(
 
     fastify.setErrorHandler((error, request, reply) => {
       // The caller left, or sent a body that is not HTTP or too slow: nobody reads this response.
-      const isAborted = error === request.raw.errored
+      const isAborted = error instanceof Error && error === request.raw.errored
       const failure = isAborted ? MALFORMED : failureOf(error)
       if (isAborted) request.log.info('the body of the request ended before it was complete')
       if (failure.status === 500) request.log.error({ err: error }, 'request failed')
