@@ -3,7 +3,7 @@ import type { Clock } from '../src/domain/ports/clock.ts'
 /** A clock that stands still until it is moved. */
 export class TestClock implements Clock {
   #now: number
-  /** How long it was asked to sleep, in all; nobody waits. */
+  /** The total milliseconds of all sleeps, which return at once. */
   slept = 0
 
   constructor(now = Date.UTC(2026, 0, 1, 12)) {

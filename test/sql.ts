@@ -3,7 +3,7 @@ import pg from 'pg'
 import type { TestApp } from './helper.ts'
 
 /**
- * Runs SQL on the database of an app past the store, for states that no method makes. Returns the rows of one
+ * Runs SQL directly on the database of an app, for states that no method of the store makes. Returns the rows of one
  * statement, where `$1` stands for the first of `values`; or runs several statements without values.
  */
 export async function sql<Row = Record<string, unknown>>(

@@ -66,7 +66,7 @@ function createNetwork(issuer: string, upstream: string) {
       try {
         const answer = fetch(String(input).replace(issuer, upstream), init)
         const response = await Promise.race([promise.then(() => silence(init?.signal)), answer])
-        // A new response: to the guard this one was not redirected.
+        // A copy: `url` of the response itself is an address of the upstream.
         return new Response(response.body, response)
       } finally {
         cuts.delete(resolve)

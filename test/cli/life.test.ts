@@ -66,7 +66,7 @@ t.test('a second signal ends the process at once', async (t) => {
 })
 
 t.test(
-  'one Ctrl-C on "npm start", which sends two signals, is one stop, with everything in the database [F19]',
+  'one Ctrl-C on "npm start" sends two signals, stops the service once and leaves no write-ahead log [F19]',
   async (t) => {
     for (let round = 0; round < ROUNDS; round++) {
       const env = await settings(t)

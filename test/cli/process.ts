@@ -16,17 +16,17 @@ export interface Exit {
 
 export interface Running {
   process: ChildProcess
-  /** Where it is reached. */
+  /** The URL of the server. */
   origin: string
-  /** What it has written so far. */
+  /** Returns the output so far. */
   output: () => { stdout: string; stderr: string }
   exited: Promise<Exit>
 }
 
 /**
- * Starts a command; it does not outlive the test.
- * @param input all of its standard input
- * @param setup what the shell does before that becomes the command: `ulimit -f 400`
+ * Starts a command. The end of the test process kills it.
+ * @param input the complete standard input
+ * @param setup a shell command that runs first, for example `ulimit -f 400`
  */
 export function launch(args: string[], env: Record<string, string>, input = '', setup = ':') {
   const { PATH, NODE_COMPILE_CACHE } = process.env
@@ -51,7 +51,7 @@ export function launch(args: string[], env: Record<string, string>, input = '', 
   return { child, output, exited }
 }
 
-/** Waits until a server has greeted. @throws Error with what it wrote instead */
+/** Waits until a server has printed its greeting. @throws Error with its standard error when it exits before */
 export async function greeted({ child, output, exited }: ReturnType<typeof launch>): Promise<void> {
   const done = new Promise<void>((resolve) => {
     child.stderr.on('data', () => output.stderr.endsWith('\n\n') && resolve())
@@ -72,7 +72,7 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-/** Starts a server and waits until it has greeted; killed with the test. @param setup as of `launch` */
+/** Starts a server and waits for its greeting. The end of the test kills it. @param setup see `launch` */
 export async function serve(t: Test, env: Record<string, string>, setup?: string): Promise<Running> {
   const port = env.LATCHKEY_PORT || String(await freePort())
   const { child, output, exited } = launch(
@@ -89,7 +89,7 @@ export async function serve(t: Test, env: Record<string, string>, setup?: string
   return { process: child, origin: `http://localhost:${port}`, output: () => ({ ...output }), exited }
 }
 
-/** Sends a request by the agent's connections. Returns `ok`, another status than 200, or the code of the error. */
+/** Sends a request on a connection of the agent. Returns `ok` for 200, another status, or the code of the error. */
 export const ask = (agent: Agent, url: string, headers: Record<string, string>) =>
   new Promise<string>((resolve) => {
     const request = httpGet(url, { agent, headers }, (response) => {
@@ -117,7 +117,7 @@ export async function me(origin: string, token: string): Promise<{ status: numbe
   return { status: response.status, body }
 }
 
-/** The settings of a newcomer: nothing but where the data goes. */
+/** Returns the settings of a first start, which is only a data directory that does not exist yet, and its path. */
 export async function fresh(t: Test): Promise<{ LATCHKEY_DATA_DIR: string; dir: string }> {
   const { dataDir } = await createDatabase(t, 'sqlite')
   return { LATCHKEY_DATA_DIR: join(dataDir, 'data'), dir: join(dataDir, 'data') }

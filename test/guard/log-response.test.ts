@@ -58,7 +58,7 @@ for (const [name, responder] of INVALID)
     t.equal(log.status().seq, 2)
   })
 
-t.test('another error is reported too', async (t) => {
+t.test('an error that differs from the last one is reported too', async (t) => {
   const { respondWith, responders, timer, errors } = await follow(t)
   respondWith(() => Response.json({}, { status: 500 }))
   await timer.advance(5000)
