@@ -60,7 +60,7 @@ export function withPointers(response: LightMyRequestResponse) {
 
 let shared: Promise<TestApp> | undefined
 
-/** Returns one app for all tests of HTTP. They change nothing in it but the profile of alice. */
+/** Returns the app that all tests of a process share. They may add users to it, but change only the profile of alice. */
 export function sharedApp(): Promise<TestApp> {
   shared ??= build(t)
   return shared

@@ -16,7 +16,7 @@ t.test('kill -9 while users are added and log in loses no acknowledged change [F
   for (let round = 0; round <= ROUNDS; round++) {
     const server = await serve(t, env)
     for (const token of tokens.splice(0))
-      if ((await me(server.origin, token)).status !== 200) lost.push(`a token of round ${round}`)
+      if ((await me(server.origin, token)).status !== 200) lost.push(`round ${round}: a token`)
     const admin = await login(server.origin, 'admin', PASSWORD, 'users:read users:write')
     const headers = { authorization: `Bearer ${admin}`, 'content-type': 'application/json' }
     for (const username of users.splice(0)) {

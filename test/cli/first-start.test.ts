@@ -9,7 +9,7 @@ import { fresh, launch, login, me, rows, run, serve } from './process.ts'
 const ROUNDS = Math.ceil(Number(process.env.LATCHKEY_ROUNDS ?? 1) / 10)
 
 t.test(
-  'a first start shows how to log in; a later start changes nothing, and shows only a valid password',
+  'a first start shows how to log in; a later start changes nothing and shows no password that was changed or whose file was removed',
   async (t) => {
     const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
     const server = await serve(t, { LATCHKEY_DATA_DIR })

@@ -17,7 +17,7 @@ const failures: Record<string, () => unknown> = {
   }
 }
 
-/** For `--import`: says so at SIGCONT, and then makes fail what `TEST_FAILURE` names; of fsync the next one. */
+/** Loaded with `--import`. SIGCONT prints `injected` and causes the failure that `TEST_FAILURE` names; `fsync` fails at the next write. */
 process.on('SIGCONT', () => {
   process.stderr.write('injected\n')
   failures[process.env.TEST_FAILURE as string]?.()

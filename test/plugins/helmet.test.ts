@@ -32,7 +32,7 @@ t.test('a browser shows no answer as a page or in a frame, and guesses no other 
   }
 })
 
-t.test('answers before routing and answers of the HTTP parser have the same protection [BR2]', async (t) => {
+t.test('an error before routing or in the HTTP parser is shown neither as a page nor in a frame [BR2]', async (t) => {
   const origin = await plain.app.listen({ host: '127.0.0.1', port: 0 })
   for (const [path, status] of [
     ['/%zz', 400],
@@ -51,14 +51,14 @@ t.test('answers before routing and answers of the HTTP parser have the same prot
   }
 })
 
-t.test('the answer to a preflight has the same protection [BR2]', async (t) => {
+t.test('the answer to a preflight is protected like other answers [BR2]', async (t) => {
   const headers = { origin: 'https://app.example.com', 'access-control-request-method': 'POST' }
   const response = await secure.inject({ method: 'OPTIONS', url: '/token', headers })
   t.equal(response.statusCode, 204)
   t.match(response.headers, { ...DATA, 'cross-origin-resource-policy': String })
 })
 
-t.test('answers for other origins say so [BR2]', async (t) => {
+t.test('pages of other origins may load the JWKS and the metadata [BR2]', async (t) => {
   for (const url of ['/.well-known/jwks.json', '/.well-known/oauth-authorization-server'])
     t.equal((await plain.inject({ method: 'GET', url })).headers['cross-origin-resource-policy'], 'cross-origin', url)
 })

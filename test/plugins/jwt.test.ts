@@ -64,8 +64,8 @@ const DETAILS = {
   RS256: { asymmetricKeyType: 'rsa', asymmetricKeyDetails: { modulusLength: 2048, publicExponent: 65537n } }
 }
 
-/** One key of each algorithm: an RSA key takes long to generate. */
 const { signer: generator } = await open(t)
+/** One key of each algorithm for all tests: an RSA key takes long to generate. */
 const KEYS = {
   ES256: await generator.generate('ES256'),
   EdDSA: await generator.generate('EdDSA'),
@@ -156,7 +156,7 @@ t.test('a key that is too weak or of another curve verifies no token [JW3]', asy
     return `${input}.${sign(input).toString('base64url')}`
   }
   const plain = (key: KeyObject) => (input: string) => signBytes('sha256', Buffer.from(input), key)
-  const jose = (key: KeyObject) => (input: string) =>
+  const p1363 = (key: KeyObject) => (input: string) =>
     signBytes('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' })
   const rsa = (modulusLength: number) => generateKeyPairSync('rsa', { modulusLength })
   const strong = rsa(2048)
@@ -175,11 +175,11 @@ t.test('a key that is too weak or of another curve verifies no token [JW3]', asy
     ['secp256k1', 'ES256', generateKeyPairSync('ec', { namedCurve: 'secp256k1' })]
   ]
   for (const [name, alg, { publicKey, privateKey }] of weak) {
-    const weakly = await open(t)
-    const token = make(alg, alg === 'RS256' ? plain(privateKey) : jose(privateKey))
+    const opened = await open(t)
+    const token = make(alg, alg === 'RS256' ? plain(privateKey) : p1363(privateKey))
     let verified: unknown = null
     try {
-      verified = await weakly.verify(token, find(alg, publicKey))
+      verified = await opened.verify(token, find(alg, publicKey))
     } catch {
       // An error is as safe as a refusal.
     }

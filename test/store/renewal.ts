@@ -97,7 +97,7 @@ export function renewal(t: Test, { store, others }: Opened): void {
   })
 
   t.test(
-    'of eight concurrent renewals one is rotated, and the others retried or, without a leeway, unknown',
+    'of eight concurrent renewals one is rotated; the others are retried, or without a leeway one of them ends the session',
     async (t) => {
       for (let round = 0; round < ROUNDS; round++) {
         const leeway = round % 2 === 0 ? LEEWAY : 0

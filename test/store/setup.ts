@@ -84,7 +84,7 @@ export function setup(t: Test, opened: Opened): void {
     t.strictSame(await store.setupState(), { seeded: false, admin: false })
   })
 
-  t.test('of a first admin and a client with one name, added concurrently, one is added', async (t) => {
+  t.test('of a first admin and a client with the same name, added concurrently, one is added', async (t) => {
     await opened.seed()
     const [one, two] = others
     for (let round = 0; round < ROUNDS; round++) {
