@@ -72,7 +72,7 @@ for (const database of ['sqlite', 'postgres'] as const) {
             await sleep(20)
             if ((await send('POST', '/rotate', {})).status === 200) seen.rotated++
           }),
-          // The next key is always another one: this changes keys as fast as the database can.
+          // Each retirement creates another next key. The pauses let one become old enough to sign, so that a rotation succeeds.
           until(async () => {
             const { answer } = await send('GET', '?limit=5')
             const next = answer.items.find(({ state }) => state === 'next')?.kid

@@ -4,7 +4,7 @@ import { login, me } from './process.ts'
 const READERS = 3
 const PAUSE = 20
 
-/** Keeps a server at work, with a few who read their profile and one who logs in, until it is stopped. */
+/** Sends requests to a server until `stop`: one loop logs a user in, the others read the profile of this user. */
 export function load(origin: string, username: string, password: string) {
   const failures: string[] = []
   let sent = 0

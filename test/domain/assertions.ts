@@ -30,7 +30,7 @@ export const STRANGER = ec()
 
 /** Returns a key as a JWK with more members. */
 export const jwk = (key: KeyObject, more: object = {}) => ({ ...key.export({ format: 'jwk' }), ...more })
-/** The keys of the client `keys`. Each has its algorithm for a kid. */
+/** The keys of the client `keys`. The kid of a key is its algorithm. */
 export const JWKS = { keys: ALGS.map((alg) => jwk(PAIRS[alg].publicKey, { alg, kid: alg, use: 'sig' })) }
 
 /** Makes assertions of the client `keys` that expire in a minute. */
@@ -73,7 +73,7 @@ export async function openSigner(t: Test): Promise<Signer> {
   return app.signer
 }
 
-/** The outcome of an authentication: the id of the client, or the refusal. */
+/** Authenticates with an assertion. Returns the id of the client, or the refusal. */
 type Authenticate = (assertion: string, id?: string | null, caller?: Caller) => Promise<string>
 
 export interface AssertionDomain extends Domain, Asserter {

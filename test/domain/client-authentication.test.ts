@@ -57,7 +57,7 @@ const failed = (subject: Event['subject'], reason: string): Event => ({
   reason
 })
 
-t.test('the event of a failed authentication names the client, but no text that names no client', async (t) => {
+t.test('the event of a failed authentication names an existing client, and never an unknown id', async (t) => {
   t.strictSame(await authenticate(basic('shop', 'right')), { refused: null, events: [] })
   for (const [id, subject] of Object.entries({
     shop: { client: 'shop' },
@@ -71,7 +71,7 @@ t.test('the event of a failed authentication names the client, but no text that 
   t.match(await authenticate(basic('closed', 'right')), { refused: 'invalid_client' })
 })
 
-t.test('the event of a failed assertion names the client, but no text that names no client', async (t) => {
+t.test('the event of a failed assertion names an existing client, and never an unknown id', async (t) => {
   const claims = { iss: 'shop', sub: 'shop', aud: ISSUER, exp: NOW / 1000 + 60, jti: 'used before' }
   const byShop = failed({ client: 'shop' }, 'private_key_jwt')
   const refused = 'invalid_client'

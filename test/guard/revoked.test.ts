@@ -4,10 +4,10 @@ import type { AccessTokenClaims } from '../../src/token/claims.ts'
 import { createFakeTimer } from '../fake-timer.ts'
 import type { Members } from '../jws.ts'
 
-/** One hour, the longest lifetime of a token, and one minute. */
+/** One hour, the longest lifetime of a token, and two minutes for clock differences. */
 const KEPT_MS = 3_660_000 + 60_000
 
-/** The revoked tokens, and whether a token with these claims is among them. */
+/** Creates the list of revocations. `isRevoked` returns whether it refuses a token with these changes of its claims. */
 function setUp(options: { maxEntries?: number } = {}) {
   const timer = createFakeTimer()
   const { refuses, ...revoked } = createRevoked({ timer, ...options })
@@ -69,7 +69,7 @@ t.test('the newest entry of a user is compared, and only one is kept', async (t)
   t.equal(size(), 1)
 })
 
-t.test('an id may be the name of a member of every object', async (t) => {
+t.test('an id may be a name that every object has, such as __proto__', async (t) => {
   const { add, isRevoked } = setUp()
   t.notOk(isRevoked({ sub: 'constructor', jti: '__proto__', roles: ['toString'] }))
   add([{ seq: 1, kind: 'role', id: '__proto__' }])

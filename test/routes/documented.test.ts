@@ -87,7 +87,7 @@ async function makeOne(path: string): Promise<string | undefined> {
   return (await app.auth.resources.create(OPERATOR, { id: name, name, identifier: `https://${name}.example` })).id
 }
 
-/** Makes a session of the user whose sessions the path has, or a secret of the client. Returns its id. */
+/** Returns the id for the last parameter of the path: of a new session of the owner, or of the client's first secret. Else ''. */
 async function makePart(path: string, owner: string | undefined): Promise<string> {
   if (path.includes('{secret}')) return (await app.auth.clients.secrets(owner ?? ''))[0]?.id as string
   if (!path.includes('{session}')) return ''
@@ -96,6 +96,7 @@ async function makePart(path: string, owner: string | undefined): Promise<string
   return items.at(-1)?.id as string
 }
 
+/** The ids in the path of a request. */
 interface Place {
   id: string | undefined
   part: string
@@ -106,7 +107,7 @@ async function makePlace(path: string): Promise<Place> {
   return { id, part: await makePart(path, id) }
 }
 
-/** Places of requests that change nothing, by path. */
+/** The places of requests that are not given one, by path. */
 const places = new Map<string, Place>()
 
 async function placeOf(path: string): Promise<Place> {
@@ -115,7 +116,7 @@ async function placeOf(path: string): Promise<Place> {
   return place
 }
 
-/** Makes a request that succeeds at its place. @param at by default one that no other request changes */
+/** Returns a request that succeeds. @param at by default the shared place of the path */
 async function request(name: string, at?: Place): Promise<InjectOptions & { url: string; headers: object }> {
   const [method, path = ''] = name.split(' ') as ['GET', string]
   // The next key must have been published long enough.
