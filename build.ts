@@ -35,7 +35,8 @@ const PACKAGES: Package[] = [
   }
 ]
 
-const IMPORT = /(?:\bfrom|\bimport|\brequire)\s*\(?\s*['"]([^'"]+)['"]/g
+/** `from('x')` is a call of a query builder, and no import. */
+const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)['"]([^'"]+)['"]/g
 /** A file that a module reads at run time. */
 const BESIDE = /new URL\('(\.{1,2}\/[^']+)', import\.meta\.url\)/g
 

@@ -1,11 +1,11 @@
 import fp from 'fastify-plugin'
 import { BUILT_IN_SCOPES, CLIENT_SCOPES } from '../src/domain/built-in.ts'
-import guard, { type Guard, type GuardOptions } from '../src/guard/core.ts'
+import guard, { type GuardOptions, type TokenGuard } from '../src/guard/core.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     /** Returns guards that accept only tokens that have the scope and belong to a user with the role `admin`. */
-    requireAdmin(scope: string): Guard[]
+    requireAdmin(scope: string): TokenGuard[]
   }
 }
 

@@ -65,7 +65,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   fastify.delete(
     '/users/me/sessions',
     {
-      preHandler: [...own, refuseTrailingSlash],
+      preHandler: [requireUser(), requireScope('profile'), refuseTrailingSlash],
       schema: {
         operationId: 'endMySessions',
         summary: 'End all of your own sessions, or all except the current session',

@@ -336,20 +336,21 @@ t.test('the packages declare the types of their API, and no internal ones', asyn
        // @ts-expect-error
        return request.principal
      })`
-  const guarded = `import fastify from 'fastify'
-     import guard, { AccessError, type Principal } from 'latchkey-guard'
+  const declared = `import fastify from 'fastify'
+     import guard from 'latchkey-guard'
+     declare module 'latchkey-guard' {
+       interface Declared { scope: 'orders:read' | 'orders:write' }
+     }
      const app = fastify()
      await app.register(guard, {} as never)
-     app.get('/', { preHandler: [app.requireUser(), app.requireScope('orders:read'), app.requireRole('clerk')] }, async (request) => {
-       const principal: Principal = request.principal
-       if (principal.kind === 'client') throw new AccessError('insufficient_scope', 'Not enough permissions')
-       return principal.sub
-     })
-     app.get('/open', { preHandler: app.publicAccess }, async () => 'open')
+     app.requireScope('orders:read', 'orders:write')
+     // @ts-expect-error the scope is not declared
+     app.requireScope('orders:raed')
      // @ts-expect-error the store is Latchkey's own
      void app.store`
   t.equal(await compile(both, 'mounted', mounted), '')
-  t.equal(await compile(guardOnly, 'guarded', guarded), '')
+  t.equal(await compile(guardOnly, 'guarded', readFileSync('test/published-service/types.mts', 'utf8')), '')
+  t.equal(await compile(guardOnly, 'declared', declared), '')
 })
 
 t.test('the tests of the examples pass with the packages', async (t) => {

@@ -12,32 +12,10 @@ import { type Refusal, refusal } from '../token/refusal.ts'
 import { type Demand, describe, lacking, merge } from './demand.ts'
 import { AccessError } from './errors.ts'
 import { isBelow, isForPreflights, unguardedError } from './routes.ts'
+import { DEMAND, type Guard, type OpenGuard, type TokenGuard } from './types.ts'
 
 export { AccessError } from './errors.ts'
-
-const DEMAND = Symbol('demand')
-
-/** A preHandler with its demand; null when the route is public or checks its callers itself. */
-export type Guard = preHandlerAsyncHookHandler & { [DEMAND]: Demand | null }
-
-declare module 'fastify' {
-  interface FastifyInstance {
-    /** Requires a user's token, not a client's own. */
-    requireUser(): Guard
-    /** Requires a token with all of these scopes. */
-    requireScope(...scopes: string[]): Guard
-    /** Requires a user with all of these roles. */
-    requireRole(...roles: string[]): Guard
-    /** Accepts every request. */
-    publicAccess: Guard
-    /** The guard of the routes in this Fastify scope that name no guard: for plugins that add routes of their own. */
-    guardOfScope: Guard | null
-  }
-  interface FastifyRequest {
-    /** Set on every route with a guard that requires a token. */
-    principal: Principal
-  }
-}
+export type { Guard, OpenGuard, TokenGuard } from './types.ts'
 
 export interface GuardOptions {
   /** Returns the reason for every token that is not valid. An error that it throws becomes a response of 500 or above. */
@@ -55,7 +33,7 @@ export interface GuardOptions {
 }
 
 /** Makes a guard of a function that checks its callers itself. */
-export function selfGuarded(check: preHandlerAsyncHookHandler): Guard {
+export function selfGuarded(check: preHandlerAsyncHookHandler): OpenGuard {
   return Object.assign(check, { [DEMAND]: null })
 }
 
@@ -111,7 +89,7 @@ export default fp<GuardOptions>(
      * Makes a guard. `onRoute` replaces the guards under the `preHandler` of a route by one `onRequest` hook. A guard in any other place,
      * for example `addHook('preHandler', guard)`, runs itself.
      */
-    function guard(required: Partial<Demand>): Guard {
+    function guard(required: Partial<Demand>): TokenGuard {
       const demand: Demand = { user: false, scopes: [], roles: [], ...required }
       const check = enforcing(demand)
       const run = (request: FastifyRequest, reply: FastifyReply) =>
@@ -167,7 +145,7 @@ export default fp<GuardOptions>(
       selfGuarded(async () => {})
     )
     fastify.decorate('guardOfScope', null)
-    fastify.decorateRequest('principal', null as unknown as Principal)
+    fastify.decorateRequest('principal', null)
 
     fastify.addHook('onRequest', (request, reply, done) => {
       if (!isRepeated(request.raw.rawHeaders, 'authorization')) return done()
