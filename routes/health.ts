@@ -12,7 +12,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     '/health/live',
     {
       preHandler: publicAccess,
-      config: { standalone: true },
+      config: { standalone: true, quiet: true },
       schema: {
         operationId: 'getLive',
         summary: 'Check whether the process is alive',
@@ -28,7 +28,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     '/health/ready',
     {
       preHandler: publicAccess,
-      config: { readiness: true },
+      config: { readiness: true, quiet: true },
       schema: {
         operationId: 'getReady',
         summary: 'Check whether the service is ready: database and keys',

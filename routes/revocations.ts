@@ -11,6 +11,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     '/revocations',
     {
       preHandler: requireScope('revocations:read'),
+      config: { quiet: true },
       schema: {
         operationId: 'getRevocations',
         summary: 'Get the revocations after a number, or wait for the next one',

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify'
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, LogController } from 'fastify'
 import clientAuthentication from '../plugins/client-authentication.ts'
 import cors from '../plugins/cors.ts'
 import docs from '../plugins/docs.ts'
@@ -13,6 +13,7 @@ import helmet from '../plugins/helmet.ts'
 import host from '../plugins/host.ts'
 import input from '../plugins/input.ts'
 import caller from '../plugins/request-caller.ts'
+import requestLog from '../plugins/request-log.ts'
 import sweep from '../plugins/sweep.ts'
 import clients from '../routes/clients.ts'
 import discovery from '../routes/discovery.ts'
@@ -76,6 +77,8 @@ export async function buildApp(
       ? { logger: logger !== false && { level: config.logLevel, serializers, ...logger } }
       : { loggerInstance: log.child({}, { serializers }) }),
     genReqId: () => randomUUID(),
+    // plugins/request-log.ts writes one line for each request.
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: 16_384,
     ...LIMITS,
     // A client id has up to 255 characters, and percent-encoding triples the length of a character.
@@ -91,6 +94,7 @@ export async function buildApp(
   await registerCore(app, config, clock)
   await app.register(guard, defined({ onRefused }))
   await app.register(caller)
+  await app.register(requestLog)
   await app.register(clientAuthentication)
   await app.register(input)
   await app.register(helmet, { issuer })

@@ -64,11 +64,13 @@ export async function serve(env: Record<string, string | undefined>): Promise<vo
   const app = await buildApp(config, { logger: { stream: openLog() } })
   for (const notice of noticesOf(env)) app.log.warn(notice)
   installExitHandlers(
-    async () => {
+    async (signal) => {
       // A service that does not listen yet has no requests to finish.
       if (!app.server.listening) return
+      app.log.info(`${signal}: the service finishes its requests and stops`)
       await app.drain()
       await app.close()
+      app.log.info('the service has stopped')
     },
     (err) => app.log.fatal({ err }, 'the process exits after an uncaught error')
   )

@@ -10,16 +10,20 @@ const SAME_SIGNAL_MS = 500
  * Installs handlers that end the process. After a first signal the process exits with code 0 when `stop` has resolved. After a second
  * signal it exits at once with code 1. After an uncaught error it also exits at once with code 1, because the state of the process is
  * unknown.
+ * @param stop gets the name of the first signal
  * @param fail reports the error
  */
-export function installExitHandlers(stop: () => Promise<void>, fail: (error: unknown) => void): void {
+export function installExitHandlers(
+  stop: (signal: NodeJS.Signals) => Promise<void>,
+  fail: (error: unknown) => void
+): void {
   let first: number | undefined
-  const onSignal = () => {
+  const onSignal = (signal: NodeJS.Signals) => {
     if (first !== undefined && performance.now() - first > SAME_SIGNAL_MS) process.exit(1)
     if (first !== undefined) return
     first = performance.now()
     setTimeout(() => process.exit(1), STOP_MS)
-    stop().then(() => process.exit(0), onError)
+    stop(signal).then(() => process.exit(0), onError)
   }
   const onError = (error: unknown) => {
     fail(error)

@@ -132,11 +132,11 @@ t.test('on PostgreSQL a start sets up nothing, and the error names the command t
 t.test('Latchkey logs to the log of the host, without query strings and at the level of its settings', async (t) => {
   const { host, lines } = await openHost(t)
   await host.register(latchkey, await settings(t, 'https://app.example.com/auth'))
-  await host.inject('/auth/health/live?secret=1')
+  await host.inject('/auth/users/me?secret=1')
   await host.inject('/mine?public=1')
-  const requests = lines.filter(({ msg }) => msg === 'incoming request')
+  const requests = lines.filter(({ msg }) => msg === 'request' || msg === 'incoming request')
   t.match(requests, [
-    { component: 'latchkey', req: { method: 'GET', path: '/auth/health/live' } },
+    { component: 'latchkey', method: 'GET', path: '/auth/users/me', status: 401 },
     { req: { url: '/mine?public=1' } }
   ])
   t.equal(requests.length, 2)

@@ -16,9 +16,9 @@ const BARE_HEADERS = {
   connection: 'close'
 }
 
-/** Handles a request that Fastify refuses before it finds a route. Logs the code only, because the message contains the URL. */
+/** Handles a request that Fastify refuses before it finds a route. Logs the method and the code, because the message contains the URL. */
 export function frameworkErrors(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  request.log.info({ code: error.code }, 'refused before routing')
+  request.log.info({ method: request.method, code: error.code }, 'refused before routing')
   reply.headers(BARE_HEADERS)
   sendFailure(reply, failureOf(error), 'problem')
 }

@@ -70,12 +70,19 @@ t.test(
   async (t) => {
     for (let round = 0; round < ROUNDS; round++) {
       const env = await settings(t)
-      const server = await serve(t, env)
+      const server = await serve(t, { ...env, LATCHKEY_LOG_LEVEL: 'info' })
       await login(server.origin, 'alice', PASSWORD)
       server.process.kill('SIGINT')
       await sleep(Math.random() * 20)
       server.process.kill('SIGINT')
-      t.equal((await server.exited).code, 0)
+      const { code, stdout } = await server.exited
+      t.equal(code, 0)
+      const said = stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line).msg)
+      t.match(said.at(-1), 'the service has stopped')
+      t.ok(said.includes('SIGINT: the service finishes its requests and stops'))
       t.notOk(existsSync(`${env.LATCHKEY_DATABASE_URL?.slice('sqlite:'.length)}-wal`))
     }
   }
