@@ -16,8 +16,9 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'getRevocations',
         summary: 'Get the revocations after a number, or wait for the next one',
         description:
-          'For clients in their own name. In the next request set `after` to the smaller of `seq` and the number of the last entry; ' +
-          'without entries, to `seq`. If `after` is less than `oldest`, entries that you have not read have expired. If `after` is ' +
+          'For clients in their own name that serve a resource: the resource names them among its introspection clients. The response ' +
+          'holds only entries that can concern tokens of these resources. In the next request set `after` to `next`. If `next` is ' +
+          'less than `seq`, there is more to read. If `after` is less than `oldest`, entries that you have not read have expired. If `after` is ' +
           'greater than `seq`, the log belongs to another database. In both cases the response starts with the oldest entry. A ' +
           'response can arrive before the wait is over.',
         tags: ['oauth'],
@@ -26,13 +27,15 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       }
     },
     async (request, reply) => {
-      const { after, wait } = fromWire(request.query)
+      const { clientId } = request.principal
+      const { after, wait, audiences } = fromWire(request.query)
       // Node.js does not close an idle connection that has a listener for `timeout`.
       const keepOpen = () => {}
       reply.raw.on('timeout', keepOpen)
       reply.header('cache-control', 'no-store')
       try {
-        return toWire(await auth.revocationLog.read(after, wait, request.signal))
+        const { signal } = request
+        return toWire(await auth.revocationLog.read({ clientId, audiences, after, wait, signal }))
       } finally {
         reply.raw.off('timeout', keepOpen)
       }

@@ -99,6 +99,11 @@ export const CURSOR_PATTERN = '^[\\x20-\\x7e]{1,255}$'
 
 /** Entries of one response of the revocation log. */
 export const REVOCATIONS_MAX = 1000
+/** Requests for the revocation log that wait in one process at the same time, in total and of one client. Others do not wait. */
+export const LOG_WAITING_MAX = 1000
+export const LOG_WAITING_OF_CLIENT_MAX = 250
+/** Audiences that a request for the revocation log may name. */
+export const LOG_AUDIENCES_MAX = 10
 /** Seconds that a request for the revocation log may wait. */
 export const REVOCATIONS_WAIT_MAX = 30
 /** Revoked access tokens of one session that have an entry of their own. The next one replaces them by one entry for the session. */
@@ -112,3 +117,6 @@ export const REVOCATION_QUOTA = {
 }
 /** The highest number of an entry that a request for the revocation log may name. */
 export const REVOCATIONS_AFTER_MAX = 999_999_999_999_999
+
+/** Entries of the revocation log that a guard keeps in memory. */
+export const GUARD_ENTRIES_MAX = 250_000

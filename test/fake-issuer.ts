@@ -94,7 +94,7 @@ export function createFakeIssuer(timer: Timer) {
     }
   }
   /** The revocation log. */
-  const published = { entries: [] as { seq: number; kind: string; id: string }[], seq: 0 }
+  const published = { entries: [] as { seq: number; kind: string; id: string; expires_in?: number }[], seq: 0 }
   let change = Promise.withResolvers<void>()
   /** Responds to every request that waits for a new entry. */
   function wake() {
@@ -111,7 +111,9 @@ export function createFakeIssuer(timer: Timer) {
       await Promise.race([change.promise, timer.sleep(wait * 1000, signal ?? undefined)])
     const entries = published.entries.filter(({ seq }) => seq > after || after > published.seq)
     const oldest = (published.entries[0]?.seq ?? published.seq + 1) - 1
-    return Response.json({ entries: entries.slice(0, 1000), seq: published.seq, oldest })
+    const page = entries.slice(0, 1000).map((each) => ({ expires_in: 3660, ...each }))
+    const next = page.length < entries.length ? (page.at(-1)?.seq as number) : published.seq
+    return Response.json({ entries: page, next, seq: published.seq, oldest })
   }
 
   const responders: Record<string, Responder> = {

@@ -27,17 +27,18 @@ t.test(
     const terminal = await buildApp(config, { logger: false })
     await runFirstStart(terminal, config, { mayCreateDatabase: true })
     const { auth } = terminal
-    await auth.resources.create(OPERATOR, {
-      id: 'host',
-      identifier: origin,
-      name: 'Host',
-      scopes: [{ name: 'orders:read', description: '' }]
-    })
     const { secret } = await auth.clients.create(OPERATOR, {
       id: 'host',
       name: 'Host',
       grantTypes: ['client_credentials'],
-      scopes: ['revocations:read', 'orders:read']
+      scopes: ['revocations:read']
+    })
+    await auth.resources.create(OPERATOR, {
+      id: 'host',
+      identifier: origin,
+      name: 'Host',
+      introspectionClients: ['host'],
+      scopes: [{ name: 'orders:read', description: '' }]
     })
     await auth.clients.create(OPERATOR, {
       id: 'shop',

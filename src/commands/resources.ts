@@ -31,7 +31,11 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
   )
     .option('--name <name>', 'the display name; by default the id')
     .option('--scope <scope...>', 'scopes of the resource, with their descriptions: orders:read="See orders"', [])
-    .option('--introspect <client...>', 'clients that may introspect its tokens', [])
+    .option(
+      '--introspect <client...>',
+      'clients of the service: they may introspect its tokens and read their revocations',
+      []
+    )
     .addHelpText(
       'after',
       '\nExample:\n  latchkey resource add orders https://orders.example.com --scope orders:read="See orders" orders:write'
@@ -88,13 +92,10 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
       print(terminal, json, resource, text)
     })
 
-  command(
-    'set <id>',
-    'change the name of a resource, or the clients that may introspect its tokens; its id and URI cannot be changed'
-  )
+  command('set <id>', 'change the name of a resource, or the clients of its service; its id and URI cannot be changed')
     .option('--name <name>', 'the display name')
-    .option('--introspect <client...>', 'clients that may introspect its tokens; they replace the previous clients')
-    .option('--no-introspect', 'no client may introspect its tokens')
+    .option('--introspect <client...>', 'clients of the service, as of add; they replace the previous clients')
+    .option('--no-introspect', 'no client may introspect its tokens or read their revocations')
     .action(async (id: string, { json, name, introspect }: Json & { name?: string; introspect?: string[] | false }) => {
       const edit = defined({ name, introspectionClients: introspect === false ? [] : introspect })
       if (Object.keys(edit).length === 0) throw new Refusal('there is nothing to change: see --help', 2)

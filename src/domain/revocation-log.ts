@@ -1,46 +1,119 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { REVOCATIONS_MAX } from '../limits.ts'
-import type { RevocationPage, Seconds } from './model.ts'
+import { LOG_WAITING_MAX, LOG_WAITING_OF_CLIENT_MAX, REVOCATIONS_MAX } from '../limits.ts'
+import type { Config } from '../settings.ts'
+import { DomainError } from './errors.ts'
+import type { Revocation, RevocationPage, Seconds } from './model.ts'
+import type { Clock } from './ports/clock.ts'
 import type { Store } from './ports/store.ts'
 
 /** The interval in which the log is read while a caller waits. */
 const POLL_MS = 100
-/** Maximum number of callers that wait. A further call returns at once. */
-const MAX_WAITING = 1000
+
+/** The request of a client for the entries after a number. */
+export interface LogRequest {
+  clientId: string
+  /** The audiences that the client asks for; null for all that it serves. */
+  audiences: string[] | null
+  after: number
+  /** Seconds to wait while there is no entry. */
+  wait: Seconds
+  /** Aborted when the caller no longer waits. */
+  signal: AbortSignal
+}
+
+/** A part of the log for one reader. */
+export interface LogPage extends Omit<RevocationPage, 'entries'> {
+  /** `expiresIn` is the time in which no valid token is left that the entry revokes. */
+  entries: (Pick<Revocation, 'seq' | 'kind' | 'id'> & { expiresIn: Seconds })[]
+}
 
 interface Waiter extends PromiseWithResolvers<RevocationPage> {
+  clientId: string
+  /** The ids of the resources whose entries the client gets. */
+  resources: string[]
   after: number
+  /** Whether the wait is over, so that the next page is the response, also without entries. */
+  isOver: boolean
 }
 
 /** Reads the revocation log, for services that verify tokens themselves. */
-export function createRevocationLog({ store }: { store: Store }) {
+export function createRevocationLog(deps: { store: Store; clock: Clock; settings: Config }) {
+  const { store, clock, settings } = deps
   const waiting = new Set<Waiter>()
   let polling = false
   let stopped = false
 
-  const pageAfter = (after: number) => store.revocations.since(after, REVOCATIONS_MAX)
-
-  /** Resolves these waiters, with one query for all waiters that have the same number. */
-  async function resolveWaiters(waiters: Waiter[]): Promise<void> {
-    const pages = new Map<number, Promise<RevocationPage>>()
-    for (const waiter of waiters) {
-      // Another call resolved it.
-      if (!waiting.delete(waiter)) continue
-      const page = pages.get(waiter.after) ?? pageAfter(waiter.after)
-      pages.set(waiter.after, page)
-      waiter.resolve(page)
-    }
-    await Promise.allSettled(pages.values())
+  /**
+   * Returns the ids of the resources whose entries the client may read.
+   * @throws DomainError forbidden for an audience that the client does not serve, and for a client that serves none
+   */
+  async function servedBy({ clientId, audiences }: LogRequest): Promise<string[]> {
+    const served = await store.resources.servedBy(clientId)
+    const ids = new Map(served.map(({ id, identifier }) => [identifier ?? settings.issuer, id]))
+    const asked = audiences ?? [...ids.keys()]
+    if (asked.length === 0 || !asked.every((audience) => ids.has(audience)))
+      throw new DomainError(
+        'forbidden',
+        'The client does not serve this resource: name the client among the introspection clients of the resource'
+      )
+    return asked.map((audience) => ids.get(audience) as string)
   }
 
-  /** Reads the last number of the log again and again until no caller waits. Resolves the waiters that have another number. */
+  /** Creates a function that reads pages. Each page is read once, whoever asks for it. */
+  function pageReader() {
+    const pages = new Map<number, Promise<RevocationPage>>()
+    return (after: number): Promise<RevocationPage> => {
+      const page = pages.get(after) ?? store.revocations.since(after, REVOCATIONS_MAX)
+      pages.set(after, page)
+      return page
+    }
+  }
+
+  /** Returns the first page with entries for these resources, else the last page. */
+  async function visiblePage(
+    { after, resources }: Pick<Waiter, 'after' | 'resources'>,
+    read: (after: number) => Promise<RevocationPage>
+  ): Promise<RevocationPage> {
+    for (let from = after; ; ) {
+      const page = await read(from)
+      const entries = page.entries.filter((entry) => entry.resources?.some((id) => resources.includes(id)) ?? true)
+      if (entries.length > 0 || page.next === page.seq) return { ...page, entries }
+      from = page.next
+    }
+  }
+
+  /** Returns whether a page holds no news for a reader: an earlier end of the log is news. */
+  const isWithoutNews = ({ entries, seq }: RevocationPage, { after }: { after: number }) =>
+    entries.length === 0 && seq >= after
+
+  /** Reads on for these waiters, and resolves those that have news or whose wait is over. */
+  async function lookFor(waiters: Waiter[]): Promise<void> {
+    const read = pageReader()
+    await Promise.all(
+      // Another call may be reading for the same waiter.
+      waiters
+        .filter((waiter) => waiting.delete(waiter))
+        .map(async (waiter) => {
+          try {
+            const page = await visiblePage(waiter, read)
+            if (!isWithoutNews(page, waiter) || waiter.isOver || stopped) return waiter.resolve(page)
+            waiter.after = page.next
+            waiting.add(waiter)
+          } catch (error) {
+            waiter.reject(error)
+          }
+        })
+    )
+  }
+
+  /** Reads the last number of the log again and again until no caller waits. Looks for the waiters that have another number. */
   async function poll(): Promise<void> {
     if (polling) return
     polling = true
     while (waiting.size > 0) {
       try {
         const seq = await store.revocations.seq()
-        void resolveWaiters([...waiting].filter(({ after }) => after !== seq))
+        await lookFor([...waiting].filter(({ after }) => after !== seq))
       } catch (error) {
         for (const waiter of waiting) waiter.reject(error)
         waiting.clear()
@@ -50,29 +123,57 @@ export function createRevocationLog({ store }: { store: Store }) {
     polling = false
   }
 
+  /** Leaves out what a reader need not know: which other resources an entry concerns. */
+  function forReader(page: RevocationPage): LogPage {
+    const now = clock.now()
+    const expiresIn = (at: number) => Math.max(0, Math.ceil((at - now) / 1000))
+    const entries = page.entries.map(({ seq, kind, id, expiresAt }) => ({
+      seq,
+      kind,
+      id,
+      expiresIn: expiresIn(expiresAt)
+    }))
+    return { ...page, entries }
+  }
+
+  /** Returns whether one more request of the client may wait. One client gets only a share, so that the others can wait too. */
+  function mayWait(clientId: string): boolean {
+    const ofClient = [...waiting].filter((waiter) => waiter.clientId === clientId).length
+    return waiting.size < LOG_WAITING_MAX && ofClient < LOG_WAITING_OF_CLIENT_MAX
+  }
+
   return {
     /**
-     * Returns the entries after the number `after`. While there are none, waits for at most `wait` seconds. Does not wait when too
-     * many callers wait, and after `stop`. Uses timers and not the clock port, because no decision depends on the wait.
-     * @param signal aborted when the caller no longer waits
-     * @throws DomainError unavailable, also during the wait
+     * Returns the entries after a number that can concern tokens of the audiences. While there are none, waits for the given time. Does
+     * not wait when too many requests wait, in total or of the client, and after `stop`. Uses timers and not the clock port, because no
+     * decision depends on the wait.
+     * @throws DomainError forbidden for an audience that the client does not serve; unavailable, also during the wait
      */
-    async read(after: number, wait: Seconds, signal: AbortSignal): Promise<RevocationPage> {
-      const page = await pageAfter(after)
-      if (page.seq !== after || wait === 0 || stopped || signal.aborted || waiting.size >= MAX_WAITING) return page
+    async read(request: LogRequest): Promise<LogPage> {
+      const { clientId, after, wait, signal } = request
+      const resources = await servedBy(request)
+      const page = await visiblePage({ after, resources }, pageReader())
+      const isDone = !isWithoutNews(page, request) || wait === 0 || stopped || signal.aborted
+      if (isDone || !mayWait(clientId)) return forReader(page)
 
-      const waiter: Waiter = { after, ...Promise.withResolvers() }
+      const waiter: Waiter = { clientId, resources, after: page.next, isOver: false, ...Promise.withResolvers() }
       const leave = () => {
+        waiter.isOver = true
         waiting.delete(waiter)
         waiter.resolve(page)
       }
+      const end = () => {
+        waiter.isOver = true
+        return lookFor([waiter])
+      }
       waiting.add(waiter)
       signal.addEventListener('abort', leave)
-      const timer = setTimeout(() => resolveWaiters([waiter]), wait * 1000)
+      const timer = setTimeout(end, wait * 1000)
       void poll()
       try {
-        return await waiter.promise
+        return forReader(await waiter.promise)
       } finally {
+        waiting.delete(waiter)
         clearTimeout(timer)
         signal.removeEventListener('abort', leave)
       }
@@ -81,7 +182,7 @@ export function createRevocationLog({ store }: { store: Store }) {
     /** Resolves all waiters. Later calls of `read` do not wait. */
     async stop(): Promise<void> {
       stopped = true
-      await resolveWaiters([...waiting])
+      await lookFor([...waiting])
     }
   }
 }

@@ -52,7 +52,7 @@ export function createRevocation(deps: {
           aud: claims.aud,
           expiresAt: claims.exp * 1000 + CLOCKS_DIFFER_MS,
           now,
-          quota: { writer: `${writer} ${sub}`, burst, interval }
+          quota: caller.kind === 'operator' ? null : { writer: `${writer} ${sub}`, burst, interval }
         })
       } catch (error) {
         const isRevoked = error instanceof DomainError && error.code === 'conflict'

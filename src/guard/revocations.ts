@@ -1,4 +1,5 @@
-import { type Fetch, requestJson } from './http.ts'
+import { printableLine } from '../printable.ts'
+import { type Fetch, type JsonResponse, requestJson, UpstreamError } from './http.ts'
 import type { createMetadata } from './metadata.ts'
 import { createRevoked, type Entry, KINDS } from './revoked.ts'
 import type { Timer } from './timer.ts'
@@ -6,6 +7,8 @@ import type { Timer } from './timer.ts'
 /** One response of the log. */
 interface Page {
   entries: Entry[]
+  /** The number up to which the response is complete. */
+  next: number
   /** The newest number of the log. */
   seq: number
   /** When the request began. */
@@ -19,32 +22,54 @@ const RESPONSE_MS = 5000
 /** Milliseconds from a request that failed, or did not wait, to the next. Doubles each time. */
 const PAUSE_MS = { min: 100, max: 1000 }
 
+/** Number of UTF-16 units of a reason of the issuer. */
+const DETAIL_MAX = 300
+
 const OLD_RESPONSE = 'the revocation log repeated an old response'
 
 const isSeq = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
-function isEntry(value: unknown): value is Entry {
-  const { seq, kind, id } = (value ?? {}) as Record<string, unknown>
-  return isSeq(seq) && KINDS.some((each) => each === kind) && typeof id === 'string' && id !== '' && id.length <= 1024
+/** Adds the issuer's reason to its refusal: for example that the client does not serve the audience. @throws always */
+function withReason(error: unknown): Promise<JsonResponse> {
+  const { detail } = ((error instanceof UpstreamError && error.status === 403 && error.body) || {}) as {
+    detail?: unknown
+  }
+  if (typeof detail !== 'string') throw error
+  throw new Error(`${(error as Error).message}: ${printableLine(detail.slice(0, DETAIL_MAX))}`)
+}
+
+/** Returns null for everything that is not an entry. */
+function readEntry(value: unknown): Entry | null {
+  const { seq, kind, id, expires_in: expiresIn } = (value ?? {}) as Record<string, unknown>
+  const isKind = (each: unknown): each is Entry['kind'] => KINDS.some((known) => known === each)
+  if (!isSeq(seq) || !isKind(kind) || typeof id !== 'string' || id === '' || id.length > 1024) return null
+  return isSeq(expiresIn) ? { seq, kind, id, expiresIn } : null
 }
 
 /** Returns null for everything that is not a response of the log. */
 function readPage(body: unknown): Omit<Page, 'at'> | null {
-  const { entries, seq, oldest } = (body ?? {}) as Record<string, unknown>
-  if (!isSeq(seq) || !isSeq(oldest) || oldest > seq || !Array.isArray(entries) || !entries.every(isEntry)) return null
-  const isAscending = entries.every((entry, index) => entry.seq > (entries[index - 1]?.seq ?? -1) && entry.seq <= seq)
-  return isAscending ? { entries, seq } : null
+  const { entries: list, next, seq, oldest } = (body ?? {}) as Record<string, unknown>
+  if (!isSeq(next) || !isSeq(seq) || !isSeq(oldest) || oldest > seq || next > seq || !Array.isArray(list)) return null
+  const entries: Entry[] = []
+  for (const each of list) {
+    const entry = readEntry(each)
+    if (entry === null || entry.seq <= (entries.at(-1)?.seq ?? -1) || entry.seq > next) return null
+    entries.push(entry)
+  }
+  return { entries, next, seq }
 }
 
 export interface LogOptions {
   metadata: ReturnType<typeof createMetadata>
+  /** The audiences of the service. Only entries that can concern their tokens are read. */
+  audiences: readonly string[]
   /** Adds the access token of the client. */
   fetch: Fetch
   timer: Timer
   /** Milliseconds without a response after which the state of the log is unknown. */
   staleAfterMs: number
-  /** Number of entries that are kept at most. Default: 1,000,000. */
-  maxEntries?: number
+  /** Number of entries that are kept at most. Default: `GUARD_ENTRIES_MAX`. */
+  maxEntries?: number | undefined
   /** Called once for consecutive failures with the same message. */
   onError: (error: unknown) => void
   /**
@@ -61,9 +86,10 @@ export interface LogOptions {
  * each request until there is an entry, or until the time to wait is over.
  */
 export function createRevocations(options: LogOptions) {
-  const { metadata, fetch, timer, staleAfterMs, onError, onStale, onFresh } = options
+  const { metadata, audiences, fetch, timer, staleAfterMs, onError, onStale, onFresh } = options
   // Two waits and the time of the network fit into `staleAfterMs`.
   const waitSeconds = Math.max(1, Math.min(20, Math.floor(staleAfterMs / 3000)))
+  const audience = audiences.join(' ')
   const stop = new AbortController()
   const revoked = createRevoked({ timer, maxEntries: options.maxEntries })
 
@@ -79,22 +105,23 @@ export function createRevocations(options: LogOptions) {
     const url = await metadata.endpoint('revocations')
     // However long the response takes, it is at least as new as the request.
     const at = timer.elapsed()
-    const { body } = await requestJson(fetch, `${url}?after=${after}&wait=${wait}`, {
+    const query = new URLSearchParams({ after: `${after}`, wait: `${wait}`, audience })
+    const { body } = await requestJson(fetch, `${url}?${query}`, {
       headers: { 'cache-control': 'no-store' },
       timeout: wait * 1000 + RESPONSE_MS,
       timer,
       maxBytes: MAX_BYTES,
       signal: stop.signal
-    })
+    }).catch(withReason)
     const page = readPage(body)
     if (page === null) throw new Error('the response of the revocation log is not valid')
     return { ...page, at }
   }
 
-  function apply({ entries, seq: newest, at }: Page): void {
+  function apply({ entries, next, seq: newest, at }: Page): void {
     revoked.add(entries)
-    seq = entries.at(-1)?.seq ?? newest
-    if (seq < newest) return
+    seq = next
+    if (next < newest) return
     freshAt = at
     if (reported !== 'fresh') onFresh()
     reported = 'fresh'
@@ -125,10 +152,11 @@ export function createRevocations(options: LogOptions) {
       await goBack(after)
       return false
     }
-    if (page.entries.some((entry) => entry.seq <= after)) throw new Error(OLD_RESPONSE)
+    if (page.next < after || page.entries.some((entry) => entry.seq <= after)) throw new Error(OLD_RESPONSE)
     apply(page)
     // An issuer that does not wait would cause requests without end.
-    return page.entries.length > 0 || timer.elapsed() - began >= wait * 900
+    const hasMore = page.entries.length > 0 || page.next < page.seq
+    return (hasMore && page.next > after) || timer.elapsed() - began >= wait * 900
   }
 
   async function follow(): Promise<void> {
@@ -178,7 +206,7 @@ export function createRevocations(options: LogOptions) {
     },
 
     version: revoked.version,
-    refuses: revoked.refuses,
+    judge: revoked.judge,
 
     /** Returns the last number that was read, the age of the state in milliseconds (each null while unknown), and the number of entries. */
     status: () => ({

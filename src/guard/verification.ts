@@ -44,6 +44,8 @@ export interface Verification {
 interface Deps {
   log: Log
   timer: Timer
+  /** Number of entries of the revocation log that are kept at most. Default: `GUARD_ENTRIES_MAX`. */
+  maxEntries?: number
 }
 
 /** Milliseconds for which the first tokens wait for the revocation log. */
@@ -83,15 +85,21 @@ function byIntrospection(common: CommonOptions, credentials: Credentials, timer:
   }
 }
 
-function byLog(common: CommonOptions, options: LatchkeyGuardOptions & Credentials, { log, timer }: Deps): Verification {
+function byLog(
+  common: CommonOptions,
+  options: LatchkeyGuardOptions & Credentials,
+  { log, timer, maxEntries }: Deps
+): Verification {
   const { staleAfter = STALE_AFTER, whenStale = 'refuse' } = options
   const { metadata, fetch } = common
   const client = createClient({ ...options, scope: 'revocations:read', fetch }, timer)
   const revocations = createRevocations({
     metadata,
+    audiences: common.audiences,
     fetch: client.fetch,
     timer,
     staleAfterMs: staleAfter * 1000,
+    maxEntries,
     onError: (error) => log.warn(`the revocation log cannot be read: ${reasonOf(error)}`),
     onStale(error) {
       const since =
@@ -104,7 +112,9 @@ function byLog(common: CommonOptions, options: LatchkeyGuardOptions & Credential
     if (!revocations.isFresh() && whenStale === 'refuse')
       throw new UnavailableError('It is not known which tokens are revoked')
   }
-  const { verify, size } = createVerifier({ ...common, revoked: { ...revocations, assertKnown } })
+  const authenticate = createAuthentication({ ...options, issuer: common.issuer, clock: common.clock })
+  const introspect = createIntrospection({ metadata, fetch, authenticate, timer })
+  const { verify, size } = createVerifier({ ...common, revoked: { ...revocations, assertKnown, introspect } })
   let starting: Promise<void> | null = null
 
   return {

@@ -4,7 +4,9 @@ import type { Clock } from '../token/clock.ts'
 import type { Principal } from '../token/principal.ts'
 import { type Refusal, refusal } from '../token/refusal.ts'
 import { createTokenVerifier, type VerifiedToken } from '../token/verifier.ts'
+import { UnavailableError } from './errors.ts'
 import type { createKeys, IssuerKey } from './keys.ts'
+import type { Verdict } from './revoked.ts'
 
 /** Seconds that the clock of the issuer may be ahead of this one. */
 const SKEW = 60
@@ -18,14 +20,29 @@ export interface RevokedTokens {
   /** @throws UnavailableError when it is unknown which tokens are revoked */
   assertKnown(): void
   /** Returns whether this token is revoked. */
-  refuses(claims: AccessTokenClaims, kid: string): boolean
+  judge(claims: AccessTokenClaims, kid: string): Verdict
+  /**
+   * Asks the issuer about a token that is `unknown`.
+   * @throws UnavailableError when the issuer gives no valid response, or does not allow the question
+   */
+  introspect(token: string, principal: Principal): Promise<Principal | Refusal>
 }
 
-export const NOTHING_REVOKED: RevokedTokens = { version: () => 0, assertKnown: () => {}, refuses: () => false }
+export const NOTHING_REVOKED: RevokedTokens = {
+  version: () => 0,
+  assertKnown: () => {},
+  judge: () => 'valid',
+  introspect: async (_token, principal) => principal
+}
 
 const REVOKED = refusal(
   'revoked',
   'The token, its session, its user, its client, one of its roles or its key was revoked'
+)
+
+const TOO_OLD = refusal(
+  'revoked',
+  'The token is older than the revocations in memory, and the issuer does not say whether it is active: a newer token is accepted'
 )
 
 const signatures: Record<string, (input: Buffer, key: IssuerKey['key'], signature: Buffer) => boolean> = {
@@ -61,15 +78,21 @@ export function createVerifier(deps: {
   /** By remembered token: the version of the revocations in which it was not revoked. */
   const versions = new WeakMap<VerifiedToken<IssuerKey>, number>()
 
-  function judge(verified: VerifiedToken<IssuerKey> | Refusal): Principal | Refusal {
+  function judge(verified: VerifiedToken<IssuerKey> | Refusal): Principal | Refusal | Promise<Principal | Refusal> {
     if (verified.kind === 'refused') return verified
     revoked.assertKnown()
     const version = revoked.version()
     if (versions.get(verified) === version) return verified.principal
-    if (revoked.refuses(verified.claims, verified.key.kid)) {
+    const verdict = revoked.judge(verified.claims, verified.key.kid)
+    if (verdict === 'revoked') {
       tokens.forget(verified)
       return REVOKED
     }
+    if (verdict === 'unknown')
+      return revoked.introspect(verified.token, verified.principal).catch((error: unknown) => {
+        if (error instanceof UnavailableError) return TOO_OLD
+        throw error
+      })
     versions.set(verified, version)
     return verified.principal
   }
@@ -77,7 +100,7 @@ export function createVerifier(deps: {
   return {
     /**
      * Returns the principal of a token; the reason for every token that is not valid or that is revoked. Returns no promise unless the
-     * keys of the issuer must be fetched.
+     * keys of the issuer must be fetched, or the issuer must be asked about the token.
      * @throws UnavailableError when it cannot be known now whether the token is valid
      */
     verify(token: string): Principal | Refusal | Promise<Principal | Refusal> {

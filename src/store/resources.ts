@@ -143,6 +143,15 @@ export function resources(database: Database): ResourceStore {
       return complete(db, rows)
     },
 
+    servedBy: (clientId) =>
+      db
+        .selectFrom('introspection_clients')
+        .innerJoin('resources', 'resources.id', 'resource_id')
+        .select(['resources.id', 'identifier'])
+        .where('client_id', '=', clientId)
+        .orderBy('resources.id')
+        .execute(),
+
     async mayIntrospect(clientId, identifier) {
       const row = await db
         .selectFrom('introspection_clients')

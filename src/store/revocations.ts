@@ -161,7 +161,7 @@ export function revocations({ db, transaction }: Database): RevocationStore {
 
     async revokeToken(caller, token) {
       const { jti, sid, quota, now } = token
-      await assertQuota(db, quota, now)
+      if (quota !== null) await assertQuota(db, quota, now)
       await transaction(async (trx, record) => {
         // Locks the session, so that calls for its tokens run one after the other.
         const session =
@@ -181,7 +181,7 @@ export function revocations({ db, transaction }: Database): RevocationStore {
           .executeTakeFirst()
         if (entry !== undefined || (session?.ended_at ?? null) !== null)
           throw new DomainError('conflict', 'The token is revoked already')
-        await takeQuota(trx, quota, now)
+        if (quota !== null) await takeQuota(trx, quota, now)
         await appendRevocations(trx, [await entryFor(trx, token)], now)
         record({ type: 'token.revoked', caller, subject: { token: jti } })
       })

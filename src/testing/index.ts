@@ -108,11 +108,16 @@ export async function createTestAuth(options: TestAuthOptions = {}): Promise<Tes
   const app = await buildApp(config, { clock: { now: clock.now, sleep: async () => {} }, logger: false })
   await runFirstStart(app, config, { mayCreateDatabase: true })
   const { auth, store } = app
-  await auth.resources.create(OPERATOR, { id: 'service', identifier: audience, name: 'The service of the test' })
   const { client, secret } = await auth.clients.create(OPERATOR, {
     name: 'The guard',
     grantTypes: ['client_credentials'],
     scopes: ['revocations:read']
+  })
+  await auth.resources.create(OPERATOR, {
+    id: 'service',
+    identifier: audience,
+    name: 'The service of the test',
+    introspectionClients: [client.id]
   })
   const pending = new Set<Promise<unknown>>()
   const fetch = fetchFrom(app, pending)

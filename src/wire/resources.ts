@@ -28,7 +28,7 @@ const Scopes = Type.Array(
 const IntrospectionClients = Type.Array(Type.String({ minLength: 1, maxLength: IDENTIFIER_MAX }), {
   maxItems: INTROSPECTION_CLIENTS_MAX,
   uniqueItems: true,
-  description: 'Clients that may introspect tokens for the resource'
+  description: 'Clients of the service. They may introspect tokens for the resource and read their revocations'
 })
 
 export const ResourceView = Type.Object(

@@ -135,10 +135,10 @@ export async function drill(
     errors.push(`${error.message}${error.cause instanceof Error ? `: ${error.cause.message}` : ''}`)
   }
 
-  const admin = await login(originAt(0), 'admin', PASSWORD, 'keys:read keys:write clients:write')
-  const send = (origin: string, path: string, body: object = {}) =>
+  const admin = await login(originAt(0), 'admin', PASSWORD, 'keys:read keys:write clients:write resources:write')
+  const send = (origin: string, path: string, body: object = {}, method = 'POST') =>
     fetch(`${origin}${path}`, {
-      method: 'POST',
+      method,
       headers: { authorization: `Bearer ${admin}`, 'content-type': 'application/json' },
       body: JSON.stringify(body)
     })
@@ -150,6 +150,7 @@ export async function drill(
   })
   const follower = (await registered.json()) as { client_id: string; client_secret: string }
   plant(follower.client_secret)
+  await send(originAt(0), '/resources/latchkey', { introspection_clients: [follower.client_id] }, 'PATCH')
   const guards = await Promise.all(
     origins.map((upstream) =>
       startService(t, {

@@ -75,6 +75,7 @@ t.test(
       grant_types: ['client_credentials'],
       scope: 'revocations:read'
     })
+    await ask('PATCH', '/resources/orders', { introspection_clients: ['guard'] })
 
     const services = await Promise.all(
       servers.map(({ origin: upstream }) =>

@@ -50,9 +50,9 @@ t.test('restarts of Latchkey lose no call of examples/worker', async (t) => {
     plant(answer.client_secret)
     return answer
   }
-  await cli('resource', 'add', 'orders', audience, '--scope', 'orders:read')
   const grant = ['--grant', 'client_credentials']
   const api = await cli('client', 'add', 'Orders API', '--id', 'orders-api', ...grant, '--scope', 'revocations:read')
+  await cli('resource', 'add', 'orders', audience, '--introspect', 'orders-api', '--scope', 'orders:read')
   const short = ['--scope', 'orders:read', '--access-token-ttl', `${TOKEN_TTL}s`]
   const caller = await cli('client', 'add', 'Worker', '--id', 'worker', ...grant, ...short)
 

@@ -2,8 +2,13 @@ import t from 'tap'
 import { INVALID_RESPONSES, jsonText, type Responder } from '../fake-issuer.ts'
 import { entry, follow, MAX_PAUSE_MS, STALE_AFTER_MS } from './log.ts'
 
-const INVALID_BODIES: [name: string, body: unknown][] = [
+const INVALID_BODIES: [name: string, body: { seq?: unknown; next?: unknown; [member: string]: unknown }][] = [
   ['no entries', { seq: 1, oldest: 0 }],
+  ['no next', { entries: [], next: undefined, seq: 1, oldest: 0 }],
+  ['a next above seq', { entries: [], next: 2, seq: 1, oldest: 0 }],
+  ['a next below the last entry', { entries: [entry(2), entry(3)], next: 2, seq: 3, oldest: 0 }],
+  ['a next below the number that was read', { entries: [], next: 0, seq: 1, oldest: 0 }],
+  ['an entry without expires_in', { entries: [{ ...entry(2), expires_in: undefined }], seq: 2, oldest: 0 }],
   ['entries that are an object', { entries: {}, seq: 1, oldest: 0 }],
   ['null as an entry', { entries: [null], seq: 9, oldest: 0 }],
   ['an array as an entry', { entries: [[9, 'token', 'x']], seq: 9, oldest: 0 }],
@@ -32,7 +37,10 @@ const INVALID_BODIES: [name: string, body: unknown][] = [
 ]
 const INVALID: [name: string, responder: Responder][] = [
   ...INVALID_RESPONSES,
-  ...INVALID_BODIES.map(([name, body]): [string, Responder] => [name, () => jsonText(JSON.stringify(body))]),
+  ...INVALID_BODIES.map(([name, body]): [string, Responder] => [
+    name,
+    () => jsonText(JSON.stringify({ next: body.seq, ...body }))
+  ]),
   ['429 with Retry-After', () => Response.json({}, { status: 429, headers: { 'retry-after': '3600' } })]
 ]
 for (const [name, responder] of INVALID)
@@ -65,4 +73,11 @@ t.test('an error that differs from the last one is reported too', async (t) => {
   responders.revocations = () => jsonText('<html>')
   await timer.advance(5000)
   t.strictSame(errors, ['GET /revocations: the status is 500', 'GET /revocations: the response is not JSON'])
+})
+
+t.test('the error of a refused request has the reason of the issuer, in one line', async (t) => {
+  const { respondWith, timer, errors } = await follow(t)
+  respondWith(() => Response.json({ detail: 'The client does not serve this resource\n\u202e' }, { status: 403 }))
+  await timer.advance(0)
+  t.strictSame(errors, ['GET /revocations: the status is 403: The client does not serve this resource\\n\\u202e'])
 })

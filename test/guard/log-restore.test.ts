@@ -12,7 +12,7 @@ t.test('an old response is refused, and every entry stays', async (t) => {
   t.strictSame(revoked(), [true, true, false])
   // The second request, from the beginning of the log, gets the current state.
   respondWith((request) =>
-    request.path.includes('after=0&') ? readLog(request) : Response.json({ entries: [], seq: 1, oldest: 0 })
+    request.path.includes('after=0&') ? readLog(request) : Response.json({ entries: [], next: 1, seq: 1, oldest: 0 })
   )
   await timer.advance(STALE_AFTER_MS + 1)
   t.strictSame(errors, ['the revocation log repeated an old response'])

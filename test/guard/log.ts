@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import { createMetadata } from '../../src/guard/metadata.ts'
 import { createRevocations } from '../../src/guard/revocations.ts'
 import type { AccessTokenClaims } from '../../src/token/claims.ts'
-import { createFakeIssuer, type Responder } from '../fake-issuer.ts'
+import { AUDIENCE, createFakeIssuer, type Responder } from '../fake-issuer.ts'
 import { createFakeTimer } from '../fake-timer.ts'
 import type { Members } from '../jws.ts'
 
@@ -10,7 +10,12 @@ export const STALE_AFTER_MS = 30_000
 /** The longest pause between two requests. */
 export const MAX_PAUSE_MS = 1000
 
-export const entry = (seq: number, kind: unknown = 'token', id: unknown = `id-${seq}`) => ({ seq, kind, id })
+export const entry = (seq: number, kind: unknown = 'token', id: unknown = `id-${seq}`) => ({
+  seq,
+  kind,
+  id,
+  expires_in: 3660
+})
 
 /** The revocation log of a fake issuer and its reader, which `log.start` starts. */
 export function setUp(t: Test, { staleAfterMs = STALE_AFTER_MS, maxEntries = 1000 } = {}) {
@@ -21,6 +26,7 @@ export function setUp(t: Test, { staleAfterMs = STALE_AFTER_MS, maxEntries = 100
   const log = createRevocations({
     metadata: createMetadata({ issuer: issuer.issuer, fetch: issuer.fetch, timer }),
     fetch: issuer.fetch,
+    audiences: [AUDIENCE],
     timer,
     staleAfterMs,
     maxEntries,
@@ -39,7 +45,7 @@ export function setUp(t: Test, { staleAfterMs = STALE_AFTER_MS, maxEntries = 100
     errors,
     /** Returns whether the log revokes a token with these claims. */
     isRevoked: (changes: Members = {}, kid = issuer.key.kid) =>
-      log.refuses(issuer.claims(changes) as unknown as AccessTokenClaims, kid),
+      log.judge(issuer.claims(changes) as unknown as AccessTokenClaims, kid) === 'revoked',
     /** Ends the waiting request with one more entry. `responder` answers every later request. */
     respondWith(responder: Responder): void {
       issuer.responders.revocations = responder

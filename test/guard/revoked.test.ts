@@ -7,16 +7,23 @@ import type { Members } from '../jws.ts'
 /** One hour, the longest lifetime of a token, and two minutes for clock differences. */
 const KEPT_MS = 3_660_000 + 60_000
 
+type AddedEntry = Omit<Entry, 'expiresIn'> & { expiresIn?: number }
+
 /** Creates the list of revocations. `isRevoked` returns whether it refuses a token with these changes of its claims. */
 function setUp(options: { maxEntries?: number } = {}) {
   const timer = createFakeTimer()
-  const { refuses, ...revoked } = createRevoked({ timer, ...options })
+  const { judge, add, ...revoked } = createRevoked({ timer, ...options })
   const claims = { jti: 'jti-1', sid: 'session-1', sub: 'user-1', client_id: 'docs', roles: ['admin'], rev: 0 }
   return {
     ...revoked,
+    /** Adds entries that are kept for the longest time unless they say otherwise. */
+    add: (entries: AddedEntry[]) => add(entries.map((each) => ({ expiresIn: 3660, ...each }))),
     timer,
     isRevoked: (changes: Members = {}, kid = 'key-1') =>
-      refuses({ ...claims, ...changes } as unknown as AccessTokenClaims, kid)
+      judge({ ...claims, ...changes } as unknown as AccessTokenClaims, kid) === 'revoked',
+    /** Returns the verdict about a token that no entry names. */
+    judgeOther: (rev: number) =>
+      judge({ ...claims, jti: 'other', sid: 'other', sub: 'other', rev } as unknown as AccessTokenClaims, 'key-1')
   }
 }
 
@@ -90,7 +97,7 @@ t.test(
   'an entry is kept until every token that it revokes has expired, counted from its last occurrence',
   async (t) => {
     const { add, isRevoked, size, timer } = setUp()
-    const session = (seq: number, id: string): Entry => ({ seq, kind: 'session', id })
+    const session = (seq: number, id: string): AddedEntry => ({ seq, kind: 'session', id })
     add([session(1, 'session-1'), session(2, 'session-2')])
     await timer.advance(KEPT_MS - 1)
     add([session(3, 'session-1')])
@@ -105,13 +112,55 @@ t.test(
   }
 )
 
-t.test('too many entries throw, and none of them is added', async (t) => {
-  const { add, isRevoked, size, timer } = setUp({ maxEntries: 3 })
-  const token = (seq: number): Entry => ({ seq, kind: 'token', id: `jti-${seq}` })
-  add([token(1), token(2)])
-  t.throws(() => add([token(3), token(4)]), { message: 'the revocation log has more than 3 entries' })
-  t.strictSame([size(), isRevoked({ jti: 'jti-1' }), isRevoked({ jti: 'jti-3' })], [2, true, false])
-  await timer.advance(KEPT_MS)
-  add([token(3), token(4), token(5)])
-  t.equal(size(), 3)
+const token = (seq: number, more: Partial<AddedEntry> = {}): AddedEntry => ({
+  seq,
+  kind: 'token',
+  id: `jti-${seq}`,
+  ...more
+})
+
+t.test(
+  'the entry of a token is kept until the token has expired, on a clock that is a minute behind too',
+  async (t) => {
+    const { add, isRevoked, timer, size } = setUp()
+    add([token(1, { expiresIn: 300 })])
+    await timer.advance(359_999)
+    t.ok(isRevoked({ jti: 'jti-1' }))
+    await timer.advance(1)
+    add([token(2)])
+    t.strictSame([isRevoked({ jti: 'jti-1' }), size()], [false, 1])
+  }
+)
+
+t.test('of too many entries those of expired tokens go first, then the oldest, and none of a key [UA4]', async (t) => {
+  const { add, isRevoked, judgeOther, size, timer, version } = setUp({ maxEntries: 4 })
+  add([
+    { seq: 1, kind: 'key', id: 'key-2' },
+    token(2),
+    token(3, { expiresIn: 10 }),
+    { seq: 4, kind: 'session', id: 's' }
+  ])
+  await timer.advance(70_000)
+  add([token(5)])
+  t.strictSame([size(), isRevoked({ jti: 'jti-2' }), judgeOther(0)], [4, true, 'valid'], 'nothing is lost')
+  const before = version()
+  add([token(6)])
+  t.strictSame(
+    [size(), isRevoked({}, 'key-2'), isRevoked({ jti: 'jti-2' }), isRevoked({ sid: 's' }), isRevoked({ jti: 'jti-6' })],
+    [4, true, false, true, true]
+  )
+  t.strictSame([judgeOther(1), judgeOther(2)], ['unknown', 'valid'], 'tokens from before the dropped entry')
+  t.not(version(), before)
+  add(Array.from({ length: 100 }, (_, index) => token(7 + index)))
+  t.strictSame([size(), judgeOther(102), judgeOther(103)], [4, 'unknown', 'valid'], 'never all tokens')
+})
+
+t.test('a log that has started to count from an earlier number makes no new token unknown', async (t) => {
+  const { add, judgeOther, forgetNumbered } = setUp({ maxEntries: 2 })
+  add([token(100), token(101), token(102)])
+  t.equal(judgeOther(50), 'unknown')
+  forgetNumbered()
+  t.equal(judgeOther(50), 'valid')
+  add([token(51), token(52)])
+  t.strictSame([judgeOther(50), judgeOther(51)], ['valid', 'valid'], 'entries from before are dropped without a trace')
 })

@@ -67,6 +67,7 @@ const follower = await app.auth.clients.create(OPERATOR, {
   grantTypes: ['client_credentials'],
   scopes: ['revocations:read']
 })
+await app.auth.resources.change(OPERATOR, 'latchkey', { introspectionClients: ['follower', 'api'] })
 const ofFollower = await world.token({
   grant_type: 'client_credentials',
   client_id: 'follower',

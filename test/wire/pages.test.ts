@@ -30,13 +30,25 @@ t.test('a page holds 1 to 100 items, and a cursor at most 255 characters', async
 })
 
 t.test('a part of the revocation log is written as it is, and its query is limited', async (t) => {
-  const part = { entries: [{ seq: 2, kind: 'user' as const, id: 'x' }], seq: 3, oldest: 1 }
-  const entries = part.entries.map((entry) => ({ ...entry, expiresAt: 0, resources: null }))
-  t.strictSame(revocations.toWire({ ...part, entries, next: 3 }), part)
+  const ends = { next: 3, seq: 3, oldest: 1 }
+  const part = { entries: [{ seq: 2, kind: 'user' as const, id: 'x', expires_in: 60 }], ...ends }
+  t.strictSame(revocations.toWire({ entries: [{ seq: 2, kind: 'user', id: 'x', expiresIn: 60 }], ...ends }), part)
   t.ok(accepts(revocations.RevocationView, part))
-  t.strictSame(revocations.fromWire({}), { after: 0, wait: 0 })
-  t.strictSame(revocations.fromWire({ after: 2, wait: 30 }), { after: 2, wait: 30 })
+  t.strictSame(revocations.fromWire({}), { after: 0, wait: 0, audiences: null })
+  t.strictSame(revocations.fromWire({ after: 2, wait: 30, audience: 'a b a' }), {
+    after: 2,
+    wait: 30,
+    audiences: ['a', 'b']
+  })
   for (const query of [{ wait: 30 }, { after: 999_999_999_999_999 }]) t.ok(accepts(revocations.RevocationQuery, query))
-  for (const query of [{ wait: 31 }, { wait: -1 }, { after: 1e15 }, { after: -1 }, { since: 1 }])
+  for (const query of [
+    { wait: 31 },
+    { wait: -1 },
+    { after: 1e15 },
+    { after: -1 },
+    { since: 1 },
+    { audience: '' },
+    { audience: 'x'.repeat(2561) }
+  ])
     t.notOk(accepts(revocations.RevocationQuery, query), JSON.stringify(query))
 })

@@ -23,6 +23,8 @@ export interface ResourceStore {
   get(id: string): Promise<Resource | null>
   /** Returns resources in the order of their ids. */
   list(page: Page): Promise<Resource[]>
+  /** Returns the resources that list the client: it serves them, so it may introspect their tokens and read their revocations. */
+  servedBy(clientId: string): Promise<Pick<Resource, 'id' | 'identifier'>[]>
   /** Returns whether the client may introspect tokens for that resource. @param identifier null for Latchkey's own API */
   mayIntrospect(clientId: string, identifier: string | null): Promise<boolean>
   /** Returns whether a resource with this identifier is registered. */

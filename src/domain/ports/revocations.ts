@@ -26,7 +26,8 @@ export interface RevokedToken {
   aud: string
   expiresAt: Millis
   now: Millis
-  quota: RevocationQuota
+  /** Null for an operator, who is never refused. */
+  quota: RevocationQuota | null
 }
 
 /** How much one user or client may write into the revocation log: `burst` entries at once, and one more after each `interval`. */
