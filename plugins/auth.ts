@@ -23,7 +23,7 @@ export interface AuthOptions {
 export default fp<AuthOptions>(
   async (fastify, { settings, clock, getSealingKey, getPreviousSealingKey }) => {
     const { store, hasher, signer, events } = fastify
-    if (!settings.throttle) fastify.log.warn('LATCHKEY_THROTTLE is off: password guessing is not limited')
+    if (!settings.throttle) fastify.log.warn('LATCHKEY_THROTTLE is false: password guessing is not limited')
     const sealer = createSealer(getSealingKey, getPreviousSealingKey)
     fastify.decorate('auth', createAuth({ store, hasher, signer, sealer, events, clock, settings }))
   },

@@ -8,6 +8,7 @@ import drain, { type DrainOptions } from '../plugins/drain.ts'
 import { clientErrorHandler, frameworkErrors } from '../plugins/errors/socket.ts'
 import errors from '../plugins/errors.ts'
 import formbody from '../plugins/formbody.ts'
+import forwarded from '../plugins/forwarded.ts'
 import guard from '../plugins/guard.ts'
 import helmet from '../plugins/helmet.ts'
 import host from '../plugins/host.ts'
@@ -83,7 +84,8 @@ export async function buildApp(
     ...LIMITS,
     // A client id has up to 255 characters, and percent-encoding triples the length of a character.
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 800 },
-    trustProxy: config.trustedProxies.length > 0 ? config.trustedProxies : false,
+    // Of a mounted app, the host has written the header.
+    trustProxy: mounted ? (_address, hop) => hop === 0 : config.trustedProxies.length > 0 && config.trustedProxies,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     frameworkErrors,
@@ -95,6 +97,7 @@ export async function buildApp(
   await app.register(guard, defined({ onRefused }))
   await app.register(caller)
   await app.register(requestLog)
+  await app.register(forwarded)
   await app.register(clientAuthentication)
   await app.register(input)
   await app.register(helmet, { issuer })

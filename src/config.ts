@@ -42,14 +42,15 @@ const variable = (name: string): string => PREFIX + name.replace(/[A-Z]/g, (lett
 
 function parse(schema: TSchema, text: string): unknown {
   if (schema.type === 'integer') return /^\d{1,15}$/.test(text) ? Number(text) : text
-  if (schema.type === 'boolean')
-    return ({ true: true, on: true, false: false, off: false } as Record<string, boolean>)[text] ?? text
+  if (schema.type === 'boolean') return ({ true: true, false: false } as Record<string, boolean>)[text] ?? text
+  if (schema.none && text === 'none') return []
   if (schema.type === 'array') return text.split(',').map((item) => item.trim())
   return text
 }
 
 function allowed(schema: TSchema): string {
   if (schema.allowed !== undefined) return schema.allowed
+  if (schema.type === 'boolean') return 'true or false'
   if (schema.anyOf !== undefined) return `one of ${schema.anyOf.map((literal: TSchema) => literal.const).join(', ')}`
   if (schema.type !== 'integer') throw new Error(`the setting "${schema.description}" has no text of allowed values`)
   return `an integer from ${schema.minimum} to ${schema.maximum}${schema.unit === undefined ? '' : ` ${schema.unit}`}`
@@ -103,9 +104,10 @@ export function noticesOf(env: Environment): string[] {
 
 /**
  * Reads the settings from variables, fills in the defaults and checks all values. An empty variable counts as missing.
+ * @param use `listens` says that this process will serve requests on its own port: then the addresses of callers must have a meaning
  * @throws SetupError with one line for each problem: the variable, the expected value and the given value
  */
-export function loadConfig(env: Environment): Config {
+export function loadConfig(env: Environment, { listens = false }: { listens?: boolean } = {}): Config {
   const given = givenIn(env)
   const problems = given.map(([name]) => unknownSetting(name)).filter((problem) => problem !== null)
 
@@ -143,6 +145,11 @@ export function loadConfig(env: Environment): Config {
   ) {
     problems.push(
       `${variable('sealingKey')} is missing; PostgreSQL needs it or ${variable('sealingKeyFile')}: ${allowed(Settings.properties.sealingKey)}`
+    )
+  }
+  if (listens && config.issuer.startsWith('https:') && !env[variable('trustedProxies')]) {
+    problems.push(
+      `${variable('trustedProxies')} is missing; an https issuer has a proxy in front of this service: set ${allowed(Settings.properties.trustedProxies)} if callers connect with their own addresses`
     )
   }
   if (problems.length > 0) throw new SetupError(problems.join('\n'))

@@ -3,6 +3,7 @@ import { buildApp } from './app.ts'
 import { loadConfig, toEnvironment } from './config.ts'
 import { defined } from './defined.ts'
 import { SetupError } from './domain/errors.ts'
+import { isForwardedInVain } from './domain/networks.ts'
 import { adminPasswordFile } from './files.ts'
 import { prepare, unshownPassword } from './first-start.ts'
 import { declareMounted } from './guard/routes.ts'
@@ -21,8 +22,8 @@ export interface RefusedRequest {
   headers: Record<string, string | string[] | undefined>
 }
 
-/** All settings except host and port, in camelCase. The environment and `.env` are not read. */
-export interface LatchkeyOptions extends Partial<Omit<Config, 'host' | 'port' | 'issuer'>> {
+/** All settings except host, port and trusted proxies, in camelCase. The environment and `.env` are not read. */
+export interface LatchkeyOptions extends Partial<Omit<Config, 'host' | 'port' | 'issuer' | 'trustedProxies'>> {
   /** The URL as clients see it, with the path at which the host serves Latchkey: `https://app.example.com/auth`. */
   issuer: string
   /**
@@ -52,6 +53,8 @@ function mountPath(host: FastifyInstance, issuer: string): string {
 
 async function mount(host: FastifyInstance, { onRefused, ...options }: LatchkeyOptions): Promise<void> {
   const config = loadConfig(toEnvironment(options))
+  if (config.trustedProxies.length > 0)
+    throw new SetupError('trustedProxies has no effect in another app; set trustProxy of that app')
   const path = mountPath(host, config.issuer)
   const log = host.log.child({ component: 'latchkey' }, defined({ level: options.logLevel }))
   const app = await buildApp(config, { log, mounted: true, ...defined({ onRefused }) })
@@ -68,7 +71,17 @@ async function mount(host: FastifyInstance, { onRefused, ...options }: LatchkeyO
   host.addHook('preClose', () => app.finishConnections())
 
   // Runs in onRequest, because nothing has read the body yet.
+  let hasWarned = false
   const handOver: onRequestHookHandler = (request, reply) => {
+    if (!hasWarned && isForwardedInVain(request)) {
+      hasWarned = true
+      log.warn(
+        { peer: request.ip },
+        'X-Forwarded-For is ignored: set trustProxy of the app to the addresses of its proxies'
+      )
+    }
+    // `buildApp` takes the address of the caller from here.
+    request.raw.headers['x-forwarded-for'] = request.ip ?? ''
     reply.hijack()
     app.routing(request.raw, reply.raw)
   }

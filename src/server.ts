@@ -17,7 +17,7 @@ const cannotListen = (cause: Error): never => {
 
 /** Loads the settings and replaces port 0 by a free port, because the issuer contains the port and the app needs the issuer. */
 async function resolvePort(env: Record<string, string | undefined>): Promise<Config> {
-  const config = loadConfig(env)
+  const config = loadConfig(env, { listens: true })
   if (config.port !== 0) return config
   const probe = createServer()
   await new Promise<void>((resolve, reject) => probe.once('error', reject).listen(0, config.host, resolve)).catch(
@@ -25,7 +25,7 @@ async function resolvePort(env: Record<string, string | undefined>): Promise<Con
   )
   const { port } = probe.address() as { port: number }
   await new Promise((resolve) => probe.close(resolve))
-  return loadConfig({ ...env, LATCHKEY_PORT: String(port) })
+  return loadConfig({ ...env, LATCHKEY_PORT: String(port) }, { listens: true })
 }
 
 /** Quotes a text as one argument of a shell command. */

@@ -3,7 +3,7 @@ import { ACCESS_TOKEN_TTL_MAX, PASSWORD_BYTES_MAX } from './limits.ts'
 
 /**
  * Every setting, with its default, its unit and its description. `allowed` describes the allowed values if the schema alone does not.
- * `secret` keeps the value out of messages. `shown` is the default as the documentation shows it.
+ * `secret` keeps the value out of messages. With `none` the text `none` is an empty list. `shown` is the default as the documentation shows it.
  */
 export const Settings = Type.Object({
   host: Type.String({
@@ -28,8 +28,7 @@ export const Settings = Type.Object({
   insecureHttp: Type.Boolean({
     default: false,
     description:
-      'Whether an issuer with plain http may be on another host than loopback. Everyone on the network can then read passwords and tokens, so every start warns',
-    allowed: 'true or false'
+      'Whether an issuer with plain http may be on another host than loopback. Everyone on the network can then read passwords and tokens, so every start warns'
   }),
   dataDir: Type.String({
     minLength: 1,
@@ -149,14 +148,14 @@ export const Settings = Type.Object({
   }),
   throttle: Type.Boolean({
     default: true,
-    description: 'Whether password guessing is limited; `off` is for tests only',
-    allowed: 'on or off',
-    shown: '`on`'
+    description: 'Whether password guessing is limited; `false` is for tests only'
   }),
   trustedProxies: Type.Array(Type.String({ format: 'network' }), {
     default: [],
-    description: 'Reverse proxies whose `X-Forwarded-For` header is trusted',
-    allowed: 'addresses or networks (10.0.0.0/8), separated by commas'
+    none: true,
+    description:
+      'Reverse proxies whose `X-Forwarded-For` header is trusted. With an https issuer it must be set: `none` says that callers connect with their own addresses',
+    allowed: 'addresses or networks (10.0.0.0/8), separated by commas, or none'
   }),
   corsOrigins: Type.Array(Type.String({ format: 'origin' }), {
     default: [],
@@ -166,8 +165,7 @@ export const Settings = Type.Object({
   }),
   docs: Type.Boolean({
     default: true,
-    description: 'Whether `/docs` and its built-in client exist',
-    allowed: 'true or false'
+    description: 'Whether `/docs` and its built-in client exist'
   }),
   logLevel: Type.Union(
     (['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const).map((level) => Type.Literal(level)),

@@ -75,7 +75,7 @@ t.test('every variable is read', async (t) => {
       LATCHKEY_ADMIN_USERNAME: 'root',
       LATCHKEY_ADMIN_PASSWORD: 'correct horse battery staple',
       LATCHKEY_PASSWORD_MIN_LENGTH: '12',
-      LATCHKEY_THROTTLE: 'off',
+      LATCHKEY_THROTTLE: 'false',
       LATCHKEY_TRUSTED_PROXIES: '10.0.0.0/8, 192.0.2.1,fd00::/8',
       LATCHKEY_CORS_ORIGINS: 'https://app.example.com,http://localhost:5173',
       LATCHKEY_DOCS: 'false',
@@ -161,6 +161,23 @@ t.test('every start with a plain-http issuer on another host than loopback warns
   t.strictSame(await warnings({ LATCHKEY_ISSUER: 'http://localhost:3000', LATCHKEY_INSECURE_HTTP: 'true' }), [])
 })
 
+t.test(
+  'a start with an https issuer demands LATCHKEY_TRUSTED_PROXIES in one line, and no other start does [UA3]',
+  async (t) => {
+    const start = (env: Record<string, string>) => () => loadConfig(env, { listens: true })
+    const https = { LATCHKEY_ISSUER: 'https://id.example.com' }
+    for (const env of [https, { LATCHKEY_ISSUER: 'https://localhost' }, { ...https, LATCHKEY_TRUSTED_PROXIES: '' }])
+      t.throws(start(env), {
+        message:
+          'LATCHKEY_TRUSTED_PROXIES is missing; an https issuer has a proxy in front of this service: set addresses or networks (10.0.0.0/8), separated by commas, or none if callers connect with their own addresses'
+      })
+    t.strictSame(start({ ...https, LATCHKEY_TRUSTED_PROXIES: '10.0.0.1' })().trustedProxies, ['10.0.0.1'])
+    t.strictSame(start({ ...https, LATCHKEY_TRUSTED_PROXIES: 'none' })().trustedProxies, [])
+    for (const env of [{}, { LATCHKEY_ISSUER: 'http://127.0.0.1:3000' }]) t.doesNotThrow(start(env))
+    t.doesNotThrow(() => loadConfig(https), 'a command needs no proxy')
+  }
+)
+
 t.test('the first admin logs in with every allowed password', async (t) => {
   for (const password of [
     `${'ü'.repeat(509)}uvxyz`,
@@ -188,7 +205,7 @@ t.test('all problems are reported together, one line for each', async (t) => {
       'LATCHKEY_ADMIN_PASSWORD must be a text of at least LATCHKEY_PASSWORD_MIN_LENGTH characters and at most 1024 bytes; got another value',
       'LATCHKEY_DOCS must be true or false; got "maybe"',
       'LATCHKEY_PORT must be an integer from 0 to 65535; got "x"',
-      'LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8), separated by commas; got "a,b,c"',
+      'LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8), separated by commas, or none; got "a,b,c"',
       'LATCHKEY_TYPO is not a setting; "latchkey settings" lists the settings'
     ]
   )

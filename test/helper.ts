@@ -116,7 +116,7 @@ export function environment({ url, dataDir }: { url: string; dataDir: string }):
     LATCHKEY_DATA_DIR: dataDir,
     LATCHKEY_SEALING_KEY: SEALING_KEY.toString('base64'),
     LATCHKEY_ADMIN_PASSWORD: PASSWORD,
-    LATCHKEY_THROTTLE: 'off',
+    LATCHKEY_THROTTLE: 'false',
     LATCHKEY_ARGON2_MEMORY: '7168',
     LATCHKEY_ARGON2_PASSES: '1'
   }

@@ -124,6 +124,45 @@ t.test('Latchkey answers for unknown paths below its own, and the host for all o
   t.equal((await host.inject('/auth/%zz')).json().code, 'FST_ERR_BAD_URL', 'the router of the host refuses it')
 })
 
+t.test('the trustProxy of the host decides which address a caller has [UA3]', async (t) => {
+  const addresses = async (options: object) => {
+    const { host, lines } = await openHost(t, options)
+    await host.register(latchkey, { ...(await settings(t, issuer)), throttle: true })
+    const payload = 'grant_type=password&username=nobody&password=wrong'
+    for (const client of ['203.0.113.1', '203.0.113.2'])
+      await host.inject({
+        method: 'POST',
+        url: '/auth/token',
+        remoteAddress: '192.0.2.1',
+        headers: { 'content-type': 'application/x-www-form-urlencoded', 'x-forwarded-for': `10.9.9.9, ${client}` },
+        payload
+      })
+    const of = (message: RegExp) => lines.filter(({ msg }) => message.test(String(msg)))
+    return [
+      of(/^login.failed/).map((line) => (line as { caller: { address: string } }).caller.address),
+      of(/^X-Forwarded-For/).map(({ level, component, peer, msg }) => [level, component, peer, msg])
+    ]
+  }
+  t.strictSame(await addresses({ trustProxy: '192.0.2.0/24' }), [['203.0.113.1', '203.0.113.2'], []])
+  t.strictSame(await addresses({}), [
+    ['192.0.2.1', '192.0.2.1'],
+    [
+      [
+        40,
+        'latchkey',
+        '192.0.2.1',
+        'X-Forwarded-For is ignored: set trustProxy of the app to the addresses of its proxies'
+      ]
+    ]
+  ])
+  await t.rejects(
+    openHost(t).then(async ({ host }) =>
+      host.register(latchkey, { ...(await settings(t, issuer)), trustedProxies: ['192.0.2.1'] } as never)
+    ),
+    { message: 'trustedProxies has no effect in another app; set trustProxy of that app' }
+  )
+})
+
 t.test('two Latchkeys in one host have separate databases, keys and users', async (t) => {
   const { host } = await openHost(t)
   await host.register(latchkey, await settings(t, 'https://app.example.com/auth'))

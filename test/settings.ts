@@ -134,9 +134,9 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
     refused: ['7', '65', '0'],
     says: 'an integer from 8 to 64'
   },
-  LATCHKEY_THROTTLE: { allowed: ['on', 'off', 'true', 'false'], refused: ['no', 'OFF'], says: 'on or off' },
+  LATCHKEY_THROTTLE: { allowed: ['true', 'false'], refused: ['on', 'off', 'no', 'TRUE'], says: 'true or false' },
   LATCHKEY_TRUSTED_PROXIES: {
-    allowed: ['10.0.0.1', '10.0.0.0/8', '0.0.0.0/0', '::1', 'fd00::/128', '10.0.0.1,::1', '10.0.0.1 , ::1'],
+    allowed: ['10.0.0.1', '10.0.0.0/8', '0.0.0.0/0', '::1', 'fd00::/128', '10.0.0.1,::1', '10.0.0.1 , ::1', 'none'],
     refused: [
       'true',
       '*',
@@ -149,9 +149,11 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
       '10.0.0.1,,::1',
       '10.0.0.1 ::1',
       '10.0.0.1/-1',
-      'loopback'
+      'loopback',
+      'NONE',
+      'none,10.0.0.1'
     ],
-    says: 'addresses or networks (10.0.0.0/8), separated by commas'
+    says: 'addresses or networks (10.0.0.0/8), separated by commas, or none'
   },
   LATCHKEY_CORS_ORIGINS: {
     allowed: ['https://app.example.com', 'http://localhost:5173', 'https://a.example,https://b.example:8443'],
@@ -171,8 +173,8 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
     says: 'origins (https://app.example.com), separated by commas'
   },
   LATCHKEY_DOCS: {
-    allowed: ['true', 'false', 'on', 'off'],
-    refused: ['yes', 'TRUE', '1', '0', 'constructor', '__proto__', 'toString'],
+    allowed: ['true', 'false'],
+    refused: ['on', 'off', 'yes', 'TRUE', '1', '0', 'constructor', '__proto__', 'toString'],
     says: 'true or false'
   },
   LATCHKEY_LOG_LEVEL: {

@@ -16,3 +16,12 @@ export function networkOf(address: string | null): string {
   if (a + b + c + d + e === 0 && f === 0xffff) return [g >> 8, g & 0xff, h >> 8].join('.')
   return [a, b, c].map((group) => group.toString(16)).join(':')
 }
+
+/**
+ * Returns whether a request names the address of its caller and nobody believes it, because the peer is no trusted proxy.
+ * @param request `ips` holds the peer and, of the addresses in the header, those that trusted proxies wrote
+ */
+export const isForwardedInVain = (request: {
+  headers: Record<string, string | string[] | undefined>
+  ips?: string[] | undefined
+}): boolean => Boolean(request.headers['x-forwarded-for']) && (request.ips?.length ?? 1) === 1

@@ -43,6 +43,16 @@ t.test('invalid settings stop the command, with one line for each', async (t) =>
   )
 })
 
+t.test('a start with an https issuer and without LATCHKEY_TRUSTED_PROXIES is an error of one line [UA3]', async (t) => {
+  const { LATCHKEY_DATA_DIR } = await fresh(t)
+  for (const LATCHKEY_PORT of ['0', '3000']) {
+    const env = { LATCHKEY_DATA_DIR, LATCHKEY_PORT, LATCHKEY_ISSUER: 'https://id.example.com' }
+    const { code, stderr } = await command(env, ['serve'])
+    t.strictSame([code, stderr.split('\n').length], [1, 2])
+    t.match(stderr, 'LATCHKEY_TRUSTED_PROXIES is missing; an https issuer has a proxy in front of this service')
+  }
+})
+
 t.test('help and version need no setting', async (t) => {
   const [help, version, unknown] = await Promise.all([
     command({}, ['--help']),

@@ -16,7 +16,7 @@ const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
 const world = await build(t, { logger: false })
 const { app, login, createUser } = world
 /** An app with throttled logins. */
-const limited = await build(t, { env: { LATCHKEY_THROTTLE: 'on' } })
+const limited = await build(t, { env: { LATCHKEY_THROTTLE: 'true' } })
 
 const ALL = BUILT_IN_SCOPES.map(({ name }) => name).join(' ')
 const admin = await login('admin', ALL)

@@ -58,7 +58,7 @@ async function open(
   options: { at?: { url: string; dataDir: string }; env?: Record<string, string>; clock?: TestApp['clock'] } = {}
 ): Promise<Throttled> {
   const { env = {}, at = await createDatabase(t, 'sqlite', 'ready'), ...rest } = options
-  const app = await build(t, { at, env: { LATCHKEY_THROTTLE: 'on', ...env }, logger: false, ...rest })
+  const app = await build(t, { at, env: { LATCHKEY_THROTTLE: 'true', ...env }, logger: false, ...rest })
   const verifications = t.capture(app.app.hasher, 'verify', app.app.hasher.verify)
   let verified = 0
   return {
@@ -205,19 +205,19 @@ t.test('a request that fails before its password is verified is not counted', as
   t.strictSame(await rowsOf(app), [])
 })
 
-t.test('LATCHKEY_THROTTLE=off limits nothing, and the log warns of it', async (t) => {
+t.test('LATCHKEY_THROTTLE=false limits nothing, and the log warns of it', async (t) => {
   const lines: string[] = []
   const at = await createDatabase(t, 'sqlite', 'ready')
   const logger = { level: 'warn', stream: { write: (line: string) => lines.push(line) } }
   const off = await build(t, { at, logger })
   t.strictSame(
     lines.map((line) => [JSON.parse(line).level, JSON.parse(line).msg]),
-    [[40, 'LATCHKEY_THROTTLE is off: password guessing is not limited']]
+    [[40, 'LATCHKEY_THROTTLE is false: password guessing is not limited']]
   )
   for (let i = 0; i < 12; i++) t.strictSame(answer(await login(off, ATTACKER)), REFUSED)
   t.equal((await login(off, ATTACKER, right)).statusCode, 200)
   lines.length = 0
-  const on = await build(t, { at, logger, env: { LATCHKEY_THROTTLE: 'on' } })
+  const on = await build(t, { at, logger, env: { LATCHKEY_THROTTLE: 'true' } })
   t.strictSame(lines, [])
   for (let i = 0; i < 6; i++) await login(on, ATTACKER)
   t.strictSame(
