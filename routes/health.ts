@@ -33,13 +33,14 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'getReady',
         summary: 'Check whether the service is ready: database and keys',
         description:
-          'Anyone may call it. The status is 503 when the database cannot be reached, there is no signing key, or the service is stopping.',
+          'Anyone may call it. The status is 503 when the database cannot be reached or takes no writes, there is no signing key, or the service is stopping.',
         tags: ['health'],
         response
       }
     },
     async () => {
       await auth.assertReady()
+      await auth.assertWritable()
       return HEALTHY
     }
   )

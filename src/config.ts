@@ -26,13 +26,25 @@ function isNetwork(text: string): boolean {
   return bits > 0 && more.length === 0 && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))
 }
 
+/**
+ * Returns whether pg can read the URL. Refuses a URL with an "@" after the host: there a character of the password was not encoded, and
+ * parts of the password would be read, and printed, as the names of a host and a database.
+ */
+function isPostgresUrl(text: string): boolean {
+  if (!/^postgres(ql)?:\/\/./.test(text)) return false
+  // Without a host, the parameter `host` names the directory of a Unix socket.
+  const read = url(text) ?? url(text.replace('@/', '@socket/'))
+  return read !== null && ![read.pathname, read.hash, ...read.searchParams.keys()].some((part) => part.includes('@'))
+}
+
+/** Returns the URL of a database without a username, a password and options, for messages. */
+export const withoutCredentials = (databaseUrl: string): string =>
+  databaseUrl.startsWith('sqlite:') ? databaseUrl : databaseUrl.replace(/[?#].*$/s, '').replace(/\/\/.*@/s, '//')
+
 FormatRegistry.Set('issuer', (text) => isIssuer(text, { insecureHttp: true }))
 FormatRegistry.Set('network', isNetwork)
 FormatRegistry.Set('origin', (text) => /^https?:/.test(text) && url(text)?.origin === text)
-FormatRegistry.Set(
-  'database',
-  (text) => /^sqlite:.+/.test(text) || (/^postgres(ql)?:\/\/./.test(text) && URL.canParse(text))
-)
+FormatRegistry.Set('database', (text) => /^sqlite:.+/.test(text) || isPostgresUrl(text))
 FormatRegistry.Set('password', (text) => normalPassword(text) !== null && [...text].length >= 8)
 FormatRegistry.Set('username', (text) => parseUsername(text) !== null)
 FormatRegistry.Set('key', (text) => /^[\w+/-]{43}=?$/.test(text))

@@ -40,7 +40,8 @@ export const Settings = Type.Object({
     format: 'database',
     secret: true,
     description: 'URL of the database',
-    allowed: 'sqlite:<file> or postgres://<user>:<password>@<host>/<database>',
+    allowed:
+      'sqlite:<file> or postgres://<user>:<password>@<host>/<database> (with @ / ? # and % of user and password percent-encoded)',
     shown: '`sqlite:<data dir>/latchkey.db`'
   }),
   sealingKey: Type.Optional(

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { loadConfig, settingsTable } from '../src/config.ts'
+import { loadConfig, settingsTable, withoutCredentials } from '../src/config.ts'
 import { SetupError } from '../src/domain/errors.ts'
 import { build } from './helper.ts'
 import { KEY, SETTINGS } from './settings.ts'
@@ -245,6 +245,30 @@ t.test('a secret is never repeated', async (t) => {
     t.notMatch(lines.join('\n'), /hunter2/)
     t.notMatch(lines.join('\n'), new RegExp(KEY.slice(0, 20)))
   }
+})
+
+t.test('a password is never printed, in whatever place of the URL of the database it is [UA10]', async (t) => {
+  const socket = '/latchkey?host=/run/postgresql'
+  for (const url of [
+    'postgres://root:hunter2@db:5433/latchkey?sslmode=verify-full#x',
+    'postgres://root:h%75nter2@db/latchkey',
+    'postgres://db/latchkey?user=root&password=hunter2',
+    `postgres://root:hunter2@${socket}`,
+    `postgres://${socket}&user=root&password=hunter2`,
+    'postgres://%2Frun%2Fpostgresql/latchkey?password=hunter2'
+  ]) {
+    t.strictSame(problems({ ...POSTGRES, LATCHKEY_DATABASE_URL: url }), [], url)
+    t.notMatch(withoutCredentials(url), /h(u|%75)nter2|root/)
+  }
+  t.equal(withoutCredentials('postgres://root:hunter2@db:5433/latchkey?x=y'), 'postgres://db:5433/latchkey')
+  // A character of the password that is not encoded makes its rest a port, a database, a parameter or a fragment.
+  for (const character of ['/', '?', '#', '/7@', '?7@', '#7@'])
+    for (const password of [`hunter2${character}hunter2`, `12${character}hunter2`]) {
+      const url = `postgres://root:${password}@db/latchkey`
+      const lines = problems({ ...POSTGRES, LATCHKEY_DATABASE_URL: url })
+      t.match(lines, [/^LATCHKEY_DATABASE_URL must be .* got another value$/], url)
+      t.notMatch(lines.join(), /hunter2/)
+    }
 })
 
 t.test('on PostgreSQL the sealing key must be given, and in one place only', async (t) => {

@@ -74,7 +74,7 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
   LATCHKEY_DATABASE_URL: {
     allowed: ['sqlite:latchkey.db', 'sqlite:/srv/latchkey.db', 'sqlite::memory:'],
     refused: ['latchkey.db', 'sqlite:', 'postgres:', 'postgres://', 'mysql://u:p@h/d', 'SQLITE:x', 'http://h'],
-    says: 'sqlite:<file> or postgres://<user>:<password>@<host>/<database>',
+    says: 'sqlite:<file> or postgres://<user>:<password>@<host>/<database> (with @ / ? # and % of user and password percent-encoded)',
     secret: true
   },
   LATCHKEY_SEALING_KEY: {

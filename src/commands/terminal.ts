@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { createInterface } from 'node:readline'
 import { type Readable, Writable } from 'node:stream'
-import { loadConfig } from '../config.ts'
+import { loadConfig, withoutCredentials } from '../config.ts'
 import { openCore } from '../core.ts'
 import { SetupError } from '../domain/errors.ts'
 import type { Auth } from '../domain/index.ts'
@@ -72,8 +72,7 @@ export async function withAuth<T>({ env }: Terminal, run: (auth: Auth) => Promis
   const app = await openCore(config)
   try {
     if ((await app.store.schema()) === null) {
-      // Removes the username and the password from the URL.
-      const where = config.databaseUrl.replace(/\/\/[^@/]*@/, '//')
+      const where = withoutCredentials(config.databaseUrl)
       throw new SetupError(
         `the database ${where} is not set up: give the settings of the service (LATCHKEY_DATA_DIR, LATCHKEY_DATABASE_URL), or run "latchkey migrate" to create a new database`
       )

@@ -37,6 +37,7 @@ export function createSetup(deps: {
 
   return {
     assertUsable,
+    assertWritable: store.assertWritable,
 
     /**
      * Sets up the database: stores keys, scopes, roles and the client of /docs unless this was ever done, and the admin unless there is

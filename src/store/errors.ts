@@ -1,18 +1,18 @@
 import { DomainError, SetupError } from '../domain/errors.ts'
 
 const SQLITE = { busy: 5, readonly: 8, ioerr: 10, corrupt: 11, full: 13, cantopen: 14, notadb: 26 }
-/** SQLSTATE of a transaction that PostgreSQL rolled back to resolve a deadlock. */
-const DEADLOCK = '40P01'
+/**
+ * SQLSTATEs of a transaction that PostgreSQL rolled back and that can succeed when it is repeated: a deadlock, and a server that takes
+ * no writes. After a failover the next connection reaches the new primary.
+ */
+const REPEATABLE = ['40P01', '25006']
 const MAX_TRIES = 3
 
 const SQLITE_UNIQUE = [1555, 2067]
 const SQLITE_FOREIGN_KEY = 787
 
-/** SQLSTATEs of a server that is not available: connection, resources, shutdown, timeout, read-only, rollback. */
-const UNAVAILABLE_STATE = /^(08|53|57|58|25006|40)/
-const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)/
-/** Messages of driver errors without a code. */
-const UNAVAILABLE_MESSAGE = /timeout|Connection terminated|not queryable|connection error/i
+/** SQLSTATEs of a server that is not available: connection, resources, shutdown, timeout, read-only, idle transaction, rollback. */
+const UNAVAILABLE_STATE = /^(08|53|57|58|25006|25P03|40)/
 
 /** Messages for values that callers choose and that must be unique, by the name of the constraint in SQLite or PostgreSQL. */
 const TAKEN: [RegExp, string][] = [
@@ -55,18 +55,19 @@ function translate(error: unknown): unknown {
   }
   if (code === '23505') return conflict()
   if (code === '23503') return removed()
-  if (code === '3D000') return new SetupError('the PostgreSQL database does not exist: create it', { cause: error })
-  if (code.startsWith('28'))
-    return new SetupError('PostgreSQL refuses the user or the password of LATCHKEY_DATABASE_URL', { cause: error })
-  if (UNAVAILABLE_STATE.test(code) || UNAVAILABLE_CODE.test(code)) return unavailable()
-  return code === '' && UNAVAILABLE_MESSAGE.test(error.message) ? unavailable() : error
+  // "permission denied for table users"
+  if (code === '42501')
+    return new SetupError(`PostgreSQL: ${error.message}: grant it to the user of LATCHKEY_DATABASE_URL`, {
+      cause: error
+    })
+  return UNAVAILABLE_STATE.test(code) ? unavailable() : error
 }
 
 type Methods = Record<string, unknown>
 
 /**
- * Wraps all methods of the store, at any depth, so that they throw domain errors in place of driver errors. Repeats a method after a
- * deadlock, which is safe because every method is one transaction and this transaction was rolled back.
+ * Wraps all methods of the store, at any depth, so that they throw domain errors in place of driver errors. Repeats a method after the
+ * errors of `REPEATABLE`, which is safe because every method is one transaction and this transaction was rolled back.
  */
 export function translateErrors<T extends object>(store: T): T {
   const wrapped = Object.entries(store as Methods).map(([name, value]) => {
@@ -78,7 +79,8 @@ export function translateErrors<T extends object>(store: T): T {
             try {
               return await value(...args)
             } catch (error) {
-              if (tries === MAX_TRIES || (error as { code?: string }).code !== DEADLOCK) throw translate(error)
+              if (tries === MAX_TRIES || !REPEATABLE.includes((error as { code?: string }).code ?? ''))
+                throw translate(error)
             }
           }
         }

@@ -1,4 +1,4 @@
-import { Kysely } from 'kysely'
+import { Kysely, sql } from 'kysely'
 import type { Events } from '../domain/events.ts'
 import type { Store } from '../domain/ports/store.ts'
 import { clients } from './clients.ts'
@@ -23,14 +23,25 @@ import { state } from './state.ts'
 import { createDatabase } from './transaction.ts'
 import { users } from './users.ts'
 
-function connect(url: string): { db: Db; schemaVersion: SchemaVersion } {
+interface Connected {
+  db: Db
+  schemaVersion: SchemaVersion
+  assertWritable(): Promise<void>
+}
+
+function connect(url: string): Connected {
   if (url.startsWith('sqlite:')) {
     const sqlite = openSqlite(url.slice('sqlite:'.length))
     const db = new Kysely<Tables>({ dialect: sqlite.dialect })
-    return { db, schemaVersion: sqliteSchemaVersion(db, sqlite, MIGRATIONS) }
+    return { db, schemaVersion: sqliteSchemaVersion(db, sqlite, MIGRATIONS), assertWritable: async () => {} }
   }
   const db = new Kysely<Tables>({ dialect: openPostgres(url) })
-  return { db, schemaVersion: postgresSchemaVersion(db, url, MIGRATIONS) }
+  return {
+    db,
+    schemaVersion: postgresSchemaVersion(db, url, MIGRATIONS),
+    // A server that takes no writes refuses every statement that could write, also one that changes no row.
+    assertWritable: async () => void (await sql`update invariants set version = version where false`.execute(db))
+  }
 }
 
 /**
@@ -39,13 +50,14 @@ function connect(url: string): { db: Db; schemaVersion: SchemaVersion } {
  * @param events receives the event of every committed change
  */
 export function openStore(url: string, events: Events): Store {
-  const { db, schemaVersion } = connect(url)
+  const { db, schemaVersion, assertWritable } = connect(url)
   const database = createDatabase(db, events)
 
   return translateErrors<Store>({
     version: MIGRATIONS.length,
     schema: schemaVersion.read,
     migrate: schemaVersion.migrate,
+    assertWritable,
     ...seed(database),
     users: users(database),
     roles: roles(database),

@@ -1,5 +1,8 @@
-import { type Dialect, PostgresDialect, type PostgresPoolClient } from 'kysely'
+import { type Dialect, PostgresAdapter, PostgresDialect, type PostgresPoolClient } from 'kysely'
 import pg from 'pg'
+import { createQueue } from '../queue.ts'
+import { openConnection } from './postgres-connection.ts'
+import { connectionFailure } from './postgres-failures.ts'
 
 const INT8 = pg.types.builtins.INT8
 
@@ -8,53 +11,132 @@ const types: pg.CustomTypesConfig = {
     oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) as pg.CustomTypesConfig['getTypeParser']
 }
 
+const CONNECTIONS = 10
+/** Connections that writes leave free, so that a token can be checked while all writes wait for a lock. */
+const FOR_READS = 2
+/** Milliseconds that a caller waits for a connection. */
+const CONNECT_MS = 1000
+/** Milliseconds that a caller waits for a response. Then the statement is cancelled. */
+const RESPONSE_MS = 2000
 /**
- * Returns whether an error is the response of the server to a statement, after which the connection stays open. After any other error
- * the state of the connection is unknown.
+ * Limits that the server keeps for a transaction, also when its client has gone. They are set inside the transaction, because PgBouncer
+ * refuses them as startup parameters, and a setting of a session would reach other clients of PgBouncer.
  */
-const isErrorResponse = (error: unknown): boolean => error instanceof pg.DatabaseError && error.severity !== 'FATAL'
+const TRANSACTION_LIMITS = '; set local statement_timeout = 1800; set local idle_in_transaction_session_timeout = 5000'
+/** Milliseconds for which a new connection is used even if its server does not take writes, so that there is no flood of new connections. */
+const MIN_AGE_MS = 100
 
-/**
- * Wraps a connection. After a statement without a response the connection is closed in place of being returned to the pool, because
- * the server may still run the statement. If this is a `begin`, for example, the next statements would run in a transaction that
- * nothing commits.
- */
-function discardAfterNoResponse(client: pg.PoolClient) {
-  let failure: unknown = null
-  return {
-    async query(sql: string, parameters: unknown[]) {
-      if (failure !== null) throw failure
-      try {
-        return await client.query(sql, parameters)
-      } catch (error) {
-        if (!isErrorResponse(error)) failure = error
-        throw error
-      }
-    },
-    release: () => client.release(failure !== null)
+/** All modes except `disable` and `no-verify` verify the certificate and its name. pg prints a warning for the names that it will change. */
+const verified = (url: string): string =>
+  /[?&]uselibpqcompat=true(&|$)/.test(url)
+    ? url
+    : url.replace(/([?&]sslmode=)(prefer|require|verify-ca)(?=&|$)/, '$1verify-full')
+
+/** Takes no lock of the session for migrations: `schema-version.ts` takes one of the transaction. */
+class Adapter extends PostgresAdapter {
+  override async acquireMigrationLock(): Promise<void> {}
+  override async releaseMigrationLock(): Promise<void> {}
+}
+
+class OwnDialect extends PostgresDialect {
+  override createAdapter(): PostgresAdapter {
+    return new Adapter()
+  }
+}
+
+/** A client that knows when it was connected, and whether its server says that it takes no writes. */
+class Client extends pg.Client {
+  connectedAt = 0
+  isReadOnly = false
+
+  constructor(config?: pg.ClientConfig) {
+    super(config)
+    const { connection } = this as unknown as { connection: pg.Connection }
+    this.once('connect', () => {
+      this.connectedAt = performance.now()
+    })
+    // PostgreSQL 14 and later report these at the start and at every change.
+    const settings = new Map<string, string>()
+    connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
+      settings.set(parameterName, parameterValue)
+      this.isReadOnly = ['in_hot_standby', 'default_transaction_read_only'].some((name) => settings.get(name) === 'on')
+    })
   }
 }
 
 /**
- * Opens a pool of connections. Waits at most 1 s for a connection, 2 s for a statement and 2.5 s for a response.
- * @param forMigrations opens one connection without limits for statements, because migrations wait for one another and may take long
+ * Opens a pool of connections. Waits at most 1 s for a connection and 2 s for a response.
+ * @param unlimited opens one connection without limits for statements: for migrations, which wait for one another, and for changes of
+ *   whole tables
  */
-export function openPostgres(url: string, { forMigrations = false } = {}): Dialect {
+export function openPostgres(url: string, { unlimited = false } = {}): Dialect {
   const pool = new pg.Pool({
-    connectionString: url,
+    connectionString: verified(url),
     application_name: 'latchkey',
     types,
-    ...(forMigrations
+    Client: Client as unknown as NonNullable<pg.PoolConfig['Client']>,
+    ...(unlimited
       ? { connectionTimeoutMillis: 10_000, max: 1 }
-      : { connectionTimeoutMillis: 1000, max: 10, statement_timeout: 2000, query_timeout: 2500 })
+      : { connectionTimeoutMillis: CONNECT_MS, max: CONNECTIONS, query_timeout: RESPONSE_MS })
   })
   // The next use of a broken connection fails. Without a listener, on the pool and on each client, the error would end the process.
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
-  return new PostgresDialect({
+
+  const writers = createQueue({
+    concurrency: unlimited ? 1 : CONNECTIONS - FOR_READS,
+    ...(unlimited ? {} : { maxWaitMs: CONNECT_MS }),
+    refuse: () => connectionFailure(new Error('all connections are in use'))
+  })
+  /** Connections that were opened before this instant are closed before their next use. */
+  let trustedFrom = Number.NEGATIVE_INFINITY
+
+  const ageOf = (client: pg.PoolClient) => performance.now() - (client as unknown as Client).connectedAt
+
+  function isTrusted(client: pg.PoolClient): boolean {
+    const { connectedAt, isReadOnly } = client as unknown as Client
+    return connectedAt > trustedFrom && (!isReadOnly || ageOf(client) < MIN_AGE_MS)
+  }
+
+  async function open(): Promise<pg.PoolClient> {
+    try {
+      return await pool.connect()
+    } catch (error) {
+      throw connectionFailure(error)
+    }
+  }
+
+  async function connect(): Promise<pg.PoolClient> {
+    for (;;) {
+      const client = await open()
+      if (isTrusted(client)) return client
+      client.release(true)
+    }
+  }
+
+  async function acquire(sql: string) {
+    const leave = /^select /i.test(sql) ? () => {} : await writers.enter()
+    try {
+      return { client: await connect(), leave }
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+
+  const distrust = (client: pg.PoolClient) => {
+    if (ageOf(client) >= MIN_AGE_MS) trustedFrom = performance.now()
+  }
+
+  return new OwnDialect({
     pool: {
       options: pool.options,
-      connect: async () => discardAfterNoResponse(await pool.connect()) as unknown as PostgresPoolClient,
+      connect: async () =>
+        openConnection({
+          acquire,
+          afterBegin: unlimited ? '' : TRANSACTION_LIMITS,
+          distrust
+        }) as unknown as PostgresPoolClient,
       end: () => pool.end()
     }
   })

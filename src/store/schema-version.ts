@@ -74,8 +74,12 @@ export function sqliteSchemaVersion(
   }
 }
 
+/** The advisory lock of Kysely, so that a program with Kysely's own lock waits too. */
+const MIGRATION_LOCK = 3853314791062309107n
+
 /**
- * The schema version of a PostgreSQL database. Migrations run on a separate connection without limits for waits and statements.
+ * The schema version of a PostgreSQL database. Migrations run in one transaction, which holds their lock: PgBouncer may give the lock of
+ * a session to another client. They run on a separate connection without limits for waits and statements.
  */
 export function postgresSchemaVersion(db: Db, url: string, migrations: SchemaMigration[]): SchemaVersion {
   const read = () =>
@@ -85,9 +89,13 @@ export function postgresSchemaVersion(db: Db, url: string, migrations: SchemaMig
     read,
     async migrate() {
       if (((await read())?.version ?? 0) >= migrations.length) return
-      const migrationDb = new Kysely<Tables>({ dialect: openPostgres(url, { forMigrations: true }) })
+      const migrationDb = new Kysely<Tables>({ dialect: openPostgres(url, { unlimited: true }) })
       try {
-        await run(migrationDb, migrations, { migrationTableSchema: await currentSchema(db) })
+        const place = { migrationTableSchema: await currentSchema(db) }
+        await migrationDb.transaction().execute(async (trx) => {
+          await sql`select pg_advisory_xact_lock(${sql.lit(MIGRATION_LOCK)})`.execute(trx)
+          await run(trx, migrations, place)
+        })
       } finally {
         await migrationDb.destroy()
       }

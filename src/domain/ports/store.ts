@@ -38,6 +38,12 @@ export interface Store {
   migrate(): Promise<void>
   /** Returns null for a missing or empty database. @throws SetupError when the database holds tables of another program */
   schema(): Promise<Schema | null>
+  /**
+   * Checks that the server of the connections takes writes, and writes nothing. After a failover the pool may still be connected to the
+   * previous primary. Checks nothing on SQLite.
+   * @throws DomainError unavailable
+   */
+  assertWritable(): Promise<void>
   /** The version that `migrate` brings a database to. */
   readonly version: number
 

@@ -1,0 +1,100 @@
+import pg from 'pg'
+import { connectionFailure, isResponse, isWrongServer } from './postgres-failures.ts'
+
+/** Milliseconds that a request to cancel a statement may take. */
+const CANCEL_MS = 500
+
+type CancelConnection = pg.Connection & {
+  connect(portOrSocket: number | string, host?: string): void
+  requestSsl(): void
+  cancel(processId: number, secretKey: number): void
+}
+
+/**
+ * Asks the server to cancel the statement that a connection runs, over a connection of its own. The server would otherwise continue
+ * until it has finished, also without its client. Resolves when the request was sent, or after `CANCEL_MS`.
+ */
+function cancelStatement(client: pg.PoolClient): Promise<void> {
+  const { host, port, ssl, processID, secretKey } = client as unknown as {
+    host: string
+    port: number
+    ssl: pg.ConnectionConfig['ssl']
+    processID: number
+    secretKey: number
+  }
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const connection = new pg.Connection({ ssl }) as CancelConnection
+  const timer = setTimeout(end, CANCEL_MS)
+  function end() {
+    clearTimeout(timer)
+    connection.stream.destroy()
+    resolve()
+  }
+  const send = () => connection.cancel(processID, secretKey)
+  // The server closes the connection when it has passed the request on.
+  connection.on('error', end).once('end', end)
+  connection.once('connect', () => (ssl ? connection.requestSsl() : send())).once('sslconnect', send)
+  if (host.startsWith('/')) connection.connect(`${host}/.s.PGSQL.${port}`)
+  else connection.connect(port, host)
+  return promise
+}
+
+export interface ConnectionOptions {
+  /** Takes a connection of the pool for the first statement. */
+  acquire(sql: string): Promise<{ client: pg.PoolClient; leave: () => void }>
+  /** Statements that follow `begin` in the same message. */
+  afterBegin: string
+  /** Called when a server said that it does not take writes, or did not respond. */
+  distrust(client: pg.PoolClient): void
+}
+
+/**
+ * A connection for one transaction or one statement, with the interface that Kysely expects. Takes a connection of the pool at the first
+ * statement, because that statement says whether it writes. Closes the connection in place of returning it to the pool after a statement
+ * without a response, because the server may still run the statement: after a late `begin`, for example, later statements would never be
+ * committed. Also closes it when the server does not take writes.
+ */
+export function openConnection({ acquire, afterBegin, distrust }: ConnectionOptions) {
+  let acquired: { client: pg.PoolClient; leave: () => void } | undefined
+  let failure: unknown = null
+  let isUnfit = false
+  let cancelled: Promise<void> | undefined
+
+  function fail(client: pg.PoolClient, error: unknown): unknown {
+    if (isResponse(error)) {
+      if (!isWrongServer(error)) return error
+      isUnfit = true
+      distrust(client)
+      return error
+    }
+    if ((error as Error).message === 'Query read timeout') cancelled = cancelStatement(client)
+    distrust(client)
+    // These are mistakes of this program and not of the connection.
+    failure = error instanceof TypeError || error instanceof RangeError ? error : connectionFailure(error)
+    return failure
+  }
+
+  return {
+    async query(sql: string, parameters: unknown[]) {
+      if (failure !== null) throw failure
+      acquired ??= await acquire(sql)
+      const { client } = acquired
+      try {
+        const text = sql === 'begin' ? sql + afterBegin : sql
+        const results = [(await client.query(text, parameters)) as pg.QueryResult | pg.QueryResult[]].flat()
+        return results[0]
+      } catch (error) {
+        throw fail(client, error)
+      }
+    },
+
+    release() {
+      if (acquired === undefined) return
+      const { client, leave } = acquired
+      leave()
+      // The pooler PgBouncer knows the statement only until the connection is closed.
+      if (cancelled === undefined) client.release(isUnfit || failure !== null)
+      else void cancelled.then(() => client.release(true))
+    }
+  }
+}
