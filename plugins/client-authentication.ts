@@ -8,11 +8,21 @@ declare module 'fastify' {
     /** Authenticates the client of a request whose body is a form. Accepts a request that names no client. */
     authenticateClient: Guard
   }
+  interface FastifyContextConfig {
+    /** The domain accepts confidential clients only. Without it, the OpenAPI document says that a request may name no client. */
+    confidentialClients?: true
+  }
   interface FastifyRequest {
     /** Set by `authenticateClient`; null when the request names no client. */
     clientAuth: AuthenticatedClient | null
   }
 }
+
+/**
+ * The security scheme of clients. OpenAPI has no scheme for credentials in a form: the schemas of the forms and the descriptions of the
+ * operations document these.
+ */
+const SCHEME = 'client'
 
 /** Adds client authentication for routes whose body is a form. Such a route names `authenticateClient` under `preHandler`. */
 export default fp(
@@ -32,6 +42,8 @@ export default fp(
       const handlers = [route.preHandler ?? []].flat()
       if (!handlers.includes(fastify.authenticateClient)) return
       route.preHandler = handlers.filter((each) => each !== fastify.authenticateClient)
+      const security = [{ [SCHEME]: [] }, ...(route.config?.confidentialClients ? [] : [{}])]
+      route.schema = { ...route.schema, security } as object
       // Runs after the form is parsed and before the validation, so that a client with invalid credentials gets no validation error.
       route.preValidation = [...[route.preValidation ?? []].flat(), fastify.authenticateClient]
     })

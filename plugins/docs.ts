@@ -45,6 +45,20 @@ const CSP = [
   "frame-ancestors 'none'"
 ].join('; ')
 
+interface Document {
+  paths: Record<string, Record<string, { security?: Record<string, string[]>[] }>>
+  components: { securitySchemes: Record<string, object> }
+}
+
+/** Returns the document without the security scheme of clients. The dialog for the login would show its second user name and password. */
+function forPages(document: Document): Document {
+  const { client: _, ...securitySchemes } = document.components.securitySchemes
+  const paths = structuredClone(document.paths)
+  for (const operation of Object.values(paths).flatMap(Object.values))
+    if (operation.security?.some((scheme: object) => 'client' in scheme)) operation.security = []
+  return { ...document, paths, components: { ...document.components, securitySchemes } }
+}
+
 /** Generates the OpenAPI document from the routes, and serves the pages at /docs, where users log in and try the routes. */
 export default fp<DocsOptions>(
   async (fastify, { version, path, base, pages }) => {
@@ -59,17 +73,25 @@ export default fp<DocsOptions>(
           { name: 'sessions', description: 'Sessions: logins that can be renewed' },
           { name: 'roles', description: 'Roles: what users may do' },
           { name: 'clients', description: 'Clients, and the resources that tokens are for' },
+          { name: 'keys', description: 'Keys that sign tokens' },
           { name: 'discovery', description: 'Metadata and keys for clients and resources' },
           { name: 'health', description: 'Liveness and readiness' }
         ],
         components: {
           securitySchemes: {
+            client: {
+              type: 'http',
+              scheme: 'basic',
+              description:
+                'A client by its id and its secret (`client_secret_basic`, RFC 6749 §2.3.1). In place of the header, the form can hold `client_id` and `client_secret` (`client_secret_post`), or `client_assertion_type` and `client_assertion` (`private_key_jwt`, RFC 7523 §2.2). A public client sends only `client_id`.'
+            },
             password: {
               type: 'oauth2',
               description: 'Log in with a user name and a password',
               flows: {
                 password: {
                   tokenUrl: `${path}/token`,
+                  refreshUrl: `${path}/token`,
                   scopes: Object.fromEntries(BUILT_IN_SCOPES.map(({ name, description }) => [name, description]))
                 }
               }
@@ -100,6 +122,8 @@ export default fp<DocsOptions>(
         routePrefix: `${base}/docs`,
         indexPrefix: base === '' ? path : '',
         staticCSP: CSP,
+        transformSpecificationClone: false,
+        transformSpecification: (document) => forPages(document as unknown as Document),
         theme: {
           title: 'Latchkey',
           js: [

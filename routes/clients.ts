@@ -128,14 +128,14 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'createClientSecret',
         summary: 'Add a secret to a client',
         description:
-          'The response holds the secret, which is shown once. The other secrets stay valid until they expire.',
+          'The response holds the secret, which is shown once. The other secrets stay valid until they expire. A public client cannot have a secret, and another client has at most ten: both are 409.',
         tags: ['clients'],
         params: ClientParams,
         body: Type.Ref(SecretCreation),
         response: {
           201: json('The new secret', NewSecret),
           404: missing,
-          409: problem(409, 'A public client cannot keep a secret')
+          409: problem(409, 'A client has at most 10 secrets: delete one that is not used')
         }
       }
     },

@@ -62,7 +62,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     '/introspect',
     {
       preHandler: fastify.authenticateClient,
-      config: { errors: 'oauth' },
+      config: { errors: 'oauth', confidentialClients: true },
       schema: {
         operationId: 'introspectToken',
         summary: 'Get the state of a token',

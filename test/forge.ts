@@ -35,7 +35,9 @@ export const anyPlace = (path: string): string =>
 export const guarded = (): { method: 'GET'; url: string }[] =>
   Object.entries(documented().document.paths).flatMap(([path, operations]) =>
     Object.entries(operations)
-      .filter(([, { security }]) => security?.length)
+      .filter(([, { security = [] }]) =>
+        security.some((scheme) => 'password' in scheme || 'clientCredentials' in scheme)
+      )
       .map(([method]) => ({
         method: method.toUpperCase() as 'GET',
         url: anyPlace(path)

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { build, routesOf } from './helper.ts'
 
-const { app } = await build(t)
+const { app, inject } = await build(t)
 
 interface Operation {
   operationId?: string
@@ -42,11 +42,66 @@ t.test('every operation documents its id, its summary, its callers and its refus
       mustBe('a summary and a description', summary && description)
       mustBe('who may call it', security)
       mustBe('400', responses[400])
-      mustBe('401 and 403', security?.length === 0 || (responses[401] && responses[403]))
+      const isForClients = security?.some((scheme) => 'client' in scheme)
+      mustBe('401 and 403', security?.length === 0 || (responses[401] && (responses[403] || isForClients)))
     }
   }
   t.ok(ids.size > 30)
   t.strictSame(faults, [])
+})
+
+t.test('the operations for clients document their authentication, and which of them need no client', async (t) => {
+  const { paths, components } = app.swagger() as unknown as {
+    paths: Record<string, { post: Operation }>
+    components: { securitySchemes: Record<string, { type: string; scheme?: string }> }
+  }
+  const securityOf = (path: string) => paths[path]?.post.security
+  t.strictSame(securityOf('/introspect'), [{ client: [] }])
+  t.strictSame(securityOf('/revoke'), [{ client: [] }, {}])
+  t.strictSame(securityOf('/token'), [{ client: [] }, {}])
+  t.match(components.securitySchemes.client, {
+    type: 'http',
+    scheme: 'basic',
+    description: /client_secret_post.*private_key_jwt/
+  })
+})
+
+t.test('the pages offer the login and no second form for a user name', async (t) => {
+  const ofPages = (await inject({ url: '/docs/json' })).json()
+  const { paths, components, ...rest } = JSON.parse(JSON.stringify(app.swagger()))
+  t.strictSame(Object.keys(ofPages.components.securitySchemes), ['password', 'clientCredentials'])
+  t.strictSame(ofPages.paths['/introspect'].post.security, [])
+  t.strictSame(Object.keys(ofPages.paths), Object.keys(paths))
+  t.strictSame({ ...ofPages.components, securitySchemes: {} }, { ...components, securitySchemes: {} })
+  t.match(ofPages, rest)
+})
+
+t.test('every tag of an operation is declared, and every declared tag is used', async (t) => {
+  const { paths, tags } = app.swagger() as unknown as {
+    paths: Record<string, Record<string, { tags: string[] }>>
+    tags: { name: string }[]
+  }
+  const used = Object.values(paths).flatMap((operations) => Object.values(operations).flatMap((each) => each.tags))
+  t.strictSame([...new Set(used)].toSorted(), tags.map(({ name }) => name).toSorted())
+})
+
+t.test('every path parameter has a pattern', async (t) => {
+  const { paths } = app.swagger() as unknown as {
+    paths: Record<string, Record<string, { parameters?: { in: string; schema: { pattern?: string } }[] }>>
+  }
+  const parameters = Object.values(paths)
+    .flatMap((operations) => Object.values(operations).flatMap((each) => each.parameters ?? []))
+    .filter((each) => each.in === 'path')
+  t.ok(parameters.length > 20)
+  t.strictSame(
+    parameters.filter(({ schema }) => schema.pattern === undefined),
+    []
+  )
+})
+
+t.test('the password flow names the URL that renews its tokens', async (t) => {
+  const { components } = app.swagger() as unknown as { components: { securitySchemes: Record<string, object> } }
+  t.match(components.securitySchemes.password, { flows: { password: { tokenUrl: '/token', refreshUrl: '/token' } } })
 })
 
 t.test('the document shows the scopes of a guard for each flow, and its roles in the description', async (t) => {

@@ -16,8 +16,7 @@ function statusesOf({ method, schema = {}, config = {} }: RouteOptions, name: Sh
   const parsesBody = body !== undefined || ['DELETE', 'POST'].includes(String(method))
   return [
     400,
-    ...(name === 'oauth' ? [401] : []),
-    ...(security.length > 0 ? [401, 403] : []),
+    ...(name === 'oauth' ? [401] : security.length > 0 ? [401, 403] : []),
     ...(parsesBody ? [413, 415] : []),
     ...(config.guessable ? [429] : []),
     ...(config.standalone ? [] : [500, 503])

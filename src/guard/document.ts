@@ -73,7 +73,7 @@ export function documentGuards(
       password: {
         type: 'oauth2',
         description: `For users: log in at ${issuer} with your username and password. Leave client_secret empty. Without a selected scope you get every scope that you may have.`,
-        flows: { password: { tokenUrl, scopes: scopes() } }
+        flows: { password: { tokenUrl, refreshUrl: tokenUrl, scopes: scopes() } }
       },
       clientCredentials: {
         type: 'oauth2',

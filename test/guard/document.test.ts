@@ -89,7 +89,13 @@ t.test('the document has the logins of the issuer, and the requirements and refu
         type: 'oauth2',
         description:
           'For users: log in at https://id.example.com with your username and password. Leave client_secret empty. Without a selected scope you get every scope that you may have.',
-        flows: { password: { tokenUrl: 'https://id.example.com/token', scopes: SCOPES } }
+        flows: {
+          password: {
+            tokenUrl: 'https://id.example.com/token',
+            refreshUrl: 'https://id.example.com/token',
+            scopes: SCOPES
+          }
+        }
       },
       clientCredentials: {
         type: 'oauth2',

@@ -318,7 +318,7 @@ t.test('every guarded operation of the document answers 401 and 403 with its cha
   await compareAll(t, async (row) => {
     for (const [path, operations] of Object.entries(paths)) {
       for (const [method, { security = [], description }] of Object.entries(operations)) {
-        if (security.length === 0) continue
+        if (!security.some((scheme) => 'password' in scheme || 'clientCredentials' in scheme)) continue
         count++
         const call = async (headers: Record<string, string>) =>
           answer(
