@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
-import { SetupError } from './domain/errors.ts'
+import { DomainError, SetupError } from './domain/errors.ts'
 import type { Config } from './settings.ts'
 
 const KEY_BYTES = 32
@@ -12,13 +13,45 @@ function syncDirectory(path: string): void {
   closeSync(directory)
 }
 
+/** Returns the user of this process, for an error. A container may run as a user without a name. */
+function processUser(): string {
+  const uid = process.geteuid?.()
+  try {
+    const user = userInfo()
+    return user.uid === uid ? `the user ${user.username} (uid ${uid})` : `the user with the uid ${uid}`
+  } catch {
+    return `the user with the uid ${uid}`
+  }
+}
+
 function read(file: string): string | null {
   try {
     return readFileSync(file, 'utf8').trim()
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw new SetupError(`the file ${file} cannot be read`, { cause: error })
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return null
+    throw new SetupError(`${processUser()} cannot read the file ${file} (${code})`, { cause: error })
   }
+}
+
+/** Codes of Node.js and of SQLite (read-only, cannot open) for a path that the user may not write or that is no directory. */
+const REFUSED_CODES = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'EEXIST']
+const REFUSED_SQLITE = [8, 14]
+
+/**
+ * Returns an error of one line for a file or directory that this process may not write: the user, the path and the repair. Returns every
+ * other error unchanged.
+ */
+export function explainAccess(error: unknown, { databaseUrl, dataDir }: Config): unknown {
+  const cause = error instanceof DomainError ? error.cause : error
+  const { code = '', path, errcode = 0, message } = (cause ?? {}) as NodeJS.ErrnoException & { errcode?: number }
+  const isSqlite = databaseUrl.startsWith('sqlite:') && REFUSED_SQLITE.includes(errcode % 256)
+  if (!isSqlite && !(REFUSED_CODES.includes(code) && path !== undefined)) return error
+  const where = isSqlite ? dirname(databaseUrl.slice('sqlite:'.length)) : path
+  return new SetupError(
+    `${processUser()} cannot write ${where} (${isSqlite ? message : code}): give the directory ${dataDir} to this user, or set LATCHKEY_DATA_DIR to another directory`,
+    { cause: error }
+  )
 }
 
 /**

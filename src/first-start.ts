@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { OPERATOR } from './domain/caller.ts'
 import { DomainError, SetupError } from './domain/errors.ts'
-import { createAdminPassword, createSealingKey, findAdminPassword, findSealingKey } from './files.ts'
+import { createAdminPassword, createSealingKey, explainAccess, findAdminPassword, findSealingKey } from './files.ts'
 import type { Config } from './settings.ts'
 
 export interface FirstStart {
@@ -18,6 +18,18 @@ export interface FirstStart {
  * @throws SetupError when the file of the sealing key exists without its database, or this version cannot use the schema
  */
 export async function runFirstStart(
+  app: FastifyInstance,
+  config: Config,
+  options: { mayCreateDatabase: boolean }
+): Promise<FirstStart> {
+  try {
+    return await setUp(app, config, options)
+  } catch (error) {
+    throw explainAccess(error, config)
+  }
+}
+
+async function setUp(
   { auth, store }: FastifyInstance,
   config: Config,
   { mayCreateDatabase }: { mayCreateDatabase: boolean }
@@ -56,12 +68,17 @@ export async function runFirstStart(
 
 /**
  * Prepares a service before it listens: makes the first start if it is needed (on the embedded database only), and checks the database.
+ * Warns if another service uses the same embedded database.
  * @throws SetupError that names the repair
  */
 export async function prepare(app: FastifyInstance, config: Config): Promise<{ hasAdmin: boolean }> {
   if (config.databaseUrl.startsWith('sqlite:'))
     await runFirstStart(app, config, { mayCreateDatabase: config.sealingKey === undefined })
   await app.auth.assertReady()
+  if (!(await app.store.claimServer()))
+    app.log.warn(
+      `another server uses the database ${config.databaseUrl.slice('sqlite:'.length)}: both wait for each other at every write. Several servers need PostgreSQL`
+    )
   const { admin } = await app.store.setupState()
   return { hasAdmin: admin }
 }

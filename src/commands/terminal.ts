@@ -7,6 +7,7 @@ import { SetupError } from '../domain/errors.ts'
 import type { Auth } from '../domain/index.ts'
 import type { Paged } from '../domain/pages.ts'
 import type { Page } from '../domain/ports/page.ts'
+import { explainAccess } from '../files.ts'
 import { printable, printableLine } from '../printable.ts'
 
 /** The streams and the environment of a process. Tests replace them. */
@@ -79,6 +80,8 @@ export async function withAuth<T>({ env }: Terminal, run: (auth: Auth) => Promis
     }
     await app.auth.assertReady()
     return await run(app.auth)
+  } catch (error) {
+    throw explainAccess(error, config)
   } finally {
     await app.close()
   }

@@ -17,8 +17,9 @@ import type { Tables } from './schema.ts'
 import { postgresSchemaVersion, type SchemaVersion, sqliteSchemaVersion } from './schema-version.ts'
 import { scopes } from './scopes.ts'
 import { seed } from './seed.ts'
+import { createServerClaim, type ServerClaim } from './server-claim.ts'
 import { sessions } from './sessions.ts'
-import { openSqlite } from './sqlite.ts'
+import { MEMORY, openSqlite } from './sqlite.ts'
 import { state } from './state.ts'
 import { createDatabase } from './transaction.ts'
 import { users } from './users.ts'
@@ -27,20 +28,29 @@ interface Connected {
   db: Db
   schemaVersion: SchemaVersion
   assertWritable(): Promise<void>
+  /** Null where any number of servers is usual. */
+  claim: ServerClaim | null
 }
 
 function connect(url: string): Connected {
   if (url.startsWith('sqlite:')) {
-    const sqlite = openSqlite(url.slice('sqlite:'.length))
+    const file = url.slice('sqlite:'.length)
+    const sqlite = openSqlite(file)
     const db = new Kysely<Tables>({ dialect: sqlite.dialect })
-    return { db, schemaVersion: sqliteSchemaVersion(db, sqlite, MIGRATIONS), assertWritable: async () => {} }
+    return {
+      db,
+      schemaVersion: sqliteSchemaVersion(db, sqlite, MIGRATIONS),
+      assertWritable: async () => {},
+      claim: file === MEMORY ? null : createServerClaim(file)
+    }
   }
   const db = new Kysely<Tables>({ dialect: openPostgres(url) })
   return {
     db,
     schemaVersion: postgresSchemaVersion(db, url, MIGRATIONS),
     // A server that takes no writes refuses every statement that could write, also one that changes no row.
-    assertWritable: async () => void (await sql`update invariants set version = version where false`.execute(db))
+    assertWritable: async () => void (await sql`update invariants set version = version where false`.execute(db)),
+    claim: null
   }
 }
 
@@ -50,7 +60,7 @@ function connect(url: string): Connected {
  * @param events receives the event of every committed change
  */
 export function openStore(url: string, events: Events): Store {
-  const { db, schemaVersion, assertWritable } = connect(url)
+  const { db, schemaVersion, assertWritable, claim } = connect(url)
   const database = createDatabase(db, events)
 
   return translateErrors<Store>({
@@ -77,6 +87,10 @@ export function openStore(url: string, events: Events): Store {
     },
     revocations: revocations(database),
     state: state(database),
-    close: () => db.destroy()
+    claimServer: async () => claim?.take() ?? true,
+    async close() {
+      claim?.release()
+      await db.destroy()
+    }
   })
 }

@@ -15,7 +15,7 @@ import {
 import { SetupError } from '../domain/errors.ts'
 import { createQueue, type Leave } from '../queue.ts'
 
-const MEMORY = ':memory:'
+export const MEMORY = ':memory:'
 const BUSY_WAIT_MS = 2000
 /** Maximum number of prepared statements that one connection keeps. */
 const MAX_STATEMENTS = 500

@@ -67,7 +67,7 @@ t.test('two servers that start concurrently on an empty directory make one first
       readdirSync(dir)
         .filter((name) => !/^latchkey\.db-(wal|shm)$/.test(name))
         .sort(),
-      ['admin-password', 'latchkey.db', 'sealing-key']
+      ['admin-password', 'latchkey.db', 'latchkey.db-server', 'sealing-key']
     )
     const password = readFileSync(join(dir, 'admin-password'), 'utf8').trim()
     const keys = await Promise.all(

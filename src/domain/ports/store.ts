@@ -76,6 +76,11 @@ export interface Store {
   expiry: ExpiryStore
   /** Reads everything that a token depends on in one statement, so the result is one consistent snapshot. */
   state(ref: { kid: string; jti: string; sid: string | null; sub: string; clientId: string }): Promise<LiveState>
+  /**
+   * Marks this process as a server of the database, until `close` or the end of the process. Returns false if the database is embedded and
+   * another server has marked it.
+   */
+  claimServer(): Promise<boolean>
   /** Closes the connections. */
   close(): Promise<void>
 }
