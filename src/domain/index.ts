@@ -2,6 +2,7 @@ import type { Config } from '../settings.ts'
 import { createAccessTokens } from './access-tokens.ts'
 import { createClientAuthentication } from './client-authentication.ts'
 import { createClients } from './clients.ts'
+import { createDummyHashes } from './dummy-hashes.ts'
 import type { Events } from './events.ts'
 import { createExchange } from './exchange.ts'
 import { createExpiry } from './expiry.ts'
@@ -38,7 +39,8 @@ export function createAuth(ports: {
   settings: Config
 }) {
   const guesses = createGuesses(ports)
-  const passwordProof = createPasswordProof({ ...ports, guesses })
+  const dummyHashes = createDummyHashes(ports)
+  const passwordProof = createPasswordProof({ ...ports, guesses, dummyHashes })
   const logins = createLogins({ ...ports, guesses })
   const users = createUsers({ ...ports, guesses, passwordProof })
   const refreshTokens = createRefreshTokens(ports)

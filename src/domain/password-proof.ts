@@ -1,6 +1,7 @@
 import { defined } from '../defined.ts'
 import { PASSWORD_BYTES_MAX } from '../limits.ts'
 import type { Caller } from './caller.ts'
+import type { DummyHashes } from './dummy-hashes.ts'
 import { DomainError, OAuthError } from './errors.ts'
 import type { Events } from './events.ts'
 import type { Guesses } from './guesses.ts'
@@ -24,20 +25,26 @@ const rethrow =
   }
 
 /** Verifies passwords. `Guesses` limits `verifyLogin` and `verifyCurrent`, but not `isCurrent`. */
-export function createPasswordProof(deps: { store: Store; hasher: Hasher; guesses: Guesses; events: Events }) {
-  const { store, hasher, guesses, events } = deps
+export function createPasswordProof(deps: {
+  store: Store
+  hasher: Hasher
+  guesses: Guesses
+  dummyHashes: DummyHashes
+  events: Events
+}) {
+  const { store, hasher, guesses, dummyHashes, events } = deps
 
   async function verify(
     credentials: Credentials | null,
-    attempt: { account: string; address: string | null; password: string }
+    attempt: { account: string; address: string | null; password: string; dummy: string | null }
   ): Promise<Proof> {
-    const { account, address, password } = attempt
+    const { account, address, password, dummy } = attempt
     const turn = await guesses.enter(account, address)
     try {
       const { locked, fail, cancel } = await turn.count()
       let isRight: boolean
       try {
-        isRight = await hasher.verify(credentials?.passwordHash ?? null, password)
+        isRight = await hasher.verify(credentials?.passwordHash ?? dummy, password)
       } catch (error) {
         await cancel()
         throw error
@@ -79,12 +86,12 @@ export function createPasswordProof(deps: { store: Store; hasher: Hasher; guesse
       if (password === null)
         throw new OAuthError('invalid_request', `A password has at most ${PASSWORD_BYTES_MAX} bytes`)
       const name = usernameKey(login.username)
-      const credentials = await store.users.credentials(name)
+      const [credentials, dummy] = await Promise.all([store.users.credentials(name), dummyHashes.of(name)])
       const user = credentials?.user ?? null
       const subject = defined({ user: user?.id, username: user?.username })
       const record = (type: 'login.failed' | 'login.throttled', reason: string) =>
         events.record({ type, caller, subject, outcome: 'failure', reason })
-      const attempt = { account: user?.id ?? name, address: caller.address, password }
+      const attempt = { account: user?.id ?? name, address: caller.address, password, dummy }
       const proof = await verify(credentials, attempt).catch(rethrow((reason) => record('login.throttled', reason)))
       if (proof.kind === 'failed') {
         record('login.failed', proof.reason)
@@ -108,7 +115,7 @@ export function createPasswordProof(deps: { store: Store; hasher: Hasher; guesse
       const subject = { user: current.userId, username: current.username }
       const record = (reason: string) =>
         events.record({ type: 'password.change_failed', caller, subject, outcome: 'failure', reason })
-      const attempt = { account: current.userId, address: caller.address, password }
+      const attempt = { account: current.userId, address: caller.address, password, dummy: null }
       const proof = await verify(credentials, attempt).catch(rethrow(record))
       if (proof.kind === 'proved') return proof.credentials
       record(proof.reason)

@@ -83,6 +83,13 @@ export function openStore(url: string, events: Events): Store {
       async get(name) {
         const row = await db.selectFrom('sealed_values').select('value').where('name', '=', name).executeTakeFirst()
         return row?.value ?? null
+      },
+      async add(name, value) {
+        await db
+          .insertInto('sealed_values')
+          .values({ name, value })
+          .onConflict((conflict) => conflict.column('name').doNothing())
+          .execute()
       }
     },
     revocations: revocations(database),

@@ -155,6 +155,17 @@ export function users(database: Database): UserStore {
         : { user: toUser(row), passwordHash: row.password_hash, authVersion: row.auth_version }
     },
 
+    async hashSample(limit) {
+      // The end of a UUID of version 7 is random. The index `credentials_at_random` has the same expression.
+      const rows = await db
+        .selectFrom('credentials')
+        .select(sql<string>`substr(password_hash, 1, 64)`.as('head'))
+        .orderBy(sql`substr(user_id, 25)`)
+        .limit(limit)
+        .execute()
+      return rows.map(({ head }) => head)
+    },
+
     async access(id) {
       const row = await db
         .selectFrom('users')

@@ -122,11 +122,11 @@ onEachDatabase(t, 'reseal seals everything with the new key once, and tokens sta
   const both = { LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS: env.LATCHKEY_SEALING_KEY as string }
   const after = { LATCHKEY_SEALING_KEY: both.LATCHKEY_SEALING_KEY }
   const values = await sealedValues(env)
-  t.equal(values.length, 5, 'two keys, two refresh keys and the canary')
+  t.equal(values.length, 6, 'two keys, two refresh keys, the canary and the key of the dummy hashes')
 
   t.strictSame(await key(both, 'reseal'), {
     code: 0,
-    stdout: '5 values were sealed with the current sealing key\n',
+    stdout: '6 values were sealed with the current sealing key\n',
     stderr: ''
   })
   const resealed = await sealedValues(env)
@@ -213,7 +213,7 @@ onEachDatabase(
     t.equal((await next.get('/users/me', await login('alice'))).statusCode, 200)
     t.equal((await get('/users/me', await next.login('alice'))).statusCode, 200)
 
-    t.match(await key(changed, 'reseal'), { code: 0, stdout: '6 values were sealed with the current sealing key\n' })
+    t.match(await key(changed, 'reseal'), { code: 0, stdout: '7 values were sealed with the current sealing key\n' })
     clock.advance(40 * 86_400)
     t.equal(await next.app.auth.keys.maintain(), 'rotated', 'the postponed rotation happens')
     await t.rejects(

@@ -85,7 +85,14 @@ export function openLogins() {
     outdated: () => false
   }
   const guesses = createGuesses({ store, clock, settings: { throttle: true } as Config })
-  const proof = createPasswordProof({ store, hasher, guesses, events: { record: (event) => void events.push(event) } })
+  const dummyHashes = { of: async () => null }
+  const proof = createPasswordProof({
+    store,
+    hasher,
+    guesses,
+    dummyHashes,
+    events: { record: (event) => void events.push(event) }
+  })
   const logins = createLogins({ store, guesses })
 
   /** Verifies a password as a login does. */

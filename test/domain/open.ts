@@ -5,6 +5,7 @@ import { type Caller, OPERATOR, SYSTEM } from '../../src/domain/caller.ts'
 import type { Event } from '../../src/domain/events.ts'
 import { type Auth, createAuth } from '../../src/domain/index.ts'
 import type { ClientKey } from '../../src/domain/model.ts'
+import type { Hasher } from '../../src/domain/ports/hasher.ts'
 import type { Signer } from '../../src/domain/ports/signer.ts'
 import type { Store } from '../../src/domain/ports/store.ts'
 import { openStore } from '../../src/store/index.ts'
@@ -44,6 +45,7 @@ const fakeSigner: Signer = {
 export interface Domain {
   auth: Auth
   store: Store
+  hasher: Hasher
   clock: TestClock
   events: Event[]
   /** Adds a user with `PASSWORD`, and returns the id. */
@@ -73,14 +75,15 @@ export async function openDomain(
   if (beside === undefined) t.teardown(() => store.close())
   await store.migrate()
   const clock = beside?.clock ?? new TestClock(NOW)
+  const hasher: Hasher = {
+    hash: async (password) => `hash of ${password}`,
+    verify: async (hash, password) => hash === `hash of ${password}`,
+    outdated: () => false
+  }
   const auth = createAuth({
     store,
     signer,
-    hasher: {
-      hash: async (password) => `hash of ${password}`,
-      verify: async (hash, password) => hash === `hash of ${password}`,
-      outdated: () => false
-    },
+    hasher,
     sealer: { seal: (text) => text, open: (sealed) => sealed, isCurrent: () => true },
     events: { record },
     clock,
@@ -90,6 +93,7 @@ export async function openDomain(
   return {
     auth,
     store,
+    hasher,
     clock,
     events,
     createUser: async (username, roles = ['user']) =>

@@ -116,4 +116,14 @@ export function setup(t: Test, opened: Opened): void {
     t.equal(await read(others[0], 'canary'), 'sealed canary')
     t.equal(await read(store, 'unknown'), null)
   })
+
+  t.test('a sealed value is added once, and every instance reads the same', async (t) => {
+    await opened.seed()
+    const all = [store, ...others]
+    await Promise.all(all.map((at, index) => at.sealed.add('new', `value ${index}`)))
+    const values = await Promise.all(all.map((at) => at.sealed.get('new')))
+    t.equal(new Set(values).size, 1)
+    await store.sealed.add('new', 'later')
+    t.equal(await store.sealed.get('new'), values[0] as string)
+  })
 }

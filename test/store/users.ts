@@ -38,6 +38,22 @@ export function users(t: Test, opened: Opened): void {
     t.equal(await store.users.get(user.username), null)
   })
 
+  t.test(
+    'a sample of the hashes has the same users each time, at most so many, and no more than the beginnings',
+    async (t) => {
+      const added: string[] = []
+      for (let index = 0; index < 4; index++) {
+        const user = newUser({ passwordHash: `$argon2id$v=19$m=1,t=${index},p=1$${'x'.repeat(200)}` })
+        await create(user)
+        added.push(user.passwordHash.slice(0, 64))
+      }
+      const all = await store.users.hashSample(1000)
+      for (const head of added) t.ok(all.includes(head))
+      t.strictSame(await store.users.hashSample(3), all.slice(0, 3))
+      t.strictSame(await others[0].users.hashSample(1000), all)
+    }
+  )
+
   t.test('roles are returned in the order of their names', async (t) => {
     const { id } = await addUser(store, { roles: ['user', 'admin', 'reader'] })
     t.strictSame((await store.users.get(id))?.roles, ['admin', 'reader', 'user'])

@@ -71,6 +71,8 @@ export interface Store {
   sealed: {
     /** Returns null when no value has that name. */
     get(name: string): Promise<string | null>
+    /** Stores a value unless one has that name. */
+    add(name: string, value: string): Promise<void>
   }
   revocations: RevocationStore
   expiry: ExpiryStore

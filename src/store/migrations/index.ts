@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely'
 import * as initial from './0001-initial.ts'
 import * as clientRoles from './0002-client-roles.ts'
 import * as boundedRevocations from './0003-bounded-revocations.ts'
+import * as hashSample from './0004-hash-sample.ts'
 
 export interface SchemaMigration {
   /** The number of the migration: its position in the list, from 1. */
@@ -12,4 +13,4 @@ export interface SchemaMigration {
 }
 
 /** Every migration, in the order in which they run. Released migrations never change. */
-export const MIGRATIONS: SchemaMigration[] = [initial, clientRoles, boundedRevocations]
+export const MIGRATIONS: SchemaMigration[] = [initial, clientRoles, boundedRevocations, hashSample]
