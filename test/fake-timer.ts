@@ -11,6 +11,8 @@ export async function settle(): Promise<void> {
 export interface FakeTimer extends Timer {
   /** Moves the time, and ends every sleep in between when its time has come. */
   advance(ms: number): Promise<void>
+  /** Moves the time as while the process is frozen: sleeps end only at the next `advance`. */
+  freeze(ms: number): void
   /** Returns the number of sleeps that have not ended. */
   sleeping(): number
 }
@@ -23,6 +25,10 @@ export function createFakeTimer(): FakeTimer {
   return {
     elapsed: () => now,
     sleeping: () => sleeps.size,
+
+    freeze(ms) {
+      now += ms
+    },
 
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {

@@ -99,7 +99,14 @@ export function createRevocations(options: LogOptions) {
   let reported: 'fresh' | 'stale' | null = null
   let lastError: unknown = null
   let following: Promise<void> | null = null
-  const firstRead = Promise.withResolvers<void>()
+  /** Resolves when the log was read to its end. */
+  let reachedEnd = Promise.withResolvers<void>()
+  /** Responses to earlier requests are from before the freeze. */
+  let restartedAt = Number.NEGATIVE_INFINITY
+  /** Ends the current request or pause. */
+  let interrupt = new AbortController()
+  /** Whether the next request must not wait for a new entry. */
+  let isHurried = false
 
   async function request(after: number, wait: number): Promise<Page> {
     const url = await metadata.endpoint('revocations')
@@ -111,7 +118,7 @@ export function createRevocations(options: LogOptions) {
       timeout: wait * 1000 + RESPONSE_MS,
       timer,
       maxBytes: MAX_BYTES,
-      signal: stop.signal
+      signal: interrupt.signal
     }).catch(withReason)
     const page = readPage(body)
     if (page === null) throw new Error('the response of the revocation log is not valid')
@@ -125,7 +132,7 @@ export function createRevocations(options: LogOptions) {
     freshAt = at
     if (reported !== 'fresh') onFresh()
     reported = 'fresh'
-    firstRead.resolve()
+    if (at >= restartedAt) reachedEnd.resolve()
   }
 
   /**
@@ -145,7 +152,8 @@ export function createRevocations(options: LogOptions) {
   /** Requests one page. Returns whether the next request may follow at once. @param afterFailure whether the last request failed */
   async function round(afterFailure: boolean): Promise<boolean> {
     const after: number = seq ?? 0
-    const wait = afterFailure || seq === null ? 0 : waitSeconds
+    const wait = afterFailure || isHurried || seq === null ? 0 : waitSeconds
+    isHurried = false
     const began = timer.elapsed()
     const page = await request(after, wait)
     if (page.seq < after) {
@@ -171,29 +179,49 @@ export function createRevocations(options: LogOptions) {
         lastError = null
       } catch (error) {
         if (stop.signal.aborted) return
+        if (isHurried) continue
         if (lastError === null || String(error) !== String(lastError)) onError(error)
         lastError = error
         afterFailure = true
       }
       if (isNextAtOnce) continue
       pause = Math.min(Math.max(pause * 2, PAUSE_MS.min), PAUSE_MS.max)
-      await timer.sleep(pause * (0.5 + Math.random() / 2), stop.signal).catch(() => {})
+      await timer.sleep(pause * (0.5 + Math.random() / 2), interrupt.signal).catch(() => {})
     }
+  }
+
+  /** Resolves when the log was read to its end, or after `patience` milliseconds. */
+  async function untilRead(patience: number): Promise<void> {
+    const late = new AbortController()
+    await Promise.race([reachedEnd.promise, timer.sleep(patience, late.signal).catch(() => {})])
+    late.abort()
   }
 
   return {
     /** Starts to follow the log. Resolves when it was read to its end, after `patience` milliseconds, or when it is stopped. */
-    async start(patience: number): Promise<void> {
+    start(patience: number): Promise<void> {
       following ??= follow()
-      const late = new AbortController()
-      await Promise.race([firstRead.promise, timer.sleep(patience, late.signal).catch(() => {})])
-      late.abort()
+      return untilRead(patience)
+    },
+
+    /**
+     * Ends the current request or pause and reads the log at once, because its connection may be broken and its time limit too late. Must
+     * be called after `start`. Resolves as `start` does.
+     */
+    restart(patience: number): Promise<void> {
+      reachedEnd = Promise.withResolvers()
+      restartedAt = timer.elapsed()
+      isHurried = true
+      interrupt.abort()
+      interrupt = new AbortController()
+      return untilRead(patience)
     },
 
     /** Aborts the current request or pause. Resolves when it has ended. */
     async stop(): Promise<void> {
       stop.abort()
-      firstRead.resolve()
+      interrupt.abort()
+      reachedEnd.resolve()
       await following
     },
 

@@ -4,6 +4,7 @@ import { systemClock } from '../token/clock.ts'
 import type { GuardOptions } from './core.ts'
 import { type Credentials, createAuthentication } from './credentials.ts'
 import { UnavailableError } from './errors.ts'
+import { createFreezeDetector } from './freeze.ts'
 import { createIntrospection } from './introspection.ts'
 import { createKeys } from './keys.ts'
 import { createMetadata } from './metadata.ts'
@@ -36,7 +37,7 @@ export interface Verification {
   /** @throws UnavailableError when it cannot be known now whether the token is valid */
   verify: GuardOptions['verify']
   status(): GuardStatus
-  /** Starts to follow the revocation log. `verify` waits until the log was read to its end, for at most three seconds. */
+  /** Starts to follow the revocation log. `verify` waits until the log was read to its end, for at most three seconds. After a freeze of the process it waits again. */
   start(): void
   stop(): Promise<void>
 }
@@ -115,17 +116,30 @@ function byLog(
   const authenticate = createAuthentication({ ...options, issuer: common.issuer, clock: common.clock })
   const introspect = createIntrospection({ metadata, fetch, authenticate, timer })
   const { verify, size } = createVerifier({ ...common, revoked: { ...revocations, assertKnown, introspect } })
+  const freeze = createFreezeDetector(timer)
+  /** Resolves when tokens need no longer wait for the log; null when they do not wait. */
   let starting: Promise<void> | null = null
 
+  function waitFor(read: Promise<void>): void {
+    const current = read.then(() => {
+      if (starting === current) starting = null
+    })
+    starting = current
+  }
+
   return {
-    verify: (token) => (starting === null ? verify(token) : starting.then(() => verify(token))),
+    verify(token) {
+      // What was revoked while the process was frozen is unknown, as at the start.
+      if (freeze.wasFrozen()) waitFor(revocations.restart(PATIENCE_MS))
+      return starting === null ? verify(token) : starting.then(() => verify(token))
+    },
     status: () => ({ revocation: 'log', ...revocations.status(), tokens: size() }),
     start() {
-      starting = revocations.start(PATIENCE_MS).then(() => {
-        starting = null
-      })
+      freeze.start()
+      waitFor(revocations.start(PATIENCE_MS))
     },
     async stop() {
+      freeze.stop()
       client.close()
       await revocations.stop()
     }
