@@ -27,7 +27,7 @@ the login ends when its token expires.
 
 Below the login, **clientCredentials** accepts the id and the secret of a client. The client gets a token in its own name
 for the resources that it may use. Of the operations on this page that require
-an access token, only \`GET /revocations\` accepts the token of a client in its own name.
+an access token, only \`GET /revocations\` and \`GET /resource-scopes\` accept the token of a client in its own name.
 
 The login by password is for these pages and other first-party clients only (RFC 9700 §2.4). All other clients should use the
 authorization code flow with PKCE, which this version does not have yet.`

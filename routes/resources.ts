@@ -6,10 +6,11 @@ import { created, empty, json, problem } from '../src/wire/responses.ts'
 
 /** The services that tokens are for, for admins. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
-  const { auth, requireAdmin } = fastify
+  const { auth, requireAdmin, requireScope } = fastify
   const { issuer } = auth
-  const { ResourceView, ResourcePage, ResourceCreation, ResourceChanges, ResourceParams } = wire
-  for (const schema of [ResourceView, ResourcePage, ResourceCreation, ResourceChanges]) fastify.addSchema(schema)
+  const { ResourceView, ResourcePage, ResourceCreation, ResourceChanges, ResourceScopes, ResourceParams } = wire
+  for (const schema of [ResourceView, ResourcePage, ResourceCreation, ResourceChanges, ResourceScopes])
+    fastify.addSchema(schema)
 
   const missing = problem(404, 'There is no such resource')
 
@@ -29,6 +30,23 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       const page = await auth.resources.list(pages.fromWire(query))
       return pages.toWire(page, (resource) => wire.toWire(resource, issuer))
     }
+  )
+
+  fastify.get(
+    '/resource-scopes',
+    {
+      preHandler: requireScope('revocations:read'),
+      schema: {
+        operationId: 'getResourceScopes',
+        summary: 'Get the names of the scopes of one resource',
+        description:
+          'For clients in their own name: a service compares the scopes of its routes with those that its tokens can have.',
+        tags: ['oauth'],
+        querystring: wire.ResourceScopesQuery,
+        response: { 200: json('The names', ResourceScopes), 404: missing }
+      }
+    },
+    async ({ query }) => ({ scopes: await auth.resources.scopesOf(query.resource) })
   )
 
   fastify.post(

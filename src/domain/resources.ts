@@ -76,6 +76,13 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
   return {
     get,
 
+    /** Returns the names of the scopes of the resource with this identifier. @throws DomainError not_found */
+    async scopesOf(identifier: string): Promise<string[]> {
+      const names = await store.resources.scopesOf(identifier)
+      if (names === null) throw noSuchResource()
+      return names
+    },
+
     /** Returns one page of resources in the order of their ids. */
     list: (page: Page): Promise<Paged<Resource>> => paged(page, (resource) => resource.id, store.resources.list),
 

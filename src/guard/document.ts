@@ -31,12 +31,12 @@ interface Operation {
 
 /**
  * Adds the security schemes and the responses of the guards to the OpenAPI document that @fastify/swagger makes, and serves the
- * protected resource metadata (RFC 9728).
+ * protected resource metadata (RFC 9728). Returns the names of the routes that require a scope, by scope; routes are added later.
  */
 export function documentGuards(
   fastify: FastifyInstance,
   { issuer, audience, path }: { issuer: string; audience: string; path: string }
-): void {
+): ReadonlyMap<string, readonly string[]> {
   const isDocumented = fastify.hasDecorator('swagger')
   /** By scope: the names of the routes that require it. */
   const uses = new Map<string, string[]>()
@@ -106,6 +106,7 @@ export function documentGuards(
     if (!isDocumented && fastify.hasDecorator('swagger'))
       throw new Error('register @fastify/swagger before latchkey-guard, so that the document includes the guards')
   })
+  return uses
 }
 
 interface Document {

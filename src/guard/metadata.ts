@@ -10,6 +10,8 @@ export interface Metadata {
   introspectionEndpoint: string | null
   /** Latchkey's revocation log; null when the issuer has none. */
   revocations: string | null
+  /** Latchkey's list of the scopes of one resource; null when the issuer has none. */
+  resourceScopes: string | null
 }
 
 const TIMEOUT = 5000
@@ -102,7 +104,8 @@ export function createMetadata(options: {
       tokenEndpoint: required('token_endpoint'),
       jwksUri: required('jwks_uri'),
       introspectionEndpoint: optional('introspection_endpoint'),
-      revocations: optional('latchkey_revocations_endpoint')
+      revocations: optional('latchkey_revocations_endpoint'),
+      resourceScopes: optional('latchkey_resource_scopes_endpoint')
     }
   }
 

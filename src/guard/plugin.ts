@@ -38,14 +38,14 @@ export const createPlugin = (timer: Timer) =>
       if (unguarded === 'refuse') assertNoneBefore(fastify, publicPaths)
       const { verify, status, start, stop } = createVerification(options, { log: fastify.log, timer })
       if (isInsecure(issuer)) fastify.log.warn(insecureWarning(issuer))
-      fastify.addHook('onReady', async () => start())
       fastify.addHook('onClose', stop)
 
       const url = metadataUrl(audience)
       const placement = { publicPaths, unguarded, ...defined({ onRefused }) }
       await fastify.register(guard, { verify, flows: FLOWS, metadataUrl: url?.href ?? null, ...placement })
       fastify.decorate('guard', { status })
-      documentGuards(fastify, { issuer, audience, path: url === null ? WELL_KNOWN : routeOf(url) })
+      const uses = documentGuards(fastify, { issuer, audience, path: url === null ? WELL_KNOWN : routeOf(url) })
+      fastify.addHook('onReady', async () => start(uses))
     },
     { name: 'latchkey-guard', fastify: '5.x' }
   )

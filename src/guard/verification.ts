@@ -10,6 +10,7 @@ import { createKeys } from './keys.ts'
 import { createMetadata } from './metadata.ts'
 import { type LatchkeyGuardOptions, STALE_AFTER } from './options.ts'
 import { createRevocations } from './revocations.ts'
+import { findUnknownScopes, type ScopeUses } from './route-scopes.ts'
 import type { Timer } from './timer.ts'
 import { createVerifier, NOTHING_REVOKED } from './verify.ts'
 
@@ -37,8 +38,11 @@ export interface Verification {
   /** @throws UnavailableError when it cannot be known now whether the token is valid */
   verify: GuardOptions['verify']
   status(): GuardStatus
-  /** Starts to follow the revocation log. `verify` waits until the log was read to its end, for at most three seconds. After a freeze of the process it waits again. */
-  start(): void
+  /**
+   * Starts to follow the revocation log. `verify` waits until the log was read to its end, for at most three seconds. After a freeze of
+   * the process it waits again. When the log is first read, warns of scopes of the routes that the issuer does not have.
+   */
+  start(uses: ScopeUses): void
   stop(): Promise<void>
 }
 
@@ -92,8 +96,23 @@ function byLog(
   { log, timer, maxEntries }: Deps
 ): Verification {
   const { staleAfter = STALE_AFTER, whenStale = 'refuse' } = options
-  const { metadata, fetch } = common
+  const { metadata, fetch, issuer, audiences } = common
   const client = createClient({ ...options, scope: 'revocations:read', fetch }, timer)
+  /** The scopes of the routes, until they are compared. */
+  let uncompared: ScopeUses | null = null
+
+  async function compareScopes(): Promise<void> {
+    if (uncompared === null) return
+    const uses = uncompared
+    uncompared = null
+    try {
+      const warnings = await findUnknownScopes({ metadata, fetch: client.fetch, timer, issuer, audiences, uses })
+      for (const warning of warnings) log.warn(warning)
+    } catch (error) {
+      log.info(`the scopes of the routes could not be compared with those of ${issuer}: ${reasonOf(error)}`)
+    }
+  }
+
   const revocations = createRevocations({
     metadata,
     audiences: common.audiences,
@@ -107,7 +126,10 @@ function byLog(
         revocations.status().lag === null ? 'has not been read yet' : `has not responded for ${staleAfter} s`
       log.error(`the revocation log ${since}${error === null ? '' : `: ${reasonOf(error)}`}`)
     },
-    onFresh: () => log.info('the revocation log is being read')
+    onFresh() {
+      log.info('the revocation log is being read')
+      void compareScopes()
+    }
   })
   const assertKnown = () => {
     if (!revocations.isFresh() && whenStale === 'refuse')
@@ -134,7 +156,8 @@ function byLog(
       return starting === null ? verify(token) : starting.then(() => verify(token))
     },
     status: () => ({ revocation: 'log', ...revocations.status(), tokens: size() }),
-    start() {
+    start(uses) {
+      uncompared = uses
       freeze.start()
       waitFor(revocations.start(PATIENCE_MS))
     },

@@ -66,6 +66,8 @@ function fetchFrom(app: FastifyInstance, pending: Set<Promise<unknown>>): TestAu
   return async (input: string | URL | Request, init: RequestInit = {}) => {
     const request = new Request(input, init)
     const { pathname, search } = new URL(request.url)
+    // A test may describe tokens with scopes that are registered nowhere, so there is nothing to compare them with.
+    if (pathname.endsWith('/resource-scopes')) return new Response(null, { status: 501 })
     const body = await request.text()
     const injected = app.inject({
       method: request.method as NonNullable<InjectOptions['method']>,

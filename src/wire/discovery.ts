@@ -27,6 +27,7 @@ export const Metadata = Type.Object(
     introspection_endpoint_auth_methods_supported: texts(),
     introspection_endpoint_auth_signing_alg_values_supported: texts(),
     latchkey_revocations_endpoint: Type.String({ description: '`GET /revocations`' }),
+    latchkey_resource_scopes_endpoint: Type.String({ description: '`GET /resource-scopes`' }),
     service_documentation: Type.Optional(Type.String())
   },
   {
@@ -49,6 +50,7 @@ export const Metadata = Type.Object(
         introspection_endpoint_auth_methods_supported: CONFIDENTIAL,
         introspection_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
         latchkey_revocations_endpoint: 'https://id.example.com/revocations',
+        latchkey_resource_scopes_endpoint: 'https://id.example.com/resource-scopes',
         service_documentation: 'https://id.example.com/docs'
       }
     ]
@@ -127,6 +129,7 @@ export const toWire = (service: {
     introspection_endpoint_auth_methods_supported: CONFIDENTIAL,
     introspection_endpoint_auth_signing_alg_values_supported: assertionAlgs,
     latchkey_revocations_endpoint: `${issuer}/revocations`,
+    latchkey_resource_scopes_endpoint: `${issuer}/resource-scopes`,
     ...defined({ service_documentation: docs ? `${issuer}/docs` : undefined })
   }
 }

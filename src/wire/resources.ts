@@ -76,6 +76,23 @@ export const ResourceChanges = Type.Object(
   }
 )
 
+export const ResourceScopes = Type.Object(
+  { scopes: Type.Array(Type.String(), { maxItems: RESOURCE_SCOPES_MAX }) },
+  { $id: 'ResourceScopes', description: 'The scopes of a resource', examples: [{ scopes: ['orders:read'] }] }
+)
+
+export const ResourceScopesQuery = Type.Object(
+  {
+    resource: Type.String({
+      minLength: 1,
+      maxLength: IDENTIFIER_MAX,
+      description: 'The URI of the resource: the `aud` of its tokens',
+      examples: ['https://orders.example.com']
+    })
+  },
+  { additionalProperties: false }
+)
+
 export const ResourceParams = Type.Object({ id: PathId(NAME_PATTERN, '`id` of the resource') })
 
 /** The path of one resource. */

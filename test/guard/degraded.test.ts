@@ -16,7 +16,7 @@ async function flooded(t: Test, introspect: Responder) {
   const log = { error: (line: string) => logged.push(line), warn: (line: string) => logged.push(line), info: () => {} }
   const guard = createVerification(issuer.options, { log, timer, maxEntries: MAX_ENTRIES })
   t.teardown(() => guard.stop())
-  guard.start()
+  guard.start(new Map())
   await timer.advance(0)
   issuer.revoke('token', 'revoked')
   for (let index = 0; index < 50 * MAX_ENTRIES; index++) issuer.revoke('token', `jti-${index}`)

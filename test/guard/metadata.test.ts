@@ -11,7 +11,8 @@ const READ = {
   tokenEndpoint: `${ISSUER}/token`,
   jwksUri: `${ISSUER}/jwks`,
   introspectionEndpoint: `${ISSUER}/introspect`,
-  revocations: `${ISSUER}/revocations`
+  revocations: `${ISSUER}/revocations`,
+  resourceScopes: null
 }
 
 /** The metadata of an issuer that responds like this, and the URLs of its requests. */
@@ -133,7 +134,8 @@ t.test('the metadata of Latchkey is valid, with and without a path', async (t) =
       tokenEndpoint: `${issuer}/token`,
       jwksUri: `${issuer}/.well-known/jwks.json`,
       introspectionEndpoint: `${issuer}/introspect`,
-      revocations: `${issuer}/revocations`
+      revocations: `${issuer}/revocations`,
+      resourceScopes: `${issuer}/resource-scopes`
     })
   }
 })
@@ -205,7 +207,8 @@ for (const [issuer, internalUrl, metadataUrl, token] of INTERNAL)
       tokenEndpoint: token,
       jwksUri: `${internalUrl}/jwks`,
       introspectionEndpoint: `${internalUrl}/introspect`,
-      revocations: `${internalUrl}/revocations`
+      revocations: `${internalUrl}/revocations`,
+      resourceScopes: null
     })
     t.strictSame(urls, [metadataUrl])
   })

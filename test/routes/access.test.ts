@@ -57,6 +57,7 @@ const TABLE: Record<
   'PATCH /resources/{id}': [401, 401, 403, 403, 403, 200],
   'DELETE /resources/{id}': [401, 401, 403, 403, 403, 204],
   'GET /revocations': [401, 401, 403, 403, 403, 403],
+  'GET /resource-scopes': [401, 401, 403, 403, 403, 403],
   'GET /keys': [401, 401, 403, 403, 403, 200],
   'POST /keys/rotate': [401, 401, 403, 403, 403, 409],
   'POST /keys/{kid}/retire': [401, 401, 403, 403, 403, 200]

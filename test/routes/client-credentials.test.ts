@@ -24,9 +24,11 @@ const FAILED = [
   'no-store',
   { error: 'invalid_client', error_description: 'Client authentication failed' }
 ]
-/** The answer of each operation to a token of `job`. Only GET /revocations is for clients, and it requires a scope that `job` lacks. */
+/** The answer of each operation to a token of `job`. Two are for clients, and they require a scope that `job` lacks. */
 const notForClients = (operation: string) =>
-  operation === 'GET /revocations' ? forbidden({ scope: 'revocations:read' }) : NOT_A_USER
+  ['GET /revocations', 'GET /resource-scopes'].includes(operation)
+    ? forbidden({ scope: 'revocations:read' })
+    : NOT_A_USER
 
 const EVERY_SCOPE = [
   ...['clients', 'resources', 'roles', 'users'].flatMap((noun) => [`${noun}:read`, `${noun}:write`]),

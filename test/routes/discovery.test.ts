@@ -44,6 +44,7 @@ const metadataOf = (issuer: string) => ({
   introspection_endpoint_auth_methods_supported: CONFIDENTIAL,
   introspection_endpoint_auth_signing_alg_values_supported: ALGS,
   latchkey_revocations_endpoint: `${issuer}/revocations`,
+  latchkey_resource_scopes_endpoint: `${issuer}/resource-scopes`,
   service_documentation: `${issuer}/docs`
 })
 

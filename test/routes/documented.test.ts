@@ -61,6 +61,8 @@ const { secret } = await app.auth.clients.create(OPERATOR, {
   grantTypes: [],
   scopes: ['tokens:introspect']
 })
+const READ_RESOURCE = 'urn:example:read'
+await app.auth.resources.create(OPERATOR, { id: 'read', identifier: READ_RESOURCE, name: 'Read' })
 const follower = await app.auth.clients.create(OPERATOR, {
   id: 'follower',
   name: 'Follower',
@@ -127,6 +129,10 @@ async function request(name: string, at?: Place): Promise<InjectOptions & { url:
   const body = BODIES[name]?.valid
   // The session of the token that the tests use stays.
   if (name === 'DELETE /users/me/sessions') return { method, url: `${url}?except=current`, headers: ADMIN }
+  if (path === '/resource-scopes') {
+    const resource = at?.id === NOBODY ? 'urn:nobody' : READ_RESOURCE
+    return { method, url: `${url}?resource=${resource}`, headers: FOLLOWER }
+  }
   if (path === '/revocations') return { method, url, headers: FOLLOWER }
   if (path === '/token') return { method, url, headers: FORM, payload: form() }
   if (path === '/revoke') return { method, url, headers: FORM, payload: 'token=unknown' }

@@ -47,6 +47,7 @@ t.test('the metadata are written with the names of RFC 8414 §2', async (t) => {
     introspection_endpoint_auth_methods_supported: METHODS,
     introspection_endpoint_auth_signing_alg_values_supported: ['ES256'],
     latchkey_revocations_endpoint: `${ISSUER}/revocations`,
+    latchkey_resource_scopes_endpoint: `${ISSUER}/resource-scopes`,
     service_documentation: `${ISSUER}/docs`
   })
   t.ok(accepts(Metadata, metadata))
