@@ -30,6 +30,12 @@ export default fp<Pick<GuardOptions, 'onRefused'>>(
         throw new Error(
           `${route.url} requires the unknown scope "${unknown}"; known scopes: ${scopes.join(', ')}. See CONTRIBUTING.md`
         )
+      const isForClients = security.some((flow) => 'clientCredentials' in flow)
+      const ofUsers = required.find((scope) => !clientScopes.includes(scope))
+      if (isForClients && ofUsers !== undefined)
+        throw new Error(
+          `${route.url} requires "${ofUsers}", a scope of users, but also accepts clients in their own name: add requireUser() to its preHandler. See CONTRIBUTING.md`
+        )
       // Only clients can get these scopes, so the OpenAPI document names only the client credentials flow.
       if (required.some((scope) => clientScopes.includes(scope)))
         Object.assign(route.schema as object, { security: security.filter((flow) => !('password' in flow)) })

@@ -40,13 +40,16 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'getResourceScopes',
         summary: 'Get the names of the scopes of one resource',
         description:
-          'For clients in their own name: a service compares the scopes of its routes with those that its tokens can have.',
+          'For clients in their own name that serve the resource: the resource names them among its introspection clients. A service ' +
+          'compares the scopes of its routes with those that its tokens can have.',
         tags: ['oauth'],
         querystring: wire.ResourceScopesQuery,
-        response: { 200: json('The names', ResourceScopes), 404: missing }
+        response: { 200: json('The names', ResourceScopes) }
       }
     },
-    async ({ query }) => ({ scopes: await auth.resources.scopesOf(query.resource) })
+    async ({ principal: { clientId }, query }) => ({
+      scopes: await auth.resources.scopesFor({ clientId, identifier: query.resource })
+    })
   )
 
   fastify.post(

@@ -57,3 +57,10 @@ export class SetupError extends Error {
     this.name = 'SetupError'
   }
 }
+
+/** The refusal of a client that asks about a resource that does not name it among its introspection clients. */
+export const notServed = (): DomainError =>
+  new DomainError(
+    'forbidden',
+    'The client does not serve this resource: name the client among the introspection clients of the resource'
+  )

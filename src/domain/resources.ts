@@ -12,7 +12,7 @@ import {
 import type { Config } from '../settings.ts'
 import { isReservedScope, OWN_RESOURCE } from './built-in.ts'
 import type { Caller } from './caller.ts'
-import { DomainError, invalid } from './errors.ts'
+import { DomainError, invalid, notServed } from './errors.ts'
 import { isLine } from './line.ts'
 import type { Resource } from './model.ts'
 import { type Paged, paged } from './pages.ts'
@@ -76,11 +76,15 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
   return {
     get,
 
-    /** Returns the names of the scopes of the resource with this identifier. @throws DomainError not_found */
-    async scopesOf(identifier: string): Promise<string[]> {
-      const names = await store.resources.scopesOf(identifier)
-      if (names === null) throw noSuchResource()
-      return names
+    /**
+     * Returns the names of the scopes of a resource that the client serves.
+     * @throws DomainError forbidden for every other identifier, whether or not there is such a resource
+     */
+    async scopesFor({ clientId, identifier }: { clientId: string; identifier: string }): Promise<string[]> {
+      const served = await store.resources.servedBy(clientId)
+      const resource = served.find((each) => (each.identifier ?? settings.issuer) === identifier)
+      if (resource === undefined) throw notServed()
+      return (await get(resource.id)).scopes.map(({ name }) => name)
     },
 
     /** Returns one page of resources in the order of their ids. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LOG_WAITING_MAX, LOG_WAITING_OF_CLIENT_MAX, REVOCATIONS_MAX } from '../limits.ts'
 import type { Config } from '../settings.ts'
-import { DomainError } from './errors.ts'
+import { notServed } from './errors.ts'
 import type { Revocation, RevocationPage, Seconds } from './model.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Store } from './ports/store.ts'
@@ -51,11 +51,7 @@ export function createRevocationLog(deps: { store: Store; clock: Clock; settings
     const served = await store.resources.servedBy(clientId)
     const ids = new Map(served.map(({ id, identifier }) => [identifier ?? settings.issuer, id]))
     const asked = audiences ?? [...ids.keys()]
-    if (asked.length === 0 || !asked.every((audience) => ids.has(audience)))
-      throw new DomainError(
-        'forbidden',
-        'The client does not serve this resource: name the client among the introspection clients of the resource'
-      )
+    if (asked.length === 0 || !asked.every((audience) => ids.has(audience))) throw notServed()
     return asked.map((audience) => ids.get(audience) as string)
   }
 

@@ -168,17 +168,6 @@ export function resources(database: Database): ResourceStore {
       return row !== undefined
     },
 
-    async scopesOf(identifier) {
-      const rows = await db
-        .selectFrom('resources')
-        .leftJoin('scopes', 'scopes.resource_id', 'resources.id')
-        .select('scopes.name')
-        .where('identifier', '=', identifier)
-        .orderBy('scopes.name')
-        .execute()
-      return rows.length === 0 ? null : rows.flatMap(({ name }) => (name === null ? [] : [name]))
-    },
-
     create: (caller, { id, identifier, name, scopes, introspectionClients, now }) =>
       transaction(async (trx, record) => {
         await trx.insertInto('resources').values({ id, identifier, name, created_at: now }).execute()

@@ -2,6 +2,7 @@ import fastify from 'fastify'
 import fp from 'fastify-plugin'
 import t from 'tap'
 import guard from '../../plugins/guard.ts'
+import type { TokenGuard } from '../../src/guard/core.ts'
 import type { AccessTokenClaims } from '../../src/token/claims.ts'
 import type { Principal } from '../../src/token/principal.ts'
 import { refusal } from '../../src/token/refusal.ts'
@@ -69,6 +70,22 @@ t.test('a route that requires an unknown scope stops the boot', async (t) => {
   t.throws(() => app.get('/', { preHandler: app.requireScope('users:fly'), schema: {} }, async () => ''), {
     message: /^\/ requires the unknown scope "users:fly"; known scopes: .*users:read/
   })
+})
+
+t.test('a route that requires a scope of users but no user stops the boot', async (t) => {
+  const app = await open()
+  t.teardown(() => app.close())
+  const { requireUser, requireScope, requireRole } = app
+  const declare = (url: string, preHandler: TokenGuard[]) => app.get(url, { preHandler, schema: {} }, async () => '')
+  for (const guards of [[requireScope('users:read')], [requireScope('profile'), requireRole('admin')]])
+    t.throws(() => declare('/x', guards), {
+      message:
+        /^\/x requires "(users:read|profile)", a scope of users, but also accepts clients in their own name: add requireUser\(\)/
+    })
+  t.doesNotThrow(() => declare('/user', [requireUser(), requireScope('users:read')]))
+  t.doesNotThrow(() => declare('/admin', app.requireAdmin('users:read')))
+  t.doesNotThrow(() => declare('/client', [requireScope('revocations:read')]))
+  t.doesNotThrow(() => declare('/any', [requireScope()]))
 })
 
 t.test('a scope that only clients can have is documented for clients only', async (t) => {

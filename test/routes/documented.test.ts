@@ -5,7 +5,7 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError } from '../../src/domain/errors.ts'
 import { REVOCATION_QUOTA } from '../../src/limits.ts'
 import { assertDocumented, documented } from '../documented.ts'
-import { build, NO_KEY, NOBODY, PASSWORD } from '../helper.ts'
+import { build, ISSUER, NO_KEY, NOBODY, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
 
 const { document, validator } = documented()
@@ -61,8 +61,6 @@ const { secret } = await app.auth.clients.create(OPERATOR, {
   grantTypes: [],
   scopes: ['tokens:introspect']
 })
-const READ_RESOURCE = 'urn:example:read'
-await app.auth.resources.create(OPERATOR, { id: 'read', identifier: READ_RESOURCE, name: 'Read' })
 const follower = await app.auth.clients.create(OPERATOR, {
   id: 'follower',
   name: 'Follower',
@@ -129,10 +127,7 @@ async function request(name: string, at?: Place): Promise<InjectOptions & { url:
   const body = BODIES[name]?.valid
   // The session of the token that the tests use stays.
   if (name === 'DELETE /users/me/sessions') return { method, url: `${url}?except=current`, headers: ADMIN }
-  if (path === '/resource-scopes') {
-    const resource = at?.id === NOBODY ? 'urn:nobody' : READ_RESOURCE
-    return { method, url: `${url}?resource=${resource}`, headers: FOLLOWER }
-  }
+  if (path === '/resource-scopes') return { method, url: `${url}?resource=${ISSUER}`, headers: FOLLOWER }
   if (path === '/revocations') return { method, url, headers: FOLLOWER }
   if (path === '/token') return { method, url, headers: FORM, payload: form() }
   if (path === '/revoke') return { method, url, headers: FORM, payload: 'token=unknown' }

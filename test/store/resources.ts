@@ -73,10 +73,6 @@ export function resources(t: Test, opened: Opened): void {
     ])
     const known = [identifier, resource.id, ''].map((each) => store.resources.exists(each))
     t.strictSame(await Promise.all(known), [true, false, false])
-    t.strictSame(await store.resources.scopesOf(identifier), scopes)
-    const empty = (await addResource(store, [])).identifier as string
-    const lists = [empty, resource.id, ''].map((each) => store.resources.scopesOf(each))
-    t.strictSame(await Promise.all(lists), [[], null, null])
     const may = (clients: string[], of: string | null) =>
       Promise.all(clients.map((client) => store.resources.mayIntrospect(client, of)))
     t.strictSame(await may(['app', 'off', 'none'], identifier), [true, false, false])

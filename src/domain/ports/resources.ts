@@ -29,8 +29,6 @@ export interface ResourceStore {
   mayIntrospect(clientId: string, identifier: string | null): Promise<boolean>
   /** Returns whether a resource with this identifier is registered. */
   exists(identifier: string): Promise<boolean>
-  /** Returns the names of the scopes of the resource with this identifier; null when there is no such resource. */
-  scopesOf(identifier: string): Promise<string[] | null>
   /**
    * Registers a resource. The role `admin` gets its scopes too.
    * @throws DomainError conflict when the id, the identifier or a scope is taken, invalid when a client does not exist
