@@ -28,7 +28,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       }
     },
     async ({ caller, clientAuth, body }, reply) => {
-      const issued = await auth.exchange(caller, { clientAuth, params: body })
+      const issued = await auth.exchange(caller, { clientAuth, params: wire.paramsFromWire(body) })
       reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' })
       return wire.toWire(issued)
     }

@@ -51,11 +51,14 @@ export function createExchange(deps: {
   }
 
   /** Returns the user of the tokens with the current roles and scopes; null for tokens of the client itself. */
-  async function userOf(outcome: Outcome) {
+  async function userOf(caller: Caller, outcome: Outcome) {
     if (outcome.kind === 'client') return null
     const id = outcome.kind === 'login' ? outcome.login.userId : outcome.token.session.userId
     const access = await store.users.access(id)
-    if (access === null) throw invalidGrant(outcome.refusal)
+    if (access === null) {
+      if (outcome.kind === 'login') logins.recordChanged(caller, outcome.login)
+      throw invalidGrant(outcome.refusal)
+    }
     return { id, ...access }
   }
 
@@ -106,7 +109,7 @@ export function createExchange(deps: {
     const isRepeated = outcome.kind === 'renewal' && wasUsed(outcome.token)
     if (isRepeated) await renew(asClient, outcome, client)
 
-    const user = await userOf(outcome)
+    const user = await userOf(asClient, outcome)
     const { scopes: granted, aud } = await scopes.narrow(
       {
         scope: request.params.scope as string | undefined,

@@ -74,11 +74,14 @@ async function isCommonWords(text: string): Promise<boolean> {
 /** A password that consists of names and at most this number of other characters is refused. */
 const REST = 4
 
+const lowerNormal = (name: string): string => normalForm('NFC', name, TEXT_BYTES_MAX)?.toLowerCase() ?? ''
+
 /** Returns whether at most `REST` characters, except spaces and ASCII signs, remain of the text without the names and their parts. */
-function consistsOfNames(text: string, names: string[]): boolean {
+function consistsOfNames(text: string, names: string[], email: string | null): boolean {
   const known = names
-    .map((name) => normalForm('NFC', name, TEXT_BYTES_MAX)?.toLowerCase() ?? '')
+    .map(lowerNormal)
     .flatMap((name) => [name, ...name.split(/[^\p{L}\p{M}]+/u)])
+    .concat(lowerNormal(email ?? ''))
     .filter((name) => [...name].length >= 3)
     .sort((a, b) => b.length - a.length)
   const rest = known.reduce((left, name) => left.replaceAll(name, ' '), text)
@@ -90,10 +93,11 @@ function consistsOfNames(text: string, names: string[]): boolean {
  * 800-63B-4 §3.1.1.2). Checks the length, common passwords and names. There are no rules about kinds of characters.
  * @param minLength code points
  * @param names     the names that an attacker tries first: those of the user and of the service
+ * @param email     the e-mail address of the user. Its domain alone is not a name of the user
  */
 export async function weakness(
   password: string,
-  { minLength, names }: { minLength: number; names: string[] }
+  { minLength, names, email = null }: { minLength: number; names: string[]; email?: string | null }
 ): Promise<string | null> {
   const normal = normalPassword(password)
   if (normal === null) {
@@ -103,7 +107,8 @@ export async function weakness(
   }
   if ([...normal].length < minLength) return `A password has at least ${minLength} characters`
   const lower = normal.toLowerCase()
-  if (consistsOfNames(lower, names)) return 'The password consists of the name of the user or of the service'
+  if (consistsOfNames(lower, names, email))
+    return 'The password consists of the name or e-mail address of the user, or of the name of the service'
   // Digits and signs around the words do not make a common password acceptable, unless they are more than a third of it.
   const words = lower.replace(/^\P{L}+|\P{L}+$/gu, '')
   const core = words.length * 3 >= lower.length * 2 ? words : lower

@@ -74,9 +74,8 @@ export function createUsers(deps: {
 
   /** Returns a new password in the form that is hashed. @throws DomainError invalid, with the reason */
   async function acceptedPassword(password: string, { username, email, fullName }: Profile): Promise<string> {
-    // The domain of the e-mail address is not a name of the user.
     const names = ['latchkey', username, email?.split('@')[0], fullName].flatMap((name) => name ?? [])
-    const reason = await weakness(password, { minLength: settings.passwordMinLength, names })
+    const reason = await weakness(password, { minLength: settings.passwordMinLength, names, email })
     const normal = normalPassword(password)
     if (reason !== null || normal === null) throw invalid(reason ?? 'The password is not valid text')
     return normal

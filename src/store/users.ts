@@ -119,7 +119,9 @@ function changeUser(database: Database): UserStore['change'] {
       }
       if (disables || removed.length > 0) await appendRevocations(trx, [{ kind: 'user', id, userId: id }], now)
       const after = (await getUser(trx, id)) as User
-      const reason = describeChanges(before, { ...after, updatedAt: before.updatedAt })
+      // Enabling a user who is enabled still unlocks the account.
+      const reason =
+        describeChanges(before, { ...after, updatedAt: before.updatedAt }) || (disabled === false ? 'unlocked' : '')
       if (reason !== '')
         record({ type: 'user.changed', caller, subject: { user: id, username: after.username }, reason })
       return after

@@ -114,6 +114,12 @@ export const Introspection = Type.Object(
   }
 )
 
+/** Converts the form of a token request. Spaces around the username are removed, because keyboards of phones add them. */
+export function paramsFromWire<T extends object>(body: T): T {
+  const { username } = body as { username?: unknown }
+  return typeof username === 'string' ? { ...body, username: username.trim() || undefined } : body
+}
+
 /** Returns the JSON of the response to a token request. */
 export const toWire = ({
   accessToken,

@@ -55,14 +55,14 @@ const Username = Type.String({
   minLength: 1,
   maxLength: USERNAME_MAX,
   description:
-    'The name for logins: 1 to 64 letters, digits and punctuation characters; upper and lower case are equal (RFC 8265)'
+    'The name for logins: 1 to 64 letters, digits and punctuation characters; upper and lower case are equal (RFC 8265). Spaces around it are removed'
 })
 const Email = OrNull(Type.String({ maxLength: EMAIL_MAX, pattern: EMAIL_PATTERN }), 'Unique; null for none')
 const FullName = OrNull(Type.String({ minLength: 1, maxLength: LINE_MAX, pattern: LINE_PATTERN }), 'null for none')
 const NewPassword = Type.String({
   maxLength: PASSWORD_BYTES_MAX,
   description:
-    'At least LATCHKEY_PASSWORD_MIN_LENGTH characters (default 15). Common passwords and the name of the user are refused'
+    'At least LATCHKEY_PASSWORD_MIN_LENGTH characters (default 15). Common passwords and the name and e-mail address of the user are refused'
 })
 const RoleName = Type.String({ minLength: 1, maxLength: NAME_MAX })
 const Roles = Type.Array(RoleName, { maxItems: ROLES_MAX, uniqueItems: true, description: 'Names of roles' })
@@ -157,18 +157,20 @@ export const toWire = (user: User): Static<typeof UserView> => ({
 })
 
 /** Converts the JSON of the members of a change. */
-export const editFromWire = ({ full_name: fullName, ...rest }: Static<typeof UserEdit>): Edit => ({
+export const editFromWire = ({ full_name: fullName, username, ...rest }: Static<typeof UserEdit>): Edit => ({
   ...rest,
-  ...defined({ fullName })
+  ...defined({ username: username?.trim(), fullName })
 })
 
 /** Converts the JSON of a new user. */
 export const inputFromWire = ({
   full_name: fullName,
+  username,
   roles = DEFAULT_ROLES,
   ...rest
 }: Static<typeof UserCreation>): UserInput => ({
   ...rest,
+  username: username.trim(),
   roles,
   ...defined({ fullName })
 })

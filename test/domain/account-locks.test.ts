@@ -30,6 +30,18 @@ t.test('a locked account is unlocked by enabling the user, and by no other chang
   await t.resolves(login('VICTOR', { caller: from(elsewhere()) }))
 })
 
+t.test('an unlock without another change is an event', async (t) => {
+  const { auth, events, createUser } = await openDomain(t)
+  const id = await createUser('victor')
+  events.length = 0
+  await auth.users.change(OPERATOR, id, { disabled: false })
+  await auth.users.change(OPERATOR, id, { fullName: null })
+  t.strictSame(
+    events.map(({ type, subject, reason }) => [type, subject, reason]),
+    [['user.changed', { user: id, username: 'victor' }, 'unlocked']]
+  )
+})
+
 t.test('a locked account is unlocked by a new password from the operator [BF3]', async (t) => {
   const domain = await openDomain(t)
   const { auth, login, createUser } = domain

@@ -1,5 +1,7 @@
 import t from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { from, HOME, newUser, openLogins, PASSWORD, WRONG } from './login-world.ts'
+import { openDomain } from './open.ts'
 
 t.test('many users who log in at once from one network do not count as guessing [F22]', async (t) => {
   const { users, guess, counts } = openLogins()
@@ -88,6 +90,33 @@ t.test('a login that overlaps another login of the user does not make their netw
     t.strictSame(counts(), ['known 1'])
   }
 })
+
+for (const when of ['verification', 'issue of the token'])
+  t.test(`a login of a user who was disabled during the ${when} is an event`, async (t) => {
+    const { auth, hasher, store, events, createUser, login } = await openDomain(t)
+    const id = await createUser('victor')
+    const disable = () => auth.users.change(OPERATOR, id, { disabled: true })
+    const { verify } = hasher
+    hasher.verify = async (...args) => {
+      const isRight = await verify(...args)
+      if (when === 'verification') await disable()
+      return isRight
+    }
+    const { open } = store.sessions
+    store.sessions.open = async (...args) => {
+      await disable()
+      return open(...args)
+    }
+    events.length = 0
+    await t.rejects(login('victor', { caller: from(HOME) }), { code: 'invalid_grant' })
+    t.strictSame(
+      events
+        .filter(({ type }) => type !== 'user.changed')
+        .map(({ type, subject, outcome, reason, caller }) => [type, subject, outcome, reason, caller.address]),
+      [['login.failed', { user: id }, 'failure', 'user or client changed during the login', HOME]]
+    )
+    t.strictSame((await store.sessions.list(id, { after: null, limit: 1 }, 0)).length, 0)
+  })
 
 t.test('a wrong current password and a throttled one are events', async (t) => {
   const { events, proof } = openLogins()

@@ -10,7 +10,7 @@ t.comment(`seed ${seed}, ${ROUNDS} rounds: repeat it with LATCHKEY_SEED=${seed} 
 
 const ABOUT = { minLength: 15, names: ['alice', 'Alice.Liddell@example.com', 'Alice Pleasance Liddell', 'latchkey'] }
 const COMMON = 'The password is too common'
-const OWN = 'The password consists of the name of the user or of the service'
+const OWN = 'The password consists of the name or e-mail address of the user, or of the name of the service'
 const LONG = 'A password has at most 1024 bytes'
 const BROKEN = 'A password holds only valid Unicode characters and no NUL'
 
@@ -100,6 +100,20 @@ for (const [password, answer] of table) {
     t.equal(await weakness(password.normalize('NFD'), ABOUT), answer)
   })
 }
+
+t.test('the own e-mail address is refused as password, its domain alone is not', async (t) => {
+  const about = { minLength: 8, names: ['bob', 'alice.liddell'], email: 'Alice.Liddell@mail.example' }
+  for (const password of [
+    'Alice.Liddell@mail.example',
+    'ALICE.LIDDELL@MAIL.EXAMPLE',
+    'alice.liddell@mail.example12',
+    'alice.liddell',
+    'liddell1'
+  ])
+    t.equal(await weakness(password, about), OWN, password)
+  for (const password of ['otter.17@mail.example']) t.equal(await weakness(password, about), null, password)
+  t.equal(await weakness('x@mail.example', { ...about, names: [], email: 'x@mail.example' }), OWN, 'a short local part')
+})
 
 t.test('a password must have the minimum length, in code points after NFC', async (t) => {
   const least = { minLength: 8, names: [] }

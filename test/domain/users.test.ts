@@ -77,7 +77,10 @@ t.test('a new password that is short, common, too long or the name of the user i
     await t.rejects(auth.users.changePassword(caller, { current: PASSWORD, next: password }), refused)
     await t.rejects(auth.users.setPassword(OPERATOR, { id, password }), refused)
   }
-  const own = { code: 'invalid', message: 'The password consists of the name of the user or of the service' }
+  const own = {
+    code: 'invalid',
+    message: 'The password consists of the name or e-mail address of the user, or of the name of the service'
+  }
   for (const password of ['marvinmarvin1234', 'Paranoid-Android-42', 'latchkey-latchkey'])
     await t.rejects(add(password, 'marvin'), own, password)
 })

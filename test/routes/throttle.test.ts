@@ -1,4 +1,8 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { loadConfig } from '../../src/config.ts'
+import { prepare, unshownPassword } from '../../src/first-start.ts'
 import { build, createDatabase, onEachDatabase, PASSWORD, type TestApp } from '../helper.ts'
 import { sql } from '../sql.ts'
 
@@ -170,6 +174,27 @@ t.test('X-Forwarded-For counts only if a trusted proxy wrote it [BF4]', async (t
   )
 })
 
+t.test('spaces around a username are removed at the edge, for logins and new names', async (t) => {
+  const app = await open(t)
+  for (const username of [' alice', 'alice ', '\u3000alice\u00a0', '\talice\n'])
+    t.equal((await login(app, HOME, { username, ...right })).statusCode, 200, JSON.stringify(username))
+  t.strictSame(answer(await login(app, HOME, { username: ' ', ...right })), [
+    400,
+    { error: 'invalid_request', error_description: 'The parameter username is missing' },
+    undefined
+  ])
+  const token = await app.login('admin', 'users:read users:write')
+  const created = await app.send(token, 'POST', '/users', { username: ' zoe ', password: 'a long and new phrase' })
+  t.match([created.statusCode, created.json()], [201, { username: 'zoe' }])
+  const url = `/users/${created.json().id}`
+  t.match((await app.send(token, 'PATCH', url, { username: 'zoey ' })).json(), { username: 'zoey' })
+  t.equal((await app.send(token, 'PATCH', url, { username: 'zo ey' })).statusCode, 400, 'inside of a name')
+  t.equal(
+    (await app.send(token, 'POST', '/users', { username: '  ', password: 'a long and new phrase' })).statusCode,
+    400
+  )
+})
+
 t.test('the stored counts are bounded, expire, and show no name [BF5]', async (t) => {
   const app = await open(t)
   t.strictSame(await rowsOf(app), [])
@@ -203,6 +228,21 @@ t.test('a request that fails before its password is verified is not counted', as
   for (let i = 0; i < 6; i++) t.equal((await login(app, ATTACKER)).statusCode, 500)
   users.credentials = credentials
   t.strictSame(await rowsOf(app), [])
+})
+
+t.test('the admin has changed the generated password, and the service starts again and again [UA6]', async (t) => {
+  const at = await createDatabase(t, 'sqlite', 'ready')
+  writeFileSync(join(at.dataDir, 'admin-password'), 'the generated password that is no longer valid\n', { mode: 0o600 })
+  let last: TestApp | undefined
+  for (let start = 0; start < 12; start++) {
+    last = await build(t, { at, env: { LATCHKEY_THROTTLE: 'true' } })
+    const config = loadConfig(last.env)
+    await prepare(last.app, config)
+    t.equal(await unshownPassword(last.app, config), null)
+  }
+  const app = last as TestApp
+  t.strictSame(await rowsOf(app), [], 'nothing was counted')
+  t.equal((await app.token({ grant_type: 'password', username: 'admin', password: PASSWORD })).statusCode, 200)
 })
 
 t.test('LATCHKEY_THROTTLE=false limits nothing, and the log warns of it', async (t) => {

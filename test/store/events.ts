@@ -63,7 +63,7 @@ export function events(t: Test, opened: Opened): void {
     await assertRecorded(t, [
       [() => store.users.create(OPERATOR, user), ['user.created', subject, 'roles added: user']],
       [change({}), ...[]],
-      [change({ fullName: null, roles: ['user'], disabled: false }), ...[]],
+      [change({ fullName: null, roles: ['user'], disabled: false }), ['user.changed', subject, 'unlocked']],
       [change({ fullName: 'x', email: 'y', emailKey: 'y' }), ['user.changed', subject, 'email; fullName']],
       [
         change({ roles: ['nobody', 'reader'] }),
