@@ -54,6 +54,7 @@ t.test('probes and requests for the revocation log are logged at the level debug
       grantTypes: ['client_credentials'],
       scopes: ['revocations:read']
     })
+    await app.auth.resources.change(OPERATOR, 'latchkey', { introspectionClients: ['reader'] })
     const authorization = `Basic ${Buffer.from(`reader:${secret}`).toString('base64')}`
     const response = await token({ grant_type: 'client_credentials' }, { authorization })
     await inject({ url: '/health/live' })
