@@ -336,21 +336,18 @@ t.test('the packages declare the types of their API, and no internal ones', asyn
        // @ts-expect-error
        return request.principal
      })`
-  const declared = `import fastify from 'fastify'
-     import guard from 'latchkey-guard'
+  const declared = `
      declare module 'latchkey-guard' {
        interface Declared { scope: 'orders:read' | 'orders:write' }
      }
-     const app = fastify()
-     await app.register(guard, {} as never)
      app.requireScope('orders:read', 'orders:write')
      // @ts-expect-error the scope is not declared
      app.requireScope('orders:raed')
      // @ts-expect-error the store is Latchkey's own
      void app.store`
   t.equal(await compile(both, 'mounted', mounted), '')
-  t.equal(await compile(guardOnly, 'guarded', readFileSync('test/published-service/types.mts', 'utf8')), '')
-  t.equal(await compile(guardOnly, 'declared', declared), '')
+  const guarded = readFileSync('test/published-service/types.mts', 'utf8')
+  t.equal(await compile(guardOnly, 'guarded', guarded + declared), '')
 })
 
 t.test('the tests of the examples pass with the packages', async (t) => {
