@@ -18,13 +18,15 @@ export type RefusalCode =
 
 /** The reason why a token or a request was refused. For the operator: the caller learns it only when a right is missing. */
 export interface Refusal {
-  kind: 'refused'
-  code: RefusalCode
+  readonly kind: 'refused'
+  readonly code: RefusalCode
   /** One line. Holds no token and no secret. Control characters of claims are escaped, and long claims are cut. */
-  message: string
+  readonly message: string
 }
 
-export const refusal = (code: RefusalCode, message: string): Refusal => ({ kind: 'refused', code, message })
+/** Makes a refusal. It is frozen, because requests share it and hand it to functions of the service. */
+export const refusal = (code: RefusalCode, message: string): Refusal =>
+  Object.freeze({ kind: 'refused', code, message })
 
 /** Number of UTF-16 units of a claim that a message shows. */
 const SHOWN_MAX = 100

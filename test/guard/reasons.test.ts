@@ -134,6 +134,15 @@ t.test('an onRefused that throws or rejects changes no answer, and its error is 
   }
 })
 
+t.test('an onRefused cannot change the reason of a later refusal', async (t) => {
+  const onRefused = (reason: Refusal) => Object.assign(reason, { code: 'revoked', message: 'mine' })
+  const { app, reasons } = await setUp(t, { onRefused })
+  for (let times = 0; times < 2; times++) {
+    t.strictSame(answer(await app.inject('/orders')), NOT_AUTHENTICATED)
+    t.match(reasons().log, [{ refused: 'no_token', msg: 'The request has no Bearer token' }])
+  }
+})
+
 t.test('a service may have several audiences; the first is the one that it publishes', async (t) => {
   const audience = [AUDIENCE, 'http://orders.internal:4000', 'urn:orders']
   const { app, status, token } = await setUp(t, { audience })
