@@ -14,7 +14,7 @@ async function setUp(t: Test, options: Partial<LatchkeyGuardOptions> = {}) {
   const onRefused = (reason: Refusal, { id }: FastifyRequest) => void told.push({ reason, id })
   const stream = { write: (line: string) => void lines.push(JSON.parse(line)) }
   const all = { revocation: 'none', onRefused, ...options } as Partial<LatchkeyGuardOptions>
-  const service = await setUpService(t, all, { logger: { level: 'info', stream }, disableRequestLogging: false })
+  const service = await setUpService(t, all, { logger: { level: 'info', stream } })
   /** Returns the reasons since the last call, of the log and of `onRefused`. */
   const reasons = () => {
     const logged = lines.splice(0).filter(({ refused }) => refused !== undefined)
