@@ -9,8 +9,10 @@
  * reads the text. The longest other limits of this file are four bytes for each character.
  */
 export const TEXT_BYTES_MAX = 1024
-/** Bytes of an access token or an assertion (RFC 7519). */
-export const TOKEN_BYTES_MAX = 8192
+/** Bytes of an access token (RFC 9068). The limits of scopes, roles and ids allow no longer one. */
+export const TOKEN_BYTES_MAX = 10_240
+/** Bytes of a client assertion (RFC 7523). */
+export const ASSERTION_BYTES_MAX = 8192
 /** Bytes of an `Authorization` header with Basic credentials. */
 export const BASIC_BYTES_MAX = 4096
 /** Parameters of one form. */
@@ -70,15 +72,19 @@ export const CLIENT_KEYS_MAX = 10
 /** Secrets of one client that have not expired. */
 export const CLIENT_SECRETS_MAX = 10
 
+/** Audiences that a request for the revocation log may name, and that one guard has. */
+export const LOG_AUDIENCES_MAX = 10
+
 /** Bytes of one member of a JWK. */
 export const JWK_MEMBER_BYTES_MAX = 4096
 
 /** Bytes of the texts of a request that may be longer than `TEXT_BYTES_MAX`, by name. It holds for all texts inside the named value. */
 export const LONG_TEXT_BYTES: ReadonlyMap<string, number> = new Map([
   ['token', TOKEN_BYTES_MAX],
-  ['client_assertion', TOKEN_BYTES_MAX],
+  ['client_assertion', ASSERTION_BYTES_MAX],
   ['scope', CLIENT_SCOPE_TEXT_MAX],
   ['redirect_uris', REDIRECT_URI_MAX],
+  ['audience', LOG_AUDIENCES_MAX * (IDENTIFIER_MAX + 1)],
   ['jwks', JWK_MEMBER_BYTES_MAX]
 ])
 
@@ -102,8 +108,6 @@ export const REVOCATIONS_MAX = 1000
 /** Requests for the revocation log that wait in one process at the same time, in total and of one client. Others do not wait. */
 export const LOG_WAITING_MAX = 1000
 export const LOG_WAITING_OF_CLIENT_MAX = 250
-/** Audiences that a request for the revocation log may name. */
-export const LOG_AUDIENCES_MAX = 10
 /** Seconds that a request for the revocation log may wait. */
 export const REVOCATIONS_WAIT_MAX = 30
 /** Revoked access tokens of one session that have an entry of their own. The next one replaces them by one entry for the session. */
@@ -117,6 +121,21 @@ export const REVOCATION_QUOTA = {
 }
 /** The highest number of an entry that a request for the revocation log may name. */
 export const REVOCATIONS_AFTER_MAX = 999_999_999_999_999
+
+/** Characters of the issuer: it is the identifier of Latchkey's own resource. */
+export const ISSUER_MAX = IDENTIFIER_MAX
+/** Keys in the JWKS. A rotation that would publish more is refused until the tokens of an earlier key have expired. */
+export const SIGNING_KEYS_MAX = 200
+
+/**
+ * Bytes of the responses of Latchkey that guards and token clients accept. `test/guard/limits.test.ts` proves that the limits above allow
+ * no longer response.
+ */
+export const METADATA_BYTES_MAX = 65_536
+export const JWKS_BYTES_MAX = SIGNING_KEYS_MAX * 1024
+export const LOG_PAGE_BYTES_MAX = REVOCATIONS_MAX * 1024
+export const TOKEN_RESPONSE_BYTES_MAX = 65_536
+export const INTROSPECTION_BYTES_MAX = 65_536
 
 /** Entries of the revocation log that a guard keeps in memory. */
 export const GUARD_ENTRIES_MAX = 250_000

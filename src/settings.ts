@@ -1,5 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { ACCESS_TOKEN_TTL_MAX, PASSWORD_BYTES_MAX } from './limits.ts'
+import { ACCESS_TOKEN_TTL_MAX, ISSUER_MAX, PASSWORD_BYTES_MAX } from './limits.ts'
 
 /**
  * Every setting, with its default, its unit and its description. `allowed` describes the allowed values if the schema alone does not.
@@ -20,9 +20,10 @@ export const Settings = Type.Object({
   }),
   issuer: Type.String({
     format: 'issuer',
+    maxLength: ISSUER_MAX,
     description: 'URL of the service as clients see it: the `iss` of every token and the beginning of every link',
     allowed:
-      'an https URL without query, fragment and trailing slash (http on a loopback host, or with LATCHKEY_INSECURE_HTTP=true)',
+      'an https URL of at most 255 characters without query, fragment and trailing slash (http on a loopback host, or with LATCHKEY_INSECURE_HTTP=true)',
     shown: '`http://localhost:<port>`'
   }),
   insecureHttp: Type.Boolean({

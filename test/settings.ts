@@ -65,9 +65,10 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
       'https://exa\tmple.com',
       'HTTPS://example.com',
       'https:/example.com',
-      'https:\\\\example.com'
+      'https:\\\\example.com',
+      `https://${'a.'.repeat(120)}example.com`
     ],
-    says: 'an https URL without query, fragment and trailing slash (http on a loopback host, or with LATCHKEY_INSECURE_HTTP=true)'
+    says: 'an https URL of at most 255 characters without query, fragment and trailing slash (http on a loopback host, or with LATCHKEY_INSECURE_HTTP=true)'
   },
   LATCHKEY_INSECURE_HTTP: { allowed: ['true', 'false'], refused: ['yes', '1'], says: 'true or false' },
   LATCHKEY_DATA_DIR: { allowed: ['data', '/var/lib/latchkey', '../x y'], refused: [], says: 'a path' },

@@ -3,6 +3,7 @@ import { type Credentials, createAuthentication } from '../guard/credentials.ts'
 import { UpstreamError } from '../guard/http.ts'
 import { createMetadata } from '../guard/metadata.ts'
 import type { Timer } from '../guard/timer.ts'
+import { TOKEN_RESPONSE_BYTES_MAX } from '../limits.ts'
 import { printableLine } from '../printable.ts'
 import { type Clock, systemClock } from '../token/clock.ts'
 import { refusesToken } from './challenge.ts'
@@ -66,7 +67,6 @@ export interface TokenClient {
 
 /** Maximum milliseconds of one request to the issuer. */
 const REQUEST_TIMEOUT = 5000
-const MAX_BYTES = 65_536
 /** Lifetime of a token in seconds: `default` without `expires_in` (RFC 6749 §5.1), `max` for a longer `expires_in`. */
 const LIFETIME = { default: 60, max: 86_400 }
 /** Number of UTF-16 units of the issuer's description of an error. */
@@ -143,7 +143,7 @@ export function createClient(options: TokenClientOptions, timer: Timer): TokenCl
   async function request(signal: AbortSignal): Promise<IssuedToken> {
     try {
       const { tokenEndpoint } = await metadata.get()
-      const limits = { timeout: REQUEST_TIMEOUT, timer, maxBytes: MAX_BYTES, signal }
+      const limits = { timeout: REQUEST_TIMEOUT, timer, maxBytes: TOKEN_RESPONSE_BYTES_MAX, signal }
       const { body } = await postForm(fetch, tokenEndpoint, { form, authenticate, ...limits })
       return readToken(body)
     } catch (cause) {

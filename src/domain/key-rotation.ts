@@ -1,3 +1,4 @@
+import { SIGNING_KEYS_MAX } from '../limits.ts'
 import type { Config } from '../settings.ts'
 import { type Caller, SYSTEM } from './caller.ts'
 import { DomainError } from './errors.ts'
@@ -53,13 +54,13 @@ export function createKeyRotation(deps: {
   }
 
   /** Reads the current keys, and the basis that must still hold when they change. */
-  async function readBasis(): Promise<{ signing: StoredKey; next: StoredKey; from: KeyBasis }> {
+  async function readBasis(): Promise<{ signing: StoredKey; next: StoredKey; from: KeyBasis; published: StoredKey[] }> {
     const [published, canary] = await Promise.all([store.keys.list(), store.sealed.get(CANARY.name)])
     const signing = published.find(({ state }) => state === 'signing')
     const next = published.find(({ state }) => state === 'next')
     if (signing === undefined || next === undefined || canary === null)
       throw new Error('the database has no signing key, no next key or no canary')
-    return { signing, next, from: { signing: signing.kid, next: next.kid, canary } }
+    return { signing, next, from: { signing: signing.kid, next: next.kid, canary }, published }
   }
 
   /** The instant from which every cached JWKS holds the key. */
@@ -83,12 +84,16 @@ export function createKeyRotation(deps: {
      * Makes the next key sign. The previous key verifies for as long as its tokens can be valid, a new next key with the algorithm of
      * the settings is published, and the refresh key is replaced too. Exactly one of concurrent calls rotates.
      * @returns the key that signs now
-     * @throws DomainError conflict when verifiers may not know the next key yet, when another call rotated at the same time, and
+     * @throws DomainError conflict when verifiers may not know the next key yet, when `SIGNING_KEYS_MAX` keys are published, when another call rotated at the same time, and
      *   between a replacement of the sealing key and `reseal`
      */
     async rotate(caller: Caller): Promise<StoredKey> {
-      const { next, from } = await readBasis()
+      const { next, from, published } = await readBasis()
       if (!sealer.isCurrent(from.canary)) throw resealFirst()
+      if (published.length >= SIGNING_KEYS_MAX)
+        throw conflict(
+          `There are ${published.length} published keys: the keys can be rotated when the tokens of an earlier key have expired`
+        )
       if (now() < knownFrom(next))
         throw conflict(`The next key was published a short time ago: it can sign from ${iso(knownFrom(next))} on`)
       if (!(await advance(caller, from))) throw changedMeanwhile()
@@ -143,9 +148,10 @@ export function createKeyRotation(deps: {
       await store.keys.expire(SYSTEM, { now: now() })
       await store.refreshKeys.expire(now())
       if (settings.keyRotation === 0) return 'nothing'
-      const [{ signing, next, from }, refreshKey] = await Promise.all([readBasis(), refreshTokens.current()])
+      const [{ signing, next, from, published }, refreshKey] = await Promise.all([readBasis(), refreshTokens.current()])
       const since = Math.min(signing.signsSinceAt ?? signing.createdAt, refreshKey.createdAt)
       if (now() < since + settings.keyRotation * DAY_MS || now() < knownFrom(next)) return 'nothing'
+      if (published.length >= SIGNING_KEYS_MAX) return 'nothing'
       if (!sealer.isCurrent(from.canary)) return 'postponed'
       return (await advance(SYSTEM, from)) ? 'rotated' : 'nothing'
     }

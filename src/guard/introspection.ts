@@ -1,3 +1,4 @@
+import { INTROSPECTION_BYTES_MAX } from '../limits.ts'
 import type { Principal } from '../token/principal.ts'
 import { type Refusal, refusal } from '../token/refusal.ts'
 import { postForm } from './client-request.ts'
@@ -8,7 +9,6 @@ import type { createMetadata } from './metadata.ts'
 import type { Timer } from './timer.ts'
 
 const TIMEOUT_MS = 3000
-const MAX_BYTES = 65_536
 
 const INACTIVE = refusal('revoked', 'The issuer says that the token is not active')
 
@@ -33,7 +33,7 @@ export function createIntrospection(deps: {
       authenticate,
       timeout: TIMEOUT_MS,
       timer,
-      maxBytes: MAX_BYTES
+      maxBytes: INTROSPECTION_BYTES_MAX
     })
     return (body ?? {}) as Record<string, unknown>
   }

@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto'
+import { JWKS_BYTES_MAX, SIGNING_KEYS_MAX } from '../limits.ts'
 import { publicKeyOf } from '../token/keys.ts'
 import type { VerificationKey } from '../token/verifier.ts'
 import { UnavailableError } from './errors.ts'
@@ -12,8 +13,6 @@ export interface IssuerKey extends VerificationKey {
 }
 
 const TIMEOUT_MS = 5000
-const MAX_BYTES = 65_536
-const MAX_KEYS = 100
 /** Seconds for which keys are fresh: without `max-age`, and at most. */
 const MAX_AGE = { default: 300, max: 86_400 }
 /** Milliseconds for which stale keys are still used when they cannot be fetched. */
@@ -39,7 +38,7 @@ function issuerKey(jwk: Record<string, unknown>): IssuerKey | null {
  */
 function readJwks(body: unknown): Map<string, IssuerKey> | null {
   const { keys } = (body ?? {}) as { keys?: unknown }
-  if (!Array.isArray(keys) || keys.length > MAX_KEYS) return null
+  if (!Array.isArray(keys) || keys.length > SIGNING_KEYS_MAX) return null
   const isObject = (jwk: unknown): jwk is Record<string, unknown> => typeof jwk === 'object' && jwk !== null
   const byKid = Map.groupBy(keys.filter(isObject), ({ kid }) => kid)
   const valid = [...byKid.values()].flatMap(([jwk, ...more]) => {
@@ -73,7 +72,11 @@ export function createKeys(deps: { metadata: ReturnType<typeof createMetadata>; 
   async function load(): Promise<void> {
     const { jwksUri } = await metadata.get()
     const at = timer.elapsed()
-    const { body, headers } = await requestJson(fetch, jwksUri, { timeout: TIMEOUT_MS, timer, maxBytes: MAX_BYTES })
+    const { body, headers } = await requestJson(fetch, jwksUri, {
+      timeout: TIMEOUT_MS,
+      timer,
+      maxBytes: JWKS_BYTES_MAX
+    })
     const read = readJwks(body)
     if (read === null) throw new Error(`${jwksUri} is not a JWKS`)
     // Keeps the object of an unchanged key: a remembered token refers to its key by identity.

@@ -1,3 +1,4 @@
+import { METADATA_BYTES_MAX } from '../limits.ts'
 import { isLoopback } from '../loopback.ts'
 import { type Fetch, requestJson, UpstreamError } from './http.ts'
 import type { Timer } from './timer.ts'
@@ -15,7 +16,6 @@ export interface Metadata {
 }
 
 const TIMEOUT = 5000
-const MAX_BYTES = 65_536
 /** Milliseconds from a failed request to the next. */
 const COOLDOWN = 1000
 /** The endpoints that an issuer need not have, with their names for errors. */
@@ -74,7 +74,7 @@ export function createMetadata(options: {
   let retryAt = 0
 
   async function load(): Promise<Metadata> {
-    const { body } = await requestJson(fetch, url, { timeout: TIMEOUT, timer, maxBytes: MAX_BYTES })
+    const { body } = await requestJson(fetch, url, { timeout: TIMEOUT, timer, maxBytes: METADATA_BYTES_MAX })
     const invalid = (problem: string) => new UpstreamError(`the metadata of ${issuer} ${problem}`, { status: 200 })
     if (typeof body !== 'object' || body === null || Array.isArray(body)) throw invalid('is not an object')
     const metadata = new Map(Object.entries(body))

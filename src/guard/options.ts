@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { LOG_AUDIENCES_MAX } from '../limits.ts'
 import type { Clock } from '../token/clock.ts'
 import type { Refusal } from '../token/refusal.ts'
 import type { Credentials } from './credentials.ts'
@@ -64,8 +65,10 @@ export function assertOptions(options: LatchkeyGuardOptions): void {
       throw new TypeError(`latchkey-guard: ${name} must be one of ${allowed.join(', ')}`)
   }
   const isUri = (value: unknown) => typeof value === 'string' && URL.canParse(value) && !value.includes('#')
-  if (audiences.length === 0 || !audiences.every(isUri))
-    throw new TypeError('latchkey-guard: audience must be an absolute URI without fragment, or a list of such URIs')
+  if (audiences.length === 0 || audiences.length > LOG_AUDIENCES_MAX || !audiences.every(isUri))
+    throw new TypeError(
+      `latchkey-guard: audience must be an absolute URI without fragment, or a list of at most ${LOG_AUDIENCES_MAX} such URIs`
+    )
   oneOf('revocation', revocation, ['log', 'introspection', 'none'])
   if (options.revocation !== 'none' && (options.clientSecret ?? options.privateKey) === undefined)
     throw new TypeError(

@@ -1,3 +1,4 @@
+import { LOG_PAGE_BYTES_MAX } from '../limits.ts'
 import { printableLine } from '../printable.ts'
 import { type Fetch, type JsonResponse, requestJson, UpstreamError } from './http.ts'
 import type { createMetadata } from './metadata.ts'
@@ -15,8 +16,6 @@ interface Page {
   at: number
 }
 
-/** Bytes of one response at most: a thousand entries of ids with 255 characters, each escaped. */
-const MAX_BYTES = 2 ** 21
 /** Milliseconds for a response, in addition to the requested wait. */
 const RESPONSE_MS = 5000
 /** Milliseconds from a request that failed, or did not wait, to the next. Doubles each time. */
@@ -117,7 +116,7 @@ export function createRevocations(options: LogOptions) {
       headers: { 'cache-control': 'no-store' },
       timeout: wait * 1000 + RESPONSE_MS,
       timer,
-      maxBytes: MAX_BYTES,
+      maxBytes: LOG_PAGE_BYTES_MAX,
       signal: interrupt.signal
     }).catch(withReason)
     const page = readPage(body)

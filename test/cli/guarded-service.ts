@@ -16,4 +16,4 @@ app.get('/status', { preHandler: app.publicAccess }, async () => ({
   ...app.guard.status(),
   memory: process.memoryUsage().rss
 }))
-console.log(new URL(await app.listen({ host: '127.0.0.1', port: 0 })).port)
+process.stdout.write(`${new URL(await app.listen({ host: '127.0.0.1', port: 0 })).port}\n`)

@@ -1,6 +1,7 @@
 import { decodeProtectedHeader } from 'jose'
 import t, { type Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
+import { SIGNING_KEYS_MAX } from '../../src/limits.ts'
 import { openSessions, type SessionDomain } from './sessions-world.ts'
 
 const [MINUTE, DAY] = [60, 86_400]
@@ -241,4 +242,19 @@ t.test('a token of a compromised key revokes nothing', async (t) => {
     entries.map(({ kind }) => kind),
     ['key']
   )
+})
+
+t.test('a rotation that would publish more keys than a guard reads is refused until a key expires [UA8]', async (t) => {
+  const { rotate, clock, published, auth } = await open(t, { LATCHKEY_JWKS_MAX_AGE: '1' })
+  for (let keys = 2; keys < SIGNING_KEYS_MAX; keys++) {
+    clock.advance(1)
+    await rotate()
+  }
+  clock.advance(1)
+  const message = `There are ${SIGNING_KEYS_MAX} published keys: the keys can be rotated when the tokens of an earlier key have expired`
+  await t.rejects(rotate(), { code: 'conflict', message })
+  t.equal((await published()).length, SIGNING_KEYS_MAX)
+  clock.advance(3660)
+  await auth.keys.maintain()
+  await t.resolves(rotate())
 })

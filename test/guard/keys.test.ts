@@ -1,6 +1,7 @@
 import t from 'tap'
 import { createKeys } from '../../src/guard/keys.ts'
 import { createMetadata } from '../../src/guard/metadata.ts'
+import { SIGNING_KEYS_MAX } from '../../src/limits.ts'
 import {
   createFakeIssuer,
   createKey,
@@ -92,7 +93,7 @@ t.test('a kid that is the name of a member of every object finds no key', async 
 const INVALID: [name: string, responder: Responder][] = [
   ...INVALID_RESPONSES,
   ['keys that is not an array', () => Response.json({ keys: { 0: es256.jwk } })],
-  ['101 keys', jwks(Array.from({ length: 101 }, () => es256.jwk))]
+  [`${SIGNING_KEYS_MAX + 1} keys`, jwks(Array.from({ length: SIGNING_KEYS_MAX + 1 }, () => es256.jwk))]
 ]
 for (const [name, responder] of INVALID)
   t.test(

@@ -19,7 +19,7 @@ const PARAMETERS: [url: string, name: string, limit: number][] = [
   ['/token', 'scope', 4096],
   ['/token', 'client_assertion', 8192],
   ...['/revoke', '/introspect'].flatMap((url): [string, string, number][] => [
-    [url, 'token', 8192],
+    [url, 'token', 10_240],
     [url, 'token_type_hint', 1024]
   ])
 ]
