@@ -1,4 +1,6 @@
+import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { defined } from '../src/defined.ts'
 import { isLoopback } from '../src/loopback.ts'
 
 declare module 'fastify' {
@@ -13,6 +15,20 @@ function isLoopbackOrigin(text: string): boolean {
   if (!text.startsWith('http:') || !URL.canParse(text)) return false
   const { origin, hostname } = new URL(text)
   return origin === text && isLoopback(hostname)
+}
+
+/** Maximum number of characters of the names of headers in one preflight. */
+const HEADERS_MAX = 1024
+/** Names of headers, separated by commas (RFC 9110 §5.1). */
+const HEADER_NAMES = /^[\w!#$%&'*+.^`|~-]+(,[\w!#$%&'*+.^`|~-]+)*$/
+
+/**
+ * Returns the headers that a preflight asks for, because scripts that trace requests add headers to each of them (`baggage`,
+ * `sentry-trace`). A browser sends no credentials that the script does not have. Returns undefined for names that are not valid.
+ */
+function allowedHeaders({ headers }: FastifyRequest): string | undefined {
+  const names = headers['access-control-request-headers']?.replaceAll(/[ \t]/g, '') ?? ''
+  return names.length <= HEADERS_MAX && HEADER_NAMES.test(names) ? names : undefined
 }
 
 /**
@@ -41,9 +57,9 @@ export default fp<{ origins: string[]; issuer: string }>(
       return reply
         .code(204)
         .headers({
+          vary: 'Origin, Access-Control-Request-Headers',
           'access-control-allow-methods': methods.join(', '),
-          // Swagger UI sends X-Requested-With.
-          'access-control-allow-headers': 'Authorization, Content-Type, X-Requested-With',
+          ...defined({ 'access-control-allow-headers': allowedHeaders(request) }),
           'access-control-max-age': '600'
         })
         .send()

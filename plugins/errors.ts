@@ -1,7 +1,8 @@
 import fp from 'fastify-plugin'
 import { errorResponses } from './errors/document.ts'
 import { SHAPES, type ShapeName, sendFailure } from './errors/shapes.ts'
-import { failureOf, MALFORMED, MethodNotAllowed, NOT_FOUND } from './errors/table.ts'
+import { followResponses } from './errors/socket.ts'
+import { failureOf, MALFORMED, MethodNotAllowed, NOT_FOUND, unsupported } from './errors/table.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -25,6 +26,7 @@ export default fp(
     /** The shapes by path. A request with a method that the path does not accept has no route with a shape. */
     const shapes = new Map<string, ShapeName>()
     const methods = new Set<string>()
+    followResponses(fastify.server)
     for (const { schema } of Object.values(SHAPES)) fastify.addSchema(schema)
 
     fastify.addHook('onRoute', (route) => {
@@ -48,13 +50,14 @@ export default fp(
     fastify.setErrorHandler((error, request, reply) => {
       // The caller left, or sent a body that is not HTTP or too slow: nobody reads this response.
       const isAborted = error instanceof Error && error === request.raw.errored
-      const failure = isAborted ? MALFORMED : failureOf(error)
+      const shape = request.routeOptions.config.errors ?? shapes.get(request.path) ?? DEFAULT_SHAPE
+      let failure = isAborted ? MALFORMED : failureOf(error)
+      if (failure.status === 415) failure = unsupported(SHAPES[shape].accepts)
       if (isAborted) request.log.info('the body of the request ended before it was complete')
       if (failure.status === 500) request.log.error({ err: error }, 'request failed')
       // Expected under load and during an outage, so without a stack.
       if (failure.status > 500) request.log.error({ cause: messageOf((error as Error).cause) }, failure.detail)
       if (failure.status === 429) request.log.warn({ address: request.ip }, failure.detail)
-      const shape = request.routeOptions.config.errors ?? shapes.get(request.path) ?? DEFAULT_SHAPE
       return sendFailure(reply, failure, shape)
     })
   },

@@ -4,6 +4,38 @@ import fp from 'fastify-plugin'
 import { OAuthError } from '../src/domain/errors.ts'
 import { FORM_PARAMETERS_MAX } from '../src/limits.ts'
 
+/**
+ * The parameters of requests to these endpoints (IANA, OAuth Parameters). In a query they would stand in logs of proxies (RFC 6749
+ * §2.3.1).
+ */
+const PARAMETERS: ReadonlySet<string> = new Set([
+  'access_token',
+  'actor_token',
+  'actor_token_type',
+  'assertion',
+  'audience',
+  'authorization_details',
+  'client_assertion',
+  'client_assertion_type',
+  'client_id',
+  'client_secret',
+  'code',
+  'code_verifier',
+  'device_code',
+  'grant_type',
+  'password',
+  'redirect_uri',
+  'refresh_token',
+  'requested_token_type',
+  'resource',
+  'scope',
+  'subject_token',
+  'subject_token_type',
+  'token',
+  'token_type_hint',
+  'username'
+])
+
 /** The only parameter that may be repeated (RFC 8707 §2). */
 const MAY_REPEAT = 'resource'
 
@@ -47,13 +79,19 @@ export function parseForm(text: string): Record<string, string | string[]> {
   return form
 }
 
-/** Accepts only forms as bodies, in the Fastify scope that registers this plugin. */
+/** Accepts only forms as bodies, and no parameter of OAuth in the query, in the Fastify scope that registers this plugin. */
 export default fp(
   async (fastify) => {
     fastify.removeAllContentTypeParsers()
     // A hook parses the text, because an error that the parser throws would not be caught and would end the process.
     await fastify.register(fastifyFormbody, { parser: (text) => ({ text }) })
+    // RFC 6749 §5.1: no cache may store a response with tokens or other sensitive information.
+    fastify.addHook('onRequest', async (_request, reply) => {
+      reply.header('cache-control', 'no-store')
+    })
     fastify.addHook('preValidation', async (request) => {
+      if (Object.keys(request.query as object).some((name) => PARAMETERS.has(name)))
+        throw new OAuthError('invalid_request', 'The parameters of OAuth must be in the form, not in the query')
       if (request.body === undefined) {
         if (request.method === 'POST') throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
         return

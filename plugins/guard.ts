@@ -17,6 +17,10 @@ export default fp<Pick<GuardOptions, 'onRefused'>>(
       verify: fastify.auth.accessTokens.verify,
       flows: { user: ['password'], client: ['clientCredentials'] }
     })
+    // No handler of Latchkey may set another value for a request with credentials: the JWKS and the pages set one.
+    fastify.addHook('onSend', async ({ headers }, reply) => {
+      if (headers.authorization !== undefined) reply.header('cache-control', 'no-store')
+    })
     const { requireUser, requireScope, requireRole } = fastify
     fastify.decorate('requireAdmin', (scope: string) => [requireUser(), requireScope(scope), requireRole('admin')])
 

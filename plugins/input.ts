@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { errorCodes, type preValidationHookHandler } from 'fastify'
+import { errorCodes, type FastifyRequest, type preValidationHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { DomainError } from '../src/domain/errors.ts'
 import { LONG_TEXT_BYTES, TEXT_BYTES_MAX } from '../src/limits.ts'
@@ -76,6 +76,19 @@ function isPercentEncoded(text: string): boolean {
   }
 }
 
+/** Returns whether a route ignores the body of its requests. */
+const takesNoBody = ({ routeOptions }: FastifyRequest): boolean => routeOptions.schema?.body === undefined
+
+/** Returns whether the headers announce a body (RFC 9112 §6.3). */
+const hasBody = (headers: FastifyRequest['headers']): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+
+/** Returns whether a media type names no charset, or only UTF-8. */
+const isUtf8Type = (type = ''): boolean =>
+  Array.from(type.matchAll(/;\s*charset\s*=([^;]*)/gi)).every(([, charset = '']) =>
+    /^\s*("?)utf-?8\1\s*$/i.test(charset)
+  )
+
 /**
  * Refuses input that is not valid text: invalid UTF-8, invalid percent-encoding, NUL and lone surrogates; and every text that is longer
  * than its limit. Accepts only JSON bodies; a Fastify scope may replace the parser. Must be registered after `client-authentication`.
@@ -85,8 +98,7 @@ export default fp(
     const parseJson = fastify.getDefaultJsonParser('error', 'error')
     fastify.removeContentTypeParser(['application/json', 'text/plain'])
     fastify.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-      // Many clients send the content type with every request, even without a body.
-      if (body.length === 0 && request.method === 'DELETE') return done(null)
+      if (body.length === 0 && takesNoBody(request)) return done(null)
       if (!isUtf8(body)) return done(malformed())
       void parseJson(request, body.toString('utf8'), (error, json) => done(error === null ? null : malformed(), json))
     })
@@ -121,9 +133,13 @@ export default fp(
     })
 
     // Runs after the guards, which run in onRequest, so that a caller without rights learns nothing about other errors of the request.
-    fastify.addHook('preParsing', async ({ url, headers }) => {
-      if (headers['content-encoding'] !== undefined) throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
+    fastify.addHook('preParsing', async (request) => {
+      const { url, headers } = request
       if (!isPercentEncoded(queryOf(url))) throw malformed()
+      // Many clients send a content type with every request, even without a body.
+      if (takesNoBody(request) && !hasBody(headers)) delete headers['content-type']
+      if (headers['content-encoding'] !== undefined || !isUtf8Type(headers['content-type']))
+        throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
     })
     const checkTexts: preValidationHookHandler = ({ query, params, body }, _reply, done) => {
       try {

@@ -60,10 +60,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     },
     async ({ caller, body }, reply) => {
       const registration = await auth.clients.create(caller, wire.inputFromWire(body))
-      reply.headers({
-        location: `${auth.issuer}/clients/${encodeURIComponent(registration.client.id)}`,
-        'cache-control': 'no-store'
-      })
+      reply.header('location', `${auth.issuer}/clients/${encodeURIComponent(registration.client.id)}`)
       return reply.code(201).send(wire.registrationToWire(registration))
     }
   )
@@ -141,7 +138,6 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     },
     async ({ caller, params, body }, reply) => {
       const added = await auth.clients.addSecret(caller, params.id, secretWire.inputFromWire(body))
-      reply.header('cache-control', 'no-store')
       return reply.code(201).send(secretWire.newToWire(added))
     }
   )

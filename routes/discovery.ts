@@ -2,9 +2,6 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Index, JWKS_PATH, Jwks, linksToWire, METADATA_PATH, Metadata, toWire } from '../src/wire/discovery.ts'
 import { json } from '../src/wire/responses.ts'
 
-/** The metadata lists the first 1,000 scopes. */
-const FIRST_SCOPES = { after: null, limit: 1000 }
-
 export interface DiscoveryOptions {
   name: string
   version: string
@@ -42,7 +39,7 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, opti
 
   const metadata = {
     preHandler: publicAccess,
-    config: { cors: true as const },
+    config: { cors: true as const, standalone: true as const },
     schema: {
       operationId: 'getMetadata',
       summary: 'Get the authorization server metadata',
@@ -54,7 +51,7 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, opti
       toWire({
         issuer,
         docs,
-        scopes: (await auth.scopes.list(FIRST_SCOPES)).items.map((scope) => scope.name),
+        scopes: auth.scopes.own,
         grantTypes: auth.grants.map(({ type }) => type),
         assertionAlgs: auth.clients.assertionAlgs
       })

@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { empty, json } from '../src/wire/responses.ts'
-import { NoQuery } from '../src/wire/schema.ts'
 import * as wire from '../src/wire/tokens.ts'
 
 /** The endpoints for tokens. The Fastify scope that registers them accepts only forms. */
@@ -22,14 +21,13 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         description: 'Anyone may call it. A client that has a secret or a key must authenticate.',
         tags: ['oauth'],
         consumes: ['application/x-www-form-urlencoded'],
-        querystring: NoQuery,
         body: Type.Ref(TokenRequest),
         response: { 200: json('An access token, and a refresh token if the client may use one', TokenResponse) }
       }
     },
     async ({ caller, clientAuth, body }, reply) => {
       const issued = await auth.exchange(caller, { clientAuth, params: wire.paramsFromWire(body) })
-      reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' })
+      reply.header('pragma', 'no-cache')
       return wire.toWire(issued)
     }
   )
@@ -46,7 +44,6 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
           'The client that the token belongs to may call it (RFC 7009). Revoking a refresh token ends its session and all tokens of the session; revoking an access token ends only this token, or all earlier access tokens of a session of which many were revoked. A user or client that revokes very many access tokens gets 429. The response is the same for a token that is unknown, expired or already revoked.',
         tags: ['oauth'],
         consumes: ['application/x-www-form-urlencoded'],
-        querystring: NoQuery,
         body: Type.Ref(TokenReference),
         response: { 200: empty('The token is not valid, or no longer valid') }
       }
@@ -54,7 +51,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     async ({ caller, clientAuth, body }, reply) => {
       const { client } = clientAuth ?? (await auth.clientAuthentication.docsClient())
       await auth.revoke(caller, { client, token: body.token })
-      return reply.header('cache-control', 'no-store').send()
+      return reply.send()
     }
   )
 
@@ -70,15 +67,12 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
           'A confidential client with the scope `tokens:introspect` may call it (RFC 7662). The response describes the current state of the token.',
         tags: ['oauth'],
         consumes: ['application/x-www-form-urlencoded'],
-        querystring: NoQuery,
         body: Type.Ref(TokenReference),
         response: { 200: json('The state of the token', Introspection) }
       }
     },
-    async ({ clientAuth, body }, reply) => {
-      reply.header('cache-control', 'no-store')
-      return wire.introspectionToWire(await auth.introspect(clientAuth?.client ?? null, body.token))
-    }
+    async ({ clientAuth, body }) =>
+      wire.introspectionToWire(await auth.introspect(clientAuth?.client ?? null, body.token))
   )
 }
 export default routes

@@ -32,7 +32,6 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       // Node.js does not close an idle connection that has a listener for `timeout`.
       const keepOpen = () => {}
       reply.raw.on('timeout', keepOpen)
-      reply.header('cache-control', 'no-store')
       try {
         const { signal } = request
         return toWire(await auth.revocationLog.read({ clientId, audiences, after, wait, signal }))

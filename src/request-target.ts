@@ -1,11 +1,25 @@
-/** Scheme and authority of a request target in absolute form (RFC 9112 §3.2.2). The authority may hold credentials. */
-const AUTHORITY = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i
+/** Returns where the path of a request target begins: after scheme and authority, if it has them (RFC 9112 §3.2.2). */
+function startOfPath(target: string): number {
+  if (target.startsWith('/')) return 0
+  const scheme = target.indexOf('://')
+  return scheme === -1 ? 0 : endOf(target, '/?#', scheme + 3)
+}
+
+/** Returns the index of the first of some characters, at or after an index; the length of the text without any. */
+function endOf(text: string, characters: string, from: number): number {
+  let index = from
+  while (index < text.length && !characters.includes(text[index] as string)) index++
+  return index
+}
 
 /**
- * Returns the path of a request target, as it was sent: without scheme, authority, query and fragment. Everything else may hold
- * secrets. A fragment is not allowed in a request (RFC 9112 §3.2), but Node.js accepts it.
+ * Returns the path of a request target, as it was sent: without scheme, authority, query and fragment. All of these may hold secrets. A
+ * fragment is not allowed in a request (RFC 9112 §3.2), but Node.js accepts it.
  */
-export const pathOf = (target: string): string => target.replace(AUTHORITY, '').split(/[?#]/, 1)[0] || '/'
+export function pathOf(target: string): string {
+  const start = startOfPath(target)
+  return target.slice(start, endOf(target, '?#', start)) || '/'
+}
 
 /** Returns the query of a request target with everything after it; empty without a query. */
-export const queryOf = (target: string): string => /[?#](.*)/s.exec(target)?.[1] ?? ''
+export const queryOf = (target: string): string => target.slice(endOf(target, '?#', startOfPath(target)) + 1)

@@ -120,6 +120,20 @@ export async function sendBytes(app: FastifyInstance, bytes: string | Buffer) {
   }
 }
 
+/** Sends bytes over a connection that the server closes. Returns everything that arrived. */
+export async function receiveAll(app: FastifyInstance, bytes: string | Buffer): Promise<string> {
+  if (app.server.address() === null) await app.listen({ host: '127.0.0.1', port: 0 })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  let text = ''
+  socket.setEncoding('latin1').on('data', (chunk) => {
+    text += chunk
+  })
+  socket.on('error', () => {})
+  socket.write(bytes)
+  await new Promise((resolve) => socket.on('close', resolve))
+  return text
+}
+
 /** Returns whether a text is an answer with all of its body, on a connection that stays open. */
 function isComplete(text: string): boolean {
   const [head = '', body = ''] = text.split('\r\n\r\n')

@@ -3,11 +3,13 @@ import type { RouteOptions } from 'fastify'
 import { defined } from '../../src/defined.ts'
 import type { Failure } from './failure.ts'
 import { SHAPES, type ShapeName } from './shapes.ts'
-import { frameworkFailure } from './table.ts'
+import { frameworkFailure, unsupported } from './table.ts'
 
 /** Returns the responses of the OpenAPI document for every failure that the route can send, by status. */
 export function errorResponses(route: RouteOptions, name: ShapeName): Record<number, object> {
-  return Object.fromEntries(statusesOf(route, name).map((status) => [status, errorResponse(status, name)]))
+  return Object.fromEntries(
+    statusesOf(route, name).map((status) => [status, errorResponse(exampleOf(status, name), name)])
+  )
 }
 
 function statusesOf({ method, schema = {}, config = {} }: RouteOptions, name: ShapeName): number[] {
@@ -37,18 +39,20 @@ const CHALLENGE = {
 const RETRY = { 'Retry-After': { type: 'integer', description: 'Seconds' } }
 const HEADERS: Record<number, object> = { 401: CHALLENGE, 403: CHALLENGE, 429: RETRY, 503: RETRY }
 
-function exampleOf(status: number): Failure {
+function exampleOf(status: number, name: ShapeName): Failure {
+  if (status === 415) return unsupported(SHAPES[name].accepts)
   const [code, detail] = EXAMPLES[status] ?? []
   if (code !== undefined && detail !== undefined) return { status, code, detail }
   return frameworkFailure(status) as Failure
 }
 
-function errorResponse(status: number, name: ShapeName): object {
+function errorResponse(failure: Failure, name: ShapeName): object {
+  const { status } = failure
   const { mediaType, schema, body } = SHAPES[name]
   const headers = HEADERS[status]
   return {
     description: STATUS_CODES[status],
-    content: { [mediaType]: { schema: { $ref: schema.$id }, example: body(exampleOf(status)) } },
+    content: { [mediaType]: { schema: { $ref: schema.$id }, example: body(failure) } },
     ...defined({ headers })
   }
 }

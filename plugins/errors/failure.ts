@@ -13,6 +13,8 @@ export interface Failure {
 /** A format for failures. A new format is a file in this folder and an entry in `shapes.ts`. */
 export interface Shape {
   mediaType: string
+  /** The media type of the bodies that its endpoints accept. */
+  accepts: string
   /** The JSON schema of the body, for the OpenAPI document. */
   schema: { readonly $id: string }
   body(failure: Failure): object

@@ -17,6 +17,7 @@ const OAUTH_ERROR = {
 /** The format of errors of the OAuth endpoints (RFC 6749 §5.2). */
 export const oauth: Shape = {
   mediaType: 'application/json',
+  accepts: 'application/x-www-form-urlencoded',
   schema: OAUTH_ERROR,
   body: ({ code, detail }) => ({ error: code, error_description: detail })
 }

@@ -29,6 +29,7 @@ const PROBLEM = {
 /** The format of problem details (RFC 9457 §3), for every endpoint that names no other shape. */
 export const problem: Shape = {
   mediaType: 'application/problem+json',
+  accepts: 'application/json',
   schema: PROBLEM,
   body: ({ status, detail, errors }) => ({
     type: 'about:blank',

@@ -1,4 +1,4 @@
-import { STATUS_CODES } from 'node:http'
+import { type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Failure } from './failure.ts'
@@ -23,13 +23,49 @@ export function frameworkErrors(error: FastifyError, request: FastifyRequest, re
   sendFailure(reply, failureOf(error), 'problem')
 }
 
+/** The responses of each connection that are not complete, in the order of their requests. */
+const openResponses = new WeakMap<Socket, Set<ServerResponse>>()
+/** The connections whose bytes are not HTTP. The parser reports each further piece of them. */
+const broken = new WeakSet<Socket>()
+
+/** Follows the responses of a server, so that a refusal by the HTTP parser waits for the responses to earlier requests. */
+export function followResponses(server: Server): void {
+  server.on('request', ({ socket }, response) => {
+    const responses = openResponses.get(socket) ?? new Set()
+    openResponses.set(socket, responses.add(response))
+    response.once('close', () => responses.delete(response))
+  })
+}
+
+/**
+ * Waits for the responses to all complete requests of a connection. Returns the response to the request that is not complete, if the
+ * connection has one.
+ */
+async function earlierResponses(socket: Socket): Promise<ServerResponse | undefined> {
+  for (const response of openResponses.get(socket) ?? []) {
+    if (!response.req.complete) return response
+    await new Promise((resolve) => response.once('close', resolve))
+  }
+  return undefined
+}
+
 /**
  * Handles a request that the HTTP parser of Node.js refuses, and closes the connection. Logs the code only, because the error contains
  * the bytes of the request.
  */
-export function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
-  this.log.debug({ code: error.code }, 'refused by the HTTP parser')
+export async function clientErrorHandler(
+  this: FastifyInstance,
+  error: Error & { code?: string },
+  socket: Socket
+): Promise<void> {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  if (broken.has(socket)) return
+  broken.add(socket)
+  this.log.debug({ code: error.code }, 'refused by the HTTP parser')
+  const refused = await earlierResponses(socket)
+  if (!socket.writable) return
+  // The request was refused before its body arrived.
+  if (refused?.headersSent) return void socket.destroySoon()
   const status = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[error.code ?? ''] ?? 400
   const body = JSON.stringify(problem.body(frameworkFailure(status) as Failure))
   const headers = {

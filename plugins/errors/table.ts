@@ -22,7 +22,7 @@ const FRAMEWORK_DETAIL: Record<number, string> = {
   408: 'The request took too long to arrive',
   413: 'The body is too large',
   414: 'The path is too long',
-  415: 'The content type is not supported for this path',
+  415: 'The type of the body is not supported',
   431: 'The headers are too large'
 }
 
@@ -31,6 +31,13 @@ export function frameworkFailure(status: number): Failure | undefined {
   const detail = FRAMEWORK_DETAIL[status]
   return detail === undefined ? undefined : { status, code: 'invalid_request', detail }
 }
+
+/** Returns the failure for a body that the route cannot read. @param type the media type that the route accepts */
+export const unsupported = (type: string): Failure => ({
+  status: 415,
+  code: 'invalid_request',
+  detail: `The body must be ${type} in UTF-8, and not compressed`
+})
 
 export const MALFORMED = frameworkFailure(400) as Failure
 export const NOT_FOUND = frameworkFailure(404) as Failure

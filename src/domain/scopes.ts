@@ -1,5 +1,6 @@
 import { SCOPE_ITEMS_MAX, SCOPE_PARAMETER_MAX, SCOPE_TOKEN_PATTERN } from '../limits.ts'
 import type { Config } from '../settings.ts'
+import { BUILT_IN_SCOPES, CLIENT_SCOPES } from './built-in.ts'
 import { OAuthError } from './errors.ts'
 import type { Client, RegisteredScope } from './model.ts'
 import { type Paged, paged } from './pages.ts'
@@ -63,6 +64,9 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
   }
 
   return {
+    /** The names of the scopes of Latchkey’s own API, in alphabetical order. */
+    own: [...BUILT_IN_SCOPES, ...CLIENT_SCOPES].map(({ name }) => name).toSorted(),
+
     /** Returns one page of scopes in the order of their names, each with the identifier of its resource. */
     list: (page: Page): Promise<Paged<{ name: string; description: string; resource: string }>> =>
       paged(

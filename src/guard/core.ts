@@ -101,7 +101,9 @@ export default fp<GuardOptions>(
 
     /** Sets status and headers of an error here, so that every error handler keeps them. */
     function failed<E extends Error>(reply: FastifyReply, error: E & { statusCode?: number; headers?: object }): E {
-      reply.code(error.statusCode ?? 500).headers((error.headers ?? {}) as Record<string, string>)
+      reply
+        .code(error.statusCode ?? 500)
+        .headers({ ...(error.headers as Record<string, string> | undefined), 'cache-control': 'no-store' })
       return error
     }
 
@@ -150,6 +152,13 @@ export default fp<GuardOptions>(
     fastify.addHook('onRequest', (request, reply, done) => {
       if (!isRepeated(request.raw.rawHeaders, 'authorization')) return done()
       done(refused(request, reply, REPEATED_HEADER))
+    })
+
+    // Forbids caches to store the response to a token (RFC 9111 §5.2.2.5). A handler can set another value.
+    fastify.addHook('onSend', (request, reply, payload, done) => {
+      if (request.headers.authorization !== undefined && !reply.hasHeader('cache-control'))
+        reply.header('cache-control', 'no-store')
+      done(null, payload)
     })
 
     fastify.addHook('onRoute', function (this: FastifyInstance, route: RouteOptions) {

@@ -17,8 +17,9 @@ export const Metadata = Type.Object(
     revocation_endpoint: Type.String(),
     introspection_endpoint: Type.String(),
     jwks_uri: Type.String(),
-    scopes_supported: texts(),
-    response_types_supported: texts(),
+    scopes_supported: Type.Array(Type.String(), {
+      description: 'The scopes of Latchkey’s own API. The scopes of other resources are not public'
+    }),
     grant_types_supported: texts(),
     token_endpoint_auth_methods_supported: texts(),
     token_endpoint_auth_signing_alg_values_supported: texts(),
@@ -41,7 +42,6 @@ export const Metadata = Type.Object(
         introspection_endpoint: 'https://id.example.com/introspect',
         jwks_uri: 'https://id.example.com/.well-known/jwks.json',
         scopes_supported: ['profile', 'users:read'],
-        response_types_supported: [],
         grant_types_supported: ['client_credentials', 'password', 'refresh_token'],
         token_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
         token_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
@@ -103,7 +103,11 @@ export function linksToWire(issuer: string, docs: boolean): Record<string, strin
   }
 }
 
-/** Returns the JSON of the metadata (RFC 8414 §2). @param service `docs` says whether `/docs` exists */
+/**
+ * Returns the JSON of the metadata (RFC 8414 §2). Without an authorization endpoint there are no `response_types_supported`, and §3.2
+ * forbids lists without a value.
+ * @param service `docs` says whether `/docs` exists
+ */
 export const toWire = (service: {
   issuer: string
   docs: boolean
@@ -119,8 +123,6 @@ export const toWire = (service: {
     introspection_endpoint: `${issuer}/introspect`,
     jwks_uri: issuer + JWKS_PATH,
     scopes_supported: scopes,
-    // RFC 8414 §2 requires this member also from a server without an authorization endpoint.
-    response_types_supported: [],
     grant_types_supported: grantTypes,
     token_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
     token_endpoint_auth_signing_alg_values_supported: assertionAlgs,

@@ -8,7 +8,7 @@ function refusal(status: number, error: string, message: string, challenge: stri
     status,
     challenge: `Bearer realm="latchkey"${challenge}, ${metadata}`,
     type: 'application/json; charset=utf-8',
-    cache: undefined,
+    cache: 'no-store',
     body: { statusCode: status, error, message }
   }
 }

@@ -39,6 +39,26 @@ t.test('a refusal has a challenge, also on a server without an error handler', a
   }
 })
 
+t.test('no answer to a token may be stored, unless the handler of the route says so', async (t) => {
+  const app = await serve(t, (scope) => {
+    scope.get('/x', { preHandler: scope.requireUser() }, handler)
+    scope.get('/open', { preHandler: scope.publicAccess }, handler)
+    scope.get('/own', { preHandler: scope.requireUser() }, async (_request, reply) => {
+      reply.header('cache-control', 'private, max-age=60')
+      return 'own'
+    })
+    scope.get('/failing', { preHandler: scope.requireUser() }, async () => {
+      throw new Error('planted by a test')
+    })
+  })
+  const cacheOf = async (url: string, token?: string) => (await send(app, url, token)).headers['cache-control']
+  for (const url of ['/x', '/failing', '/none', '/open']) t.equal(await cacheOf(url, 'all'), 'no-store', url)
+  for (const url of ['/x', '/own']) t.equal(await cacheOf(url, 'unknown'), 'no-store', `${url} with an invalid token`)
+  t.equal(await cacheOf('/x'), 'no-store', 'without a token')
+  t.equal(await cacheOf('/own', 'all'), 'private, max-age=60')
+  t.equal(await cacheOf('/open'), undefined)
+})
+
 t.test('two Authorization headers are refused on every route', async (t) => {
   const app = await serve(t, (scope) => {
     scope.get('/x', { preHandler: scope.requireUser() }, handler)

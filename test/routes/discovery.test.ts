@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { calculateJwkThumbprint, createRemoteJWKSet, decodeProtectedHeader, type JWK, jwtVerify } from 'jose'
 import * as openid from 'openid-client'
 import t from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { freePort } from '../cli/process.ts'
 import { build, createDatabase, ISSUER, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
@@ -35,7 +36,6 @@ const metadataOf = (issuer: string) => ({
     'users:read',
     'users:write'
   ],
-  response_types_supported: [],
   grant_types_supported: ['password', 'refresh_token', 'client_credentials'],
   token_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
   token_endpoint_auth_signing_alg_values_supported: ALGS,
@@ -87,12 +87,21 @@ t.test('the service does what its metadata says [KS1]', async (t) => {
   t.match((await shared.inject({ url: path(metadata.service_documentation) })).statusCode, /^(200|302)$/)
 })
 
-t.test('the metadata names every registered scope', async (t) => {
-  await sql(shared, "insert into scopes (name, description, resource_id) values ('orders:read', '', 'latchkey')")
-  const { scopes_supported } = (await shared.inject({ url: METADATA })).json()
-  t.strictSame(scopes_supported, ['orders:read', ...metadataOf(ISSUER).scopes_supported].toSorted())
-  await sql(shared, "delete from scopes where name = 'orders:read'")
-  t.strictSame((await shared.inject({ url: METADATA })).json(), metadataOf(ISSUER))
+t.test('the metadata names no scope of other resources, so its size does not depend on them', async (t) => {
+  const input = { id: 'orders', name: 'Orders', identifier: 'https://orders.example' }
+  await shared.app.auth.resources.create(OPERATOR, { ...input, scopes: [{ name: 'orders:read', description: '' }] })
+  const { body } = await shared.inject({ url: METADATA })
+  t.strictSame(JSON.parse(body), metadataOf(ISSUER))
+  t.notMatch(body, 'orders')
+})
+
+t.test('the metadata has no list without a value (RFC 8414 §3.2)', async (t) => {
+  const lists = Object.values((await shared.inject({ url: METADATA })).json()).filter(Array.isArray)
+  t.ok(lists.length > 5)
+  t.strictSame(
+    lists.filter((list) => list.length === 0),
+    []
+  )
 })
 
 t.test('the metadata of an issuer with a path is at the path of RFC 8414 §3.1', async (t) => {

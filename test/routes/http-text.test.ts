@@ -160,7 +160,7 @@ t.test('keys such as `__proto__` have no effect in a query or as a header [HT4]'
   const [alice, admin] = [await app.login('alice'), await app.login('admin', 'users:read')]
   for (const query of ['__proto__=x', '__proto__[x]=1', 'constructor=x', 'constructor[prototype][x]=1', 'toString=1']) {
     t.equal((await app.get(`/users?${query}`, admin)).statusCode, 400, query)
-    t.equal((await sendForm(app, login, { url: `/token?${query}` })).statusCode, 400, query)
+    t.equal((await sendForm(app, login, { url: `/token?${query}` })).statusCode, 200, query)
     t.equal((await app.get(`/users/me?${query}`, alice)).json().username, 'alice', query)
   }
   const { status, body } = await sendBytes(

@@ -1,5 +1,16 @@
 import t from 'tap'
-import { asProblem, FORM, MALFORMED, PROBLEM, problem, refusal, sendBytes, sharedApp } from '../http.ts'
+import {
+  asProblem,
+  FORM,
+  LOGIN,
+  MALFORMED,
+  PROBLEM,
+  problem,
+  receiveAll,
+  refusal,
+  sendBytes,
+  sharedApp
+} from '../http.ts'
 
 const isReady = async () => (await (await sharedApp()).inject({ url: '/health/ready' })).statusCode === 200
 
@@ -90,6 +101,34 @@ t.test('a message whose end is ambiguous is refused, and the connection ends: 40
       JSON.stringify(bytes)
     )
   }
+  t.ok(await isReady())
+})
+
+t.test('garbage behind requests never comes before their answers, and gets 400 after them [HT8]', async (t) => {
+  const { app, login } = await sharedApp()
+  const statuses = async (bytes: string) => (await receiveAll(app, bytes)).match(/HTTP\/1\.1 \d+/g)
+  const live = 'GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n'
+  const me = `GET /users/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${await login('alice')}\r\n\r\n`
+  const form = new URLSearchParams(LOGIN).toString()
+  const post = `POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: ${FORM}\r\n`
+  const slow = `${post}Content-Length: ${form.length}\r\n\r\n${form}`
+  const [ok, bad] = ['HTTP/1.1 200', 'HTTP/1.1 400']
+  for (const garbage of ['garbage\r\n\r\n', '\x16\x03\x01', 'GET / HTTP/9.9\r\n\r\n']) {
+    t.strictSame(await statuses(slow + garbage), [ok, bad], `after a login: ${JSON.stringify(garbage)}`)
+    t.strictSame(await statuses(slow + me + live + garbage + garbage), [ok, ok, ok, bad], 'after several requests')
+  }
+  const chunked = `${post}Transfer-Encoding: chunked\r\n\r\n`
+  t.strictSame(await statuses(`${slow}${chunked}zz\r\n`), [ok, bad], 'in the body of the next request')
+  t.strictSame(
+    await statuses(`${slow}GET /users/me HTTP/1.1\r\nX-Large: ${'x'.repeat(20_000)}\r\n\r\n`),
+    [ok, 'HTTP/1.1 431'],
+    'headers that are too large'
+  )
+  t.strictSame(
+    await statuses(`${slow.replace('\r\nHost', '\r\nConnection: close\r\nHost')}garbage`),
+    [ok],
+    'after the last request'
+  )
   t.ok(await isReady())
 })
 

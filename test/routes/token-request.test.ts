@@ -1,7 +1,7 @@
 import t from 'tap'
 import { basic } from '../basic.ts'
 import { ISSUER, type TestApp } from '../helper.ts'
-import { asOAuthError, asProblem, FORM, LOGIN, refusal, sharedApp } from '../http.ts'
+import { asOAuthError, asProblem, FORM, LOGIN, refusal, sendBytes, sharedApp } from '../http.ts'
 import { compareAll } from '../rows.ts'
 
 const LOGIN_FORM = new URLSearchParams(LOGIN).toString()
@@ -70,8 +70,8 @@ t.test('an unknown parameter is ignored, and an empty one counts as missing [TE5
   })
 })
 
-t.test('parameters in the query are invalid_request [TE6]', async (t) => {
-  const refused = invalid('The query does not have the form that the documentation describes')
+t.test('parameters of OAuth in the query are invalid_request [TE6]', async (t) => {
+  const refused = invalid('The parameters of OAuth must be in the form, not in the query')
   await compareAll(t, async (row) => {
     for (const query of [
       `username=alice&password=${encodeURIComponent(LOGIN.password)}`,
@@ -83,8 +83,8 @@ t.test('parameters in the query are invalid_request [TE6]', async (t) => {
       'client_secret=x',
       'access_token=x',
       'refresh_token=x',
-      'of_no_meaning=x',
-      '__proto__=x'
+      'code=x&of_no_meaning=x',
+      'p%61ssword=x'
     ]) {
       for (const url of [`/token?${query}`, `/token/?${query}`]) {
         const response = await inject({ method: 'POST', url, headers: { 'content-type': FORM }, payload: LOGIN_FORM })
@@ -92,6 +92,17 @@ t.test('parameters in the query are invalid_request [TE6]', async (t) => {
       }
     }
   })
+  const login = { method: 'POST' as const, headers: { 'content-type': FORM }, payload: LOGIN_FORM }
+  for (const query of ['of_no_meaning=x', '__proto__=x', 'api-version=1&utm_source=x', 'Password=x'])
+    t.equal((await inject({ ...login, url: `/token?${query}` })).statusCode, 200, `another parameter: ${query}`)
+  for (const url of ['/revoke?token=x', '/introspect?token=x', '/revoke?client_id=docs'])
+    t.strictSame(refusal(await inject({ ...login, url })), refused, url)
+  const length = LOGIN_FORM.length
+  const fragment = await sendBytes(
+    app.app,
+    `POST /token#password=x HTTP/1.1\r\nHost: x\r\nContent-Type: ${FORM}\r\nContent-Length: ${length}\r\n\r\n${LOGIN_FORM}`
+  )
+  t.strictSame([fragment.status, fragment.body], [400, refused.body], 'in a fragment')
   const headers = { 'content-type': FORM }
   const without = await inject({ method: 'POST', url: `/token?${LOGIN_FORM}`, headers })
   t.strictSame([without.statusCode, without.json().error], [400, 'invalid_request'], 'a query without a form')
@@ -125,7 +136,7 @@ t.test('a trailing slash makes no difference, and any other path is 404 [TE7]', 
     t.strictSame(refusal(await post(url)), asProblem(404, 'The path does not exist'), url)
 })
 
-t.test('any other content type than a form is 415 [TE8]', async (t) => {
+t.test('any other content type than a form in UTF-8 is 415, and the answer names the right type [TE8]', async (t) => {
   const multipart = `--b\r\nContent-Disposition: form-data; name="grant_type"\r\n\r\npassword\r\n--b--\r\n`
   const bodies: [type: string | null, payload: string][] = [
     ['application/json', JSON.stringify(LOGIN)],
@@ -144,11 +155,15 @@ t.test('any other content type than a form is 415 [TE8]', async (t) => {
     [`x${FORM}`, LOGIN_FORM],
     ['application/*', LOGIN_FORM],
     ['*/*', LOGIN_FORM],
+    [`${FORM}; charset=iso-8859-1`, LOGIN_FORM],
+    [`${FORM};Charset="UTF-16"`, LOGIN_FORM],
+    [`${FORM}; charset=`, LOGIN_FORM],
+    [`${FORM}; charset=utf-8; charset=latin1`, LOGIN_FORM],
     ['form', LOGIN_FORM],
     [null, LOGIN_FORM],
     [null, '']
   ]
-  const refused = asOAuthError(415, 'invalid_request', 'The content type is not supported for this path')
+  const refused = asOAuthError(415, 'invalid_request', `The body must be ${FORM} in UTF-8, and not compressed`)
   await compareAll(t, async (row) => {
     for (const [type, payload] of bodies) {
       const headers = type === null ? {} : { 'content-type': type }
@@ -197,7 +212,7 @@ t.test('a refusal of a hostile value is plain ASCII and repeats nothing of the r
     check(await token(`${encoded}=x`), `a parameter ${encoded}`)
     check(await token(`${encoded}=x&${encoded}=y`), `a repeated parameter ${encoded}`)
     check(await token(LOGIN, { authorization: basic(value, 'zqx') }), `Basic ${encoded}`)
-    const url = `/token?${encoded}=${encoded}`
+    const url = `/token?${encoded}=${encoded}&scope=${encoded}`
     check(await inject({ method: 'POST', url, headers: { 'content-type': FORM }, payload: LOGIN_FORM }), url)
     check(await inject({ method: 'PUT', url }), `PUT ${url}`)
   }

@@ -38,7 +38,7 @@ t.test('the metadata are written with the names of RFC 8414 §2', async (t) => {
     introspection_endpoint: `${ISSUER}/introspect`,
     jwks_uri: `${ISSUER}/.well-known/jwks.json`,
     scopes_supported: ['profile'],
-    response_types_supported: [],
+
     grant_types_supported: ['password'],
     token_endpoint_auth_methods_supported: ['none', ...METHODS],
     token_endpoint_auth_signing_alg_values_supported: ['ES256'],
