@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { addClientCommands } from './commands/clients.ts'
 import { addKeyCommands } from './commands/keys.ts'
 import { addResourceCommands } from './commands/resources.ts'
+import { addRevokeEverythingCommand } from './commands/revoke-everything.ts'
 import { addRoleCommands } from './commands/roles.ts'
 import { addSessionCommands } from './commands/sessions.ts'
 import { createTerminal, Refusal, type Streams } from './commands/terminal.ts'
@@ -88,6 +89,7 @@ export async function run(args: string[], streams: Streams): Promise<number> {
   addClientCommands(program, terminal)
   addResourceCommands(program, terminal)
   addKeyCommands(program, terminal)
+  addRevokeEverythingCommand(program, terminal)
 
   try {
     await program.parseAsync(args.length === 0 ? ['serve'] : args, { from: 'user' })

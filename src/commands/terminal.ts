@@ -150,12 +150,12 @@ export async function readPassword(terminal: Terminal, minLength: number): Promi
   return password
 }
 
-/** Asks the operator to type a name before something is deleted. @param yes skips the question @throws Refusal for another name */
+/** Asks the operator to type a name before something is deleted or revoked. @param yes skips the question @throws Refusal for another name */
 export async function confirm(terminal: Terminal, name: string, yes: true | undefined): Promise<void> {
   if (yes) return
-  if (!terminal.stdin.isTTY) throw new Refusal('there is no terminal to ask on: add --yes to delete', 2)
+  if (!terminal.stdin.isTTY) throw new Refusal('there is no terminal to ask on: add --yes to confirm', 2)
   const [answer] = await ask(terminal, [`Type ${name} again to confirm: `], true)
-  if (answer !== name) throw new Refusal('the names differ, nothing was deleted')
+  if (answer !== name) throw new Refusal('the names differ, nothing was changed')
 }
 
 /** Returns the rows as lines, with aligned columns. */

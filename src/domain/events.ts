@@ -29,6 +29,7 @@ export const EVENT_TYPES = {
   'key.rotated': 'The next key began to sign',
   'key.retired': 'A key was taken out of use',
   'keys.resealed': 'All values were sealed again with the current sealing key',
+  'everything.revoked': 'All sessions, tokens and keys were revoked',
   'setup.completed': 'The database was set up'
 } as const
 

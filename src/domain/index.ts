@@ -22,6 +22,7 @@ import { createRefreshTokens } from './refresh-tokens.ts'
 import { createResources } from './resources.ts'
 import { createRevocation } from './revocation.ts'
 import { createRevocationLog } from './revocation-log.ts'
+import { createRevokeEverything } from './revoke-everything.ts'
 import { createRoles } from './roles.ts'
 import { createScopes } from './scopes.ts'
 import { createSessions } from './sessions.ts'
@@ -69,6 +70,7 @@ export function createAuth(ports: {
     ...createRevocation({ ...ports, accessTokens, refreshTokens }),
     ...createIntrospection({ ...ports, users, clients, accessTokens, refreshTokens }),
     ...createExpiry(ports),
+    ...createRevokeEverything({ ...ports, keys, refreshTokens }),
     ...createSetup({ ...ports, users, keys, refreshTokens })
   }
 }

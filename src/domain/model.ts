@@ -170,13 +170,13 @@ export interface RefreshKey {
 
 /**
  * An entry for a session, token or key revokes it. An entry for the tokens of a session, or for a user, client or role, revokes all
- * tokens issued before the entry.
+ * tokens issued before the entry. An entry of the kind `all` revokes every token issued before it.
  */
-export type RevocationKind = 'session' | 'token' | 'key' | 'session_tokens' | 'user' | 'client' | 'role'
+export type RevocationKind = 'session' | 'token' | 'key' | 'session_tokens' | 'user' | 'client' | 'role' | 'all'
 
 /** An entry of the revocation log. */
 export interface Revocation {
-  /** Numbers have no gap and follow the order of commits. */
+  /** Numbers follow the order of commits. They have no gap, except before an entry of the kind `all`. */
   seq: number
   kind: RevocationKind
   id: string

@@ -4,9 +4,9 @@ import type { Timer } from './timer.ts'
 
 /**
  * A session, token or key entry revokes outright. An entry for the tokens of a session, or for a user, client or role, revokes every
- * token that was made before it: with a smaller `rev`.
+ * token that was made before it: with a smaller `rev`. An entry of the kind `all` does so for every token.
  */
-export const KINDS = ['session', 'token', 'key', 'session_tokens', 'user', 'client', 'role'] as const
+export const KINDS = ['session', 'token', 'key', 'session_tokens', 'user', 'client', 'role', 'all'] as const
 export type Kind = (typeof KINDS)[number]
 
 /** An entry of the revocation log. */
@@ -33,9 +33,15 @@ export function createRevoked(options: { timer: Timer; maxEntries?: number | und
   const entries = new Map<Kind, Map<string, { seq: number; until: number }>>(KINDS.map((kind) => [kind, new Map()]))
   const of = (kind: Kind) => entries.get(kind) as Map<string, { seq: number; until: number }>
   const outright = { session: of('session'), token: of('token'), key: of('key') }
-  const before = { session: of('session_tokens'), user: of('user'), client: of('client'), role: of('role') }
+  const before = {
+    session: of('session_tokens'),
+    user: of('user'),
+    client: of('client'),
+    role: of('role'),
+    all: of('all')
+  }
   /** There are few keys, and a token can be newer than the retirement of its key, so their entries are never dropped. */
-  const droppable = KINDS.filter((kind) => kind !== 'key').map(of)
+  const droppable = KINDS.filter((kind) => kind !== 'key' && kind !== 'all').map(of)
   let version = 0
   /** The number of the newest entry that was dropped. An older token may have been revoked by it. */
   let dropped = 0
@@ -104,6 +110,7 @@ export function createRevoked(options: { timer: Timer; maxEntries?: number | und
       if (sid !== undefined && outright.session.has(sid)) return 'revoked'
       const isOlder = (entry: { seq: number } | undefined) => entry !== undefined && rev < entry.seq
       const isRevoked =
+        [...before.all.values()].some(isOlder) ||
         (sid !== undefined && isOlder(before.session.get(sid))) ||
         isOlder(before.user.get(sub)) ||
         isOlder(before.client.get(client_id)) ||

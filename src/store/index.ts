@@ -12,6 +12,7 @@ import { openPostgres } from './postgres.ts'
 import { refreshKeys } from './refresh-keys.ts'
 import { resources } from './resources.ts'
 import { revocations } from './revocations.ts'
+import { revokeEverything } from './revoke-everything.ts'
 import { roles } from './roles.ts'
 import type { Tables } from './schema.ts'
 import { postgresSchemaVersion, type SchemaVersion, sqliteSchemaVersion } from './schema-version.ts'
@@ -30,6 +31,8 @@ interface Connected {
   assertWritable(): Promise<void>
   /** Null where any number of servers is usual. */
   claim: ServerClaim | null
+  /** Opens a connection without limits for the time of statements. The caller must destroy it. */
+  openUnlimited(): Db
 }
 
 function connect(url: string): Connected {
@@ -41,7 +44,8 @@ function connect(url: string): Connected {
       db,
       schemaVersion: sqliteSchemaVersion(db, sqlite, MIGRATIONS),
       assertWritable: async () => {},
-      claim: file === MEMORY ? null : createServerClaim(file)
+      claim: file === MEMORY ? null : createServerClaim(file),
+      openUnlimited: () => db
     }
   }
   const db = new Kysely<Tables>({ dialect: openPostgres(url) })
@@ -50,7 +54,8 @@ function connect(url: string): Connected {
     schemaVersion: postgresSchemaVersion(db, url, MIGRATIONS),
     // A server that takes no writes refuses every statement that could write, also one that changes no row.
     assertWritable: async () => void (await sql`update invariants set version = version where false`.execute(db)),
-    claim: null
+    claim: null,
+    openUnlimited: () => new Kysely<Tables>({ dialect: openPostgres(url, { unlimited: true }) })
   }
 }
 
@@ -60,7 +65,7 @@ function connect(url: string): Connected {
  * @param events receives the event of every committed change
  */
 export function openStore(url: string, events: Events): Store {
-  const { db, schemaVersion, assertWritable, claim } = connect(url)
+  const { db, schemaVersion, assertWritable, claim, openUnlimited } = connect(url)
   const database = createDatabase(db, events)
 
   return translateErrors<Store>({
@@ -76,7 +81,17 @@ export function openStore(url: string, events: Events): Store {
     scopes: scopes(database),
     resources: resources(database),
     sessions: sessions(database),
-    keys: keys(database),
+    keys: {
+      ...keys(database),
+      async revokeEverything(...args) {
+        const unlimited = openUnlimited()
+        try {
+          return await revokeEverything(createDatabase(unlimited, events))(...args)
+        } finally {
+          if (unlimited !== db) await unlimited.destroy()
+        }
+      }
+    },
     refreshKeys: refreshKeys(database),
     expiry: expiry(database),
     sealed: {

@@ -9,7 +9,7 @@ import type { Tables } from './schema.ts'
 import type { Database } from './transaction.ts'
 
 /** The value of `sealed_private_key` after the private key was deleted. */
-const ERASED = ''
+export const ERASED = ''
 
 /** All columns with sealed values: table, primary key, column. */
 const SEALED = [
@@ -67,7 +67,7 @@ async function stateOf(trx: Db, kid: string) {
   return row?.state ?? null
 }
 
-async function isCanary(trx: Db, canary: string): Promise<boolean> {
+export async function isCanary(trx: Db, canary: string): Promise<boolean> {
   const row = await trx
     .selectFrom('sealed_values')
     .select('name')
@@ -109,7 +109,7 @@ function readKeys(db: Db): Pick<KeyStore, 'list' | 'page' | 'signing' | 'find'> 
   }
 }
 
-export function keys({ db, transaction, recordCommitted }: Database): KeyStore {
+export function keys({ db, transaction, recordCommitted }: Database): Omit<KeyStore, 'revokeEverything'> {
   return {
     ...readKeys(db),
 

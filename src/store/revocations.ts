@@ -23,7 +23,7 @@ export interface NewRevocation {
 }
 
 /** Entries of these kinds revoke all tokens issued before, so the newest entry of an id stands for the earlier ones. */
-const NUMBERED: RevocationKind[] = ['session_tokens', 'user', 'client', 'role']
+const NUMBERED: RevocationKind[] = ['session_tokens', 'user', 'client', 'role', 'all']
 
 /** Removes the entries that the new entries stand for, so that each session, user, client and role has few entries at any time. */
 async function removeReplaced(trx: Db, entries: NewRevocation[]): Promise<void> {

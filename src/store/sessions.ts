@@ -33,7 +33,7 @@ const toSession = (row: Selectable<Tables['sessions']>): StoredSession => ({
 })
 
 /** The columns of an ended session. They make the session expire, so the removal of expired sessions also removes ended sessions. */
-const ended = (now: Millis) => ({ ended_at: now, idle_expires_at: now })
+export const endedAt = (now: Millis) => ({ ended_at: now, idle_expires_at: now })
 
 /** The row of an ended session with the members that its entry in the revocation log needs. */
 type EndedRow = Pick<Tables['sessions'], 'id' | 'user_id' | 'scopes'>
@@ -65,7 +65,7 @@ const endRows = (trx: Db, ids: SelectQueryBuilder<Tables, 'sessions', { id: stri
     .with('matching', () => ids)
     .updateTable('sessions')
     .from('matching')
-    .set(ended(now))
+    .set(endedAt(now))
     .whereRef('sessions.id', '=', 'matching.id')
     .returning(['sessions.id', 'sessions.user_id', 'sessions.scopes'])
     .execute()
@@ -235,7 +235,7 @@ export function sessions({ db, transaction }: Database): SessionStore {
         // Counters only grow, so this result is still correct without a lock. Only one of concurrent calls ends the session.
         const { numUpdatedRows: endedRows } = await trx
           .updateTable('sessions')
-          .set(ended(now))
+          .set(endedAt(now))
           .where('id', '=', id)
           .where('ended_at', 'is', null)
           .executeTakeFirstOrThrow()

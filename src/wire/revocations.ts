@@ -17,9 +17,9 @@ export const RevocationView = Type.Object(
         seq: Seq('The number of the entry'),
         kind: Type.Unsafe<string>({
           type: 'string',
-          enum: ['session', 'token', 'key', 'session_tokens', 'user', 'client', 'role'],
+          enum: ['session', 'token', 'key', 'session_tokens', 'user', 'client', 'role', 'all'],
           description:
-            '`session`, `token` and `key` revoke the object itself; `session_tokens`, `user`, `client` and `role` revoke every token of the object with a `rev` below `seq`'
+            '`session`, `token` and `key` revoke the object itself; `session_tokens`, `user`, `client` and `role` revoke every token of the object with a `rev` below `seq`, and `all` every token with a `rev` below `seq`'
         }),
         expires_in: Type.Integer({
           minimum: 0,
@@ -27,7 +27,7 @@ export const RevocationView = Type.Object(
         }),
         id: Type.String({
           description:
-            'The `sid`, `jti`, `kid`, `sid`, `sub` of a user, `client_id`, or a name in `roles`, depending on `kind`'
+            'The `sid`, `jti`, `kid`, `sid`, `sub` of a user, `client_id`, or a name in `roles`, depending on `kind`; `*` for `all`'
         })
       }),
       { maxItems: REVOCATIONS_MAX, description: 'In the order of their numbers' }

@@ -346,7 +346,7 @@ t.test('a client is deleted after its id is typed again, or with --yes', async (
   await json('add', 'Worker', '--id', 'worker')
   t.match(await client(['delete', 'worker'], keyboard('workers\r').stream), { code: 1, stdout: '' })
   t.match(await client(['delete', 'worker'], keyboard('\u0003').stream), { code: 1, stdout: '' })
-  t.strictSame(await client(['delete', 'worker']), wrong('there is no terminal to ask on: add --yes to delete\n'))
+  t.strictSame(await client(['delete', 'worker']), wrong('there is no terminal to ask on: add --yes to confirm\n'))
   t.strictSame(
     await client(['delete', 'none']),
     refused('There is no such client'),

@@ -204,7 +204,7 @@ t.test('a resource is deleted after its id is typed again, or with --yes', async
   const resource = await terminal(t)
   await resource(['add', 'orders', URI])
   t.match(await resource(['delete', 'orders'], keyboard('order\r').stream), { code: 1, stdout: '' })
-  t.strictSame(await resource(['delete', 'orders']), wrong('there is no terminal to ask on: add --yes to delete\n'))
+  t.strictSame(await resource(['delete', 'orders']), wrong('there is no terminal to ask on: add --yes to confirm\n'))
   t.strictSame(await resource(['delete', 'none']), refused('There is no such resource'))
   t.equal(JSON.parse((await resource(['list', '--json'])).stdout).length, 2)
   t.match(await resource(['delete', 'orders'], keyboard('orders\r').stream), {

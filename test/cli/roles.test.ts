@@ -107,7 +107,7 @@ t.test('a role is deleted after its name is typed again, or with --yes', async (
   t.strictSame(await role(['delete', 'user']), {
     code: 2,
     stdout: '',
-    stderr: 'there is no terminal to ask on: add --yes to delete\n'
+    stderr: 'there is no terminal to ask on: add --yes to confirm\n'
   })
   t.match(JSON.parse((await role(['list', '--json'])).stdout), [{ name: 'admin' }, { name: 'user' }])
   t.match(await role(['delete', 'user'], keyboard('user\r').stream), { code: 0, stdout: 'role user was deleted\n' })

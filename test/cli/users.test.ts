@@ -208,12 +208,12 @@ t.test('a user is deleted after the name is typed again, or with --yes', async (
   const unsure = await user(['delete', 'alice'], keyboard('alic\r').stream)
   t.strictSame([unsure.code, unsure.stdout], [1, ''])
   t.ok(unsure.stderr.startsWith(question))
-  t.ok(unsure.stderr.endsWith('the names differ, nothing was deleted\n'))
+  t.ok(unsure.stderr.endsWith('the names differ, nothing was changed\n'))
   t.match(await user(['delete', 'alice'], keyboard('\u0003').stream), { code: 1, stdout: '' })
   t.strictSame(await user(['delete', 'alice'], 'alice\n'), {
     code: 2,
     stdout: '',
-    stderr: 'there is no terminal to ask on: add --yes to delete\n'
+    stderr: 'there is no terminal to ask on: add --yes to confirm\n'
   })
   t.match(await user(['show', 'alice']), { code: 0 })
   t.match(await user(['delete', 'alice'], keyboard('alice\r').stream), { code: 0, stdout: 'user alice was deleted\n' })

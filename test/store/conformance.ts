@@ -11,6 +11,7 @@ import { renewal } from './renewal.ts'
 import { resources } from './resources.ts'
 import { revocationBounds } from './revocation-bounds.ts'
 import { revocations } from './revocations.ts'
+import { revokeEverything } from './revoke-everything.ts'
 import { schema } from './schema.ts'
 import { sessions } from './sessions.ts'
 import { setup } from './setup.ts'
@@ -29,6 +30,7 @@ const PARTS: Record<string, (t: Test, opened: Opened) => void> = {
   revocations,
   revocationBounds,
   keys,
+  revokeEverything,
   state,
   guesses,
   expiry,

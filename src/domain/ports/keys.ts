@@ -57,6 +57,15 @@ export interface KeyStore {
   /** Retires the keys whose `verifiesUntilAt` has passed, or only the key `kid`, and returns how many it retired. */
   expire(caller: Caller, expiry: { now: Millis; kid?: string }): Promise<number>
   /**
+   * Ends all sessions, retires all signing keys, deletes all refresh keys, stores the new keys, and appends entries for all tokens and
+   * for each key to the revocation log, above every number that the log can have had. Returns how many sessions and keys it ended; null,
+   * and changes nothing, when the stored canary differs from `canary`.
+   */
+  revokeEverything(
+    caller: Caller,
+    replacement: { canary: string; keys: StoredKey[]; refreshKey: RefreshKey; clock: () => Millis }
+  ): Promise<{ sessions: number; keys: number } | null>
+  /**
    * Replaces every sealed value by the result of `change`, and returns how many values differ. `change` must not wait for anything.
    * If `change` throws, no value is replaced.
    */
