@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import { errorResponses } from './errors/document.ts'
+import { createFailureLog } from './errors/log.ts'
 import { SHAPES, type ShapeName, sendFailure } from './errors/shapes.ts'
 import { followResponses } from './errors/socket.ts'
 import { failureOf, MALFORMED, MethodNotAllowed, NOT_FOUND, unsupported } from './errors/table.ts'
@@ -15,9 +16,6 @@ declare module 'fastify' {
   }
 }
 
-/** Returns the message of an error; undefined for another value. */
-const messageOf = (error: unknown): string | undefined => (error instanceof Error ? error.message : undefined)
-
 const DEFAULT_SHAPE: ShapeName = 'problem'
 
 /** Sends every failure in the shape of its route, and documents the failures of every route. */
@@ -28,6 +26,8 @@ export default fp(
     const methods = new Set<string>()
     followResponses(fastify.server)
     for (const { schema } of Object.values(SHAPES)) fastify.addSchema(schema)
+
+    const logFailure = createFailureLog()
 
     fastify.addHook('onRoute', (route) => {
       for (const method of [route.method].flat()) methods.add(method)
@@ -54,10 +54,7 @@ export default fp(
       let failure = isAborted ? MALFORMED : failureOf(error)
       if (failure.status === 415) failure = unsupported(SHAPES[shape].accepts)
       if (isAborted) request.log.info('the body of the request ended before it was complete')
-      if (failure.status === 500) request.log.error({ err: error }, 'request failed')
-      // Expected under load and during an outage, so without a stack.
-      if (failure.status > 500) request.log.error({ cause: messageOf((error as Error).cause) }, failure.detail)
-      if (failure.status === 429) request.log.warn({ address: request.ip }, failure.detail)
+      logFailure(error, failure, request)
       return sendFailure(reply, failure, shape)
     })
   },

@@ -2,9 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import argon2 from 'argon2'
 import fp from 'fastify-plugin'
-import { DomainError } from '../src/domain/errors.ts'
-import type { Hasher } from '../src/domain/ports/hasher.ts'
-import { createQueue } from '../src/queue.ts'
+import { createAdmission } from '../src/admission.ts'
+import { prolong } from '../src/deadline.ts'
+import { overloaded } from '../src/domain/errors.ts'
+import type { Hasher, HashVisit } from '../src/domain/ports/hasher.ts'
+import { HASH_WAIT_MS } from '../src/limits.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -21,10 +23,10 @@ export interface HashingOptions {
 
 /** One core stays free for everything else. */
 const CONCURRENCY = Math.max(1, availableParallelism() - 1)
-/** Maximum number of waiting callers. With more, users would wait too long. */
-const MAX_WAITING = 64
+/** The expected time of the first hashes, in milliseconds. */
+const FIRST_HASH_MS = 50
 
-const tooMany = () => new DomainError('unavailable', 'Too many logins at once', { retryAfter: 2 })
+const OF_KNOWN_CALLER: HashVisit = { isKnown: true, onAdmitted: async () => {} }
 
 /** Hashes passwords with argon2id (RFC 9106), a few at a time. */
 export default fp<HashingOptions>(
@@ -38,11 +40,31 @@ export default fp<HashingOptions>(
     const base64 = (bytes: number) => randomBytes(bytes).toString('base64').replaceAll('=', '')
     // Verified for an unknown user, so that the response takes as long as for a known user.
     const dummy = `$argon2id$v=19$m=${argon2Memory},t=${argon2Passes},p=${argon2Lanes}$${base64(16)}$${base64(32)}`
-    const queue = createQueue({ concurrency: CONCURRENCY, maxWaiting: MAX_WAITING, refuse: tooMany })
+    const admission = createAdmission({
+      concurrency: CONCURRENCY,
+      maxWaitMs: HASH_WAIT_MS,
+      firstVisitMs: FIRST_HASH_MS,
+      refuse: overloaded
+    })
+
+    /** Waits for admission and then works. The time of a hash does not count for the deadline: it is a setting, and cannot be cut. */
+    async function admitted<T>(visit: HashVisit, hash: () => Promise<T>): Promise<T> {
+      const leave = await admission.enter(visit.isKnown)
+      try {
+        await visit.onAdmitted()
+        const since = performance.now()
+        const result = await hash()
+        prolong(performance.now() - since)
+        return result
+      } finally {
+        leave()
+      }
+    }
 
     fastify.decorate('hasher', {
-      hash: (password) => queue.run(() => argon2.hash(password, parameters)),
-      verify: (hash, password) => queue.run(() => argon2.verify(hash ?? dummy, password)),
+      hash: (password) => admitted(OF_KNOWN_CALLER, () => argon2.hash(password, parameters)),
+      verify: (hash, password, visit = OF_KNOWN_CALLER) =>
+        admitted(visit, () => argon2.verify(hash ?? dummy, password)),
       outdated: (hash) => !hash.startsWith('$argon2id$') || argon2.needsRehash(hash, parameters)
     })
   },

@@ -3,6 +3,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, LogController } from 'fastify'
 import clientAuthentication from '../plugins/client-authentication.ts'
 import cors from '../plugins/cors.ts'
+import deadline from '../plugins/deadline.ts'
 import docs from '../plugins/docs.ts'
 import drain, { type DrainOptions } from '../plugins/drain.ts'
 import { clientErrorHandler, frameworkErrors } from '../plugins/errors/socket.ts'
@@ -31,6 +32,7 @@ import { registerCore } from './core.ts'
 import { defined } from './defined.ts'
 import type { Clock } from './domain/ports/clock.ts'
 import { insecureWarning, isInsecure } from './guard/metadata.ts'
+import { ARRIVAL_MS, CONNECTION_IDLE_MS } from './limits.ts'
 import { name, version } from './package.ts'
 import { pathOf } from './request-target.ts'
 import type { Config } from './settings.ts'
@@ -44,10 +46,15 @@ const loggedRequest = ({ method, url }: FastifyRequest) => ({ method, path: path
  * a response, the response is aborted after one to two times `connectionTimeout`. A route that waits can extend this time.
  */
 const LIMITS = {
-  requestTimeout: 8000,
-  connectionTimeout: 8000,
+  requestTimeout: ARRIVAL_MS,
+  connectionTimeout: CONNECTION_IDLE_MS,
   maxRequestsPerSocket: 1000,
-  http: { headersTimeout: 8000, connectionsCheckingInterval: 500, maxHeaderSize: 16_384, requireHostHeader: false }
+  http: {
+    headersTimeout: ARRIVAL_MS,
+    connectionsCheckingInterval: 500,
+    maxHeaderSize: 16_384,
+    requireHostHeader: false
+  }
 }
 
 export interface Overrides {
@@ -94,6 +101,7 @@ export async function buildApp(
   }).withTypeProvider<TypeBoxTypeProvider>()
 
   await registerCore(app, config, clock)
+  await app.register(deadline)
   await app.register(guard, defined({ onRefused }))
   await app.register(caller)
   await app.register(requestLog)

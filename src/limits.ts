@@ -18,6 +18,23 @@ export const BASIC_BYTES_MAX = 4096
 /** Parameters of one form. */
 export const FORM_PARAMETERS_MAX = 100
 
+/** Milliseconds in which the headers and the body of a request must have arrived. */
+export const ARRIVAL_MS = 8000
+/** Milliseconds after which a connection without traffic is closed. */
+export const CONNECTION_IDLE_MS = 8000
+/** Milliseconds from the arrival of a request to its response, without the time of its password hashes. */
+export const REQUEST_MS = 5000
+/** Milliseconds that a login may wait for its password hash. */
+export const HASH_WAIT_MS = 1500
+/** Milliseconds that an attempt may wait for a place to count in the database. */
+export const COUNT_WAIT_MS = 1000
+/** Milliseconds that a write may wait while another process writes to the embedded database. */
+export const SQLITE_WAIT_MS = 2000
+/** Milliseconds that PostgreSQL may take for a connection and for a statement, and until Latchkey gives up the response. */
+export const POSTGRES_CONNECT_MS = 1000
+export const POSTGRES_STATEMENT_MS = 1800
+export const POSTGRES_RESPONSE_MS = 2000
+
 /** A display name or a description: one line without control characters. */
 export const LINE_PATTERN = '^[^\\p{Cc}]*$'
 /** Length of a display name or a description. */

@@ -1,3 +1,5 @@
+import { RequestOver, timeLeft } from './deadline.ts'
+
 /** Leaves a queue. A second call has no effect. */
 export type Leave = () => void
 
@@ -6,7 +8,7 @@ export interface QueueOptions {
   concurrency: number
   /** Maximum number of callers that wait at the same time. Without it the number has no limit. */
   maxWaiting?: number
-  /** Maximum wait of one caller, in milliseconds. Without it the wait has no limit. */
+  /** Maximum wait of one caller, in milliseconds. Without it only the deadline of the request limits the wait. */
   maxWaitMs?: number
   /** Returns the error for a caller that cannot enter. */
   refuse: () => Error
@@ -18,7 +20,12 @@ interface Waiter {
 }
 
 /** Creates a queue that admits callers in the order of their arrival. Its state is in this process. */
-export function createQueue({ concurrency, maxWaiting = Number.POSITIVE_INFINITY, maxWaitMs, refuse }: QueueOptions) {
+export function createQueue({
+  concurrency,
+  maxWaiting = Number.POSITIVE_INFINITY,
+  maxWaitMs = Number.POSITIVE_INFINITY,
+  refuse
+}: QueueOptions) {
   const waiters: Waiter[] = []
   let inside = 0
 
@@ -34,16 +41,18 @@ export function createQueue({ concurrency, maxWaiting = Number.POSITIVE_INFINITY
   }
 
   function wait(): Promise<void> {
+    const left = timeLeft()
+    const longest = Math.min(left, maxWaitMs)
     return new Promise((resolve, reject) => {
       const waiter = { since: performance.now(), enter }
-      const timer = maxWaitMs === undefined ? undefined : setTimeout(giveUp, maxWaitMs)
+      const timer = longest === Number.POSITIVE_INFINITY ? undefined : setTimeout(giveUp, longest)
       function enter() {
         clearTimeout(timer)
         resolve()
       }
       function giveUp() {
         waiters.splice(waiters.indexOf(waiter), 1)
-        reject(refuse())
+        reject(left < maxWaitMs ? new RequestOver({ callerLeft: false }) : refuse())
       }
       waiters.push(waiter)
     })
@@ -52,7 +61,8 @@ export function createQueue({ concurrency, maxWaiting = Number.POSITIVE_INFINITY
   return {
     /**
      * Waits until the caller may enter. The caller must call the returned function when it is done.
-     * @throws the error of `refuse` when too many callers wait, or when the wait takes longer than `maxWaitMs`
+     * @throws the error of `refuse` when too many callers wait, or when the wait takes longer than `maxWaitMs`;
+     *   RequestOver at the deadline of the request
      */
     async enter(): Promise<Leave> {
       if (inside < concurrency) inside++

@@ -15,11 +15,14 @@ interface Rule {
   mayAsType?: RegExp[]
 }
 
-const LEAVES = /^src\/(queue|defined|limits|loopback|printable|request-target|similar|text)\.ts$/
+const LEAVES = /^src\/(defined|limits|loopback|printable|request-target|similar|text|queue|admission|deadline)\.ts$/
 
 /** What each folder may import: the first rule that matches a file applies. docs/architecture.md has the same table. */
 const RULES: Rule[] = [
-  { files: /^src\/(queue|defined|limits|loopback|printable|request-target|similar|text)\.ts$/, may: [] },
+  {
+    files: /^src\/(defined|limits|loopback|printable|request-target|similar|text|queue|admission|deadline)\.ts$/,
+    may: [/^node:async_hooks$/, LEAVES]
+  },
   { files: /^src\/settings\.ts$/, may: [/^@sinclair\/typebox$/, LEAVES] },
   { files: /^src\/token\//, may: [/^node:/, /^src\/token\//, LEAVES] },
   {

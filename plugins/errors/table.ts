@@ -1,4 +1,5 @@
 import type { FastifyError } from 'fastify'
+import { RequestOver } from '../../src/deadline.ts'
 import { defined } from '../../src/defined.ts'
 import { DomainError, type DomainErrorCode, OAuthError, SetupError } from '../../src/domain/errors.ts'
 import { AccessError } from '../../src/guard/errors.ts'
@@ -47,6 +48,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof OAuthError) return oauthFailure(error)
   if (error instanceof AccessError) return accessFailure(error)
   if (error instanceof DomainError) return domainFailure(error)
+  if (error instanceof RequestOver) return unavailable(error.message, 1)
   if (error instanceof SetupError) return unavailable('The service is not ready', 10)
   if (error instanceof MethodNotAllowed) {
     const headers = { allow: error.allow.join(', ') }

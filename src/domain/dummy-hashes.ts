@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto'
+import { runOutsideRequest } from '../deadline.ts'
 import type { Millis } from './model.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Sealer } from './ports/sealer.ts'
@@ -43,7 +44,7 @@ export function createDummyHashes({ store, sealer, clock }: { store: Store; seal
 
   /** Returns the key. Reads it once, and again after a failure. */
   function getKey(): Promise<Buffer> {
-    key ??= loadKey()
+    key ??= runOutsideRequest(loadKey)
     key.catch(() => {
       key = undefined
     })
@@ -55,7 +56,7 @@ export function createDummyHashes({ store, sealer, clock }: { store: Store; seal
     const now = clock.now()
     if (counted !== undefined && Math.abs(now - counted.at) < COUNT_EVERY) return counted.counts
     const previous = counted?.counts
-    const counts = store.users.hashSample(SAMPLE).then(countParameters)
+    const counts = runOutsideRequest(() => store.users.hashSample(SAMPLE).then(countParameters))
     counted = {
       at: now,
       counts: previous === undefined ? counts : counts.catch(() => previous)

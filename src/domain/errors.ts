@@ -34,6 +34,8 @@ export class DomainError extends Error {
   readonly code: DomainErrorCode
   /** Seconds after which the same request can succeed; with `throttled` and `unavailable`. */
   readonly retryAfter: number | undefined
+  /** Whether an event describes this refusal, so that the log needs no other line. */
+  isRecorded = false
 
   constructor(code: DomainErrorCode, message: string, options: { retryAfter?: number; cause?: unknown } = {}) {
     super(message, { cause: options.cause })
@@ -49,6 +51,13 @@ export const invalid = (message: string): DomainError => new DomainError('invali
 /** Returns the refusal after too many attempts. @param wait milliseconds after which the caller may try again */
 export const throttled = (wait: Millis, message: string): DomainError =>
   new DomainError('throttled', message, { retryAfter: Math.max(1, Math.ceil(wait / 1000)) })
+
+/** The refusal of work that would wait too long. It is refused before any work, changes nothing and says nothing about the caller. */
+export class Overloaded extends DomainError {}
+
+/** Returns the refusal of a caller that would wait too long for a password hash. */
+export const overloaded = (wait: Millis): DomainError =>
+  new Overloaded('unavailable', 'Too many logins at once', { retryAfter: Math.max(1, Math.ceil(wait / 1000)) })
 
 /** A problem of the installation that only its operator can repair. `message` is one line for the operator. */
 export class SetupError extends Error {

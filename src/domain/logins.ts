@@ -1,3 +1,4 @@
+import { assertCallerWaits } from '../deadline.ts'
 import type { Caller } from './caller.ts'
 import type { Events } from './events.ts'
 import type { Guesses } from './guesses.ts'
@@ -40,7 +41,9 @@ export function createLogins({ store, guesses, events }: { store: Store; guesses
       caller: Caller,
       { login, session, rev }: { login: VerifiedLogin; session: Session; rev: number }
     ): Promise<boolean> {
+      assertCallerWaits()
       await guesses.forgive(login.userId, caller.address)
+      assertCallerWaits()
       const isOpen = await store.sessions.open(caller, { session, authVersion: login.authVersion, rev })
       if (!isOpen) recordChanged(caller, login)
       return isOpen

@@ -4,7 +4,7 @@ import type { Caller } from './caller.ts'
 import type { DummyHashes } from './dummy-hashes.ts'
 import { DomainError, OAuthError } from './errors.ts'
 import type { Events } from './events.ts'
-import type { Guesses } from './guesses.ts'
+import type { Attempt, Guesses } from './guesses.ts'
 import type { Credentials } from './model.ts'
 import { normalPassword } from './passwords.ts'
 import type { Hasher } from './ports/hasher.ts'
@@ -20,7 +20,10 @@ type Proof = { kind: 'proved'; credentials: Credentials } | { kind: 'failed'; re
 const rethrow =
   (onThrottled: (reason: string) => void) =>
   (error: unknown): never => {
-    if (error instanceof DomainError && error.code === 'throttled') onThrottled('too many failures')
+    if (error instanceof DomainError && error.code === 'throttled') {
+      onThrottled('too many failures')
+      error.isRecorded = true
+    }
     throw error
   }
 
@@ -41,14 +44,22 @@ export function createPasswordProof(deps: {
     const { account, address, password, dummy } = attempt
     const turn = await guesses.enter(account, address)
     try {
-      const { locked, fail, cancel } = await turn.count()
+      let counted: Attempt | undefined
+      const onAdmitted = async () => {
+        counted = await turn.count()
+      }
       let isRight: boolean
       try {
-        isRight = await hasher.verify(credentials?.passwordHash ?? dummy, password)
+        isRight = await hasher.verify(credentials?.passwordHash ?? dummy, password, {
+          isKnown: turn.isKnown,
+          onAdmitted
+        })
       } catch (error) {
-        await cancel()
+        await counted?.cancel()
         throw error
       }
+      if (counted === undefined) throw new Error('a password was verified and the attempt was not counted')
+      const { locked, fail, cancel } = counted
       const failed = async (reason: Failure): Promise<Proof> => {
         await fail()
         return { kind: 'failed', reason }

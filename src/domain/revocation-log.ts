@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { runOutsideRequest } from '../deadline.ts'
 import { LOG_WAITING_MAX, LOG_WAITING_OF_CLIENT_MAX, REVOCATIONS_MAX } from '../limits.ts'
 import type { Config } from '../settings.ts'
 import { notServed } from './errors.ts'
@@ -164,8 +165,9 @@ export function createRevocationLog(deps: { store: Store; clock: Clock; settings
       }
       waiting.add(waiter)
       signal.addEventListener('abort', leave)
-      const timer = setTimeout(end, wait * 1000)
-      void poll()
+      // The wait may be longer than the deadline of a request, and the first waiter polls for all.
+      const timer = runOutsideRequest(() => setTimeout(end, wait * 1000))
+      void runOutsideRequest(poll)
       try {
         return forReader(await waiter.promise)
       } finally {

@@ -1,3 +1,4 @@
+import { assertTimeLeft, RequestOver } from '../deadline.ts'
 import { DomainError, SetupError } from '../domain/errors.ts'
 
 const SQLITE = { busy: 5, readonly: 8, ioerr: 10, corrupt: 11, full: 13, cantopen: 14, notadb: 26 }
@@ -28,6 +29,7 @@ const TAKEN: [RegExp, string][] = [
 /** Returns the domain error for an error of a driver. Returns other errors unchanged. */
 function translate(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof DomainError || error instanceof SetupError) return error
+  if (error instanceof RequestOver) return error
   const {
     errcode,
     code = '',
@@ -77,6 +79,7 @@ export function translateErrors<T extends object>(store: T): T {
         async (...args: unknown[]) => {
           for (let tries = 1; ; tries++) {
             try {
+              assertTimeLeft()
               return await value(...args)
             } catch (error) {
               if (tries === MAX_TRIES || !REPEATABLE.includes((error as { code?: string }).code ?? ''))

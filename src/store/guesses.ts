@@ -1,12 +1,12 @@
 import { DomainError } from '../domain/errors.ts'
 import type { GuessCount, GuessStore } from '../domain/ports/guesses.ts'
+import { COUNT_WAIT_MS } from '../limits.ts'
 import { createQueue } from '../queue.ts'
 import type { Tables } from './schema.ts'
 import type { Database } from './transaction.ts'
 
 /** Number of transactions that count at once. The pool has more connections, so other requests do not wait for a locked row. */
 const CONNECTIONS = 3
-const MAX_WAIT_MS = 1000
 
 const toCount = (row: Tables['guesses']): GuessCount => ({
   key: row.key,
@@ -18,7 +18,7 @@ const toCount = (row: Tables['guesses']): GuessCount => ({
 export function guesses({ db, transaction }: Database): GuessStore {
   const queue = createQueue({
     concurrency: CONNECTIONS,
-    maxWaitMs: MAX_WAIT_MS,
+    maxWaitMs: COUNT_WAIT_MS,
     refuse: () => new DomainError('unavailable', 'Too many logins at once', { retryAfter: 1 })
   })
 

@@ -1,4 +1,6 @@
 import pg from 'pg'
+import { RequestOver, timeLeft } from '../deadline.ts'
+import { POSTGRES_RESPONSE_MS } from '../limits.ts'
 import { connectionFailure, isResponse, isWrongServer } from './postgres-failures.ts'
 
 /** Milliseconds that a request to cancel a statement may take. */
@@ -60,14 +62,19 @@ export function openConnection({ acquire, afterBegin, distrust }: ConnectionOpti
   let isUnfit = false
   let cancelled: Promise<void> | undefined
 
-  function fail(client: pg.PoolClient, error: unknown): unknown {
+  function fail(client: pg.PoolClient, error: unknown, isCut: boolean): unknown {
     if (isResponse(error)) {
       if (!isWrongServer(error)) return error
       isUnfit = true
       distrust(client)
       return error
     }
-    if ((error as Error).message === 'Query read timeout') cancelled = cancelStatement(client)
+    const isTimeout = (error as Error).message === 'Query read timeout'
+    if (isTimeout) cancelled = cancelStatement(client)
+    if (isTimeout && isCut) {
+      failure = new RequestOver({ callerLeft: false })
+      return failure
+    }
     distrust(client)
     // These are mistakes of this program and not of the connection.
     failure = error instanceof TypeError || error instanceof RangeError ? error : connectionFailure(error)
@@ -79,12 +86,20 @@ export function openConnection({ acquire, afterBegin, distrust }: ConnectionOpti
       if (failure !== null) throw failure
       acquired ??= await acquire(sql)
       const { client } = acquired
+      const left = timeLeft()
+      // Closes the connection, so that the server rolls back.
+      if (left === 0) throw (failure = new RequestOver({ callerLeft: false }))
+      const isCut = left < POSTGRES_RESPONSE_MS
       try {
         const text = sql === 'begin' ? sql + afterBegin : sql
-        const results = [(await client.query(text, parameters)) as pg.QueryResult | pg.QueryResult[]].flat()
+        const results = [
+          (await client.query({ text, values: parameters, ...(isCut ? { query_timeout: left } : {}) })) as
+            | pg.QueryResult
+            | pg.QueryResult[]
+        ].flat()
         return results[0]
       } catch (error) {
-        throw fail(client, error)
+        throw fail(client, error, isCut)
       }
     },
 

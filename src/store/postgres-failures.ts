@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { RequestOver } from '../deadline.ts'
 import { DomainError, SetupError } from '../domain/errors.ts'
 
 /** What the operator can do about a failure, by the code of Node.js, the SQLSTATE, or the message where there is no code. */
@@ -35,7 +36,7 @@ function lineOf(error: Error): string {
  */
 export function connectionFailure(error: unknown): Error {
   if (!(error instanceof Error)) return new Error(String(error))
-  if (error instanceof DomainError || error instanceof SetupError) return error
+  if (error instanceof DomainError || error instanceof SetupError || error instanceof RequestOver) return error
   const { code = '', syscall } = error as NodeJS.ErrnoException
   const line = lineOf(error)
   const [, repair] = REPAIRS.find(([pattern]) => pattern.test(code === '' ? line : code)) ?? []

@@ -1,5 +1,7 @@
 import { type Dialect, PostgresAdapter, PostgresDialect, type PostgresPoolClient } from 'kysely'
 import pg from 'pg'
+import { untilDeadline } from '../deadline.ts'
+import { POSTGRES_CONNECT_MS, POSTGRES_RESPONSE_MS, POSTGRES_STATEMENT_MS, REQUEST_MS } from '../limits.ts'
 import { createQueue } from '../queue.ts'
 import { openConnection } from './postgres-connection.ts'
 import { connectionFailure } from './postgres-failures.ts'
@@ -14,15 +16,11 @@ const types: pg.CustomTypesConfig = {
 const CONNECTIONS = 10
 /** Connections that writes leave free, so that a token can be checked while all writes wait for a lock. */
 const FOR_READS = 2
-/** Milliseconds that a caller waits for a connection. */
-const CONNECT_MS = 1000
-/** Milliseconds that a caller waits for a response. Then the statement is cancelled. */
-const RESPONSE_MS = 2000
 /**
  * Limits that the server keeps for a transaction, also when its client has gone. They are set inside the transaction, because PgBouncer
  * refuses them as startup parameters, and a setting of a session would reach other clients of PgBouncer.
  */
-const TRANSACTION_LIMITS = '; set local statement_timeout = 1800; set local idle_in_transaction_session_timeout = 5000'
+const TRANSACTION_LIMITS = `; set local statement_timeout = ${POSTGRES_STATEMENT_MS}; set local idle_in_transaction_session_timeout = ${REQUEST_MS}`
 /** Milliseconds for which a new connection is used even if its server does not take writes, so that there is no flood of new connections. */
 const MIN_AGE_MS = 100
 
@@ -65,7 +63,7 @@ class Client extends pg.Client {
 }
 
 /**
- * Opens a pool of connections. Waits at most 1 s for a connection and 2 s for a response.
+ * Opens a pool of connections. Waits at most 1 s for a connection and 2 s for a response, and never longer than the request may take.
  * @param unlimited opens one connection without limits for statements: for migrations, which wait for one another, and for changes of
  *   whole tables
  */
@@ -77,7 +75,7 @@ export function openPostgres(url: string, { unlimited = false } = {}): Dialect {
     Client: Client as unknown as NonNullable<pg.PoolConfig['Client']>,
     ...(unlimited
       ? { connectionTimeoutMillis: 10_000, max: 1 }
-      : { connectionTimeoutMillis: CONNECT_MS, max: CONNECTIONS, query_timeout: RESPONSE_MS })
+      : { connectionTimeoutMillis: POSTGRES_CONNECT_MS, max: CONNECTIONS, query_timeout: POSTGRES_RESPONSE_MS })
   })
   // The next use of a broken connection fails. Without a listener, on the pool and on each client, the error would end the process.
   pool.on('error', () => {})
@@ -85,7 +83,7 @@ export function openPostgres(url: string, { unlimited = false } = {}): Dialect {
 
   const writers = createQueue({
     concurrency: unlimited ? 1 : CONNECTIONS - FOR_READS,
-    ...(unlimited ? {} : { maxWaitMs: CONNECT_MS }),
+    ...(unlimited ? {} : { maxWaitMs: POSTGRES_CONNECT_MS }),
     refuse: () => connectionFailure(new Error('all connections are in use'))
   })
   /** Connections that were opened before this instant are closed before their next use. */
@@ -100,7 +98,7 @@ export function openPostgres(url: string, { unlimited = false } = {}): Dialect {
 
   async function open(): Promise<pg.PoolClient> {
     try {
-      return await pool.connect()
+      return await untilDeadline(pool.connect(), (late) => late.release())
     } catch (error) {
       throw connectionFailure(error)
     }

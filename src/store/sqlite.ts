@@ -12,11 +12,12 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler
 } from 'kysely'
+import { timeLeft } from '../deadline.ts'
 import { SetupError } from '../domain/errors.ts'
+import { SQLITE_WAIT_MS } from '../limits.ts'
 import { createQueue, type Leave } from '../queue.ts'
 
 export const MEMORY = ':memory:'
-const BUSY_WAIT_MS = 2000
 /** Maximum number of prepared statements that one connection keeps. */
 const MAX_STATEMENTS = 500
 const SQLITE_BUSY = 5
@@ -28,11 +29,14 @@ const isBusy = (error: unknown): boolean => {
   return errcode !== undefined && errcode % 256 === SQLITE_BUSY
 }
 
+/** Returns the instant until which a statement may wait for another process. */
+const busyDeadline = (): number => performance.now() + Math.min(SQLITE_WAIT_MS, timeLeft())
+
 /**
  * Retries while another process holds the lock, until the deadline. Waits with timers, because the busy handler of SQLite would block
  * the event loop.
  */
-async function retryWhileBusy<T>(run: () => T, deadline = performance.now() + BUSY_WAIT_MS): Promise<T> {
+async function retryWhileBusy<T>(run: () => T, deadline = busyDeadline()): Promise<T> {
   for (;;) {
     try {
       return run()
@@ -156,7 +160,7 @@ class SqliteConnection implements DatabaseConnection {
   }
 
   async begin(): Promise<void> {
-    const deadline = performance.now() + BUSY_WAIT_MS
+    const deadline = busyDeadline()
     const leave = await this.#driver.enterWriters()
     try {
       await retryWhileBusy(() => this.#driver.writer.run('begin immediate', []), deadline)
@@ -182,7 +186,7 @@ class SqliteConnection implements DatabaseConnection {
     const { reader, writer } = this.#driver
     if (this.#leave !== undefined) return writer.run(sql, parameters)
     if (reader !== writer && /^select /i.test(sql)) return retryWhileBusy(() => reader.run(sql, parameters))
-    const deadline = performance.now() + BUSY_WAIT_MS
+    const deadline = busyDeadline()
     const leave = await this.#driver.enterWriters()
     try {
       return await retryWhileBusy(() => writer.run(sql, parameters), deadline)

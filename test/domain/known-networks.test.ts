@@ -136,8 +136,9 @@ t.test(
     const { login, clock, hasher, verified } = world
     const { verify } = hasher
     hasher.verify = async (...args) => {
+      const isRight = await verify(...args)
       clock.advance(0.04)
-      return verify(...args)
+      return isRight
     }
     t.equal(await login(ATTACKER, 'alice', PASSWORD), 'logged in')
     await exhaust(world)

@@ -6,6 +6,7 @@ import { createLogins } from '../../src/domain/logins.ts'
 import type { Credentials, Session } from '../../src/domain/model.ts'
 import { createPasswordProof } from '../../src/domain/password-proof.ts'
 import type { GuessCount, GuessStore } from '../../src/domain/ports/guesses.ts'
+import type { HashVisit } from '../../src/domain/ports/hasher.ts'
 import type { Store } from '../../src/domain/ports/store.ts'
 import type { Config } from '../../src/settings.ts'
 import { TestClock } from '../clock.ts'
@@ -78,7 +79,8 @@ export function openLogins() {
   let verified = 0
   const hasher = {
     hash: async () => PASSWORD,
-    verify: async (hash: string | null, password: string) => {
+    verify: async (hash: string | null, password: string, visit?: HashVisit) => {
+      await visit?.onAdmitted()
       verified++
       return hash === password
     },

@@ -77,7 +77,10 @@ export async function openDomain(
   const clock = beside?.clock ?? new TestClock(NOW)
   const hasher: Hasher = {
     hash: async (password) => `hash of ${password}`,
-    verify: async (hash, password) => hash === `hash of ${password}`,
+    verify: async (hash, password, visit) => {
+      await visit?.onAdmitted()
+      return hash === `hash of ${password}`
+    },
     outdated: () => false
   }
   const auth = createAuth({

@@ -118,9 +118,9 @@ t.test('a password over 1024 bytes never reaches the hasher [HT2]', async (t) =>
     calls++
     return hash(password)
   }
-  app.hasher.verify = (stored, password) => {
+  app.hasher.verify = (stored, password, visit) => {
     calls++
-    return verify(stored, password)
+    return verify(stored, password, visit)
   }
   const withPassword = (password: string) => token({ ...LOGIN, password })
 

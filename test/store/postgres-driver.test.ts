@@ -3,10 +3,12 @@ import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t, { type Test } from 'tap'
+import { RequestOver, runInRequest } from '../../src/deadline.ts'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError, SetupError } from '../../src/domain/errors.ts'
 import type { Store } from '../../src/domain/ports/store.ts'
 import { openStore } from '../../src/store/index.ts'
+import { requestTime } from '../request-time.ts'
 import { createDatabase } from './open.ts'
 import { freezable, listen } from './proxy.ts'
 import { newUser, outcomes } from './rows.ts'
@@ -172,6 +174,32 @@ for (const [place, text] of [
     if (text !== 'commit') t.equal(credentials, null)
   })
 }
+
+t.test('a frozen server and a pool in use end a request at its deadline [UA2 F14]', async (t) => {
+  const url = await migratedDatabase(t)
+  const [proxy, query] = [await freezable(t, url), await connect(t, url)]
+  const [store, busy] = [openUrl(t, proxy.url), openUrl(t, url)]
+  const over = new RequestOver({ callerLeft: false })
+  await store.users.get('x')
+  proxy.freeze()
+  let hasWaited = false
+  const patient = outcomes([store.users.get('x')]).finally(() => (hasWaited = true))
+  await runInRequest(requestTime(200).time, async () => {
+    await t.rejects(store.users.get('x'))
+    await t.rejects(store.users.get('x'), over, 'no step begins after the deadline')
+  })
+  t.equal(hasWaited, false, 'a query without a request still waits')
+  proxy.thaw()
+  await patient
+
+  await query('begin')
+  await query('lock table users in access exclusive mode')
+  const users = outcomes(Array.from({ length: 10 }, () => busy.users.get('x')))
+  await runInRequest(requestTime(100).time, () => t.rejects(busy.sessions.get('x'), over, 'no connection is free'))
+  await query('rollback')
+  t.strictSame(await users, { done: 10 })
+  t.equal(await busy.sessions.get('x'), null, 'a connection that came too late is given back')
+})
 
 t.test('tables of another program in another schema of the database do not matter', async (t) => {
   const url = await createDatabase(t, 'postgres')

@@ -4,11 +4,13 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, sql } from 'kysely'
 import t, { type Test } from 'tap'
+import { RequestOver, runInRequest } from '../../src/deadline.ts'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError, SetupError } from '../../src/domain/errors.ts'
 import type { Store } from '../../src/domain/ports/store.ts'
 import { openStore } from '../../src/store/index.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
+import { requestTime } from '../request-time.ts'
 import { lock } from './lock.ts'
 import { createDirectory } from './open.ts'
 import { newUser, outcomes, ROUNDS } from './rows.ts'
@@ -143,6 +145,21 @@ t.test('while another process holds the lock, writes wait, and reads and timers 
   release()
   await write
   t.equal((await store.users.get(user.id))?.id, user.id)
+})
+
+t.test('a write waits for the lock until the deadline of its request, which ends the request [UA2]', async (t) => {
+  const { file, store } = await migrated(t)
+  const { release } = await lock(t, file)
+  const { time } = requestTime(100)
+  let hasWaited = false
+  const patient = create(store).finally(() => (hasWaited = true))
+  await runInRequest(time, async () => {
+    await Promise.all([t.rejects(create(store)), t.rejects(create(store))])
+    await t.rejects(store.users.get('x'), new RequestOver({ callerLeft: false }), 'no step begins after it')
+  })
+  t.equal(hasWaited, false, 'a write without a request still waits')
+  release()
+  await patient
 })
 
 t.test('a write that waits for the lock for too long is unavailable [F8]', async (t) => {

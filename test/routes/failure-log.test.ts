@@ -1,0 +1,82 @@
+import t, { type Test } from 'tap'
+import { RequestOver } from '../../src/deadline.ts'
+import { DomainError, overloaded } from '../../src/domain/errors.ts'
+import { build } from '../helper.ts'
+import { LOGIN } from '../http.ts'
+
+const all: Record<string, unknown>[] = []
+const world = await build(t, {
+  logger: { level: 'info', stream: { write: (line: string) => void all.push(JSON.parse(line)) } }
+})
+const { app, token, get } = world
+const bearer = await world.login('alice')
+
+/** Returns the warnings and errors since the last call. */
+function take(): Record<string, unknown>[] {
+  const lines = all.filter(({ level }) => Number(level) >= 40)
+  all.length = 0
+  return lines
+}
+
+/** Replaces methods until the end of the test. */
+function replace<T extends object>(t: Test, holder: T, methods: Partial<T>): void {
+  const before = { ...holder }
+  t.teardown(() => Object.assign(holder, before))
+  Object.assign(holder, methods)
+}
+
+t.test('a refusal has one line in the log and no stack: 503 of the database with its reason [UA2 F11]', async (t) => {
+  const cause = new Error('connection refused by 10.0.0.7')
+  const away = () =>
+    Promise.reject(new DomainError('unavailable', 'The database is not available', { retryAfter: 1, cause }))
+  replace(t, app.store.users, { get: away, credentials: away })
+  take()
+  await get('/users/me', bearer)
+  await token(LOGIN)
+  const lines = take()
+  for (const line of lines) {
+    t.match(line, { level: 50, msg: 'The database is not available', cause: cause.message })
+    t.notMatch(JSON.stringify(line), /stack|http-failures\.test/)
+  }
+  t.equal(lines.length, 2)
+})
+
+t.test('refusals for overload share one line a second, without a stack [UA2 F20]', async (t) => {
+  const { now } = performance
+  let later = 0
+  t.intercept(performance, 'now', { value: () => now.call(performance) + later })
+  replace(t, app.hasher, { verify: () => Promise.reject(overloaded(1500)) })
+  later += 10_000
+  take()
+  for (let i = 0; i < 20; i++) {
+    const { statusCode, headers } = await token(LOGIN)
+    t.strictSame([statusCode, headers['retry-after']], [503, '2'])
+  }
+  const line = (refused: number) => ({
+    level: 40,
+    msg: 'logins were refused, because too many wait for a password hash',
+    refused
+  })
+  t.strictSame(
+    all.filter((each) => each.msg === 'request'),
+    [],
+    'a refused request has no line of its own'
+  )
+  const [first, ...more] = take()
+  t.match(first, line(1))
+  t.notMatch(JSON.stringify(first), /stack/)
+  t.strictSame(more, [])
+  later += 1000
+  await token(LOGIN)
+  t.match(take(), [line(20)])
+})
+
+t.test('the end of a request at its deadline has one line, and a caller that left has none [UA2]', async (t) => {
+  take()
+  replace(t, app.store.users, { get: () => Promise.reject(new RequestOver({ callerLeft: false })) })
+  t.equal((await get('/users/me', bearer)).statusCode, 503)
+  t.match(take(), [{ level: 40, msg: 'The request took too long' }])
+  replace(t, app.store.users, { get: () => Promise.reject(new RequestOver({ callerLeft: true })) })
+  await get('/users/me', bearer)
+  t.strictSame(take(), [])
+})
