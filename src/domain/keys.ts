@@ -1,10 +1,17 @@
 import type { Config } from '../settings.ts'
-import { SetupError } from './errors.ts'
+import { DomainError, SetupError } from './errors.ts'
 import type { PublicKey, StoredKey } from './model.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Sealer } from './ports/sealer.ts'
 import type { Signer } from './ports/signer.ts'
 import type { Store } from './ports/store.ts'
+
+interface Jwks {
+  keys: Record<string, string>[]
+}
+
+const isAway = (error: unknown): boolean =>
+  error instanceof SetupError || (error instanceof DomainError && error.code === 'unavailable')
 
 type SigningKey = PublicKey & { privateKey: string }
 
@@ -16,6 +23,15 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
   const { store, signer, sealer, clock, settings } = deps
   const publicKeys = new Map<string, PublicKey>()
   let opened: SigningKey | undefined
+
+  let lastRead: Jwks | undefined
+  let reading: Promise<Jwks> | undefined
+
+  async function readJwks(): Promise<Jwks> {
+    const keys = await store.keys.list()
+    lastRead = { keys: keys.map(({ publicJwk, kid, alg }) => ({ ...publicJwk, kid, alg, use: 'sig' })) }
+    return lastRead
+  }
 
   async function load(kid: string): Promise<PublicKey | null> {
     const stored = await store.keys.find(kid)
@@ -62,10 +78,21 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
       return publicKeys.get(kid) ?? load(kid)
     },
 
-    /** Returns the published keys as a JWK Set (RFC 7517 §5) with public members only. */
-    async jwks(): Promise<{ keys: Record<string, string>[] }> {
-      const keys = await store.keys.list()
-      return { keys: keys.map(({ publicJwk, kid, alg }) => ({ ...publicJwk, kid, alg, use: 'sig' })) }
+    /**
+     * Returns the published keys as a JWK Set (RFC 7517 §5) with public members only. Concurrent calls share one query. While the
+     * database is away, returns the keys that this process read last, also if another process has retired one of them since: a key of
+     * the set verifies tokens, and nobody can sign without the database.
+     */
+    async jwks(): Promise<Jwks> {
+      reading ??= readJwks().finally(() => {
+        reading = undefined
+      })
+      try {
+        return await reading
+      } catch (error) {
+        if (lastRead === undefined || !isAway(error)) throw error
+        return lastRead
+      }
     }
   }
 }

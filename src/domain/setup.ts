@@ -82,6 +82,8 @@ export function createSetup(deps: {
         throw new SetupError('the first start was not completed: run "latchkey migrate"')
       await assertSealingKey()
       await keys.signing()
+      // So that the keys can be published from now on, also while the database is away.
+      await keys.jwks()
       await refreshTokens.assertKey()
     }
   }

@@ -4,6 +4,7 @@ import { calculateJwkThumbprint, createRemoteJWKSet, decodeProtectedHeader, type
 import * as openid from 'openid-client'
 import t from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
+import { DomainError, SetupError } from '../../src/domain/errors.ts'
 import { freePort } from '../cli/process.ts'
 import { build, createDatabase, ISSUER, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
@@ -309,4 +310,56 @@ t.test('openid-client finds an issuer with a path', async (t) => {
     execute: [openid.allowInsecureRequests]
   })
   t.equal(config.serverMetadata().token_endpoint, `${issuer}/token`)
+})
+
+t.test(
+  'the keys and the metadata are answered while the database is away, also at the first request [F14]',
+  async (t) => {
+    const { app, inject } = await build(t, { logger: false })
+    const paths = [JWKS, METADATA, '/']
+    const answers = async () => {
+      const responses = await Promise.all(paths.map((url) => inject({ url })))
+      return responses.map(({ statusCode, headers, body }) => [statusCode, headers['cache-control'], body])
+    }
+    const { list } = app.store.keys
+    await app.auth.assertReady() // as a server at its start
+    const listed = await list()
+    for (const error of [
+      new DomainError('unavailable', 'The database is not available', { retryAfter: 1 }),
+      new SetupError('cannot connect to PostgreSQL: self-signed certificate')
+    ]) {
+      app.store.keys.list = () => Promise.reject(error)
+      const [jwks, ...others] = await answers()
+      t.strictSame(jwks?.slice(0, 2), [200, 'public, max-age=300'])
+      t.strictSame(
+        JSON.parse(String(jwks?.[2])).keys.map(({ kid }: { kid: string }) => kid),
+        listed.map(({ kid }) => kid)
+      )
+      t.strictSame(
+        others.map(([status]) => status),
+        [200, 200]
+      )
+    }
+    app.store.keys.list = async () => listed.slice(0, 1)
+    t.equal((await inject({ url: JWKS })).json().keys.length, 1, 'the keys of now, when the database is back')
+    app.store.keys.list = () => Promise.reject(new Error('a defect'))
+    t.equal((await inject({ url: JWKS })).statusCode, 500, 'a defect is no outage')
+  }
+)
+
+t.test('requests for the keys at the same time share one query', async (t) => {
+  const { app, inject } = await build(t, { logger: false })
+  const { list } = app.store.keys
+  let queries = 0
+  const { promise, resolve } = Promise.withResolvers<void>()
+  app.store.keys.list = async () => {
+    queries++
+    await promise
+    return list()
+  }
+  const responses = Promise.all(Array.from({ length: 20 }, () => inject({ url: JWKS })))
+  await new Promise(setImmediate)
+  resolve()
+  t.strictSame([...new Set((await responses).map(({ statusCode }) => statusCode))], [200])
+  t.ok(queries < 20)
 })

@@ -40,6 +40,11 @@ t.test(
 
     await primary.stop()
     t.strictSame([await me(access), await tryLogin(), await ready()], [503, 503, 503], 'there is no server')
+    t.equal(
+      (await inject({ method: 'GET', url: '/.well-known/jwks.json' })).statusCode,
+      200,
+      'the keys are still published'
+    )
     await query(standby, 'select pg_promote()')
     makeStandby(primary)
     await primary.start()
