@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
 import { addClientCommands } from './commands/clients.ts'
+import { addHelpCommand, failureText, findCommand, usageLine } from './commands/failures.ts'
 import { addKeyCommands } from './commands/keys.ts'
 import { addResourceCommands } from './commands/resources.ts'
 import { addRevokeEverythingCommand } from './commands/revoke-everything.ts'
@@ -10,7 +11,6 @@ import { createTerminal, Refusal, type Streams } from './commands/terminal.ts'
 import { addUserCommands } from './commands/users.ts'
 import { loadConfig, readEnvironment, settingsTable, sizeThreadPool } from './config.ts'
 import { openCore } from './core.ts'
-import { DomainError, SetupError } from './domain/errors.ts'
 import { adminPasswordFile, findAdminPassword } from './files.ts'
 import { runFirstStart } from './first-start.ts'
 import { version } from './package.ts'
@@ -24,10 +24,13 @@ export async function run(args: string[], streams: Streams): Promise<number> {
       'Self-hosted OAuth2 service. Without a command it starts the service. Settings are LATCHKEY_* variables or lines of the file .env; "latchkey settings" lists them.'
     )
     .version(version)
-    .showHelpAfterError()
     .helpCommand(false)
     .exitOverride()
-    .configureOutput({ writeOut: stdout.write, writeErr: stderr.write })
+    .configureOutput({
+      writeOut: stdout.write,
+      writeErr: stderr.write,
+      outputError: (text, write) => write(usageLine(text, findCommand(program, args).words))
+    })
     .addHelpText(
       'after',
       '\nExamples:\n  latchkey user add alice\n  latchkey user list --json\n' +
@@ -90,19 +93,14 @@ export async function run(args: string[], streams: Streams): Promise<number> {
   addResourceCommands(program, terminal)
   addKeyCommands(program, terminal)
   addRevokeEverythingCommand(program, terminal)
+  addHelpCommand(program)
 
   try {
     await program.parseAsync(args.length === 0 ? ['serve'] : args, { from: 'user' })
     return 0
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
-    const { message, stack, cause } = error as Error
-    const isExpected = error instanceof Refusal || error instanceof SetupError || error instanceof DomainError
-    const reason =
-      error instanceof DomainError && error.code === 'unavailable' && cause instanceof Error
-        ? ` (${cause.message})`
-        : ''
-    stderr.write(`${isExpected ? message + reason : stack}\n`)
+    stderr.write(`${failureText(error as Error)}\n`)
     return error instanceof Refusal ? error.exitCode : 1
   }
 }

@@ -1,3 +1,4 @@
+import { isAbsoluteUri } from '../absolute-uri.ts'
 import { postForm } from '../guard/client-request.ts'
 import { type Credentials, createAuthentication } from '../guard/credentials.ts'
 import { UpstreamError } from '../guard/http.ts'
@@ -100,6 +101,8 @@ function isRepeatable(input: string | URL | Request, body: unknown): boolean {
 
 /** Returns the origins that may get the token; null for every origin. @throws TypeError */
 function parseOrigins({ origins, resource }: Pick<TokenClientOptions, 'origins' | 'resource'>): string[] | null {
+  if (resource !== undefined && !isAbsoluteUri(resource))
+    throw new TypeError('resource must be an absolute URI without fragment, for example https://orders.example.com')
   for (const origin of origins ?? [])
     if (!URL.canParse(origin) || new URL(origin).origin !== origin)
       throw new TypeError('origins must be origins, for example https://orders.example.com')

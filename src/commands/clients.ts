@@ -139,6 +139,10 @@ export function addClientCommands(program: Command, terminal: Terminal): void {
       const lines = [`client ${client.id} was added`]
       if (secret !== null) lines.push(`client_secret ${secret}   (shown this once)`)
       print(terminal, json, shown, lines.join('\n'))
+      if (client.grantTypes.includes('client_credentials') && client.scopes.length === 0)
+        terminal.stderr.write(
+          `client ${client.id} has no scopes, so every request for a token of its own is refused: run "latchkey client set ${client.id} --scope <scope...>"\n`
+        )
     })
 
   command('list', 'list clients in the order of their ids').action(async ({ json }: Json) => {

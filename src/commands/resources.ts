@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
 import { defined } from '../defined.ts'
 import { OPERATOR } from '../domain/caller.ts'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError, quoted } from '../domain/errors.ts'
 import type { Resource } from '../domain/model.ts'
+import { didYouMean } from '../similar.ts'
 import { toWire } from '../wire/resources.ts'
 import { confirm, everyPage, type Json, print, Refusal, type Terminal, table, withAuth } from './terminal.ts'
 
@@ -80,7 +81,13 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
       /** Returns the scopes of the resource after the change. */
       const changed = (current: Scope[]): Scope[] => {
         const unknown = remove.find((name) => !current.some((scope) => scope.name === name))
-        if (unknown !== undefined) throw new DomainError('invalid', `The resource ${id} has no scope ${unknown}`)
+        if (unknown !== undefined) {
+          const names = current.map(({ name }) => name)
+          throw new DomainError(
+            'invalid',
+            `The resource ${id} has no scope ${quoted(unknown)}${didYouMean(unknown, names)}`
+          )
+        }
         return [...current.filter(({ name }) => !notKept.includes(name)), ...added]
       }
       const resource = await withAuth(terminal, async ({ resources, issuer }) => {

@@ -9,7 +9,7 @@ import {
   SESSION_TTL_MAX
 } from '../limits.ts'
 import { isLoopback } from '../loopback.ts'
-import { invalid } from './errors.ts'
+import { invalid, quoted } from './errors.ts'
 import type { Grant } from './grants/grant.ts'
 import { isLine } from './line.ts'
 import { CLIENT_ONLY_SCOPES, type Client, type ClientKey, type Seconds } from './model.ts'
@@ -61,8 +61,8 @@ function assertGrants(client: Client, grants: Grant[]): void {
 function assertScopes({ kind, scopes, defaultScopes }: Client): void {
   const clientOnly = CLIENT_ONLY_SCOPES.find((scope) => kind === 'public' && scopes.includes(scope))
   if (clientOnly !== undefined) throw invalid(`The scope ${clientOnly} is for confidential clients only`)
-  if (!defaultScopes.every((scope) => scopes.includes(scope)))
-    throw invalid('Every default scope must be one of the scopes')
+  const other = defaultScopes.find((scope) => !scopes.includes(scope))
+  if (other !== undefined) throw invalid(`Every default scope must be one of the scopes; ${quoted(other)} is not`)
   if (defaultScopes.length > SCOPE_ITEMS_MAX || defaultScopes.join(' ').length > SCOPE_PARAMETER_MAX)
     throw invalid(
       `There are at most ${SCOPE_ITEMS_MAX} default scopes, with ${SCOPE_PARAMETER_MAX} characters in total`

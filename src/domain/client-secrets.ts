@@ -2,7 +2,7 @@ import { randomBytes, randomUUIDv7 } from 'node:crypto'
 import { CLIENT_SECRETS_MAX, SECRET_TTL_MAX } from '../limits.ts'
 import type { Caller } from './caller.ts'
 import { sha256 } from './client-authentication.ts'
-import { DomainError, invalid } from './errors.ts'
+import { DomainError, invalid, noSuch } from './errors.ts'
 import type { ClientSecret, Millis, Seconds } from './model.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Store } from './ports/store.ts'
@@ -21,12 +21,10 @@ export function generateSecret(now: Millis, expiresAt: Millis | null): NewSecret
 
 /** Manages the secrets of confidential clients. */
 export function createClientSecrets({ store, clock }: { store: Store; clock: Clock }) {
-  const noSuchClient = () => new DomainError('not_found', 'There is no such client')
-
   return {
     /** Returns the secrets that have not expired, oldest first. @throws DomainError not_found */
     async secrets(id: string): Promise<ClientSecret[]> {
-      if ((await store.clients.get(id)) === null) throw noSuchClient()
+      if ((await store.clients.get(id)) === null) throw noSuch('client', id)
       return store.clients.secrets(id, clock.now())
     },
 
@@ -43,7 +41,7 @@ export function createClientSecrets({ store, clock }: { store: Store; clock: Clo
       { expiresIn, othersExpireIn }: { expiresIn?: Seconds | undefined; othersExpireIn?: Seconds | undefined }
     ): Promise<NewSecret> {
       const client = await store.clients.get(id)
-      if (client === null) throw noSuchClient()
+      if (client === null) throw noSuch('client', id)
       if (client.kind === 'public') throw new DomainError('conflict', 'A public client cannot keep a secret')
       const isWithin = (ttl: Seconds, least: Seconds) => Number.isInteger(ttl) && ttl >= least && ttl <= SECRET_TTL_MAX
       if (!isWithin(expiresIn ?? 1, 1) || !isWithin(othersExpireIn ?? 0, 0))
@@ -54,7 +52,7 @@ export function createClientSecrets({ store, clock }: { store: Store; clock: Clo
       const after = (ttl: Seconds | undefined) => (ttl === undefined ? null : now + ttl * 1000)
       const added = generateSecret(now, after(expiresIn))
       const addition = { id, secret: added.stored, othersEndAt: after(othersExpireIn), most: CLIENT_SECRETS_MAX }
-      if (!(await store.clients.addSecret(caller, addition))) throw noSuchClient()
+      if (!(await store.clients.addSecret(caller, addition))) throw noSuch('client', id)
       return added
     },
 
@@ -64,7 +62,9 @@ export function createClientSecrets({ store, clock }: { store: Store; clock: Clo
      */
     async deleteSecret(caller: Caller, { id, secretId }: { id: string; secretId: string }): Promise<void> {
       if (!(await store.clients.deleteSecret(caller, { id, secretId })))
-        throw new DomainError('not_found', 'The client has no such secret')
+        throw new DomainError('not_found', 'The client has no such secret', {
+          missing: { kind: 'secret', name: secretId }
+        })
     }
   }
 }

@@ -6,7 +6,7 @@ import type { Caller } from './caller.ts'
 import { type ClientAuthMethod, isClientId } from './client-authentication.ts'
 import { parseJwks, validClient } from './client-registration.ts'
 import { createClientSecrets, generateSecret } from './client-secrets.ts'
-import { DomainError, invalid } from './errors.ts'
+import { DomainError, invalid, noSuch } from './errors.ts'
 import type { Grant } from './grants/grant.ts'
 import { ASSERTION_ALGS, type Client, DOCS_CLIENT, type Seconds } from './model.ts'
 import { type Paged, paged } from './pages.ts'
@@ -36,8 +36,6 @@ export type NewClient = Pick<Client, 'name'> &
 /** The members to change; a list replaces the whole list. `jwks` is a JWK Set, or null for none. */
 export type ClientEdit = Omit<ClientChanges, 'jwks'> & { jwks?: unknown }
 
-const noSuchClient = () => new DomainError('not_found', 'There is no such client')
-
 function assertChangeable(id: string): void {
   if (id === DOCS_CLIENT)
     throw new DomainError('conflict', 'The client of /docs cannot be changed; LATCHKEY_DOCS=false switches it off')
@@ -50,7 +48,7 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
   /** Returns a client in any state. @throws DomainError not_found */
   async function get(id: string): Promise<Client> {
     const client = await store.clients.get(id)
-    if (client === null) throw noSuchClient()
+    if (client === null) throw noSuch('client', id)
     return client
   }
 
@@ -133,14 +131,14 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
         ...defined({ disabled })
       } as ClientChanges
       const changed = await store.clients.change(caller, { id, changes, now: clock.now() })
-      if (changed === null) throw noSuchClient()
+      if (changed === null) throw noSuch('client', id)
       return changed
     },
 
     /** Deletes a client with its sessions. Its tokens become invalid. @throws DomainError not_found, conflict for the client of /docs */
     async delete(caller: Caller, id: string): Promise<void> {
       assertChangeable(id)
-      if (!(await store.clients.delete(caller, { id, now: clock.now() }))) throw noSuchClient()
+      if (!(await store.clients.delete(caller, { id, now: clock.now() }))) throw noSuch('client', id)
     }
   }
 }

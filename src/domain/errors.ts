@@ -29,24 +29,54 @@ export const clientRefused = (): OAuthError => new OAuthError('invalid_client', 
 
 export type DomainErrorCode = 'invalid' | 'forbidden' | 'not_found' | 'conflict' | 'throttled' | 'unavailable'
 
+/** An object that the caller named and that does not exist. */
+export interface Missing {
+  kind: 'user' | 'role' | 'client' | 'resource' | 'session' | 'key' | 'secret' | 'scope'
+  name: string
+  /** Some or all names that exist, to find the one that was meant. */
+  names?: string[]
+}
+
 /** A refusal for which no RFC has an error code. The caller gets `message`. */
 export class DomainError extends Error {
   readonly code: DomainErrorCode
+  /** The object that does not exist; for the operator. */
+  readonly missing: Missing | undefined
   /** Seconds after which the same request can succeed; with `throttled` and `unavailable`. */
   readonly retryAfter: number | undefined
   /** Whether an event describes this refusal, so that the log needs no other line. */
   isRecorded = false
 
-  constructor(code: DomainErrorCode, message: string, options: { retryAfter?: number; cause?: unknown } = {}) {
+  constructor(
+    code: DomainErrorCode,
+    message: string,
+    options: { retryAfter?: number; missing?: Missing; cause?: unknown } = {}
+  ) {
     super(message, { cause: options.cause })
     this.name = 'DomainError'
     this.code = code
     this.retryAfter = options.retryAfter
+    this.missing = options.missing
   }
 }
 
 /** Returns the refusal of invalid input. */
 export const invalid = (message: string): DomainError => new DomainError('invalid', message)
+
+/** Maximum number of characters of a name in an error. */
+const NAME_SHOWN = 100
+
+/** Returns a name of the caller for an error: in quotes, escaped and cut. */
+export const quoted = (name: string): string =>
+  JSON.stringify(name.length > NAME_SHOWN ? `${name.slice(0, NAME_SHOWN)}…` : name)
+
+/** Returns the refusal of a request for an object that does not exist. Its message is the same for every name. */
+export const noSuch = (kind: Missing['kind'], name: string, names: string[] = []): DomainError =>
+  new DomainError('not_found', `There is no such ${kind}`, { missing: { kind, name, names } })
+
+/** Returns the refusal of input that names an object that does not exist. */
+export const unknownName = (kind: Missing['kind'], name: string, names: string[] = []): DomainError =>
+  new DomainError('invalid', `There is no ${kind} ${quoted(name)}`, { missing: { kind, name, names } })
 
 /** Returns the refusal after too many attempts. @param wait milliseconds after which the caller may try again */
 export const throttled = (wait: Millis, message: string): DomainError =>

@@ -1,7 +1,7 @@
 import { SIGNING_KEYS_MAX } from '../limits.ts'
 import type { Config } from '../settings.ts'
 import { type Caller, SYSTEM } from './caller.ts'
-import { DomainError } from './errors.ts'
+import { DomainError, noSuch } from './errors.ts'
 import { type Keys, keyContext } from './keys.ts'
 import { type Millis, type StoredKey, TOKENS_LIVE_MS } from './model.ts'
 import { type Paged, paged } from './pages.ts'
@@ -33,7 +33,6 @@ const iso = (at: Millis): string => new Date(at).toISOString()
 const conflict = (message: string) => new DomainError('conflict', message)
 const resealFirst = () => conflict('The sealing key is being replaced: run "latchkey key reseal" first')
 const changedMeanwhile = () => conflict('The keys were changed by somebody else at the same time')
-const noSuchKey = () => new DomainError('not_found', 'There is no such key')
 
 /** Rotates and retires signing keys. The states of a key are next → signing → verifying → retired. */
 export function createKeyRotation(deps: {
@@ -49,7 +48,7 @@ export function createKeyRotation(deps: {
 
   async function get(kid: string): Promise<StoredKey> {
     const key = await store.keys.find(kid)
-    if (key === null) throw noSuchKey()
+    if (key === null) throw noSuch('key', kid)
     return key
   }
 

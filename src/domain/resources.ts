@@ -1,3 +1,4 @@
+import { isAbsoluteUri, isHostAndPort } from '../absolute-uri.ts'
 import { defined } from '../defined.ts'
 import {
   IDENTIFIER_MAX,
@@ -12,7 +13,7 @@ import {
 import type { Config } from '../settings.ts'
 import { isReservedScope, OWN_RESOURCE } from './built-in.ts'
 import type { Caller } from './caller.ts'
-import { DomainError, invalid, notServed } from './errors.ts'
+import { DomainError, invalid, noSuch, notServed, quoted } from './errors.ts'
 import { isLine } from './line.ts'
 import type { Resource } from './model.ts'
 import { type Paged, paged } from './pages.ts'
@@ -23,11 +24,14 @@ import type { Store } from './ports/store.ts'
 const ID = new RegExp(NAME_PATTERN, 'u')
 const SCOPE = new RegExp(SCOPE_NAME_PATTERN, 'u')
 
-const noSuchResource = () => new DomainError('not_found', 'There is no such resource')
+const noSuchResource = (id: string) => noSuch('resource', id)
 
-/** Returns whether a text may identify a resource: an absolute URI without fragment (RFC 8707 §2). */
-const isIdentifier = (text: string): boolean =>
-  text.length <= IDENTIFIER_MAX && /^[\x21-\x7e]+$/.test(text) && !text.includes('#') && URL.canParse(text)
+/** Refuses a text that may not identify a resource. @throws DomainError invalid */
+function assertIdentifier(text: string): void {
+  if (text.length <= IDENTIFIER_MAX && isAbsoluteUri(text)) return
+  const rule = 'A resource must be an absolute URI without fragment (RFC 8707)'
+  throw invalid(isHostAndPort(text) ? `${rule}; write the scheme too: http://${quoted(text).slice(1, -1)}` : rule)
+}
 
 type Scopes = Resource['scopes']
 
@@ -69,7 +73,7 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
   /** Returns a resource. @throws DomainError not_found */
   async function get(id: string): Promise<Resource> {
     const resource = await store.resources.get(id)
-    if (resource === null) throw noSuchResource()
+    if (resource === null) throw noSuchResource(id)
     return resource
   }
 
@@ -103,7 +107,7 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
         throw invalid(
           `The id of a resource has 1 to ${NAME_MAX} characters of a-z, 0-9, dot, hyphen and underscore, and begins with a letter`
         )
-      if (!isIdentifier(identifier)) throw invalid('A resource must be an absolute URI without fragment (RFC 8707)')
+      assertIdentifier(identifier)
       if (identifier === settings.issuer) throw new DomainError('conflict', 'This URI identifies Latchkey’s own API')
       const members = { introspectionClients, ...validMembers({ name, introspectionClients }) }
       const resource = { id, identifier, name, scopes: validScopes(scopes), ...members }
@@ -122,7 +126,7 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
       const decideValid = (current: Scopes) => validScopes(decide(current), current)
       const changes = { ...validMembers(edit), ...defined({ scopes: scopes && decideValid }) }
       const resource = await store.resources.change(caller, { id, changes, now: clock.now() })
-      if (resource === null) throw noSuchResource()
+      if (resource === null) throw noSuchResource(id)
       return resource
     },
 
@@ -132,7 +136,7 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
      */
     async delete(caller: Caller, id: string): Promise<void> {
       if (id === OWN_RESOURCE) throw new DomainError('conflict', 'Latchkey’s own API cannot be deleted')
-      if (!(await store.resources.delete(caller, { id, now: clock.now() }))) throw noSuchResource()
+      if (!(await store.resources.delete(caller, { id, now: clock.now() }))) throw noSuchResource(id)
     }
   }
 }

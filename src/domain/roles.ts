@@ -1,7 +1,7 @@
 import { LINE_MAX, NAME_MAX, NAME_PATTERN } from '../limits.ts'
 import { BUILT_IN_SCOPES } from './built-in.ts'
 import type { Caller } from './caller.ts'
-import { DomainError, invalid } from './errors.ts'
+import { DomainError, invalid, noSuch } from './errors.ts'
 import { isLine } from './line.ts'
 import { ADMIN_ROLE, CLIENT_ONLY_SCOPES, type Role } from './model.ts'
 import { type Paged, paged } from './pages.ts'
@@ -9,6 +9,8 @@ import type { Clock } from './ports/clock.ts'
 import type { Page } from './ports/page.ts'
 import type { Store } from './ports/store.ts'
 
+/** Maximum number of names among which the meant one is searched. */
+const NAMES_COMPARED = 1000
 const NAME = new RegExp(NAME_PATTERN, 'u')
 
 /** The members to change; `scopes` replaces all scopes of the role. */
@@ -16,8 +18,6 @@ export interface RoleEdit {
   description?: string
   scopes?: string[]
 }
-
-const noSuchRole = () => new DomainError('not_found', 'There is no such role')
 
 /**
  * Returns the changes with each scope once.
@@ -36,10 +36,20 @@ function validChanges<T extends RoleEdit>(name: string, changes: T): T {
 
 /** Manages roles and their scopes. */
 export function createRoles({ store, clock }: { store: Store; clock: Clock }) {
+  /** Returns the refusal of a name of no role, with names of roles among which the meant one may be. */
+  async function noSuchRole(name: string): Promise<DomainError> {
+    const roles = await store.roles.list({ after: null, limit: NAMES_COMPARED })
+    return noSuch(
+      'role',
+      name,
+      roles.map((role) => role.name)
+    )
+  }
+
   /** Returns a role. @throws DomainError not_found */
   async function get(name: string): Promise<Role> {
     const role = await store.roles.get(name)
-    if (role === null) throw noSuchRole()
+    if (role === null) throw await noSuchRole(name)
     return role
   }
 
@@ -66,14 +76,14 @@ export function createRoles({ store, clock }: { store: Store; clock: Clock }) {
      */
     async change(caller: Caller, name: string, edit: RoleEdit): Promise<Role> {
       const role = await store.roles.change(caller, { name, changes: validChanges(name, edit), now: clock.now() })
-      if (role === null) throw noSuchRole()
+      if (role === null) throw await noSuchRole(name)
       return role
     },
 
     /** Deletes a role and removes it from all users. @throws DomainError not_found, conflict for the role admin */
     async delete(caller: Caller, name: string): Promise<void> {
       if (name === ADMIN_ROLE) throw new DomainError('conflict', 'The role admin cannot be deleted')
-      if (!(await store.roles.delete(caller, { name, now: clock.now() }))) throw noSuchRole()
+      if (!(await store.roles.delete(caller, { name, now: clock.now() }))) throw await noSuchRole(name)
     }
   }
 }

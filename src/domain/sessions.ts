@@ -2,7 +2,7 @@ import { randomBytes, randomUUIDv7 } from 'node:crypto'
 import { createKeyedQueue } from '../queue.ts'
 import type { Config } from '../settings.ts'
 import type { Caller } from './caller.ts'
-import { DomainError, throttled } from './errors.ts'
+import { noSuch, throttled } from './errors.ts'
 import type { VerifiedLogin } from './logins.ts'
 import { type Client, type Millis, REFRESH_GRANT, type Session } from './model.ts'
 import { type Paged, paged } from './pages.ts'
@@ -101,8 +101,7 @@ export function createSessions(deps: { store: Store; clock: Clock; refreshTokens
 
     /** Ends one session of a user with its tokens. @throws DomainError not_found, also for a session of another user */
     async end(caller: Caller, { userId, id }: { userId: string; id: string }): Promise<void> {
-      if ((await store.sessions.end(caller, { userId, id, now: clock.now() })) === 0)
-        throw new DomainError('not_found', 'There is no such session')
+      if ((await store.sessions.end(caller, { userId, id, now: clock.now() })) === 0) throw noSuch('session', id)
     },
 
     /** Ends all sessions of a user except one, and returns how many it ended. */

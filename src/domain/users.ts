@@ -4,7 +4,7 @@ import { EMAIL_MAX, EMAIL_PATTERN, LINE_MAX, TEXT_BYTES_MAX } from '../limits.ts
 import type { Config } from '../settings.ts'
 import { normalForm } from '../text.ts'
 import type { Caller } from './caller.ts'
-import { DomainError, invalid } from './errors.ts'
+import { DomainError, invalid, noSuch } from './errors.ts'
 import type { Guesses } from './guesses.ts'
 import { isLine } from './line.ts'
 import type { User } from './model.ts'
@@ -36,8 +36,6 @@ export interface UserInput extends Partial<Profile> {
 
 /** The members to change; null empties a member; `roles` replaces all roles. */
 export type UserEdit = Partial<Profile> & { disabled?: boolean; roles?: string[] }
-
-const noSuchUser = () => new DomainError('not_found', 'There is no such user')
 
 const unique = (names: string[]): string[] => [...new Set(names)]
 
@@ -107,7 +105,7 @@ export function createUsers(deps: {
   /** Returns a user. @throws DomainError not_found */
   async function get(id: string): Promise<User> {
     const user = await store.users.get(id)
-    if (user === null) throw noSuchUser()
+    if (user === null) throw noSuch('user', id)
     return user
   }
 
@@ -163,14 +161,14 @@ export function createUsers(deps: {
         ...defined({ disabled, roles: roles === undefined ? undefined : unique(roles) })
       }
       const user = await store.users.change(caller, { id, changes, now: clock.now() })
-      if (user === null) throw noSuchUser()
+      if (user === null) throw noSuch('user', id)
       if (disabled === false) await guesses.unlock(id)
       return user
     },
 
     /** Deletes a user with all sessions. @throws DomainError not_found, conflict when no admin would be left */
     async delete(caller: Caller, id: string): Promise<void> {
-      if (!(await store.users.delete(caller, { id, now: clock.now() }))) throw noSuchUser()
+      if (!(await store.users.delete(caller, { id, now: clock.now() }))) throw noSuch('user', id)
     },
 
     /**
@@ -203,7 +201,7 @@ export function createUsers(deps: {
     async setPassword(caller: Caller, { id, password }: { id: string; password: string }): Promise<void> {
       const hash = await hasher.hash(await acceptedPassword(password, await get(id)))
       if (!(await store.users.setPassword(caller, { id, hash, from: null, keep: null, now: clock.now() })))
-        throw noSuchUser()
+        throw noSuch('user', id)
       await guesses.unlock(id)
     }
   }

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { isAbsoluteUri } from '../absolute-uri.ts'
 import { LOG_AUDIENCES_MAX } from '../limits.ts'
 import type { Clock } from '../token/clock.ts'
 import type { Refusal } from '../token/refusal.ts'
@@ -64,7 +65,7 @@ export function assertOptions(options: LatchkeyGuardOptions): void {
     if (value !== undefined && !allowed.includes(value))
       throw new TypeError(`latchkey-guard: ${name} must be one of ${allowed.join(', ')}`)
   }
-  const isUri = (value: unknown) => typeof value === 'string' && URL.canParse(value) && !value.includes('#')
+  const isUri = (value: unknown) => typeof value === 'string' && isAbsoluteUri(value)
   if (audiences.length === 0 || audiences.length > LOG_AUDIENCES_MAX || !audiences.every(isUri))
     throw new TypeError(
       `latchkey-guard: audience must be an absolute URI without fragment, or a list of at most ${LOG_AUDIENCES_MAX} such URIs`

@@ -1,15 +1,23 @@
 import type { Caller } from '../domain/caller.ts'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError, unknownName } from '../domain/errors.ts'
 import { ADMIN_ROLE, CLIENT_ONLY_SCOPES, type Client } from '../domain/model.ts'
 import { type Db, needsRowLocks } from './columns.ts'
+
+/** Maximum number of names among which the meant one is searched. */
+const NAMES_COMPARED = 1000
 
 /** Throws unless all rows exist. @throws DomainError invalid */
 async function assertExist(trx: Db, table: 'roles' | 'scopes', names: string[]): Promise<void> {
   if (names.length === 0) return
   const rows = await trx.selectFrom(table).select('name').where('name', 'in', names).execute()
   const unknown = names.find((name) => !rows.some((row) => row.name === name))
-  if (unknown !== undefined)
-    throw new DomainError('invalid', `There is no ${table.slice(0, -1)} ${JSON.stringify(unknown)}`)
+  if (unknown === undefined) return
+  const all = await trx.selectFrom(table).select('name').limit(NAMES_COMPARED).execute()
+  throw unknownName(
+    table === 'roles' ? 'role' : 'scope',
+    unknown,
+    all.map(({ name }) => name)
+  )
 }
 
 const refusal = () => new DomainError('forbidden', 'You can give only roles and scopes that you have')
@@ -81,5 +89,5 @@ export async function assertMayGrantToClient(
     .$if(needsRowLocks(trx), (query) => query.forKeyShare())
     .execute()
   const unknown = resources.find((id) => !rows.some((row) => row.id === id))
-  if (unknown !== undefined) throw new DomainError('invalid', `There is no resource ${JSON.stringify(unknown)}`)
+  if (unknown !== undefined) throw unknownName('resource', unknown)
 }

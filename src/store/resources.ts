@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError, unknownName } from '../domain/errors.ts'
 import type { Resource } from '../domain/model.ts'
 import type { ResourceStore } from '../domain/ports/resources.ts'
 import { type Db, needsRowLocks } from './columns.ts'
@@ -48,7 +48,7 @@ async function setIntrospectionClients(trx: Db, resourceId: string, clients: str
   if (clients.length > 0) {
     const rows = await trx.selectFrom('clients').select('id').where('id', 'in', clients).execute()
     const unknown = clients.find((id) => !rows.some((row) => row.id === id))
-    if (unknown !== undefined) throw new DomainError('invalid', `There is no client ${JSON.stringify(unknown)}`)
+    if (unknown !== undefined) throw unknownName('client', unknown)
     await trx
       .insertInto('introspection_clients')
       .values(clients.map((client_id) => ({ resource_id: resourceId, client_id })))

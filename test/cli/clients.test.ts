@@ -11,6 +11,8 @@ const done = (stdout: string) => ({ code: 0, stdout, stderr: '' })
 const refused = (stderr: string) => ({ code: 1, stdout: '', stderr: `${stderr}\n` })
 const wrong = (stderr: string) => ({ code: 2, stdout: '', stderr })
 
+const noSecret = (id: string) => `There is no secret "${id}"; "latchkey client show <client>" lists every secret`
+
 /** A database with the client of /docs, and commands on it. */
 async function terminal(t: Test, database: Database = 'sqlite') {
   const at = await createDatabase(t, database, 'ready')
@@ -214,9 +216,9 @@ onEachDatabase(t, 'a secret is added, replaces the others at a given time, and i
   t.equal(short.client_secret_expires_at, Math.floor(Date.parse(short.created_at) / 1000) + 60)
 
   t.strictSame(await client(['secret', 'delete', 'worker', id]), done(`secret ${id} was deleted\n`))
-  t.strictSame(await client(['secret', 'delete', 'worker', id]), refused('The client has no such secret'))
+  t.strictSame(await client(['secret', 'delete', 'worker', id]), refused(noSecret(id)))
   t.strictSame(await json('secret', 'delete', 'worker', short.id), { id: short.id })
-  t.strictSame(await client(['secret', 'delete', 'docs', short.id]), refused('The client has no such secret'))
+  t.strictSame(await client(['secret', 'delete', 'docs', short.id]), refused(noSecret(short.id)))
   const last = await json('secret', 'add', 'worker', '--others-expire-in', '0')
   t.strictSame(
     (await json('show', 'worker')).secrets.map((each: { id: string }) => each.id),
@@ -231,7 +233,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   await json('add', 'Page', '--id', 'page', '--public')
   const before = [await client(['list', '--json']), await client(['show', 'worker'])]
   const BUILT_IN = 'The client of /docs cannot be changed; LATCHKEY_DOCS=false switches it off'
-  const MISSING = 'There is no such client'
+  const MISSING = 'There is no client "none"; "latchkey client list" lists every client'
   const SPAN = 'A new secret expires after 1 to 315360000 seconds, the other secrets after 0 to 315360000'
   for (const [args, line] of [
     [['add', 'X', '--id', 'worker'], 'A client with this id already exists'],
@@ -255,8 +257,8 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
       ['add', 'X', '--public', '--scope', 'tokens:introspect'],
       'The scope tokens:introspect is for confidential clients only'
     ],
-    [['add', 'X', '--scope', 'none'], 'There is no scope "none"'],
-    [['add', 'X', '--resource', 'none'], 'There is no resource "none"'],
+    [['add', 'X', '--scope', 'none'], 'There is no scope "none"; "latchkey resource list" lists every scope'],
+    [['add', 'X', '--resource', 'none'], 'There is no resource "none"; "latchkey resource list" lists every resource'],
     [
       ['add', 'X', '--redirect-uri', 'http://a.example'],
       'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
@@ -285,13 +287,51 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
     [['secret', 'add', 'worker', '--expires-in', '3651d'], SPAN],
     [['secret', 'add', 'worker', '--expires-in', '999999999d'], SPAN],
     [['secret', 'add', 'worker', '--others-expire-in', '999999999d'], SPAN],
-    [['secret', 'delete', 'worker', NOBODY], 'The client has no such secret']
+    [['secret', 'delete', 'worker', NOBODY], noSecret(NOBODY)]
   ] as const)
     t.strictSame(await client([...args]), refused(line), args.join(' '))
   t.strictSame([await client(['list', '--json']), await client(['show', 'worker'])], before)
 })
 
-t.test('wrong usage exits with 2 and prints the usage', async (t) => {
+t.test('a name that does not exist is named, shortened, with the name that was meant', async (t) => {
+  const { client } = await terminal(t)
+  const lists = '; "latchkey resource list" lists every scope'
+  t.strictSame(
+    await client(['add', 'X', '--scope', 'profil']),
+    refused(`There is no scope "profil", did you mean "profile"?${lists}`)
+  )
+  const long = 'x'.repeat(10_000)
+  t.strictSame(
+    await client(['add', 'X', '--scope', long.slice(0, 500)]),
+    refused(`There is no scope "${'x'.repeat(100)}…"${lists}`)
+  )
+  t.strictSame(
+    await client(['show', long]),
+    refused(`There is no client "${'x'.repeat(100)}…"; "latchkey client list" lists every client`)
+  )
+})
+
+t.test('a client that can never get a token is said to be one when it is added', async (t) => {
+  const { client } = await terminal(t)
+  const { code, stdout, stderr } = await client([
+    'add',
+    'W',
+    '--id',
+    'worker',
+    '--grant',
+    'client_credentials',
+    '--json'
+  ])
+  t.strictSame([code, JSON.parse(stdout).client_id], [0, 'worker'])
+  t.equal(
+    stderr,
+    'client worker has no scopes, so every request for a token of its own is refused: run "latchkey client set worker --scope <scope...>"\n'
+  )
+  t.equal((await client(['add', 'O', '--id', 'o', '--grant', 'client_credentials', '--scope', 'profile'])).stderr, '')
+  t.equal((await client(['add', 'P', '--id', 'p'])).stderr, '')
+})
+
+t.test('wrong usage exits with 2 and one line that names the help of the command', async (t) => {
   const { client, json } = await terminal(t)
   await json('add', 'Worker', '--id', 'worker')
   t.strictSame(await client(['set', 'worker']), wrong('there is nothing to change: see --help\n'))
@@ -312,8 +352,9 @@ t.test('wrong usage exits with 2 and prints the usage', async (t) => {
         ),
         `${option} ${span}`
       )
+  for (const args of [[], ['secret']])
+    t.match(await client(args), { code: 2, stdout: '', stderr: 'Usage: latchkey client' }, args.join(' '))
   for (const args of [
-    [],
     ['add'],
     ['add', 'X', 'Y'],
     ['add', 'X', '--grants', 'password'],
@@ -324,12 +365,15 @@ t.test('wrong usage exits with 2 and prints the usage', async (t) => {
     ['set', 'worker', '--id', 'x'],
     ['delete'],
     ['disable'],
-    ['secret'],
     ['secret', 'add'],
     ['secret', 'delete', 'worker'],
     ['secret', 'list', 'worker']
   ])
-    t.match(await client(args), { code: 2, stdout: '', stderr: 'Usage: latchkey client' }, args.join(' '))
+    t.match(
+      await client(args),
+      { code: 2, stdout: '', stderr: /^error: .+; see "latchkey help client[ a-z]*"\n$/ },
+      args.join(' ')
+    )
   for (const name of ['add', 'list', 'show', 'set', 'disable', 'enable', 'delete', 'secret'])
     t.match(await client([name, '--help']), { code: 0, stdout: `Usage: latchkey client ${name}`, stderr: '' })
   for (const name of ['add', 'delete'])
@@ -349,7 +393,7 @@ t.test('a client is deleted after its id is typed again, or with --yes', async (
   t.strictSame(await client(['delete', 'worker']), wrong('there is no terminal to ask on: add --yes to confirm\n'))
   t.strictSame(
     await client(['delete', 'none']),
-    refused('There is no such client'),
+    refused('There is no client "none"; "latchkey client list" lists every client'),
     'there is no question about a client that does not exist'
   )
   t.equal((await json('list')).length, 2)

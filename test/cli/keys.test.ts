@@ -78,9 +78,13 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
     await key('retire', '--', of('next')),
     refused('The key is in use: rotate the keys first, or retire it as compromised\n')
   )
-  t.strictSame(await key('retire', NO_KEY), refused('There is no such key\n'))
-  for (const args of [[], ['retire'], ['rotate', 'x'], ['list', '--all'], ['retire', NO_KEY, '--compromized']])
-    t.match(await key(...args), { code: 2, stdout: '', stderr: 'Usage: latchkey key' })
+  t.strictSame(
+    await key('retire', NO_KEY),
+    refused(`There is no key "${NO_KEY}"; "latchkey key list" lists every key\n`)
+  )
+  t.match(await key(), { code: 2, stdout: '', stderr: 'Usage: latchkey key' })
+  for (const args of [['retire'], ['rotate', 'x'], ['list', '--all'], ['retire', NO_KEY, '--compromized']])
+    t.match(await key(...args), { code: 2, stdout: '', stderr: /^error: .+; see "latchkey help key[ a-z]*"\n$/ })
   for (const name of ['list', 'rotate', 'retire', 'reseal'])
     t.match(await key(name, '--help'), { code: 0, stdout: `Usage: latchkey key ${name}`, stderr: '' })
 })

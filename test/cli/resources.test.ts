@@ -132,7 +132,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   const resource = await terminal(t)
   await resource(['add', 'orders', URI, '--scope', 'orders:read'])
   const before = await resource(['list', '--json'])
-  const MISSING = 'There is no such resource'
+  const MISSING = 'There is no resource "none"; "latchkey resource list" lists every resource'
   const NAME =
     'A scope name is one word or two words joined by a colon (orders:read), of a-z, 0-9, dot, hyphen and underscore'
   const RESERVED = 'The scope name profile is reserved for Latchkey'
@@ -147,6 +147,10 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
       'The id of a resource has 1 to 64 characters of a-z, 0-9, dot, hyphen and underscore, and begins with a letter'
     ],
     [['add', 'x', 'orders'], 'A resource must be an absolute URI without fragment (RFC 8707)'],
+    [
+      ['add', 'x', 'localhost:4000'],
+      'A resource must be an absolute URI without fragment (RFC 8707); write the scheme too: http://localhost:4000'
+    ],
     [['add', 'x', 'https://x.example/#y'], 'A resource must be an absolute URI without fragment (RFC 8707)'],
     [['add', 'x', 'urn:x', '--name', ''], 'A name has 1 to 200 characters and no control characters'],
     [['add', 'x', 'urn:x', '--scope', 'Orders'], NAME],
@@ -158,20 +162,27 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
     ],
     [['add', 'x', 'urn:x', '--scope', 'orders:read'], TAKEN],
     [['add', 'x', 'urn:x', '--scope', 'profile'], RESERVED],
-    [['add', 'x', 'urn:x', '--introspect', 'none'], 'There is no client "none"'],
+    [
+      ['add', 'x', 'urn:x', '--introspect', 'none'],
+      'There is no client "none"; "latchkey client list" lists every client'
+    ],
     [['scope', 'none', '--add', 'a'], MISSING],
     [['scope', 'orders', '--add', 'profile'], RESERVED],
     [['scope', 'orders', '--add', 'A'], NAME],
-    [['scope', 'orders', '--remove', 'orders:write', '--yes'], 'The resource orders has no scope orders:write'],
+    [['scope', 'orders', '--remove', 'orders:write', '--yes'], 'The resource orders has no scope "orders:write"'],
     [
       ['scope', 'orders', '--remove', 'orders:read', 'orders:timeout', '--yes'],
-      'The resource orders has no scope orders:timeout'
+      'The resource orders has no scope "orders:timeout"'
     ],
-    [['scope', 'orders', '--remove', 'profile', '--yes'], 'The resource orders has no scope profile'],
+    [
+      ['scope', 'orders', '--remove', 'order:read', '--yes'],
+      'The resource orders has no scope "order:read", did you mean "orders:read"?'
+    ],
+    [['scope', 'orders', '--remove', 'profile', '--yes'], 'The resource orders has no scope "profile"'],
     [['scope', 'latchkey', '--add', 'a'], STAY],
     [['scope', 'latchkey', '--remove', 'profile', '--yes'], STAY],
     [['set', 'none', '--name', 'x'], MISSING],
-    [['set', 'orders', '--introspect', 'none'], 'There is no client "none"'],
+    [['set', 'orders', '--introspect', 'none'], 'There is no client "none"; "latchkey client list" lists every client'],
     [['delete', 'none', '--yes'], MISSING],
     [['delete', 'latchkey', '--yes'], 'Latchkey’s own API cannot be deleted']
   ] as const)
@@ -179,12 +190,12 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   t.strictSame(await resource(['list', '--json']), before)
 })
 
-t.test('wrong usage exits with 2 and prints the usage', async (t) => {
+t.test('wrong usage exits with 2 and one line that names the help of the command', async (t) => {
   const resource = await terminal(t)
   t.strictSame(await resource(['scope', 'latchkey']), wrong('there is nothing to change: give --add or --remove\n'))
   t.strictSame(await resource(['set', 'latchkey']), wrong('there is nothing to change: see --help\n'))
+  t.match(await resource([]), { code: 2, stdout: '', stderr: 'Usage: latchkey resource' })
   for (const args of [
-    [],
     ['add'],
     ['add', 'orders'],
     ['add', 'orders', URI, 'x'],
@@ -195,7 +206,11 @@ t.test('wrong usage exits with 2 and prints the usage', async (t) => {
     ['show', 'latchkey'],
     ['delete']
   ])
-    t.match(await resource(args), { code: 2, stdout: '', stderr: 'Usage: latchkey resource' }, args.join(' '))
+    t.match(
+      await resource(args),
+      { code: 2, stdout: '', stderr: /^error: .+; see "latchkey help resource[ a-z]*"\n$/ },
+      args.join(' ')
+    )
   for (const name of ['add', 'list', 'scope', 'set', 'delete'])
     t.match(await resource([name, '--help']), { code: 0, stdout: `Usage: latchkey resource ${name}`, stderr: '' })
 })
@@ -205,7 +220,10 @@ t.test('a resource is deleted after its id is typed again, or with --yes', async
   await resource(['add', 'orders', URI])
   t.match(await resource(['delete', 'orders'], keyboard('order\r').stream), { code: 1, stdout: '' })
   t.strictSame(await resource(['delete', 'orders']), wrong('there is no terminal to ask on: add --yes to confirm\n'))
-  t.strictSame(await resource(['delete', 'none']), refused('There is no such resource'))
+  t.strictSame(
+    await resource(['delete', 'none']),
+    refused('There is no resource "none"; "latchkey resource list" lists every resource')
+  )
   t.equal(JSON.parse((await resource(['list', '--json'])).stdout).length, 2)
   t.match(await resource(['delete', 'orders'], keyboard('orders\r').stream), {
     code: 0,

@@ -36,7 +36,10 @@ onEachDatabase(
     })
     t.strictSame(await role('set', 'support', '--no-scope'), { name: 'support', description: '', scopes: [] })
     t.strictSame(await role('delete', 'support', '--yes'), { name: 'support', description: '', scopes: [] })
-    t.strictSame(await command(env, ['role', 'delete', 'support', '--yes']), refused('There is no such role\n'))
+    t.strictSame(
+      await command(env, ['role', 'delete', 'support', '--yes']),
+      refused('There is no role "support"; "latchkey role list" lists every role\n')
+    )
   }
 )
 
@@ -75,28 +78,36 @@ t.test('a refused command prints one line and changes nothing', async (t) => {
       ['add', 'Support'],
       'The name of a role has 1 to 64 characters of a-z, 0-9, dot, hyphen and underscore, and begins with a letter'
     ],
-    [['add', 'support', '--scope', 'nothing'], 'There is no scope "nothing"'],
+    [
+      ['add', 'support', '--scope', 'nothing'],
+      'There is no scope "nothing"; "latchkey resource list" lists every scope'
+    ],
     [['add', 'support', '--scope', 'tokens:introspect'], 'The scope tokens:introspect is for clients only'],
     [['set', 'user', '--scope', 'revocations:read'], 'The scope revocations:read is for clients only'],
-    [['set', 'support', '--no-scope'], 'There is no such role'],
-    [['set', 'user', '--scope', 'nothing'], 'There is no scope "nothing"'],
+    [['set', 'support', '--no-scope'], 'There is no role "support"; "latchkey role list" lists every role'],
+    [['set', 'user', '--scope', 'nothing'], 'There is no scope "nothing"; "latchkey resource list" lists every scope'],
     [['set', 'admin', '--no-scope'], 'The role admin keeps every scope of Latchkey’s own API'],
+    [
+      ['set', 'usr', '--no-scope'],
+      'There is no role "usr", did you mean "user"?; "latchkey role list" lists every role'
+    ],
     [['delete', 'admin', '--yes'], 'The role admin cannot be deleted'],
-    [['delete', 'support', '--yes'], 'There is no such role']
+    [['delete', 'support', '--yes'], 'There is no role "support"; "latchkey role list" lists every role']
   ] as const)
     t.strictSame(await role([...args]), refused(`${line}\n`), args.join(' '))
   t.strictSame(await role(['list', '--json']), before)
 })
 
-t.test('invalid arguments exit with 2 and print the usage or what is missing', async (t) => {
+t.test('invalid arguments exit with 2 and one line that says what is wrong', async (t) => {
   const role = await openCommand(t)
   t.strictSame(await role(['set', 'user']), {
     code: 2,
     stdout: '',
     stderr: 'there is nothing to change: give --description, --scope or --no-scope\n'
   })
-  for (const args of [[], ['add'], ['set', 'user', '--scopes', 'profile'], ['list', 'user']])
-    t.match(await role(args), { code: 2, stdout: '', stderr: 'Usage: latchkey role' })
+  t.match(await role([]), { code: 2, stdout: '', stderr: 'Usage: latchkey role' })
+  for (const args of [['add'], ['set', 'user', '--scopes', 'profile'], ['list', 'user']])
+    t.match(await role(args), { code: 2, stdout: '', stderr: /^error: .+; see "latchkey help role[ a-z]*"\n$/ })
   for (const name of ['add', 'list', 'set', 'delete'])
     t.match(await role([name, '--help']), { code: 0, stdout: `Usage: latchkey role ${name}`, stderr: '' })
 })

@@ -63,7 +63,36 @@ t.test('help and version need no setting', async (t) => {
   for (const command of ['serve', 'migrate', 'openapi', 'settings', 'user', 'role']) t.match(help.stdout, command)
   t.match(help.stdout, 'Exit codes: 0 success, 1 refusal or failure, 2 wrong usage.')
   t.match(version, { code: 0, stdout: '0.1.0\n' })
-  t.match(unknown, { code: 2, stderr: /unknown command 'nonsense'/ })
+  t.match(unknown, { code: 2, stderr: /^error: unknown command 'nonsense'; see "latchkey help"\n$/ })
+})
+
+t.test('"latchkey help" prints the help of every command, as --help does', async (t) => {
+  for (const words of [[], ['user'], ['user', 'add'], ['client', 'secret', 'add']]) {
+    const [help, option] = await Promise.all([command({}, ['help', ...words]), command({}, [...words, '--help'])])
+    t.strictSame(help, option, words.join(' '))
+    t.match(help, { code: 0, stdout: `Usage: ${['latchkey', ...words].join(' ')}`, stderr: '' })
+  }
+  for (const [words, line] of [
+    [['usr'], 'there is no command "usr", did you mean "user"?; see "latchkey help"\n'],
+    [['user', 'ad'], 'there is no command "user ad"; see "latchkey help user"\n'],
+    [['user', 'shw'], 'there is no command "user shw", did you mean "show"?; see "latchkey help user"\n']
+  ] as const)
+    t.strictSame(await command({}, ['help', ...words]), { code: 2, stdout: '', stderr: line })
+})
+
+t.test('an error about wrong usage is one short line, also for a huge argument', async (t) => {
+  for (const args of [
+    ['x'.repeat(100_000)],
+    ['user', 'x'.repeat(100_000)],
+    ['user', 'list', `--${'x'.repeat(100_000)}`]
+  ]) {
+    const { code, stdout, stderr } = await command({}, args)
+    t.strictSame([code, stdout, stderr.split('\n').length, stderr.length < 400], [2, '', 2, true])
+  }
+  t.match(await command({}, ['usr', 'list']), {
+    code: 2,
+    stderr: /^error: unknown command 'usr', did you mean user\?; see "latchkey help"\n$/
+  })
 })
 
 t.test('openapi prints openapi.yaml for any settings', async (t) => {

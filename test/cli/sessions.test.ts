@@ -29,9 +29,13 @@ onEachDatabase(
       stderr: ''
     })
     t.strictSame([await me(first), await me(second)], [401, 200])
-    const gone = { code: 1, stdout: '', stderr: 'There is no such session\n' }
-    t.strictSame(await session('revoke', 'alice', items[0].id), gone)
-    t.strictSame(await session('revoke', 'admin', items[1].id), gone, 'not under another user')
+    const gone = (id: string) => ({
+      code: 1,
+      stdout: '',
+      stderr: `There is no session "${id}"; "latchkey session list <username>" lists every session\n`
+    })
+    t.strictSame(await session('revoke', 'alice', items[0].id), gone(items[0].id))
+    t.strictSame(await session('revoke', 'admin', items[1].id), gone(items[1].id), 'not under another user')
     t.strictSame(await session('revoke', 'alice', '--all', '--json'), {
       code: 0,
       stdout: '{\n  "ended": 1\n}\n',
@@ -41,7 +45,10 @@ onEachDatabase(
     t.strictSame(await session('revoke', 'alice', '--all'), { code: 0, stdout: '0 sessions have ended\n', stderr: '' })
     t.match(await session('revoke', 'alice'), { code: 2, stderr: 'give the id of one session, or --all\n' })
     t.match(await session('revoke', 'alice', NOBODY, '--all'), { code: 2 })
-    t.match(await session('list', 'nobody'), { code: 1, stderr: 'There is no such user\n' })
+    t.match(await session('list', 'nobody'), {
+      code: 1,
+      stderr: 'There is no user "nobody"; "latchkey user list" lists every user\n'
+    })
   }
 )
 
@@ -119,12 +126,18 @@ onEachDatabase(
 
     const refused = (stderr: string) => ({ code: 1, stdout: '', stderr })
     t.strictSame(await client('add', 'Again', '--id', 'orders'), refused('A client with this id already exists\n'))
-    t.strictSame(await client('add', 'X', '--scope', 'none:such'), refused('There is no scope "none:such"\n'))
+    t.strictSame(
+      await client('add', 'X', '--scope', 'none:such'),
+      refused('There is no scope "none:such"; "latchkey resource list" lists every scope\n')
+    )
     t.strictSame(
       await client('add', 'X', '--grant', 'magic'),
       refused('There is no grant "magic"; the grants are password, refresh_token, client_credentials\n')
     )
-    t.strictSame(await client('disable', 'none'), refused('There is no such client\n'))
+    t.strictSame(
+      await client('disable', 'none'),
+      refused('There is no client "none"; "latchkey client list" lists every client\n')
+    )
     t.strictSame(
       await client('disable', 'docs'),
       refused('The client of /docs cannot be changed; LATCHKEY_DOCS=false switches it off\n')

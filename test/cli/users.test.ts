@@ -51,7 +51,10 @@ onEachDatabase(t, 'each change is stored and printed', async (t, database) => {
   t.strictSame(await user(['roles', 'alice', '--none']), { disabled: false, roles: [] })
   t.strictSame(await user(['roles', 'alice']), { disabled: false, roles: [] })
   t.strictSame(await user(['delete', 'alice', '--yes']), { disabled: false, roles: [] })
-  t.strictSame(await command(env, ['user', 'show', 'alice']), refused('There is no such user\n'))
+  t.strictSame(
+    await command(env, ['user', 'show', 'alice']),
+    refused('There is no user "alice"; "latchkey user list" lists every user\n')
+  )
 })
 
 t.test('without --json the output is one line, or an aligned table', async (t) => {
@@ -120,12 +123,21 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
     [['add', 'bob'], 'passwordpassword', 'The password is too common'],
     [['add', 'bob'], 'x'.repeat(100_000), 'A password has at most 1024 bytes'],
     [['add', 'Alice'], PASSWORD, 'The username is taken'],
-    [['add', 'bob', '--role', 'nothing'], PASSWORD, 'There is no role "nothing"'],
+    [
+      ['add', 'bob', '--role', 'nothing'],
+      PASSWORD,
+      'There is no role "nothing"; "latchkey role list" lists every role'
+    ],
     [['add', 'bob', '--email', 'nothing'], PASSWORD, 'The e-mail address is invalid'],
+    [
+      ['add', 'bob', '--role', 'usr'],
+      PASSWORD,
+      'There is no role "usr", did you mean "user"?; "latchkey role list" lists every role'
+    ],
     [['passwd', 'alice'], 'short', 'A password has at least 15 characters'],
-    [['passwd', 'nobody'], PASSWORD, 'There is no such user'],
-    [['show', 'nobody'], '', 'There is no such user'],
-    [['roles', 'alice', 'nothing'], '', 'There is no role "nothing"'],
+    [['passwd', 'nobody'], PASSWORD, 'There is no user "nobody"; "latchkey user list" lists every user'],
+    [['show', 'nobody'], '', 'There is no user "nobody"; "latchkey user list" lists every user'],
+    [['roles', 'alice', 'nothing'], '', 'There is no role "nothing"; "latchkey role list" lists every role'],
     [['disable', 'admin'], '', 'One enabled user must have the role admin: give it to another user first'],
     [['roles', 'admin', '--none'], '', 'One enabled user must have the role admin: give it to another user first'],
     [['delete', 'admin', '--yes'], '', 'One enabled user must have the role admin: give it to another user first']
@@ -134,12 +146,13 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   t.strictSame(await user(['list', '--json']), before)
 })
 
-t.test('wrong usage exits with 2 and prints the usage', async (t) => {
+t.test('wrong usage exits with 2 and one line that names the help of the command', async (t) => {
   const { user } = await terminal(t)
   for (const [args, line] of [
     [[], 'Usage: latchkey user'],
-    [['nonsense'], "error: unknown command 'nonsense'"],
-    [['add'], "error: missing required argument 'username'"],
+    [['nonsense'], /^error: unknown command 'nonsense'; see "latchkey help user"\n$/],
+    [['shw', 'alice'], /^error: unknown command 'shw', did you mean show\?; see "latchkey help user"\n$/],
+    [['add'], /^error: missing required argument 'username'; see "latchkey help user add"\n$/],
     [['add', 'bob', 'secret'], 'error: too many arguments'],
     [['add', 'bob', '--password', 'secret'], "error: unknown option '--password'"],
     [['list', '--disabled', '--enabled'], "error: option '--disabled' cannot be used with option '--enabled'"],
@@ -247,7 +260,10 @@ t.test('invalid settings and an unreachable database are errors of one line', as
 onEachDatabase(t, 'a user is renamed, also by the id when the current name is no longer valid', async (t, database) => {
   const { env, user } = await terminal(t, database)
   await sql({ env }, "update users set username = 'my alice', username_key = 'my alice' where username = 'alice'")
-  t.equal((await user(['show', 'my alice'])).stderr, 'There is no such user\n')
+  t.equal(
+    (await user(['show', 'my alice'])).stderr,
+    'There is no user "my alice"; "latchkey user list" lists every user\n'
+  )
   const { id } = JSON.parse((await user(['list', '--search', 'my', '--json'])).stdout)[0]
   t.equal((await user(['rename', id, 'Alice'])).stdout, `user Alice is the new name of ${id}\n`)
   t.equal((await user(['rename', 'ALICE', 'alicia'])).stdout, 'user alicia is the new name of ALICE\n')

@@ -202,6 +202,7 @@ const INVALID_OPTIONS: [name: string, options: object, message: RegExp][] = [
     { ...WITHOUT_SECRET, privateKey: `-----BEGIN PRIVATE KEY-----\n${SECRET}` },
     /^privateKey must be a private key/
   ],
+  ['a resource without a scheme', { ...VALID, resource: 'localhost:4000' }, /^resource must be an absolute URI/],
   ['a timeout of 0', { ...VALID, timeout: 0 }, /^timeout must be/],
   ['a timeout that is not a number', { ...VALID, timeout: Number.NaN }, /^timeout must be/],
   ['an origin with a path', { ...VALID, origins: ['https://x.example.com/'] }, /^origins must be/],

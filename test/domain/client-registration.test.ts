@@ -54,7 +54,7 @@ t.test('an invalid client is refused with the reason, and not stored', async (t)
     await refused({ scopes: many }, 'A client has at most 100 each of scopes, roles, resources and redirect URIs')
     await refused(
       { scopes: ['profile'], defaultScopes: ['users:read'] },
-      'Every default scope must be one of the scopes'
+      'Every default scope must be one of the scopes; "users:read" is not'
     )
     await refused({ resources: ['none'] }, 'There is no resource "none"')
     await refused({ resources: ['latchkey', 'latchkey latchkey'] }, 'There is no resource "latchkey latchkey"')
@@ -132,7 +132,7 @@ t.test('a default scope is always one of the scopes', async (t) => {
   )
   t.equal(
     await change('worker', { defaultScopes: ['roles:read', 'clients:read'] }),
-    'Every default scope must be one of the scopes'
+    'Every default scope must be one of the scopes; "clients:read" is not'
   )
   t.strictSame(await changed({ defaultScopes: ['roles:read'] }), [both, 'roles:read'])
   t.strictSame(await changed({ scopes: ['profile'], defaultScopes: ['profile'] }), ['profile', 'profile'])

@@ -129,6 +129,7 @@ const NO_SECRET = 'latchkey-guard: clientSecret or privateKey of orders-api is m
 const INVALID_OPTIONS: [name: string, options: object, message: string][] = [
   ['no audience', { audience: undefined }, 'latchkey-guard: audience must be an absolute URI'],
   ['an audience that is a name', { audience: 'orders' }, 'latchkey-guard: audience must be an absolute URI'],
+  ['an audience without a scheme', { audience: 'localhost:4000' }, 'latchkey-guard: audience must be an absolute URI'],
   ['an audience that is a path', { audience: '/orders' }, 'latchkey-guard: audience must be an absolute URI'],
   [
     'an audience with a fragment',
