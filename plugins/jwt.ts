@@ -12,7 +12,7 @@ import {
   type SigningAlg
 } from '../src/domain/model.ts'
 import type { Signer } from '../src/domain/ports/signer.ts'
-import { TOKEN_BYTES_MAX } from '../src/limits.ts'
+import { ASSERTION_BYTES_MAX } from '../src/limits.ts'
 import { isKeyFor, publicKeyOf } from '../src/token/keys.ts'
 import { isCanonical, looseObject, TYP } from '../src/token/syntax.ts'
 
@@ -107,7 +107,7 @@ export default fp(
       clientKey,
 
       async verifyAssertion(token, keysOf) {
-        if (token.length > TOKEN_BYTES_MAX) return null
+        if (token.length > ASSERTION_BYTES_MAX) return null
         const [first = '', second = '', signature = '', ...rest] = token.split('.')
         if (rest.length > 0 || !isCanonical(signature)) return null
         const [header, claims] = [looseObject(first), looseObject(second)]
