@@ -6,7 +6,8 @@ import type { Sealer } from './ports/sealer.ts'
 import type { Signer } from './ports/signer.ts'
 import type { Store } from './ports/store.ts'
 
-interface Jwks {
+/** The public keys as a JWK Set. */
+export interface Jwks {
   keys: Record<string, string>[]
 }
 
