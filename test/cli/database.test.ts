@@ -1,9 +1,12 @@
 import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { MIGRATIONS } from '../../src/store/migrations/index.ts'
 import { createDatabase, environment, PASSWORD } from '../helper.ts'
 import { command } from './command.ts'
 import { fresh, login, me, rows, serve } from './process.ts'
+
+const AT_VERSION = `the database is at version ${MIGRATIONS.length}`
 
 t.test('serve does not set up PostgreSQL, and prints the command that sets it up', async (t) => {
   const database = await createDatabase(t, 'postgres')
@@ -19,7 +22,7 @@ t.test(
     const { LATCHKEY_ADMIN_PASSWORD, ...env } = environment(database)
     t.strictSame(
       (await command(env, ['migrate'])).stderr,
-      'the database is at version 1, newly set up\nthere is no admin: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate" again\n'
+      `${AT_VERSION}, newly set up\nthere is no admin: run "latchkey user add <name> --role admin", or set LATCHKEY_ADMIN_PASSWORD and run "latchkey migrate" again\n`
     )
     const server = await serve(t, env)
     t.match(
@@ -28,7 +31,7 @@ t.test(
     )
     t.strictSame(
       (await command({ ...env, LATCHKEY_ADMIN_PASSWORD: PASSWORD }, ['migrate'])).stderr,
-      'the database is at version 1\nadmin admin was created\n'
+      `${AT_VERSION}\nadmin admin was created\n`
     )
     t.equal((await me(server.origin, await login(server.origin, 'admin', PASSWORD))).status, 200)
   }
@@ -78,7 +81,7 @@ t.test('with the sealing key in the settings, only migrate creates a new databas
   const refused = 'the database is missing: restore it, or run "latchkey migrate" to create a new one\n'
   t.match(await command(env, ['serve']), { code: 1, stderr: refused })
   t.notOk(existsSync(dir))
-  const created = `the database is at version 1, newly set up\nadmin admin was created; the password is in ${dir}/admin-password\n`
+  const created = `${AT_VERSION}, newly set up\nadmin admin was created; the password is in ${dir}/admin-password\n`
   t.match(await command(env, ['migrate']), { code: 0, stderr: created })
   const server = await serve(t, { ...env, LATCHKEY_PORT: '' })
   const password = readFileSync(join(dir, 'admin-password'), 'utf8').trim()
