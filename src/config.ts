@@ -198,7 +198,8 @@ export function readEnvironment(): Environment {
     const unknown = unknownSetting(name)
     if (unknown !== null) problems.push(`.env, line ${line}: ${unknown}`)
   }
-  if (problems.length > 0) throw new SetupError(problems.join('\n'))
+  const byLine = problems.toSorted(new Intl.Collator('en', { numeric: true }).compare)
+  if (problems.length > 0) throw new SetupError(byLine.join('\n'))
   const ofFile = Object.fromEntries([...variables].map(([name, { value }]) => [name, value]))
   // A variable that Kubernetes or Docker wrote does not replace a line of the file.
   const own = Object.entries(process.env).filter(

@@ -77,12 +77,12 @@ function readWith(t: Test, file: string | Buffer, variables: Record<string, stri
 }
 
 t.test('a mistyped setting in a file .env stops the command and is named with its line', async (t) => {
-  t.throws(() => readWith(t, 'LATCHKEY_PORT=80\nlatchkey_issuer=x\nOTHER\nOTHER_PORT=1\nLATCHKEY_DOC=x'), {
+  t.throws(() => readWith(t, 'LATCHKEY_PORT=80\nlatchkey_issuer=x\nOTHER\nOTHER_PORT=1\n\n\n\n\n\nLATCHKEY_DOC=x'), {
     name: 'SetupError',
     message: [
-      '.env, line 3: there is no "="; expected NAME=value',
       '.env, line 2: latchkey_issuer is not a setting, did you mean "LATCHKEY_ISSUER"?',
-      '.env, line 5: LATCHKEY_DOC is not a setting, did you mean "LATCHKEY_DOCS"?'
+      '.env, line 3: there is no "="; expected NAME=value',
+      '.env, line 10: LATCHKEY_DOC is not a setting, did you mean "LATCHKEY_DOCS"?'
     ].join('\n')
   })
 })

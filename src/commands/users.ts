@@ -74,9 +74,11 @@ export function addUserCommands(program: Command, terminal: Terminal): void {
         ...filter
       }: Json & { search?: string; role?: string; disabled?: true; enabled?: true }) => {
         const state = defined({ disabled: disabled || enabled ? disabled === true : undefined })
-        const users = await withAuth(terminal, (auth) =>
-          everyPage((page) => auth.users.list(page, { ...filter, ...state }))
-        )
+        const users = await withAuth(terminal, async (auth) => {
+          // An empty list would hide a mistyped role.
+          if (filter.role !== undefined) await auth.roles.get(filter.role)
+          return everyPage((page) => auth.users.list(page, { ...filter, ...state }))
+        })
         print(terminal, json, users.map(toWire), table([HEAD, ...users.map(row)]))
       }
     )

@@ -134,6 +134,11 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
       PASSWORD,
       'There is no role "usr", did you mean "user"?; "latchkey role list" lists every role'
     ],
+    [
+      ['list', '--role', 'admn'],
+      '',
+      'There is no role "admn", did you mean "admin"?; "latchkey role list" lists every role'
+    ],
     [['passwd', 'alice'], 'short', 'A password has at least 15 characters'],
     [['passwd', 'nobody'], PASSWORD, 'There is no user "nobody"; "latchkey user list" lists every user'],
     [['show', 'nobody'], '', 'There is no user "nobody"; "latchkey user list" lists every user'],
