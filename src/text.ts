@@ -12,3 +12,14 @@ export const fits = (text: string, maxBytes: number): boolean =>
  */
 export const normalForm = (form: 'NFC' | 'NFKC', text: string, maxBytes: number): string | null =>
   fits(text, maxBytes) ? text.normalize(form) : null
+
+/**
+ * Returns the full case folding of a text in NFC (Unicode §3.13): two texts that differ only in case have the same. The language has no
+ * function for it. Letter by letter, so that the place of a sigma does not matter. Only the dotless i is not an i there.
+ * @param text has a limit: a username
+ */
+export const caseFold = (text: string): string =>
+  [...text]
+    .map((letter) => (letter === '\u{131}' ? letter : letter.toLowerCase().toUpperCase().toLowerCase()))
+    .join('')
+    .normalize('NFC')

@@ -16,13 +16,13 @@ interface Rule {
 }
 
 const LEAVES =
-  /^src\/(absolute-uri|defined|limits|loopback|printable|request-target|similar|text|queue|admission|deadline)\.ts$/
+  /^src\/(absolute-uri|defined|limits|look-alikes|loopback|printable|request-target|similar|text|queue|admission|deadline)\.ts$/
 
 /** What each folder may import: the first rule that matches a file applies. docs/architecture.md has the same table. */
 const RULES: Rule[] = [
   {
     files:
-      /^src\/(absolute-uri|defined|limits|loopback|printable|request-target|similar|text|queue|admission|deadline)\.ts$/,
+      /^src\/(absolute-uri|defined|limits|look-alikes|loopback|printable|request-target|similar|text|queue|admission|deadline)\.ts$/,
     may: [/^node:async_hooks$/, LEAVES]
   },
   { files: /^src\/settings\.ts$/, may: [/^@sinclair\/typebox$/, LEAVES] },

@@ -1,5 +1,6 @@
 import bidiFactory from 'bidi-js'
 import { USERNAME_CODE_POINTS_MAX } from '../limits.ts'
+import { caseFold } from '../text.ts'
 
 /** UTF-16 units. A longer text cannot be a username: one code point decomposes into at most four, of at most two units each. */
 const MAX_UNITS = USERNAME_CODE_POINTS_MAX * 8
@@ -48,10 +49,18 @@ function keepsBidiRule(text: string): boolean {
   )
 }
 
+const isAllowed = (name: string): boolean =>
+  IDENTIFIER.test(name) &&
+  name.normalize('NFKC') === name &&
+  !OUT_OF_CONTEXT.some((pattern) => pattern.test(name)) &&
+  joinersFollowViramas(name) &&
+  keepsBidiRule(name)
+
 /**
- * Returns the two forms of a valid username, or null. `username` is shown and keeps its case (UsernameCasePreserved, RFC 8265
- * §3.4). `key` is unique and finds the user (UsernameCaseMapped, RFC 8265 §3.3). The name is valid if its key is valid (RFC 8264 §7).
- * Parsing one of the two forms again returns the same form.
+ * Returns the two forms of a valid username, or null. `username` is shown and keeps its case (UsernameCasePreserved, RFC 8265 §3.4).
+ * `key` is unique and finds the user: UsernameCaseMapped (RFC 8265 §3.3) with full case folding, so that "ß" equals "ss". The name is
+ * valid if its lower-case form (RFC 8264 §7) and its key are valid. Parsing `username` again returns the
+ * same forms.
  */
 export function parseUsername(text: string): { username: string; key: string } | null {
   if (text.length > MAX_UNITS) return null
@@ -59,16 +68,12 @@ export function parseUsername(text: string): { username: string; key: string } |
   const username = text
     .replace(/[\u{ff01}-\u{ff9f}\u{ffe0}-\u{ffee}]/gv, (wide) => wide.normalize('NFKC'))
     .normalize('NFC')
-  const key = username.toLowerCase().normalize('NFC')
-  const allowed =
-    [...username].length <= USERNAME_CODE_POINTS_MAX &&
-    [...key].length <= USERNAME_CODE_POINTS_MAX &&
-    IDENTIFIER.test(key) &&
-    key.normalize('NFKC') === key &&
-    !OUT_OF_CONTEXT.some((pattern) => pattern.test(key)) &&
-    joinersFollowViramas(key) &&
-    keepsBidiRule(key)
-  return allowed ? { username, key } : null
+  const key = caseFold(username)
+  const lower = username.toLowerCase().normalize('NFC')
+  // The key may be longer: "ß" is one character of the name and two of the key.
+  if ([username, lower].some((form) => [...form].length > USERNAME_CODE_POINTS_MAX)) return null
+  if (!isAllowed(lower) || !isAllowed(key)) return null
+  return { username, key }
 }
 
 /**
@@ -78,6 +83,6 @@ export function parseUsername(text: string): { username: string; key: string } |
 export function usernameKey(text: string): string {
   const name = parseUsername(text)
   if (name !== null) return name.key
-  const other = text.slice(0, MAX_UNITS).toWellFormed().normalize('NFKC').toLowerCase().normalize('NFKC')
+  const other = caseFold(text.slice(0, MAX_UNITS).toWellFormed().normalize('NFKC')).normalize('NFKC')
   return ` ${[...other].slice(0, USERNAME_CODE_POINTS_MAX).join('')}`
 }

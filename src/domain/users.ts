@@ -1,8 +1,9 @@
 import { randomUUIDv7 } from 'node:crypto'
 import { defined } from '../defined.ts'
 import { EMAIL_MAX, EMAIL_PATTERN, LINE_MAX, TEXT_BYTES_MAX } from '../limits.ts'
+import { asLatin, mixesScripts } from '../look-alikes.ts'
 import type { Config } from '../settings.ts'
-import { normalForm } from '../text.ts'
+import { caseFold, normalForm } from '../text.ts'
 import type { Caller } from './caller.ts'
 import { DomainError, invalid, noSuch } from './errors.ts'
 import type { Guesses } from './guesses.ts'
@@ -53,6 +54,8 @@ function canonicalProfile({ username, email, fullName }: Partial<Profile>) {
   return defined({
     username: name?.username,
     usernameKey: name?.key,
+    lookAlike: name === undefined ? undefined : caseFold(asLatin(name.username)),
+    mixesScripts: name === undefined ? undefined : mixesScripts(name.username),
     email,
     emailKey: typeof email === 'string' ? normalForm('NFKC', email, TEXT_BYTES_MAX)?.toLowerCase() : email,
     fullName
@@ -84,6 +87,8 @@ export function createUsers(deps: {
     const {
       username = '',
       usernameKey: key = '',
+      lookAlike = '',
+      mixesScripts = false,
       email = null,
       emailKey = null,
       fullName = null
@@ -93,6 +98,8 @@ export function createUsers(deps: {
       id: randomUUIDv7(),
       username,
       usernameKey: key,
+      lookAlike,
+      mixesScripts,
       email,
       emailKey,
       fullName,

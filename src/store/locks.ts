@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import { DomainError } from '../domain/errors.ts'
 import { ADMIN_ROLE } from '../domain/model.ts'
+import type { NewUser } from '../domain/ports/users.ts'
 import type { Db } from './columns.ts'
 import type { Database, RecordEvent } from './transaction.ts'
 
@@ -21,14 +22,30 @@ export async function lock(trx: Db, name: 'setup' | 'admins' | 'subjects' | 'key
 
 /**
  * Reserves a name for a user until the end of the transaction. A name belongs to a user or to a client, never to both, so this
- * function and `reserveClientId` first take the lock `subjects`. (`lower` of SQL is sufficient, because client ids are ASCII.)
- * @throws DomainError conflict when a client has the name as its id
+ * function and `reserveClientId` first take the lock `subjects`. Under the same lock no name that mixes scripts can look like the name of
+ * another user. (`lower` of SQL is sufficient, because client ids are ASCII.)
+ * @throws DomainError conflict when a client has the name as its id, and when the name looks like another one
  */
-export async function reserveUsername(trx: Db, usernameKey: string): Promise<void> {
+export async function reserveUsername(
+  trx: Db,
+  { id, usernameKey, lookAlike, mixesScripts }: Pick<NewUser, 'id' | 'usernameKey' | 'lookAlike' | 'mixesScripts'>
+): Promise<void> {
   await lock(trx, 'subjects')
   const sameId = sql<boolean>`lower(id) = ${usernameKey}`
   const client = await trx.selectFrom('clients').select('id').where(sameId).executeTakeFirst()
   if (client !== undefined) throw new DomainError('conflict', 'The username is the id of a client: choose another name')
+  if (!mixesScripts) return
+  const similar = await trx
+    .selectFrom('users')
+    .select('id')
+    .where('look_alike', '=', lookAlike)
+    .where('id', '!=', id)
+    .executeTakeFirst()
+  if (similar !== undefined)
+    throw new DomainError(
+      'conflict',
+      'The username mixes scripts and looks like the name of another user: choose another name'
+    )
 }
 
 /**

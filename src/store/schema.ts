@@ -19,6 +19,7 @@ export interface Tables {
     id: string
     username: string
     username_key: string
+    look_alike: string
     email: string | null
     email_key: string | null
     full_name: string | null

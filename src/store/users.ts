@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import { defined } from '../defined.ts'
 import type { Millis, User } from '../domain/model.ts'
 import type { NewUser, UserChanges, UserStore } from '../domain/ports/users.ts'
+import { caseFold } from '../text.ts'
 import { assertMayGrantRoles } from './caller-rights.ts'
 import { type Db, words } from './columns.ts'
 import { describeChanges, describeGiven } from './event-reasons.ts'
@@ -50,13 +51,14 @@ async function insertRoles(trx: Db, userId: string, roles: string[]): Promise<vo
 
 /** Inserts a user with credentials and roles. @throws DomainError conflict when the name is the id of a client */
 export async function insertUser(trx: Db, user: NewUser): Promise<void> {
-  await reserveUsername(trx, user.usernameKey)
+  await reserveUsername(trx, user)
   await trx
     .insertInto('users')
     .values({
       id: user.id,
       username: user.username,
       username_key: user.usernameKey,
+      look_alike: user.lookAlike,
       email: user.email,
       email_key: user.emailKey,
       full_name: user.fullName,
@@ -69,8 +71,15 @@ export async function insertUser(trx: Db, user: NewUser): Promise<void> {
   await insertRoles(trx, user.id, user.roles)
 }
 
-const toColumns = ({ username, usernameKey, email, emailKey, fullName }: UserChanges) =>
-  defined({ username, username_key: usernameKey, email, email_key: emailKey, full_name: fullName })
+const toColumns = ({ username, usernameKey, lookAlike, email, emailKey, fullName }: UserChanges) =>
+  defined({
+    username,
+    username_key: usernameKey,
+    look_alike: lookAlike,
+    email,
+    email_key: emailKey,
+    full_name: fullName
+  })
 
 /**
  * Increases the `auth_version` of the user, which ends the logins in progress, and ends the sessions of the user.
@@ -99,7 +108,8 @@ function changeUser(database: Database): UserStore['change'] {
     async function change(trx: Db, record: RecordEvent): Promise<User | null> {
       const before = await getUser(trx, id)
       if (before === null) return null
-      if (profile.usernameKey !== undefined) await reserveUsername(trx, profile.usernameKey)
+      const { usernameKey, lookAlike = '', mixesScripts = false } = profile
+      if (usernameKey !== undefined) await reserveUsername(trx, { id, usernameKey, lookAlike, mixesScripts })
       await trx
         .updateTable('users')
         .set({ ...toColumns(profile), updated_at: now })
@@ -179,11 +189,13 @@ export function users(database: Database): UserStore {
     },
 
     async list({ after, limit }, { search, role, disabled }) {
-      const prefix = `${search?.replace(/[\\%_]/g, '\\$&')}%`
+      const beginning = (text: string) => `${text.replace(/[\\%_]/g, '\\$&')}%`
       const rows = await selectUsers(db)
         .$if(after !== null, (query) => query.where('users.id', '>', after))
         .$if(search !== undefined, (query) =>
-          query.where(sql<boolean>`(username_key like ${prefix} escape '\\' or email_key like ${prefix} escape '\\')`)
+          query.where(
+            sql<boolean>`(username_key like ${beginning(caseFold(search ?? ''))} escape '\\' or email_key like ${beginning(search ?? '')} escape '\\')`
+          )
         )
         .$if(role !== undefined, (query) =>
           query.where(({ exists, selectFrom }) =>

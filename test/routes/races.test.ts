@@ -36,7 +36,8 @@ onEachDatabase(
       const ids = await Promise.all(
         [1, 2, 3].map(async (number) => {
           const [id, username] = [randomUUIDv7(), `admin-${round}-${number}`]
-          const user = { id, username, usernameKey: username, email: null, emailKey: null, fullName: null }
+          const forms = { username, usernameKey: username, lookAlike: username, mixesScripts: false }
+          const user = { id, ...forms, email: null, emailKey: null, fullName: null }
           await app.store.users.create(OPERATOR, { ...user, roles: ['admin'], passwordHash, now: NOW })
           return id
         })

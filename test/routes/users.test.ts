@@ -215,6 +215,8 @@ async function withUsers(t: Test, count: number) {
       id: `01900000-0000-7000-8000-${String(names.indexOf(name)).padStart(12, '0')}`,
       username: name,
       usernameKey: name,
+      lookAlike: '',
+      mixesScripts: false,
       email: null,
       emailKey: null,
       fullName: null,

@@ -101,6 +101,8 @@ export const newUser = (more: Partial<NewUser> = {}): NewUser => {
     id: randomUUIDv7(),
     username,
     usernameKey: username.toLowerCase(),
+    lookAlike: username.toLowerCase(),
+    mixesScripts: false,
     email: null,
     emailKey: more.email?.toLowerCase() ?? null,
     fullName: null,

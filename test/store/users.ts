@@ -54,6 +54,18 @@ export function users(t: Test, opened: Opened): void {
     }
   )
 
+  t.test('of parallel names that mix scripts and look alike one is stored, on any instance', async (t) => {
+    for (let round = 0; round < ROUNDS; round++) {
+      const lookAlike = unique('same').toLowerCase()
+      const all = [store, ...others]
+      const results = await outcomes(all.map((at) => create(newUser({ lookAlike, mixesScripts: true }), at)))
+      t.strictSame(results, { done: 1, conflict: all.length - 1 })
+    }
+    const { lookAlike } = await addUser(store)
+    await t.rejects(create(newUser({ lookAlike, mixesScripts: true })), refusedAs('conflict'))
+    await t.resolves(create(newUser({ lookAlike })), 'a name in one script')
+  })
+
   t.test('roles are returned in the order of their names', async (t) => {
     const { id } = await addUser(store, { roles: ['user', 'admin', 'reader'] })
     t.strictSame((await store.users.get(id))?.roles, ['admin', 'reader', 'user'])

@@ -5,6 +5,10 @@ import type { Page } from './page.ts'
 export type NewUser = Pick<User, 'id' | 'username' | 'email' | 'fullName' | 'roles'> & {
   /** The canonical form of the username, which is unique. */
   usernameKey: string
+  /** The canonical username with Latin letters in place of letters that look like them. */
+  lookAlike: string
+  /** Whether the username mixes scripts. Then no other user may have the same `lookAlike`. */
+  mixesScripts: boolean
   /** The canonical form of the e-mail address, which is unique. */
   emailKey: string | null
   passwordHash: string
@@ -15,6 +19,8 @@ export type NewUser = Pick<User, 'id' | 'username' | 'email' | 'fullName' | 'rol
 export interface UserChanges {
   username?: string
   usernameKey?: string
+  lookAlike?: string
+  mixesScripts?: boolean
   email?: string | null
   emailKey?: string | null
   fullName?: string | null

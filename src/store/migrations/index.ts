@@ -3,6 +3,7 @@ import * as initial from './0001-initial.ts'
 import * as clientRoles from './0002-client-roles.ts'
 import * as boundedRevocations from './0003-bounded-revocations.ts'
 import * as hashSample from './0004-hash-sample.ts'
+import * as usernameForms from './0005-username-forms.ts'
 
 export interface SchemaMigration {
   /** The number of the migration: its position in the list, from 1. */
@@ -13,4 +14,4 @@ export interface SchemaMigration {
 }
 
 /** Every migration, in the order in which they run. Released migrations never change. */
-export const MIGRATIONS: SchemaMigration[] = [initial, clientRoles, boundedRevocations, hashSample]
+export const MIGRATIONS: SchemaMigration[] = [initial, clientRoles, boundedRevocations, hashSample, usernameForms]
