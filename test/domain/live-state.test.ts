@@ -100,6 +100,12 @@ const REVOKING_CHANGES: [name: string, id: string, why: string, change: (state: 
     'its session has ended',
     ({ session }) => ({ session: session && { ...session, endedAt: 1 } })
   ],
+  [
+    'the earlier tokens of its session were revoked',
+    'UA4',
+    'the earlier tokens of its session were revoked',
+    ({ session }) => ({ session: session && { ...session, revokedSeq: 1000 } })
+  ],
   ['its session was deleted', 'SC5', 'its session does not exist', () => ({ session: null })],
   [
     'its session is idle for too long',
