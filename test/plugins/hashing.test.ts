@@ -138,32 +138,35 @@ t.test('a failed verification is a failure of the server, and leaves its place t
   t.equal((await login(app)).statusCode, 200)
 })
 
-t.test('an unknown user costs one verification with the current parameters [PW2]', async (t) => {
-  const at = await createDatabase(t, 'sqlite')
-  const settings: [memory: string, passes: string, lanes: string][] = [
-    ['7168', '1', '1'],
-    ['8192', '3', '2']
-  ]
-  for (const [memory, passes, lanes] of settings) {
-    const app = await build(t, {
-      at,
-      env: { LATCHKEY_ARGON2_MEMORY: memory, LATCHKEY_ARGON2_PASSES: passes, LATCHKEY_ARGON2_LANES: lanes }
-    })
-    const real = await app.app.hasher.hash(PASSWORD)
-    const verified = t.capture(argon2, 'verify', argon2.verify)
-    t.equal((await login(app, 'nobody')).statusCode, 400)
-    const [call, ...more] = verified()
-    t.equal(more.length, 0)
-    const dummy = String(call?.args[0])
-    t.match(dummy, /^\$argon2id\$v=19\$m=\d+,t=\d,p=\d\$[\w+/]{22}\$[\w+/]{43}$/)
-    t.equal(dummy.split('$')[3], `m=${memory},t=${passes},p=${lanes}`)
-    const lengths = (hash: string) => hash.split('$').map((part) => part.length)
-    t.strictSame(lengths(dummy), lengths(real), 'of the same form as the hash of a password')
-    t.notOk(app.app.hasher.outdated(dummy))
-    t.equal(await app.app.hasher.verify(null, ''), false)
-    t.equal(await app.app.hasher.verify(null, PASSWORD), false)
+t.test(
+  'an unknown user costs one verification with the parameters of the users, also after a change of the settings [PW2 UA5]',
+  async (t) => {
+    const at = await createDatabase(t, 'sqlite')
+    const settings: [memory: string, passes: string, lanes: string][] = [
+      ['7168', '1', '1'],
+      ['8192', '3', '2']
+    ]
+    for (const [memory, passes, lanes] of settings) {
+      const app = await build(t, {
+        at,
+        env: { LATCHKEY_ARGON2_MEMORY: memory, LATCHKEY_ARGON2_PASSES: passes, LATCHKEY_ARGON2_LANES: lanes }
+      })
+      const real = await app.app.hasher.hash(PASSWORD)
+      const verified = t.capture(argon2, 'verify', argon2.verify)
+      t.equal((await login(app, 'nobody')).statusCode, 400)
+      const [call, ...more] = verified()
+      t.equal(more.length, 0)
+      const dummy = String(call?.args[0])
+      t.match(dummy, /^\$argon2id\$v=19\$m=\d+,t=\d,p=\d\$[\w+/]{22}\$[\w+/]{43}$/)
+      t.equal(dummy.split('$')[3], 'm=7168,t=1,p=1', 'the only user got the hash with the first settings')
+      const lengths = (hash: string) => hash.split('$').map((part) => part.length)
+      t.strictSame(lengths(dummy), lengths(real), 'of the same form as the hash of a password')
+      t.equal(app.app.hasher.outdated(dummy), memory !== '7168')
+      t.equal(await app.app.hasher.verify(null, ''), false)
+      t.equal(await app.app.hasher.verify(null, PASSWORD), false)
+    }
   }
-})
+)
 
 t.test('every instance verifies unknown users against another hash, so no password fits all of them', async (t) => {
   const verified = t.capture(argon2, 'verify', argon2.verify)
