@@ -76,6 +76,8 @@ export interface LogOptions {
    * @param error the last failure; null without one since the last response
    */
   onStale: (error: unknown) => void
+  /** Called once, when entries were dropped because there were too many. */
+  onFull: () => void
   /** Called when the log was read to its end for the first time, and again after `onStale`. */
   onFresh: () => void
 }
@@ -85,7 +87,7 @@ export interface LogOptions {
  * each request until there is an entry, or until the time to wait is over.
  */
 export function createRevocations(options: LogOptions) {
-  const { metadata, audiences, fetch, timer, staleAfterMs, onError, onStale, onFresh } = options
+  const { metadata, audiences, fetch, timer, staleAfterMs, onError, onStale, onFull, onFresh } = options
   // Two waits and the time of the network fit into `staleAfterMs`.
   const waitSeconds = Math.max(1, Math.min(20, Math.floor(staleAfterMs / 3000)))
   const audience = audiences.join(' ')
@@ -97,6 +99,7 @@ export function createRevocations(options: LogOptions) {
   let freshAt = Number.NEGATIVE_INFINITY
   let reported: 'fresh' | 'stale' | null = null
   let lastError: unknown = null
+  let isFull = false
   let following: Promise<void> | null = null
   /** Resolves when the log was read to its end. */
   let reachedEnd = Promise.withResolvers<void>()
@@ -126,6 +129,8 @@ export function createRevocations(options: LogOptions) {
 
   function apply({ entries, next, seq: newest, at }: Page): void {
     revoked.add(entries)
+    if (revoked.hasDropped() && !isFull) onFull()
+    isFull = revoked.hasDropped()
     seq = next
     if (next < newest) return
     freshAt = at

@@ -119,6 +119,9 @@ export function createRevoked(options: { timer: Timer; maxEntries?: number | und
       return rev < dropped ? 'unknown' : 'valid'
     },
 
+    /** Returns whether entries were dropped because there were too many. */
+    hasDropped: () => dropped > 0,
+
     /** Returns a number that changes with every entry. */
     version: () => version,
 

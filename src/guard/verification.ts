@@ -1,5 +1,6 @@
 import { TokenError } from '../client/errors.ts'
 import { createClient } from '../client/token-client.ts'
+import { GUARD_ENTRIES_MAX } from '../limits.ts'
 import { systemClock } from '../token/clock.ts'
 import type { GuardOptions } from './core.ts'
 import { type Credentials, createAuthentication } from './credentials.ts'
@@ -93,7 +94,7 @@ function byIntrospection(common: CommonOptions, credentials: Credentials, timer:
 function byLog(
   common: CommonOptions,
   options: LatchkeyGuardOptions & Credentials,
-  { log, timer, maxEntries }: Deps
+  { log, timer, maxEntries = GUARD_ENTRIES_MAX }: Deps
 ): Verification {
   const { staleAfter = STALE_AFTER, whenStale = 'refuse' } = options
   const { metadata, fetch, issuer, audiences } = common
@@ -126,6 +127,10 @@ function byLog(
         revocations.status().lag === null ? 'has not been read yet' : `has not responded for ${staleAfter} s`
       log.error(`the revocation log ${since}${error === null ? '' : `: ${reasonOf(error)}`}`)
     },
+    onFull: () =>
+      log.warn(
+        `the revocation log has more than ${maxEntries} entries: tokens that are older than the dropped entries are introspected, or refused until they are renewed`
+      ),
     onFresh() {
       log.info('the revocation log is being read')
       void compareScopes()

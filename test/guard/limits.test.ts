@@ -119,7 +119,7 @@ t.test(
     }))
     const audiences = Array.from({ length: LOG_AUDIENCES_MAX }, () => AUDIENCE)
     const issuer = issuerWith(logToWire({ entries, next: last, seq: last, oldest: last - REVOCATIONS_MAX }))
-    const callbacks = { onError: () => {}, onStale: () => {}, onFresh: () => {} }
+    const callbacks = { onError: () => {}, onStale: () => {}, onFull: () => {}, onFresh: () => {} }
     const log = createRevocations({ ...issuer, audiences, staleAfterMs: 30_000, ...callbacks })
     t.teardown(() => log.stop())
     await log.start(0)

@@ -32,6 +32,7 @@ export function setUp(t: Test, { staleAfterMs = STALE_AFTER_MS, maxEntries = 100
     maxEntries,
     onError: (error) => errors.push((error as Error).message.replaceAll(issuer.issuer, '')),
     onStale: () => states.push('stale'),
+    onFull: () => states.push('full'),
     onFresh: () => states.push('fresh')
   })
   t.teardown(() => log.stop())
