@@ -16,6 +16,7 @@ import type { Caller } from './caller.ts'
 import { DomainError, invalid, noSuch, notServed, quoted } from './errors.ts'
 import { isLine } from './line.ts'
 import type { Resource } from './model.ts'
+import { normalUri } from './normal-uri.ts'
 import { type Paged, paged } from './pages.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Page } from './ports/page.ts'
@@ -108,7 +109,12 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
           `The id of a resource has 1 to ${NAME_MAX} characters of a-z, 0-9, dot, hyphen and underscore, and begins with a letter`
         )
       assertIdentifier(identifier)
-      if (identifier === settings.issuer) throw new DomainError('conflict', 'This URI identifies Latchkey’s own API')
+      const normal = normalUri(identifier)
+      if (normal === normalUri(settings.issuer))
+        throw new DomainError('conflict', 'This URI identifies Latchkey’s own API')
+      // The store refuses two identifiers that differ only in the slash, so no two resources have one normal form.
+      if (identifier !== normal && identifier !== `${normal}/`)
+        throw invalid(`A resource must be a normalised URI without credentials: write ${normal}`)
       const members = { introspectionClients, ...validMembers({ name, introspectionClients }) }
       const resource = { id, identifier, name, scopes: validScopes(scopes), ...members }
       await store.resources.create(caller, { ...resource, now: clock.now() })

@@ -53,7 +53,8 @@ export const ResourceCreation = Type.Object(
     id: Type.String({ pattern: NAME_PATTERN, description: 'The id in paths and lists. It cannot be changed later' }),
     resource: Type.String({
       maxLength: IDENTIFIER_MAX,
-      description: 'The URI: absolute and without fragment. It cannot be changed later'
+      description:
+        'The URI: absolute, normalised (RFC 3986 §6.2), without fragment and credentials. It cannot be changed later'
     }),
     name: Name,
     scopes: Type.Optional({ ...Scopes, default: [] } as typeof Scopes),

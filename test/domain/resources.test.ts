@@ -76,6 +76,7 @@ t.test('an invalid resource is refused with the reason, and not stored', async (
     for (const id of ['orders', 'latchkey']) await refused({ id }, 'conflict: A resource with this id already exists')
     await refused({ identifier: ORDERS.identifier }, 'conflict: A resource with this identifier already exists')
     await refused({ identifier: ISSUER }, 'conflict: This URI identifies Latchkey’s own API')
+    await refused({ identifier: `${ORDERS.identifier}/` }, 'conflict: A resource with this identifier already exists')
     await refused({ scopes: [scope('new'), scope('orders:read')] }, 'conflict: A scope with this name already exists')
     for (const name of ['profile', 'tokens:introspect', 'revocations:read', 'users:later', 'openid'])
       await refused({ scopes: [scope(name)] }, `conflict: The scope name ${name} is reserved for Latchkey`)

@@ -89,6 +89,7 @@ export function resources(t: Test, opened: Opened): void {
     for (const [code, more] of [
       ['conflict', { id: resource.id }],
       ['conflict', { identifier: resource.identifier }],
+      ['conflict', { identifier: `${resource.identifier}/` }],
       ['conflict', { scopes: [{ name: unique('new'), description: '' }, ...resource.scopes] }],
       ['invalid', { introspectionClients: ['app', 'none'] }]
     ] as [Parameters<typeof refusedAs>[0], Partial<Resource>][]) {

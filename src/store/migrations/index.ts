@@ -4,6 +4,7 @@ import * as clientRoles from './0002-client-roles.ts'
 import * as boundedRevocations from './0003-bounded-revocations.ts'
 import * as hashSample from './0004-hash-sample.ts'
 import * as usernameForms from './0005-username-forms.ts'
+import * as resourceIdentifiers from './0006-resource-identifiers.ts'
 
 export interface SchemaMigration {
   /** The number of the migration: its position in the list, from 1. */
@@ -14,4 +15,4 @@ export interface SchemaMigration {
 }
 
 /** Every migration, in the order in which they run. Released migrations never change. */
-export const MIGRATIONS: SchemaMigration[] = [initial, clientRoles, boundedRevocations, hashSample, usernameForms]
+export const MIGRATIONS: SchemaMigration[] = [initial, clientRoles, boundedRevocations, hashSample, usernameForms, resourceIdentifiers]
