@@ -15,4 +15,11 @@ export interface SchemaMigration {
 }
 
 /** Every migration, in the order in which they run. Released migrations never change. */
-export const MIGRATIONS: SchemaMigration[] = [initial, clientRoles, boundedRevocations, hashSample, usernameForms, resourceIdentifiers]
+export const MIGRATIONS: SchemaMigration[] = [
+  initial,
+  clientRoles,
+  boundedRevocations,
+  hashSample,
+  usernameForms,
+  resourceIdentifiers
+]
