@@ -41,7 +41,6 @@ export function createLogins({ store, guesses, events }: { store: Store; guesses
       caller: Caller,
       { login, session, rev }: { login: VerifiedLogin; session: Session; rev: number }
     ): Promise<boolean> {
-      assertCallerWaits()
       await guesses.forgive(login.userId, caller.address)
       assertCallerWaits()
       const isOpen = await store.sessions.open(caller, { session, authVersion: login.authVersion, rev })

@@ -18,14 +18,21 @@ const settled = () => new Promise(setImmediate)
 const rowsOf = async (table: string) => (await sql<{ n: number }>(app, `select count(*) as n from ${table}`))[0]?.n
 
 /** Sends a login over a connection of its own. Returns both ends of it. */
-async function sendLogin(server: FastifyInstance): Promise<{ socket: Socket; closed: Promise<unknown> }> {
+async function sendLogin(
+  server: FastifyInstance,
+  isSplit = false
+): Promise<{ socket: Socket; closed: Promise<unknown> }> {
   const accepted = once(server.server, 'connection')
   const socket = connect((server.server.address() as AddressInfo).port, '127.0.0.1')
   socket.on('error', () => {})
   await once(socket, 'connect')
+  const arrived = once(server.server, 'request')
   socket.write(
-    `POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${FORM}\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+    `POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${FORM}\r\nContent-Length: ${body.length}\r\n\r\n`
   )
+  if (isSplit) await arrived
+  if (isSplit) await settled()
+  socket.write(body)
   const [other] = (await accepted) as [Socket]
   return { socket, closed: once(other, 'close') }
 }
@@ -152,7 +159,7 @@ t.test('a request has its deadline in hooks and handlers, also after a body was 
       return exchange(...args)
     }
   })
-  const { socket } = await sendLogin(app.app)
+  const { socket } = await sendLogin(app.app, true)
   await once(socket, 'data')
   socket.destroy()
   await app.token({ grant_type: 'password', username: 'alice', password: PASSWORD })

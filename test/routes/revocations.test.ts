@@ -2,11 +2,13 @@ import { Agent, get as httpGet, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { runInRequest } from '../../src/deadline.ts'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError } from '../../src/domain/errors.ts'
 import type { RevocationKind } from '../../src/domain/model.ts'
 import { build, createDatabase, PASSWORD } from '../helper.ts'
 import { problem } from '../http.ts'
+import { requestTime } from '../request-time.ts'
 import { sql } from '../sql.ts'
 import { counted, fill, open, READER, reader, tokens, WAIT, waitingASecond, withoutWaiting } from './log-reader.ts'
 
@@ -295,4 +297,19 @@ t.test('HEAD waits like GET and has no body', async (t) => {
   const headers = { authorization: `Bearer ${await newToken()}` }
   const response = await waitingASecond(app.inject({ method: 'HEAD', url: '/revocations?wait=1', headers }))
   t.strictSame([response.statusCode, response.body, response.headers['cache-control']], [200, '', 'no-store'])
+})
+
+t.test('a reader waits beyond the deadline of its request, and the others are not concerned by it [UA2]', async (t) => {
+  const { app, revoke } = await open(t)
+  const { time } = requestTime()
+  const read = (wait: number) =>
+    runInRequest(time, () =>
+      app.auth.revocationLog.read({ clientId: READER.id, after: 0, wait, audiences: null, signal: time.signal })
+    )
+  const readers = [read(WAIT), read(1)]
+  await sleep(200)
+  time.endsAt = 0
+  t.strictSame((await readers[1])?.entries, [], 'at the end of its wait')
+  await revoke('late')
+  t.match((await readers[0])?.entries, [{ id: 'late' }])
 })

@@ -180,7 +180,7 @@ t.test('a frozen server and a pool in use end a request at its deadline [UA2 F14
   const [proxy, query] = [await freezable(t, url), await connect(t, url)]
   const [store, busy] = [openUrl(t, proxy.url), openUrl(t, url)]
   const over = new RequestOver({ callerLeft: false })
-  await store.users.get('x')
+  await Promise.all([1, 2, 3].map(() => store.users.get('x')))
   proxy.freeze()
   let hasWaited = false
   const patient = outcomes([store.users.get('x')]).finally(() => (hasWaited = true))
