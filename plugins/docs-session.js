@@ -2,8 +2,8 @@
  * Keeps the login of /docs: renews the login after half of the lifetime of the access token, and ends the session at Logout.
  *
  * The refresh token is in one entry of localStorage that all tabs share. A tab reads and writes the entry under a lock, because
- * a refresh token is valid once. Without navigator.locks, which browsers have in secure contexts only, the login stays in
- * memory. Passwords and client secrets are never stored, and a login with client fields filled in is not stored either.
+ * a refresh token is valid once. Without navigator.locks, which browsers have in secure contexts only, and in another app that did not
+ * ask for it, the login stays in memory. Passwords and client secrets are never stored, and a login with client fields filled in is not stored either.
  *
  * @typedef {{ id: string, username: string, refreshToken: string }} Login `id` identifies the login and stays the same after a renewal
  */
@@ -46,7 +46,8 @@ function sharedStorage() {
   }
 }
 
-const shared = sharedStorage()
+/** The server writes this variable before the script when it may not store the login. */
+const shared = window.latchkeyLoginInMemory ? undefined : sharedStorage()
 const storage = shared ?? inMemory()
 let last = Promise.resolve()
 const inTurn = (work) => (shared ? navigator.locks.request(KEY, work) : (last = last.then(work)))

@@ -13,6 +13,8 @@ export interface DocsOptions {
   base: string
   /** Whether the pages are served. */
   pages: boolean
+  /** Whether the pages store their login in the browser. Every script of their origin can read it. */
+  storesLogin: boolean
 }
 
 const DESCRIPTION = `Self-hosted OAuth2 login for your services.
@@ -22,8 +24,8 @@ const DESCRIPTION = `Self-hosted OAuth2 login for your services.
 3. Open an operation and press **Execute**.
 
 You stay logged in, in every tab and after a reload, until you log out or do nothing for an hour, and for at most twelve
-hours. Over plain HTTP on a host other than localhost, the login is valid in its tab only. If you fill in the client fields,
-the login ends when its token expires.
+hours. Over plain HTTP on a host other than localhost, and in another app that does not set \`docsStoreLogin\`, the login is valid
+in its tab only. If you fill in the client fields, the login ends when its token expires.
 
 Below the login, **clientCredentials** accepts the id and the secret of a client. The client gets a token in its own name
 for the resources that it may use. Of the operations on this page that require
@@ -31,6 +33,8 @@ an access token, only \`GET /revocations\` and \`GET /resource-scopes\` accept t
 
 The login by password is for these pages and other first-party clients only (RFC 9700 §2.4). All other clients should use the
 authorization code flow with PKCE, which this version does not have yet.`
+
+const SESSION_SCRIPT = readFileSync(new URL('./docs-session.js', import.meta.url), 'utf8')
 
 /** The content security policy of the pages. The hash allows the one style attribute that Swagger UI sets. */
 const CSP = [
@@ -61,11 +65,16 @@ function forPages(document: Document): Document {
 
 /** Generates the OpenAPI document from the routes, and serves the pages at /docs, where users log in and try the routes. */
 export default fp<DocsOptions>(
-  async (fastify, { version, path, base, pages }) => {
+  async (fastify, { version, path, base, pages, storesLogin }) => {
     await fastify.register(fastifySwagger, {
       openapi: {
         openapi: '3.1.0',
-        info: { title: 'Latchkey', version, description: DESCRIPTION, license: { name: 'MIT', identifier: 'MIT' } },
+        info: {
+          title: 'Latchkey',
+          version,
+          description: DESCRIPTION,
+          license: { name: 'MIT', identifier: 'MIT' }
+        },
         servers: [{ url: path === '' ? '/' : path, description: 'This server' }],
         tags: [
           { name: 'oauth', description: 'Tokens' },
@@ -129,7 +138,7 @@ export default fp<DocsOptions>(
           js: [
             {
               filename: 'docs-session.js',
-              content: readFileSync(new URL('./docs-session.js', import.meta.url), 'utf8')
+              content: (storesLogin ? '' : 'window.latchkeyLoginInMemory = true\n') + SESSION_SCRIPT
             }
           ]
         },

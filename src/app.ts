@@ -64,6 +64,8 @@ export interface Overrides {
   log?: FastifyBaseLogger
   /** Whether the paths of all routes begin with the path of the issuer. Otherwise a proxy must remove this path. */
   mounted?: boolean
+  /** Whether the pages of a mounted Latchkey store their login in the browser. */
+  docsStoreLogin?: boolean
   drainTimes?: DrainOptions
   /** Called once for each request that a guard refuses. */
   onRefused?: (reason: Refusal, request: FastifyRequest) => unknown
@@ -74,7 +76,7 @@ export interface Overrides {
  */
 export async function buildApp(
   config: Config,
-  { clock, logger = {}, log, mounted = false, drainTimes = {}, onRefused }: Overrides = {}
+  { clock, logger = {}, log, mounted = false, docsStoreLogin = false, drainTimes = {}, onRefused }: Overrides = {}
 ): Promise<FastifyInstance> {
   const { issuer, docs: hasDocs, jwksMaxAge } = config
   const serializers = { req: loggedRequest }
@@ -114,7 +116,7 @@ export async function buildApp(
   await app.register(drain, drainTimes)
   await app.register(sweep)
   await app.register(errors)
-  await app.register(docs, { version, path, base, pages: hasDocs })
+  await app.register(docs, { version, path, base, pages: hasDocs, storesLogin: !mounted || docsStoreLogin })
 
   await app.register(discovery, { name, version, docs: hasDocs, base, jwksMaxAge })
   await app.register(

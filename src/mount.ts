@@ -27,6 +27,11 @@ export interface LatchkeyOptions extends Partial<Omit<Config, 'host' | 'port' | 
   /** The URL as clients see it, with the path at which the host serves Latchkey: `https://app.example.com/auth`. */
   issuer: string
   /**
+   * Whether `/docs` stores its login in `localStorage`, so that it is valid in every tab and after a reload. Every script of the host app can
+   * read `localStorage` of its origin, so by default the login stays in the memory of its page.
+   */
+  docsStoreLogin?: boolean
+  /**
    * Called once for each request that Latchkey's API refuses. The log has the same reason, at the level `info`. The response holds it
    * only when a scope or a role is missing.
    */
@@ -51,13 +56,16 @@ function mountPath(host: FastifyInstance, issuer: string): string {
   return pathname
 }
 
-async function mount(host: FastifyInstance, { onRefused, ...options }: LatchkeyOptions): Promise<void> {
+async function mount(
+  host: FastifyInstance,
+  { onRefused, docsStoreLogin = false, ...options }: LatchkeyOptions
+): Promise<void> {
   const config = loadConfig(toEnvironment(options))
   if (config.trustedProxies.length > 0)
     throw new SetupError('trustedProxies has no effect in another app; set trustProxy of that app')
   const path = mountPath(host, config.issuer)
   const log = host.log.child({ component: 'latchkey' }, defined({ level: options.logLevel }))
-  const app = await buildApp(config, { log, mounted: true, ...defined({ onRefused }) })
+  const app = await buildApp(config, { log, mounted: true, docsStoreLogin, ...defined({ onRefused }) })
   host.addHook('onClose', () => app.close())
 
   const { hasAdmin } = await prepare(app, config)

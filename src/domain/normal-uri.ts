@@ -2,9 +2,9 @@ const UNRESERVED = /[\w.~-]/
 
 /** Decodes escapes of unreserved characters, and writes the other escapes in upper case (RFC 3986 §6.2.2). */
 const withNormalEscapes = (text: string): string =>
-  text.replace(/%[0-9a-f]{2}/gi, (escape) => {
-    const character = String.fromCharCode(Number.parseInt(escape.slice(1), 16))
-    return UNRESERVED.test(character) ? character : escape.toUpperCase()
+  text.replace(/%[0-9a-f]{2}/gi, (encoded) => {
+    const character = String.fromCharCode(Number.parseInt(encoded.slice(1), 16))
+    return UNRESERVED.test(character) ? character : encoded.toUpperCase()
   })
 
 /** Removes the slashes at the end of a text, in one pass. */

@@ -2,7 +2,7 @@ import { type Browser, chromium } from 'playwright-core'
 import root from 'tap'
 
 /** A host on loopback that is no loopback host to Chromium: its pages are in no secure context. */
-export const INSECURE_HOST = 'latchkey.test'
+export const INSECURE_HOST = 'latchkey.internal'
 
 let browser: Promise<Browser> | undefined
 
