@@ -20,10 +20,15 @@ const NAMES_SHOWN = 10
 
 const url = (text: string): URL | null => (URL.canParse(text) ? new URL(text) : null)
 
+/** Refuses /0, with which every caller could choose its own address. */
 function isNetwork(text: string): boolean {
   const [address = '', prefix, ...more] = text.split('/')
   const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
-  return bits > 0 && more.length === 0 && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))
+  return (
+    bits > 0 &&
+    more.length === 0 &&
+    (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) > 0 && Number(prefix) <= bits))
+  )
 }
 
 /**

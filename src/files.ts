@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import { DomainError, SetupError } from './domain/errors.ts'
 import type { Config } from './settings.ts'
+import { createDirectory } from './store/directory.ts'
 
 const KEY_BYTES = 32
 
@@ -44,9 +45,16 @@ const REFUSED_SQLITE = [8, 14]
  */
 export function explainAccess(error: unknown, { databaseUrl, dataDir }: Config): unknown {
   const cause = error instanceof DomainError ? error.cause : error
-  const { code = '', path, errcode = 0, message } = (cause ?? {}) as NodeJS.ErrnoException & { errcode?: number }
+  const {
+    code = '',
+    path,
+    syscall,
+    errcode = 0,
+    message
+  } = (cause ?? {}) as NodeJS.ErrnoException & { errcode?: number }
   const isSqlite = databaseUrl.startsWith('sqlite:') && REFUSED_SQLITE.includes(errcode % 256)
-  if (!isSqlite && !(REFUSED_CODES.includes(code) && path !== undefined)) return error
+  const isRefused = REFUSED_CODES.includes(code) || (code === 'ENOENT' && syscall === 'mkdir')
+  if (!isSqlite && !(isRefused && path !== undefined)) return error
   const where = isSqlite ? dirname(databaseUrl.slice('sqlite:'.length)) : path
   return new SetupError(
     `${processUser()} cannot write ${where} (${isSqlite ? message : code}): give the directory ${dataDir} to this user, or set LATCHKEY_DATA_DIR to another directory`,
@@ -63,7 +71,7 @@ function readOrCreate(file: string, content: () => string): string {
   if (existing === '') throw new SetupError(`the file ${file} is empty: delete it`)
   if (existing !== null) return existing
   const directory = dirname(file)
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  createDirectory(directory)
   const temporary = `${file}.${randomBytes(6).toString('hex')}`
   const handle = openSync(temporary, 'wx', 0o600)
   try {

@@ -137,8 +137,10 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
   },
   LATCHKEY_THROTTLE: { allowed: ['true', 'false'], refused: ['on', 'off', 'no', 'TRUE'], says: 'true or false' },
   LATCHKEY_TRUSTED_PROXIES: {
-    allowed: ['10.0.0.1', '10.0.0.0/8', '0.0.0.0/0', '::1', 'fd00::/128', '10.0.0.1,::1', '10.0.0.1 , ::1', 'none'],
+    allowed: ['10.0.0.1', '10.0.0.0/8', '::1', 'fd00::/128', '10.0.0.1,::1', '10.0.0.1 , ::1', 'none'],
     refused: [
+      '0.0.0.0/0',
+      '::/0',
       'true',
       '*',
       '10.0.0.0/33',

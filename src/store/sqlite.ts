@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -16,6 +16,7 @@ import { timeLeft } from '../deadline.ts'
 import { SetupError } from '../domain/errors.ts'
 import { SQLITE_WAIT_MS } from '../limits.ts'
 import { createQueue, type Leave } from '../queue.ts'
+import { createDirectory } from './directory.ts'
 
 export const MEMORY = ':memory:'
 /** Maximum number of prepared statements that one connection keeps. */
@@ -230,7 +231,7 @@ export function openSqlite(file: string) {
      */
     async create(): Promise<void> {
       if (file === MEMORY) return
-      mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+      createDirectory(dirname(file))
       closeSync(openSync(file, 'a', 0o600))
       chmodSync(file, 0o600)
       const database = new DatabaseSync(file, { timeout: 0 })

@@ -63,6 +63,15 @@ t.test('a data directory that is a file is an error of one line with the user an
   }
 })
 
+t.test('a data directory that the system cannot create is an error of one line, and the start ends', async (t) => {
+  for (const dataDir of ['/proc/latchkey', '/proc/latchkey/data']) {
+    const { code, stderr } = await command({ LATCHKEY_DATA_DIR: dataDir, LATCHKEY_PORT: '0' }, ['serve'])
+    t.strictSame([code, stderr.split('\n').length], [1, 2], stderr)
+    t.match(stderr, USER)
+    t.match(stderr, ' cannot write /proc/latchkey (')
+  }
+})
+
 t.test('a database of another user is an error of one line with the user and the path', async (t) => {
   const directory = newDirectory(t)
   const env = { LATCHKEY_DATA_DIR: join(directory, 'data'), LATCHKEY_SEALING_KEY: Buffer.alloc(32).toString('base64') }
