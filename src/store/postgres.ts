@@ -1,6 +1,7 @@
 import { type Dialect, PostgresAdapter, PostgresDialect, type PostgresPoolClient } from 'kysely'
 import pg from 'pg'
 import { untilDeadline } from '../deadline.ts'
+import { SetupError } from '../domain/errors.ts'
 import { POSTGRES_CONNECT_MS, POSTGRES_RESPONSE_MS, POSTGRES_STATEMENT_MS, REQUEST_MS } from '../limits.ts'
 import { createQueue } from '../queue.ts'
 import { openConnection } from './postgres-connection.ts'
@@ -16,6 +17,8 @@ const types: pg.CustomTypesConfig = {
 const CONNECTIONS = 10
 /** Connections that writes leave free, so that a token can be checked while all writes wait for a lock. */
 const FOR_READS = 2
+/** The isolation that the transactions of the store are written for. A database or a role can have another default. */
+const ISOLATION = '; set transaction isolation level read committed'
 /**
  * Limits that the server keeps for a transaction, also when its client has gone. They are set inside the transaction, because PgBouncer
  * refuses them as startup parameters, and a setting of a session would reach other clients of PgBouncer.
@@ -42,10 +45,11 @@ class OwnDialect extends PostgresDialect {
   }
 }
 
-/** A client that knows when it was connected, and whether its server says that it takes no writes. */
+/** A client that knows when it was connected, whether its server says that it takes no writes, and the encoding of the database. */
 class Client extends pg.Client {
   connectedAt = 0
   isReadOnly = false
+  encoding = 'UTF8'
 
   constructor(config?: pg.ClientConfig) {
     super(config)
@@ -57,6 +61,7 @@ class Client extends pg.Client {
     const settings = new Map<string, string>()
     connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
       settings.set(parameterName, parameterValue)
+      if (parameterName === 'server_encoding') this.encoding = parameterValue
       this.isReadOnly = ['in_hot_standby', 'default_transaction_read_only'].some((name) => settings.get(name) === 'on')
     })
   }
@@ -107,8 +112,14 @@ export function openPostgres(url: string, { unlimited = false } = {}): Dialect {
   async function connect(): Promise<pg.PoolClient> {
     for (;;) {
       const client = await open()
-      if (isTrusted(client)) return client
+      const { encoding } = client as unknown as Client
+      if (encoding === 'UTF8' && isTrusted(client)) return client
       client.release(true)
+      // Such a database cannot store every name, or does not know what it stores.
+      if (encoding !== 'UTF8')
+        throw new SetupError(
+          `the database has the encoding ${encoding}: create it with "encoding 'UTF8' template template0"`
+        )
     }
   }
 
@@ -132,7 +143,7 @@ export function openPostgres(url: string, { unlimited = false } = {}): Dialect {
       connect: async () =>
         openConnection({
           acquire,
-          afterBegin: unlimited ? '' : TRANSACTION_LIMITS,
+          afterBegin: unlimited ? ISOLATION : ISOLATION + TRANSACTION_LIMITS,
           distrust
         }) as unknown as PostgresPoolClient,
       end: () => pool.end()

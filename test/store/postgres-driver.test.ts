@@ -218,3 +218,32 @@ t.test('concurrent writes wait for a connection when all ten are in use', async 
   await Promise.all(Array.from({ length: 10 }, () => store.users.get('x')))
   t.strictSame(await outcomes(Array.from({ length: 14 }, () => create(store))), { done: 14 })
 })
+
+t.test('transactions are read committed, also in a database with another default', async (t) => {
+  const url = await migratedDatabase(t)
+  const sql = await connect(t, url)
+  await sql(`alter database ${new URL(url).pathname.slice(1)} set default_transaction_isolation = 'serializable'`)
+  const store = openUrl(t, url)
+  const count = () =>
+    store.guesses.count(['x'], (counts) => ({
+      next: [{ key: 'x', count: (counts.get('x')?.count ?? 0) + 1, lastAt: 1, expiresAt: 2 }],
+      result: undefined
+    }))
+  await count()
+  await Promise.all(Array.from({ length: 8 }, count))
+  t.equal((await store.guesses.read(['x'])).get('x')?.count, 9)
+})
+
+t.test('a database with another encoding than UTF-8 is an error of the setup that says what to do', async (t) => {
+  const sql = await connect(t, await createDatabase(t, 'postgres'))
+  for (const encoding of ['LATIN1', 'SQL_ASCII']) {
+    const url = new URL(await createDatabase(t, 'postgres'))
+    const name = url.pathname.slice(1)
+    await sql(`drop database ${name}`)
+    await sql(`create database ${name} encoding '${encoding}' locale 'C' template template0`)
+    await t.rejects(openUrl(t, url.href).migrate(), {
+      constructor: SetupError,
+      message: `the database has the encoding ${encoding}: create it with "encoding 'UTF8' template template0"`
+    })
+  }
+})
