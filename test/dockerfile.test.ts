@@ -16,3 +16,21 @@ t.test('every copied file exists and is in the context, and the context holds no
   t.strictSame(kept.toSorted(), [...new Set(copied)].map((path) => `!${path}`).toSorted())
   for (const path of copied) t.ok(existsSync(path), path)
 })
+
+t.test('the images run as any user of the group root, on every machine of their architecture', async (t) => {
+  t.strictSame([...new Set(found(/^USER (.+)$/gm))], ['1000:0'])
+  t.match(dockerfile, /^RUN install -d -o node -g root -m 770 \/data \/secrets$/m)
+  t.equal(found(/(chmod -R a\+rX \.)/g).length, 2, 'all files are readable')
+  t.strictSame(found(/^ARG ARGON2_FLAGS=(.*)$/gm), ['-O3'])
+})
+
+t.test('compose.yaml starts the images and names of the Dockerfile and the example', async (t) => {
+  const compose = readFileSync('compose.yaml', 'utf8')
+  const targets = found(/ AS (\S+)$/gm)
+  for (const [, target] of compose.matchAll(/target: (\w+)/g)) t.ok(targets.includes(target as string), `${target}`)
+  const server = readFileSync('examples/orders/server.ts', 'utf8')
+  for (const [, name] of compose.matchAll(/^ {6}([A-Z_]+): /gm)) t.match(server, `${name}`)
+  t.match(dockerfile, '/secrets/orders-api')
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
+  t.match(dockerfile, `latchkey-guard-${version}.tgz`)
+})
