@@ -136,9 +136,9 @@ async function request(name: string, at?: Place): Promise<InjectOptions & { url:
   return { method, url, headers: ADMIN, ...(body === undefined ? {} : { payload: body }) }
 }
 
-/** Runs while every method of the store fails. */
-async function failing<T>(error: Error, run: () => Promise<T>): Promise<T> {
-  const store = app.store as unknown as Record<string, unknown>
+/** Runs while every method of the store of an app fails. */
+async function failing<T>(error: Error, run: () => Promise<T>, of = app): Promise<T> {
+  const store = of.store as unknown as Record<string, unknown>
   const put = (holder: Record<string, unknown>): (() => void)[] =>
     Object.entries(holder).flatMap(([name, value]) => {
       if (typeof value === 'object' && value !== null) return put(value as Record<string, unknown>)
@@ -242,7 +242,9 @@ const PRODUCE: Record<string, (name: string) => Promise<{ statusCode: number }>>
   },
   async 503(name) {
     const sent = await request(name)
-    return failing(new DomainError('unavailable', 'planted by a test', { retryAfter: 1 }), () => app.inject(sent))
+    // An app that has read the JWKS before sends it again.
+    const { app: of } = name === 'GET /.well-known/jwks.json' ? limited : world
+    return failing(new DomainError('unavailable', 'planted by a test', { retryAfter: 1 }), () => of.inject(sent), of)
   }
 }
 
