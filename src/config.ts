@@ -142,7 +142,9 @@ export function loadConfig(env: Environment, { listens = false }: { listens?: bo
   const refused = new Set([...Value.Errors(Settings, config)].map(({ path }) => path.split('/')[1]))
   if (!isIssuer(config.issuer, config)) refused.add('issuer')
   for (const [name, schema] of properties.filter(([each]) => refused.has(each) && env[variable(each)])) {
-    const value = schema.secret ? 'another value' : JSON.stringify(env[variable(name)])
+    const text = env[variable(name)] as string
+    // A text with an `@` may be a URL with a password.
+    const value = schema.secret || text.includes('@') ? 'another value' : JSON.stringify(text)
     problems.push(`${variable(name)} must be ${allowed(schema)}; got ${value}`)
   }
   for (const [name, text] of given) {

@@ -130,7 +130,7 @@ for (const [name, { allowed, refused, says, secret }] of Object.entries(SETTINGS
   t.test(`${name} is ${says}`, async (t) => {
     for (const value of allowed) t.strictSame(problems({ [name]: value }), [], value)
     for (const value of refused) {
-      const what = secret ? 'another value' : JSON.stringify(value)
+      const what = secret || value.includes('@') ? 'another value' : JSON.stringify(value)
       t.strictSame(problems({ [name]: value }), [`${name} must be ${says}; got ${what}`], value)
     }
   })
@@ -326,5 +326,15 @@ t.test('a trusted network of all addresses is refused in words', async (t) => {
   for (const network of ['0.0.0.0/0', '::/0'])
     t.throws(() => loadConfig({ LATCHKEY_TRUSTED_PROXIES: network }), {
       message: `LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8), separated by commas, or none; got "${network}"`
+    })
+})
+
+t.test('a refused value that may be a URL with a password is not repeated [UA10]', async (t) => {
+  for (const [name, value] of [
+    ['LATCHKEY_ISSUER', 'https://u:sesame-opens@id.example.com'],
+    ['LATCHKEY_CORS_ORIGINS', 'https://u:sesame-opens@app.example.com']
+  ] as const)
+    t.throws(() => loadConfig({ [name]: value }), {
+      message: `${name} must be ${SETTINGS[name]?.says}; got another value`
     })
 })
