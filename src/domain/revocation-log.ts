@@ -56,7 +56,7 @@ export function createRevocationLog(deps: { store: Store; clock: Clock; settings
     return asked.map((audience) => ids.get(audience) as string)
   }
 
-  /** Creates a function that reads pages. Each page is read once, whoever asks for it. */
+  /** Creates a function that reads pages. It reads each page once, also when several callers need the page. */
   function pageReader() {
     const pages = new Map<number, Promise<RevocationPage>>()
     return (after: number): Promise<RevocationPage> => {

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { basic } from '../basic.ts'
 import { build, NOBODY, onEachDatabase, PASSWORD } from '../helper.ts'
+import { CLIENT_DEFAULTS } from '../routes/api.ts'
 import { command } from './command.ts'
 
 onEachDatabase(
@@ -63,20 +64,11 @@ onEachDatabase(
     const { client_secret: secret, ...view } = JSON.parse(added.stdout)
     t.match(secret, /^lks_[\w-]{43}$/)
     const orders = {
+      ...CLIENT_DEFAULTS,
       client_id: 'orders',
       client_name: 'Orders API',
-      grant_types: [],
       scope: 'tokens:introspect',
-      default_scope: 'tokens:introspect',
-      roles: null,
-      resources: [],
-      redirect_uris: [],
-      token_endpoint_auth_method: 'client_secret_basic',
-      first_party: false,
-      access_token_ttl: null,
-      session_idle_ttl: 14 * 86_400,
-      session_absolute_ttl: 90 * 86_400,
-      disabled: false
+      default_scope: 'tokens:introspect'
     }
     const { client_id_issued_at: issuedAt, updated_at: updatedAt, ...rest } = view
     t.strictSame(rest, orders)

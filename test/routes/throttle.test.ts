@@ -135,7 +135,7 @@ onEachDatabase(t, 'of 200 parallel guesses on two instances at most 10 are verif
   // A busy machine refuses some guesses with 503.
   const { 400: refused = 0, 429: waits = 0, 503: busy = 0, ...others } = counts
   t.strictSame([others, refused + waits + busy], [{}, 200])
-  t.ok(refused <= verified, 'only a verified guess is told to be wrong')
+  t.ok(refused <= verified, 'only a guess that was verified is refused as wrong')
 })
 
 t.test('instances share their counters [BF5]', async (t) => {
