@@ -109,8 +109,8 @@ async function followGuide(t: Test, { latchkey, service, password, atPorts, type
   t.match(await run(process.execPath, lint, { cwd: document, env }), 'Your API description is valid')
 
   await type(block(GUIDE, 'sh', 'latchkey user add alice'), `${PASSWORD}\n`)
-  const token = async (username: string, of: string) => {
-    const form = { client_id: 'orders-docs', grant_type: 'password', username, password: of }
+  const token = async (username: string, userPassword: string) => {
+    const form = { client_id: 'orders-docs', grant_type: 'password', username, password: userPassword }
     const response = await fetch(`${latchkey}/token`, { method: 'POST', body: new URLSearchParams(form) })
     const { access_token, refresh_token } = (await response.json()) as Record<string, string>
     plant(access_token?.split('.')[2], refresh_token)

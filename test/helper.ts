@@ -34,7 +34,7 @@ const ALICE = { username: 'alice', password: PASSWORD, roles: ['user'] }
 /** Where the tests find what `test/run.ts` has made for them. */
 function given(name: 'TEST_POSTGRES' | 'TEST_READY'): string {
   const value = process.env[name]
-  if (value === undefined) throw new Error('the tests need what is started for them: run them by "npm test"')
+  if (value === undefined) throw new Error('the tests need databases that "npm test" creates: run "npm test"')
   return value
 }
 
@@ -145,7 +145,7 @@ export interface TestApp {
 
 const LEVELS: Record<string, number> = { trace: 10, debug: 20, info: 30, warn: 40, error: 50 }
 
-/** The log of an app at its most talkative, searched for secrets; the lines that the test asked for go where it wants them. */
+/** Logs everything and searches each line for secrets. Passes on only the lines that the test wants, to the stream that the test gives. */
 function watchedLog(t: Test, wanted: Overrides['logger'] = { level: 'error', stream: process.stderr }) {
   const { level = 'info', stream } = wanted || {}
   const least = LEVELS[level] as number
@@ -169,7 +169,10 @@ function secretsOf({ payload, headers }: InjectOptions): unknown[] {
   return [password, client_secret, current_password, new_password, headers?.cookie, credentials]
 }
 
-/** Every answer is one that the document describes, and holds no secret but the token that was asked for. */
+/**
+ * Checks that no answer holds a secret, except the one that was requested. With the default settings (`usual`) also checks that the
+ * OpenAPI document describes each answer.
+ */
 function watchAnswers(t: Test, app: FastifyInstance, usual: boolean): void {
   const inject = app.inject.bind(app) as (options: InjectOptions) => Promise<LightMyRequestResponse>
   const watched = async (options: InjectOptions): Promise<LightMyRequestResponse> => {

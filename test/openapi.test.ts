@@ -34,16 +34,16 @@ t.test('every operation documents its id, its summary, its callers and its refus
   for (const [path, operations] of Object.entries(paths)) {
     for (const [method, operation] of Object.entries(operations)) {
       const { operationId = '', summary, description, security, responses } = operation
-      const mustBe = (name: string, isTrue: unknown) => {
+      const mustHave = (name: string, isTrue: unknown) => {
         if (!isTrue) faults.push(`${method} ${path}: ${name}`)
       }
-      mustBe('a unique id', operationId !== '' && !ids.has(operationId))
+      mustHave('a unique id', operationId !== '' && !ids.has(operationId))
       ids.add(operationId)
-      mustBe('a summary and a description', summary && description)
-      mustBe('who may call it', security)
-      mustBe('400', responses[400])
+      mustHave('a summary and a description', summary && description)
+      mustHave('who may call it', security)
+      mustHave('400', responses[400])
       const isForClients = security?.some((scheme) => 'client' in scheme)
-      mustBe('401 and 403', security?.length === 0 || (responses[401] && (responses[403] || isForClients)))
+      mustHave('401 and 403', security?.length === 0 || (responses[401] && (responses[403] || isForClients)))
     }
   }
   t.ok(ids.size > 30)

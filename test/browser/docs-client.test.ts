@@ -47,7 +47,7 @@ for (const [path, viewport] of [
   ['/docs', WIDE],
   ['/docs/', NARROW]
 ] as const) {
-  t.test(`a program’s id and secret get a token at ${path} beside the login (${viewport.width} wide)`, async (t) => {
+  t.test(`a client’s id and secret get a token at ${path} beside the login (${viewport.width} wide)`, async (t) => {
     const { origin, context, secret } = await serve(t, 'tokens:introspect')
     const page = await open(t, context, { origin, path, viewport })
     await page.locator('.btn.authorize').click()
@@ -57,7 +57,7 @@ for (const [path, viewport] of [
       'both flows are there'
     )
     const dialog = form(page, 'clientCredentials')
-    t.equal(await dialog.getByLabel('client_secret').getAttribute('type'), 'password', 'nobody reads along')
+    t.equal(await dialog.getByLabel('client_secret').getAttribute('type'), 'password', 'the typed secret is hidden')
     await dialog.scrollIntoViewIfNeeded()
     await picture(page, `client-form-${viewport.width}`)
 
@@ -88,7 +88,7 @@ for (const [path, viewport] of [
     await close(page)
     const stored = await kept(page)
     for (const each of [secret, access_token, ID]) t.notMatch(stored, each)
-    t.equal(await execute(page, 'getMe'), '401', 'its token is not sent where a user is asked for')
+    t.equal(await execute(page, 'getMe'), '401', 'the token of a client is not sent to a route for users')
 
     await page.locator('.btn.authorize').click()
     await dialog.getByRole('button', { name: 'Remove authorization' }).click()
@@ -145,5 +145,5 @@ t.test('a user’s login and a client’s token are independent of each other', 
   await page.locator('.btn.authorize.locked').waitFor()
   await page.locator('.btn.authorize').click()
   t.equal(await login.getByRole('button', remove).count(), 1, 'the login is kept')
-  t.equal(await client.getByRole('button', remove).count(), 0, 'the program’s token is not')
+  t.equal(await client.getByRole('button', remove).count(), 0, 'the token of the client is not kept')
 })

@@ -5,7 +5,7 @@ import { build, PASSWORD } from '../helper.ts'
 import { INSECURE_HOST, launch } from './browser.ts'
 import { close, execute, fillIn, form, NARROW, open, picture, shorten, WIDE } from './docs.ts'
 
-/** What Chromium says of a page in no secure context, beside its line for 401. */
+/** Matches the console messages of Chromium for a page that is not in a secure context, and its message for a 401. */
 const INSECURE =
   /^(Failed to load|The Cross-Origin-Opener-Policy header|The page requested an origin-keyed agent cluster)/
 /** Seconds after which a page renews its token: half of the token's life. */
@@ -16,7 +16,7 @@ interface World {
   context: BrowserContext
   /** The statuses of the refreshes that were answered. */
   refreshes: number[]
-  /** The status of `/users/me` with that token, asked for by no browser. */
+  /** Returns the status of `/users/me` with that token. Sends the request without the browser. */
   me: (token: string) => Promise<number>
   /** Moves the clocks of the service and of all pages; timers that became due run once. */
   advance: (seconds: number) => Promise<void>
@@ -49,7 +49,7 @@ async function until(isSo: () => boolean): Promise<void> {
   while (!isSo()) await sleep(10)
 }
 
-/** Lets the pages renew their tokens so many times, each page once at a time. */
+/** Runs `times` rounds. In each round every page renews its token once. */
 async function outlive({ refreshes, advance }: World, times: number, pages = 1): Promise<void> {
   for (let time = 0; time < times; time++) {
     const before = refreshes.length
@@ -283,7 +283,7 @@ t.test('without the Web Locks API nothing is stored, and the tab stays logged in
 t.test('with a path in the issuer the login is stored for that path', async (t) => {
   const world = await serve(t, { LATCHKEY_ISSUER: 'http://localhost:3000/id' })
   const { origin, context } = world
-  // As a proxy does that takes the path off.
+  // Does what a proxy does that removes the path.
   await context.route(`${origin}/id/**`, async (route) => {
     const url = route.request().url()
     if (url.endsWith('/docs/json')) return route.fallback()

@@ -79,7 +79,7 @@ t.test('the pages have a policy that allows no content of other origins [BR2]', 
   }
 })
 
-t.test('with LATCHKEY_DOCS=false there are no pages, and the document stays', async (t) => {
+t.test('with LATCHKEY_DOCS=false there are no pages, and /openapi.json is still served', async (t) => {
   const { inject } = await build(t, { env: { LATCHKEY_DOCS: 'false' } })
   t.equal((await inject({ url: '/docs' })).statusCode, 404)
   t.equal((await inject({ url: '/openapi.json' })).json().openapi, '3.1.0')

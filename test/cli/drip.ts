@@ -9,7 +9,7 @@ export const BEGINNINGS = {
   body: 'POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10000\r\n\r\n'
 }
 
-/** Sends that, and then a byte every half second, for as long as the server lets it. @returns how long that was, in milliseconds */
+/** Sends the beginning, then a byte every half second until the server closes the connection. @returns the milliseconds until then */
 export async function drip(port: number, beginning: string): Promise<number> {
   const start = performance.now()
   const socket = connect(port, '127.0.0.1')
@@ -22,7 +22,7 @@ export async function drip(port: number, beginning: string): Promise<number> {
   return performance.now() - start
 }
 
-/** Asks for a lot and reads none of it for so many milliseconds. @returns how many bytes came when it was read after all */
+/** Requests a large file 16 times and reads nothing for `late` milliseconds. @returns how many bytes it could read after that */
 export async function readLate(port: number, late: number): Promise<number> {
   const socket = connect(port, '127.0.0.1')
   let bytes = 0

@@ -46,8 +46,8 @@ const refusedUser = {
 
 t.test('on a full disk writes get 503 and reads are answered, until there is room again [F6]', async (t) => {
   const { file, env } = await ready(t)
-  // No file grows beyond the database as it is now, so the write-ahead log is soon full. SIGXFSZ, which Node.js ignores,
-  // would end a process that tap has a part in.
+  // `ulimit` lets no file grow beyond the present size of the database, so the write-ahead log is soon full. Node.js ignores the signal
+  // SIGXFSZ, but it would end a process into which tap has loaded its code by `NODE_OPTIONS`.
   const { origin } = await serve(t, env, `unset NODE_OPTIONS && ulimit -f ${Math.ceil(statSync(file).size / 512)}`)
   const token = await login(origin, 'admin', PASSWORD, 'profile users:write')
   let acknowledged = 1
@@ -131,7 +131,7 @@ t.test('serve refuses a database that is not its own in one line, and changes no
     const files = () => readdirSync(dataDir).map((name) => [name, readFileSync(join(dataDir, name), 'base64')])
     const before = files()
     const settings = { ...others, LATCHKEY_PORT: '0', LATCHKEY_LOG_LEVEL: 'warn' }
-    // One of them as a process, for what it writes to its log.
+    // One case runs as a separate process, so that its log is checked too.
     const ends = what === 'of something else' ? run(['serve'], settings) : command(settings, ['serve'])
     const { code, stdout, stderr } = await ends
     t.equal(code, 1, what)

@@ -7,7 +7,7 @@ import { startInstances, startService } from './instances.ts'
 import { login, me } from './process.ts'
 
 const JWKS_MAX_AGE_MS = 1000
-/** Others keep the JWKS for half of what they may. */
+/** Remote key sets keep the JWKS for half of the time that its max-age allows. */
 const KEPT = { cooldownDuration: 100, cacheMaxAge: JWKS_MAX_AGE_MS / 2 }
 /** How many tokens are kept, to be verified again some rotations later. */
 const TOKENS_KEPT = 500
@@ -25,7 +25,7 @@ export interface Outcome {
   accepted: number
   /** By services with a guard. */
   guarded: number
-  /** Each of these is one too many. */
+  /** Refusals of valid tokens; there must be none. */
   refused: string[]
   errors: string[]
   /** The statuses that the tokens of a compromised key got from Latchkey, and whether guards and remote key sets refused them in the end. */
@@ -99,7 +99,7 @@ export async function drill(
   }
   const { refused, errors } = outcome
   let working = true
-  /** In a ring, from different times. */
+  /** Issued tokens of different ages. A new token overwrites the oldest one. */
   const kept: Issued[] = []
   let newest: Issued | undefined
 
@@ -172,7 +172,7 @@ export async function drill(
   ]
   const started = performance.now()
   for (let round = 0; round < rotations && working; round++) {
-    // Never sooner than the key that was published last may sign, however late the one before was.
+    // Waits at least until the newest published key may sign, also when the previous rotation was late.
     await sleep(
       Math.max(JWKS_MAX_AGE_MS + 20, started + ((round + 1) * seconds * 1000) / rotations - performance.now())
     )
@@ -223,7 +223,7 @@ export async function drill(
   )
   for (const [index, origin] of origins.entries()) {
     const fresh = await issue(origin, session)
-    await verify(fresh, keySet(index)).catch((error: Error) => refused.push(`after it: ${error.message}`))
+    await verify(fresh, keySet(index)).catch((error: Error) => refused.push(`next key: ${error.message}`))
     if ((await me(originAt(index + 1), fresh)).status !== 200) refused.push('a token of the next key')
     for (const service of guards)
       if ((await service.call(fresh)) !== 200) refused.push('a token of the next key, by a guard')

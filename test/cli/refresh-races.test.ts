@@ -20,7 +20,10 @@ async function post(origin: string, form: Record<string, string>): Promise<{ sta
 const enter = (origin: string) => post(origin, { grant_type: 'password', username: 'alice', password: PASSWORD })
 const refresh = (origin: string, refresh_token: string) => post(origin, { grant_type: 'refresh_token', refresh_token })
 
-/** Presents a refresh token many times at once, to both servers by turns. Returns the statuses, the winners' tokens, and what these are worth then. */
+/**
+ * Presents a refresh token many times at once, to both servers in turn. Returns how often each status came, the number of different
+ * successors, and in `after` the statuses of two later requests: one with an issued access token, one with a successor.
+ */
 async function race([one, two]: [string, string], token: string) {
   const answers = await Promise.all(
     Array.from({ length: AT_ONCE }, (_, index) => refresh(index % 2 === 0 ? one : two, token))

@@ -96,7 +96,7 @@ t.test('Latchkey accepts an assertion when the clock of the client is 30 s behin
     await t.resolves(client({ clientId: 'worker', privateKey, clock: { now: () => clock.now() + off } }).token())
 })
 
-t.test('any other kind of key throws at once', async (t) => {
+t.test('a privateKey that is no private key, or of an unsupported type or size, throws at once', async (t) => {
   const { publicKey } = generateKeyPair('EdDSA')
   for (const privateKey of [
     generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey,

@@ -3,7 +3,7 @@ import { encode, es256 } from '../jws.ts'
 import { ALGS, type Asserter, JWKS, jwk, PAIRS, SIGN, STRANGER } from './assertions.ts'
 import { ISSUER } from './open.ts'
 
-/** Makes an assertion when it is called, because an assertion is valid for a short time. */
+/** Functions by name. Each makes an invalid assertion when it is called, because an assertion is valid for a short time only. */
 export type Forgeries = Record<string, () => string>
 
 const ODD = [undefined, null, 0, 1, true, '', [], {}]

@@ -7,7 +7,7 @@ import { openSessions, type SessionDomain } from './sessions-world.ts'
 const [MINUTE, DAY] = [60, 86_400]
 const kidOf = (token: string) => decodeProtectedHeader(token).kid as string
 
-/** Adds what tests do with keys. */
+/** Adds the functions with which the tests read and change keys. */
 function withKeys(domain: SessionDomain) {
   const { auth, enter } = domain
   const all = async () => (await auth.keys.page({ after: null, limit: 100 })).items
@@ -161,7 +161,7 @@ t.test('LATCHKEY_KEY_ROTATION sets the days between rotations, and 0 means never
   t.strictSame(await never.states(), ['next', 'retired', 'signing'], 'keys still retire')
 })
 
-t.test('the first rotation after a change of the algorithm publishes it, and the second signs with it', async (t) => {
+t.test('after a change of the algorithm one rotation publishes a new key, and a second signs with it', async (t) => {
   const before = await open(t)
   const { rotate, retire, kid, token, isValid, auth, clock } = withKeys(
     await openSessions(t, { LATCHKEY_SIGNING_ALG: 'EdDSA' }, before)

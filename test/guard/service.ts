@@ -6,7 +6,7 @@ import { systemTimer, type Timer } from '../../src/guard/timer.ts'
 import { createFakeIssuer, type FakeIssuer } from '../fake-issuer.ts'
 import { createFakeTimer } from '../fake-timer.ts'
 
-/** The routes of the tutorials. */
+/** The routes of `examples/orders`. */
 export function declareOrders(app: FastifyInstance): void {
   const { requireScope, requireRole, requireUser } = app
   app.get('/orders', { preHandler: requireScope('orders:read') }, async ({ principal }) => principal)

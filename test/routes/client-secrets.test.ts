@@ -54,7 +54,7 @@ t.test('a secret for an unknown client is 404, for a public client and beside te
   t.strictSame(await addSecret('full'), conflict('A client has at most 10 secrets: delete one that is not used'))
 })
 
-t.test('a secret is in the response that created it, which is not cached, and in no other [AD5]', async (t) => {
+t.test('a secret is in the response that created it and in no other response [AD5]', async (t) => {
   const first = await add({ client_id: 'kept' })
   const { id, client_secret: second } = (await api('POST', '/clients/kept/secrets', {})).json()
   for (const { body } of [

@@ -187,7 +187,7 @@ t.test('the client of /docs cannot be changed', async (t) => {
   t.type(await login('alice'), 'string')
 })
 
-t.test('an admin gives a client no scope and no secret beyond their own scopes: 403 [AD4]', async (t) => {
+t.test('an admin without a scope cannot give it to clients, and can only restrict clients with it [AD4]', async (t) => {
   const REFUSED = {
     ...forbidden({ role: 'admin' }),
     challenge:

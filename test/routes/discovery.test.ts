@@ -49,7 +49,7 @@ const metadataOf = (issuer: string) => ({
   service_documentation: `${issuer}/docs`
 })
 
-/** Tests only add sessions to it. */
+/** Tests only add sessions and the resource `orders` to it. */
 const shared = await build(t)
 
 t.test('the metadata is complete (RFC 8414)', async (t) => {
@@ -341,7 +341,7 @@ t.test(
       )
     }
     app.store.keys.list = async () => listed.slice(0, 1)
-    t.equal((await inject({ url: JWKS })).json().keys.length, 1, 'the keys of now, when the database is back')
+    t.equal((await inject({ url: JWKS })).json().keys.length, 1, 'the current keys, when the database is back')
     app.store.keys.list = () => Promise.reject(new Error('a defect'))
     t.equal((await inject({ url: JWKS })).statusCode, 500, 'a defect is no outage')
   }

@@ -104,7 +104,7 @@ t.test('a message whose end is ambiguous is refused, and the connection ends: 40
   t.ok(await isReady())
 })
 
-t.test('garbage behind requests never comes before their answers, and gets 400 after them [HT8]', async (t) => {
+t.test('garbage after requests gets 400, and only after the responses to these requests [HT8]', async (t) => {
   const { app, login } = await sharedApp()
   const statuses = async (bytes: string) => (await receiveAll(app, bytes)).match(/HTTP\/1\.1 \d+/g)
   const live = 'GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n'

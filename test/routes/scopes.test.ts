@@ -51,7 +51,7 @@ async function addScopes(
 const addResource = (app: TestApp) =>
   sql(app, "insert into resources (id, name, created_at, identifier) values ('api', 'An API', 0, $1)", API)
 
-/** Tests only add users, sessions and scopes to it. */
+/** Tests only add users, sessions, scopes and one resource to it. */
 const app = await build(t)
 
 t.test('a login gets the requested scopes that client and user may have [SC3]', async (t) => {
@@ -149,7 +149,7 @@ t.test('a scope with characters that no scope may have is refused [SC1]', async 
   }
 })
 
-t.test('a scope of spaces is none of the allowed scopes [SC1]', async (t) => {
+t.test('a scope parameter that holds only spaces is refused [SC1]', async (t) => {
   for (const spaces of ['+', '+++', '%20']) refused(t, await login(app, 'alice', `scope=${spaces}`), 'none', spaces)
 })
 

@@ -3,11 +3,11 @@ import { globSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { createInterface } from 'node:readline'
 
-/** Files of one folder that share a process: starting Node.js and loading the program costs more than most of them. */
+/** How many files of one folder share a process at most. Starting Node.js and loading the program costs more than most files. */
 const TOGETHER = 12
 /** Files that change their whole process, or count what it does. */
 const ALONE = ['test/store/postgres-driver.test.ts', 'test/routes/client-timing.test.ts']
-/** In these folders tests wait for processes and pages; what starts first ends beside the others. */
+/** Folders whose tests wait for processes and pages. Their files start first, so that the other files run while they wait. */
 const FIRST = ['test/browser', 'test/cli', 'test']
 const GROUPS = '.tap/groups'
 
@@ -18,7 +18,7 @@ export interface Outcome {
   skipped: number
 }
 
-/** Returns the test files that are named: by their path, by a pattern, or by a folder they are in. @throws Error when a name has none */
+/** Returns the test files that are named: by their path, by a pattern, or by a folder they are in. @throws Error for a name without files */
 export function filesOf(names: string[]): string[] {
   const files = names.flatMap((name) => {
     const isFolder = statSync(name, { throwIfNoEntry: false })?.isDirectory() === true

@@ -16,7 +16,7 @@ export function clientCredentials(t: Test, { store, others }: Opened): void {
   const deleteSecret = (id: string, secretId: string) => store.clients.deleteSecret(OPERATOR, { id, secretId })
   const useAssertion = (id: string, jti: string, at = store) => at.clients.useAssertion(id, jti, NOW)
 
-  t.test('credentials are the existing clients, their valid secrets and the number of the log', async (t) => {
+  t.test('credentials returns existing clients, their valid secrets and the number of the log', async (t) => {
     const [one, two] = [
       await addClient(store),
       await addClient(store, { disabledAt: NOW, scopes: [], defaultScopes: [] })
@@ -51,7 +51,7 @@ export function clientCredentials(t: Test, { store, others }: Opened): void {
     t.strictSame((await store.clients.credentials([two.id], NOW))[0]?.client, two, 'also a disabled client')
   })
 
-  t.test('a client gets as many secrets as allowed, and the others can get an end', async (t) => {
+  t.test('a client has a limited number of secrets, and a new one can make the others expire', async (t) => {
     const { id } = await addClient(store)
     const a = newSecret('a')
     const b = newSecret('b', { createdAt: NOW + 1, expiresAt: NOW + 5 })
@@ -79,7 +79,7 @@ export function clientCredentials(t: Test, { store, others }: Opened): void {
     t.strictSame(await store.clients.secrets(id, NOW), [])
   })
 
-  t.test('of eight secrets that are added concurrently as many are added as allowed', async (t) => {
+  t.test('eight concurrent additions of a secret add exactly the allowed number', async (t) => {
     for (let round = 0; round < ROUNDS; round++) {
       const { id } = await addClient(store)
       const calls = [...others, ...others].map((at, index) => addSecret(id, newSecret(`${index}`), {}, at))

@@ -3,7 +3,7 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import type { Opened } from './open.ts'
 import { addClient, addSession, addUser, entriesAfter, NOW, newSecret, ROUNDS } from './rows.ts'
 
-/** The number of expired sessions: more than one statement removes. */
+/** The number of expired sessions. One call of `prune` does not remove so many. */
 const MANY = 700
 
 /** The removal of expired rows. */
@@ -24,7 +24,7 @@ export function expiry(t: Test, opened: Opened): void {
     t.equal(await store.expiry.takeLease(NOW, NOW + 60_000), true, 'no lease is so long: a clock was ahead')
   })
 
-  t.test('prune removes rows a minute after their end, some hundred at once, and no living row', async (t) => {
+  t.test('prune removes rows a minute after their end, some hundreds in each call, and no other row', async (t) => {
     await opened.seed()
     const alice = await addUser(store)
     const kept = [

@@ -11,7 +11,7 @@ export function guesses(t: Test, { kind, store, others, sql, hold }: Opened): vo
   const rowsOf = (prefix: string) =>
     sql(`select key, count, last_at, expires_at from guesses where key like '${prefix}%' order by key`)
 
-  t.test('a decision is kept, a key that it leaves out stays, and a count of 0 removes the key', async (t) => {
+  t.test('counts that a decision returns are stored, other keys stay, and a count of 0 removes its key', async (t) => {
     const prefix = unique('guesses ')
     const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name) => `${prefix} ${name}`) as [string, string, string, string]
     const before = await count([b, a], () => [tries(a, 3), tries(b, 1)])

@@ -211,7 +211,7 @@ export function resources(t: Test, opened: Opened): void {
       if (left.length > 0) t.strictSame(left, [], `round ${round}`)
       t.match(await store.resources.get(resource.id), { name: `name ${round}`, scopes: [a] })
       await change(resource.id, { scopes: () => [a, b] })
-      // In every second round both have something to lose.
+      // Every second round begins with a role and a client that have the scope.
       if (round % 2 === 0) {
         await changeRole(role, both)
         await changeClient(client.id, { scopes: both })

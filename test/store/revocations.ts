@@ -19,7 +19,7 @@ import {
   unique
 } from './rows.ts'
 
-/** The number of entries that the writers append at least. */
+/** The smallest number of entries that the writers append together. */
 const ENTRIES = 30 * ROUNDS
 
 /** The other members of an entry of `newRevoked`. */
@@ -204,7 +204,7 @@ const OPERATIONS: ((store: Store) => Promise<Entry[]>)[] = [
     await store.clients.change(OPERATOR, { id, changes: { disabled: true }, now: NOW })
     return [{ kind: 'client', id }]
   },
-  // Most of the time tokens, which need no other row.
+  // Half of the operations revoke tokens, which need no other row.
   ...Array.from({ length: 7 }, () => async (store: Store): Promise<Entry[]> => {
     const entries: Entry[] = Array.from({ length: 10 }, () => ({ kind: 'token', id: randomUUIDv7() }))
     for (const { id } of entries) await revokeToken(store, id)

@@ -84,7 +84,7 @@ let names = 0
 /** Returns a name that no other test uses. */
 export const unique = (text: string): string => `${text}${++names}`
 
-/** Returns the caller that a user with an access token is. */
+/** Returns the caller of a request with an access token of this user. */
 export const asCaller = (id: string): Caller => ({
   kind: 'user',
   id,
@@ -149,7 +149,7 @@ export const newSession = (userId: string, more: Partial<Session> = {}): Session
   ...more
 })
 
-/** Opens a session of a user who has the first `authVersion`, at a client that nothing was taken from. */
+/** Opens a session. By default the user must have the first `authVersion`, and the rights that the client lost are ignored. */
 export const openSession = (store: Store, session: Session, { authVersion = 1, rev = LATEST } = {}): Promise<boolean> =>
   store.sessions.open(OPERATOR, { session, authVersion, rev })
 

@@ -5,7 +5,7 @@ import { accepts } from './schema.ts'
 const ISSUER = 'https://example.com/id'
 const METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt']
 
-t.test('every link begins with the issuer, and the metadata stand before its path (RFC 8414 §3.1)', async (t) => {
+t.test('links begin with the issuer; the metadata link ends with the issuer’s path (RFC 8414 §3.1)', async (t) => {
   t.strictSame(linksToWire(ISSUER, true), {
     self: ISSUER,
     docs: `${ISSUER}/docs`,

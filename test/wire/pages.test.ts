@@ -29,7 +29,7 @@ t.test('a page holds 1 to 100 items, and a cursor at most 255 characters', async
     t.notOk(accepts(PageQuery, query), JSON.stringify(query))
 })
 
-t.test('a part of the revocation log is written as it is, and its query is limited', async (t) => {
+t.test('a page of the revocation log is written with its entries and numbers, and its query is limited', async (t) => {
   const ends = { next: 3, seq: 3, oldest: 1 }
   const part = { entries: [{ seq: 2, kind: 'user' as const, id: 'x', expires_in: 60 }], ...ends }
   t.strictSame(revocations.toWire({ entries: [{ seq: 2, kind: 'user', id: 'x', expiresIn: 60 }], ...ends }), part)
