@@ -10,9 +10,9 @@ export function requestTime(milliseconds = 60_000): { time: RequestTime; leave: 
   }
 }
 
-/** Replaces `performance.now` by a clock that stands still until it is moved. */
+/** Replaces `performance.now` by a clock that stands still until it is moved, at a whole number: sums and differences are exact. */
 export function stopClock(t: Test): { advance: (milliseconds: number) => void } {
-  let now = performance.now()
+  let now = Math.ceil(performance.now())
   t.intercept(performance, 'now', { value: () => now })
   return { advance: (milliseconds) => (now += milliseconds) }
 }
