@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { defined } from '../src/defined.ts'
-import { pathOf } from '../src/request-target.ts'
+import { loggedPath } from '../src/request-target.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -20,7 +20,7 @@ export default fp(
       const { statusCode: status } = reply
       const line = {
         method: request.method,
-        path: pathOf(request.url.slice(0, PATH_MAX)),
+        path: loggedPath(request.url.slice(0, PATH_MAX)),
         status,
         ms: Math.round(reply.elapsedTime),
         ...defined({

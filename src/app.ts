@@ -34,12 +34,12 @@ import type { Clock } from './domain/ports/clock.ts'
 import { insecureWarning, isInsecure } from './guard/metadata.ts'
 import { ARRIVAL_MS, CONNECTION_IDLE_MS } from './limits.ts'
 import { name, version } from './package.ts'
-import { pathOf } from './request-target.ts'
+import { loggedPath } from './request-target.ts'
 import type { Config } from './settings.ts'
 import type { Refusal } from './token/refusal.ts'
 
-/** Returns the members of a request for the log. Leaves out the query and everything else that may hold secrets. */
-const loggedRequest = ({ method, url }: FastifyRequest) => ({ method, path: pathOf(url) })
+/** Returns the members of a request for the log. Leaves out everything that may hold secrets. */
+const loggedRequest = ({ method, url }: FastifyRequest) => ({ method, path: loggedPath(url) })
 
 /**
  * Limits that protect the service from slow and greedy clients. Times are in milliseconds, sizes in bytes. If the client does not read

@@ -23,3 +23,12 @@ export function pathOf(target: string): string {
 
 /** Returns the query of a request target with everything after it; empty without a query. */
 export const queryOf = (target: string): string => target.slice(endOf(target, '?#', startOfPath(target)) + 1)
+
+/**
+ * Returns the path of a request target for the log: only the part before the first character with which a sender may have begun a
+ * parameter, also a percent-encoded one. So `/token%3Fpassword=…` and `/token;password=…` stand in the log as `/token`.
+ */
+export function loggedPath(target: string): string {
+  const path = pathOf(target)
+  return path.slice(0, endOf(path, '%;&=', 0)) || '/'
+}

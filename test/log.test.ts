@@ -64,6 +64,10 @@ t.test('the log holds no query, header, body or credential, also of a request th
     `POST /token HTTP/1.1\r\nHost: x\r\nCookie: planted-secret\r\nplanted-secret\r\n\r\n`,
     `GET /token#password=planted-secret HTTP/1.1\r\nHost: x\r\n\r\n`,
     `GET /none#planted-secret?x=1 HTTP/1.1\r\nHost: x\r\n\r\n`,
+    ...['%3F', '%23', '%26', '%3B', '%253F', ';', '&', '='].map(
+      (mark) => `POST /token${mark}password=planted-secret HTTP/1.1\r\nHost: x\r\n\r\n`
+    ),
+    `GET /clients/a%3Fpassword=planted-secret HTTP/1.1\r\nHost: x\r\n\r\n`,
     `GET http://alice:planted-secret@x/token HTTP/1.1\r\nHost: x\r\n\r\n`,
     `GET http://planted-secret HTTP/1.1\r\nHost: x\r\n\r\n`,
     `PLANTED-SECRET / HTTP/1.1\r\nHost: x\r\n\r\n`
