@@ -46,10 +46,17 @@ function isPostgresUrl(text: string): boolean {
 export const withoutCredentials = (databaseUrl: string): string =>
   databaseUrl.startsWith('sqlite:') ? databaseUrl : databaseUrl.replace(/[?#].*$/s, '').replace(/\/\/.*@/s, '//')
 
+/** Refuses brackets, a scheme, a port and a path. */
+const isHost = (text: string): boolean => isIP(text) !== 0 || /^[^[\]:/]+$/.test(text)
+
+/** Refuses `//` and options, which would be parts of the name of the file, and `file:`, which SQLite reads as a URI. */
+const isSqliteUrl = (text: string): boolean => /^sqlite:(?!\/\/|file:)[^?]+$/.test(text)
+
+FormatRegistry.Set('host', isHost)
 FormatRegistry.Set('issuer', (text) => isIssuer(text, { insecureHttp: true }))
 FormatRegistry.Set('network', isNetwork)
 FormatRegistry.Set('origin', (text) => /^https?:/.test(text) && url(text)?.origin === text)
-FormatRegistry.Set('database', (text) => /^sqlite:.+/.test(text) || isPostgresUrl(text))
+FormatRegistry.Set('database', (text) => isSqliteUrl(text) || isPostgresUrl(text))
 FormatRegistry.Set('password', (text) => normalPassword(text) !== null && [...text].length >= 8)
 FormatRegistry.Set('username', (text) => parseUsername(text) !== null)
 FormatRegistry.Set('key', (text) => /^[\w+/-]{43}=?$/.test(text))

@@ -7,10 +7,10 @@ import { ACCESS_TOKEN_TTL_MAX, ISSUER_MAX, PASSWORD_BYTES_MAX } from './limits.t
  */
 export const Settings = Type.Object({
   host: Type.String({
-    minLength: 1,
+    format: 'host',
     default: '127.0.0.1',
     description: 'Address to listen on',
-    allowed: 'an address or a host name'
+    allowed: 'an address or a host name, without brackets, scheme and port'
   }),
   port: Type.Integer({
     minimum: 0,
@@ -42,7 +42,7 @@ export const Settings = Type.Object({
     secret: true,
     description: 'URL of the database',
     allowed:
-      'sqlite:<file> or postgres://<user>:<password>@<host>/<database> (with @ / ? # and % of user and password percent-encoded)',
+      'sqlite:<file> (without // before the file and ? after it) or postgres://<user>:<password>@<host>/<database> (with @ / ? # and % of user and password percent-encoded)',
     shown: '`sqlite:<data dir>/latchkey.db`'
   }),
   sealingKey: Type.Optional(

@@ -224,7 +224,7 @@ t.test('a setting that Docker or Windows changed is refused in words that say so
     ['LATCHKEY_DATA_DIR', '"/data"', quotes],
     ['LATCHKEY_ADMIN_PASSWORD', "'correct horse battery staple'", quotes],
     ['LATCHKEY_DATA_DIR', './data\r', control],
-    ['LATCHKEY_HOST', '::\r', control],
+    ['LATCHKEY_HOST', '0.0.0.0\r', control],
     ['LATCHKEY_ADMIN_PASSWORD', 'correct horse battery staple\r', control],
     ['LATCHKEY_SEALING_KEY_FILE', 'a\nb', control]
   ] as const)

@@ -13,7 +13,11 @@ const OTHER_KEYS = [
 
 /** Of every setting: values that are allowed and refused, what an error says that it must be, and whether its value is a secret. */
 export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; says: string; secret?: true }> = {
-  LATCHKEY_HOST: { allowed: ['127.0.0.1', '::', 'localhost'], refused: [], says: 'an address or a host name' },
+  LATCHKEY_HOST: {
+    allowed: ['127.0.0.1', '::', '::1', '0.0.0.0', 'fe80::1%eth0', 'localhost', 'my_host.example'],
+    refused: ['[::1]', 'http://localhost', 'localhost:3000', '127.0.0.1:80', '[::]:80', 'localhost/'],
+    says: 'an address or a host name, without brackets, scheme and port'
+  },
   LATCHKEY_PORT: {
     allowed: ['0', '1', '65535'],
     refused: ['65536', '-1', '1.5', '1e3', '0x10', ' 80', '80 ', 'http', '99999999999999999999', '٣'],
@@ -74,8 +78,20 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
   LATCHKEY_DATA_DIR: { allowed: ['data', '/var/lib/latchkey', '../x y'], refused: [], says: 'a path' },
   LATCHKEY_DATABASE_URL: {
     allowed: ['sqlite:latchkey.db', 'sqlite:/srv/latchkey.db', 'sqlite::memory:'],
-    refused: ['latchkey.db', 'sqlite:', 'postgres:', 'postgres://', 'mysql://u:p@h/d', 'SQLITE:x', 'http://h'],
-    says: 'sqlite:<file> or postgres://<user>:<password>@<host>/<database> (with @ / ? # and % of user and password percent-encoded)',
+    refused: [
+      'latchkey.db',
+      'sqlite:',
+      'sqlite://x.db',
+      'sqlite:///srv/x.db',
+      'sqlite:x.db?mode=ro',
+      'sqlite:file:x.db',
+      'postgres:',
+      'postgres://',
+      'mysql://u:p@h/d',
+      'SQLITE:x',
+      'http://h'
+    ],
+    says: 'sqlite:<file> (without // before the file and ? after it) or postgres://<user>:<password>@<host>/<database> (with @ / ? # and % of user and password percent-encoded)',
     secret: true
   },
   LATCHKEY_SEALING_KEY: {

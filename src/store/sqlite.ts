@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, existsSync, openSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -102,8 +102,11 @@ class SqliteDriver implements Driver {
   }
 
   async init(): Promise<void> {
-    if (this.#file !== MEMORY && !existsSync(this.#file))
-      throw new SetupError(`the database ${this.#file} does not exist: restore a backup`)
+    if (this.#file !== MEMORY) {
+      if (!existsSync(this.#file)) throw new SetupError(`the database ${this.#file} does not exist: restore a backup`)
+      if (statSync(this.#file).isDirectory())
+        throw new SetupError(`the database ${this.#file} is a directory: set LATCHKEY_DATABASE_URL to a file in it`)
+    }
     const writer = new Connection(this.#file, false)
     try {
       await retryWhileBusy(() => writer.database.exec('pragma synchronous = full; select count(*) from sqlite_schema'))

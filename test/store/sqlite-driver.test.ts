@@ -81,6 +81,14 @@ t.test('a missing file is an error and is not created; after migrate the same st
   t.equal((await store.users.get(user.id))?.username, user.username)
 })
 
+t.test('a directory in place of the file is an error that names the directory and the setting', async (t) => {
+  const directory = createDirectory(t)
+  await t.rejects(openFile(t, directory).schema(), {
+    constructor: SetupError,
+    message: `the database ${directory} is a directory: set LATCHKEY_DATABASE_URL to a file in it`
+  })
+})
+
 for (const [name, content] of [
   ['a short text', Buffer.from('hello\n')],
   ['a long text', Buffer.from('no database at all\n'.repeat(1000))],
