@@ -13,8 +13,8 @@ export type Fetch = (
 ) => Promise<Response>
 
 /**
- * The issuer gave no response or one that is not valid. The message names method, URL and status, and quotes nothing else that was sent
- * or received.
+ * The issuer gave no response or one that is not valid. The message names method, URL, status and the code of a network error, and the
+ * issuer of metadata. It quotes nothing else that was sent or received.
  */
 export class UpstreamError extends Error {
   /** The HTTP status; null without a response. */
@@ -60,6 +60,8 @@ export interface JsonResponse {
 }
 
 const JSON_TYPE = /^application\/json\s*(;|$)/i
+/** An error may also be a problem document (RFC 9457). */
+const ERROR_TYPE = /^application\/(problem\+)?json\s*(;|$)/i
 
 /** @throws RangeError when the body is longer */
 async function readText(response: Response, maxBytes: number): Promise<string> {
@@ -80,7 +82,8 @@ async function readJson(
   response: Response,
   maxBytes: number
 ): Promise<{ body: unknown; problem: null } | { body: null; problem: string }> {
-  if (!JSON_TYPE.test(response.headers.get('content-type') ?? '')) {
+  const type = response.ok ? JSON_TYPE : ERROR_TYPE
+  if (!type.test(response.headers.get('content-type') ?? '')) {
     await response.body?.cancel()
     return { body: null, problem: 'is not application/json' }
   }
@@ -93,6 +96,13 @@ async function readJson(
       return { body: null, problem: 'is not JSON' }
     throw error
   }
+}
+
+/** Returns the code of a network error for a message, for example ` (ECONNREFUSED)`; an empty text without a code. */
+function codeOf(error: unknown): string {
+  const { code, cause } = (error ?? {}) as { code?: unknown; cause?: { code?: unknown } }
+  const found = cause?.code ?? code
+  return typeof found === 'string' && /^[A-Z0-9_]{1,50}$/.test(found) ? ` (${found})` : ''
 }
 
 function retryAfterOf({ headers }: Response): number | null {
@@ -142,7 +152,8 @@ export async function requestJson(fetch: Fetch, url: string, options: RequestOpt
   try {
     return await untilAborted(send(within.signal), within.signal)
   } catch (error) {
-    throw error instanceof UpstreamError ? error : new UpstreamError(`${name}: no response`, { cause: error })
+    if (error instanceof UpstreamError) throw error
+    throw new UpstreamError(`${name}: no response${codeOf(error)}`, { cause: error })
   } finally {
     done.abort()
     signal?.removeEventListener('abort', abort)

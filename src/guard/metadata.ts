@@ -1,5 +1,6 @@
 import { METADATA_BYTES_MAX } from '../limits.ts'
 import { isLoopback } from '../loopback.ts'
+import { quoted } from '../token/refusal.ts'
 import { type Fetch, requestJson, UpstreamError } from './http.ts'
 import type { Timer } from './timer.ts'
 
@@ -79,7 +80,9 @@ export function createMetadata(options: {
     if (typeof body !== 'object' || body === null || Array.isArray(body)) throw invalid('is not an object')
     const metadata = new Map(Object.entries(body))
     // RFC 8414 §3.3
-    if (metadata.get('issuer') !== issuer) throw invalid('names another issuer')
+    const named = metadata.get('issuer')
+    if (typeof named !== 'string') throw invalid('names no issuer')
+    if (named !== issuer) throw invalid(`names another issuer: ${quoted(named)}`)
 
     function optional(member: string): string | null {
       const endpoint = metadata.get(member)

@@ -45,8 +45,8 @@ export type LatchkeyGuardOptions = {
   | ({
       /**
        * How the service learns of revoked tokens. `log` follows Latchkey's revocation log: a revoked token is refused within a second.
-       * `introspection` sends every token to Latchkey at every request (RFC 7662). The client needs the scope `revocations:read`
-       * for the log; for introspection it needs `tokens:introspect` and must be listed by the resource. Default: `log`.
+       * `introspection` sends every token to Latchkey at every request (RFC 7662). The resource must name the client (`--introspect`), and
+       * the client needs the scope `revocations:read` for the log, or `tokens:introspect` for introspection. Default: `log`.
        */
       revocation?: 'log' | 'introspection'
     } & Credentials)

@@ -177,7 +177,7 @@ t.test('an issuer with invalid metadata gets no secret', async (t) => {
   responders['oauth-authorization-server'] = () => Response.json(metadataOf('https://evil.example.com'))
   await t.rejects(client.token(), {
     name: 'TokenError',
-    message: `no token for worker from ${issuer}: the metadata of ${issuer} names another issuer`
+    message: `no token for worker from ${issuer}: the metadata of ${issuer} names another issuer: "https://evil.example.com"`
   })
   t.strictSame(requests(), [])
 })
@@ -185,7 +185,7 @@ t.test('an issuer with invalid metadata gets no secret', async (t) => {
 t.test('an issuer that refuses connections is requested until the real timeout', async (t) => {
   const issuer = `http://127.0.0.1:${await freePort()}`
   const client = createTokenClient({ issuer, clientId: 'worker', clientSecret: SECRET, timeout: 200 })
-  const message = `no token for worker from ${issuer}: GET ${issuer}/.well-known/oauth-authorization-server: no response`
+  const message = `no token for worker from ${issuer}: GET ${issuer}/.well-known/oauth-authorization-server: no response (ECONNREFUSED)`
   await t.rejects(client.token(), { name: 'TokenError', status: null, error: null, message })
 })
 

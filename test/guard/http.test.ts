@@ -83,19 +83,29 @@ const RESPONSES: [name: string, listener: RequestListener, expected: unknown][] 
     respond(`{"error":"${SECRET}"}`, JSON_TYPE, 400),
     failure(400, 'the status is 400', { error: SECRET })
   ],
+  [
+    '403 with a problem document',
+    respond('{"detail":"a"}', { 'content-type': 'application/problem+json; charset=utf-8' }, 403),
+    failure(403, 'the status is 403', { detail: 'a' })
+  ],
+  [
+    '200 with a problem document',
+    respond('{}', { 'content-type': 'application/problem+json' }),
+    failure(200, 'the response is not application/json')
+  ],
   ['503 with Retry-After', respond('', { 'retry-after': '7' }, 503), failure(503, 'the status is 503', null, 7)],
   [
     '503 with a date as Retry-After',
     respond('', { 'retry-after': 'Wed, 21 Oct 2026 07:28:00 GMT' }, 503),
     failure(503, 'the status is 503')
   ],
-  ['a broken connection', ({ socket }) => void socket.destroy(), failure(null, 'no response')],
+  ['a broken connection', ({ socket }) => void socket.destroy(), failure(null, 'no response (UND_ERR_SOCKET)')],
   [
     'a connection that breaks within the body',
     ({ socket }, response) => {
       response.writeHead(200, { ...JSON_TYPE, 'content-length': '9' }).write('1', () => socket.destroy())
     },
-    failure(null, 'no response')
+    failure(null, 'no response (UND_ERR_SOCKET)')
   ]
 ]
 
@@ -116,7 +126,7 @@ t.test('a redirect is refused and not followed', async (t) => {
 
 t.test('a refused connection is no response, and the error has the reason as its cause', async (t) => {
   const url = `http://127.0.0.1:${await freePort()}`
-  t.strictSame(await request(url), failure(null, 'no response'))
+  t.strictSame(await request(url), failure(null, 'no response (ECONNREFUSED)'))
   const options = { timeout: TIMEOUT, timer: createFakeTimer(), maxBytes: 1 }
   t.match(inspect(await requestJson(fetch, url, options).catch((error: unknown) => error)), /ECONNREFUSED/)
 })

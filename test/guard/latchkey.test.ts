@@ -91,3 +91,21 @@ t.test('with introspection, a service refuses revoked tokens and tokens of disab
   const withoutRight = await serve(t, { ...auth.guardOptions, ...caller, revocation: 'introspection' })
   t.equal(await withoutRight.status(await auth.tokenFor({ sub: 'one', scopes: SCOPES })), 503)
 })
+
+t.test('the log of a service says why Latchkey refuses the revocation log', async (t) => {
+  const auth = await createTestAuth()
+  t.teardown(() => auth.close())
+  const { client, secret } = await auth.app.auth.clients.create(OPERATOR, {
+    name: 'A service that the resource does not name',
+    grantTypes: ['client_credentials'],
+    scopes: ['revocations:read']
+  })
+  const warning = Promise.withResolvers<string>()
+  const stream = { write: (line: string) => warning.resolve(JSON.parse(line).msg) }
+  const options = { ...auth.guardOptions, clientId: client.id, clientSecret: secret as string }
+  await serve(t, options, { logger: { level: 'warn', stream } })
+  t.equal(
+    await warning.promise,
+    `the revocation log cannot be read: GET ${auth.issuer}/revocations: the status is 403: The client does not serve this resource: name the client among the introspection clients of the resource`
+  )
+})

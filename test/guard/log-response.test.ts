@@ -77,7 +77,9 @@ t.test('an error that differs from the last one is reported too', async (t) => {
 
 t.test('the error of a refused request has the reason of the issuer, in one line', async (t) => {
   const { respondWith, timer, errors } = await follow(t)
-  respondWith(() => Response.json({ detail: 'The client does not serve this resource\n\u202e' }, { status: 403 }))
+  const headers = { 'content-type': 'application/problem+json' }
+  const detail = 'The client does not serve this resource\n\u202e'
+  respondWith(() => Response.json({ detail }, { status: 403, headers }))
   await timer.advance(0)
   t.strictSame(errors, ['GET /revocations: the status is 403: The client does not serve this resource\\n\\u202e'])
 })

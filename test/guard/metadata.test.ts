@@ -27,10 +27,15 @@ function setUp(respond: () => Response | Promise<Response>, issuer = ISSUER, int
 }
 
 const CHANGES: [name: string, change: object, problem: string][] = [
-  ['another issuer', { issuer: 'https://evil.example.com' }, 'names another issuer'],
-  ['the issuer with a slash', { issuer: `${ISSUER}/` }, 'names another issuer'],
-  ['the issuer in another case', { issuer: 'https://ID.example.com' }, 'names another issuer'],
-  ['no issuer', { issuer: undefined }, 'names another issuer'],
+  ['another issuer', { issuer: 'https://evil.example.com' }, 'names another issuer: "https://evil.example.com"'],
+  ['the issuer with a slash', { issuer: `${ISSUER}/` }, 'names another issuer: "https://id.example.com/"'],
+  [
+    'the issuer in another case',
+    { issuer: 'https://ID.example.com' },
+    'names another issuer: "https://ID.example.com"'
+  ],
+  ['an issuer with a line feed', { issuer: 'a\n"b' }, 'names another issuer: "a\\n\\"b"'],
+  ['no issuer', { issuer: undefined }, 'names no issuer'],
   ['keys on another host', { jwks_uri: 'https://evil.example.com/jwks' }, 'names another origin as jwks_uri'],
   ['keys on another port', { jwks_uri: 'https://id.example.com:1/jwks' }, 'names another origin as jwks_uri'],
   ['keys as a data URL', { jwks_uri: 'data:application/json,{}' }, 'names another origin as jwks_uri'],
@@ -217,7 +222,7 @@ t.test('with internalUrl the metadata must be the metadata of the issuer, with e
   const issuer = `${ISSUER}/auth`
   const valid = metadataOf(issuer)
   for (const [change, problem] of [
-    [{ issuer: 'http://latchkey:3000' }, 'names another issuer'],
+    [{ issuer: 'http://latchkey:3000' }, 'names another issuer: "http://latchkey:3000"'],
     [{ token_endpoint: 'http://latchkey:3000/token' }, 'names another origin as token_endpoint'],
     [
       { jwks_uri: `${ISSUER}/jwks` },
