@@ -50,6 +50,14 @@ t.test('bytes that are not HTTP get a problem document, and the connection ends:
   t.ok(await isReady())
 })
 
+t.test('a target that begins with an asterisk is no path of the service: 404', async (t) => {
+  const { app } = await sharedApp()
+  for (const line of ['GET *', 'OPTIONS *', 'GET *?x=1', 'POST *token', 'GET *users/me']) {
+    const { status, body } = await sendBytes(app, `${line} HTTP/1.1\r\nHost: x\r\n\r\n`)
+    t.strictSame([status, body], [404, problem(404, 'The path does not exist')], line)
+  }
+})
+
 t.test('an unknown expectation is ignored (RFC 9110 §10.1.1), and HTTP/1.0 needs no Host', async (t) => {
   const { app } = await sharedApp()
   for (const bytes of [
@@ -59,6 +67,9 @@ t.test('an unknown expectation is ignored (RFC 9110 §10.1.1), and HTTP/1.0 need
     const { status, body } = await sendBytes(app, bytes)
     t.strictSame([status, body], [200, { status: 'ok' }], bytes)
   }
+  const form = `Content-Type: ${FORM}\r\nContent-Length: 7\r\n\r\ntoken=x`
+  const { status, body } = await sendBytes(app, `POST /revoke HTTP/1.1\r\nHost: x\r\nExpect: 200-nope\r\n${form}`)
+  t.strictSame([status, body], [200, ''], 'the body arrives too')
 })
 
 t.test('a body that is too large is refused before it arrived, with its length or in chunks: 413 [HT2]', async (t) => {
