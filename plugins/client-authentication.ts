@@ -9,7 +9,7 @@ declare module 'fastify' {
     authenticateClient: Guard
   }
   interface FastifyContextConfig {
-    /** The domain accepts confidential clients only. Without it, the OpenAPI document says that a request may name no client. */
+    /** The domain accepts confidential clients only. Without it, the OpenAPI document says that a request need not name a client. */
     confidentialClients?: true
   }
   interface FastifyRequest {

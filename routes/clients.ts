@@ -49,7 +49,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'createClient',
         summary: 'Register a client',
         description:
-          'The response holds the secret of the client, which is shown once. A public client and a client with keys have no secret.',
+          'The response holds the secret of the client, which is shown once. A public client and a client with keys are created without a secret.',
         tags: ['clients'],
         body: Type.Ref(ClientCreation),
         response: {
@@ -125,7 +125,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'createClientSecret',
         summary: 'Add a secret to a client',
         description:
-          'The response holds the secret, which is shown once. The other secrets stay valid until they expire. A public client cannot have a secret, and another client has at most ten: both are 409.',
+          'The response holds the secret, which is shown once. The other secrets stay valid until they expire. A public client cannot have a secret, and a confidential client has at most ten: both are 409.',
         tags: ['clients'],
         params: ClientParams,
         body: Type.Ref(SecretCreation),

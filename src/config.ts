@@ -101,7 +101,7 @@ function givenIn(env: Environment): [name: string, text: string][] {
   )
 }
 
-/** Returns why a text is not meant as it is, although the schema of its setting accepts it; null for every other text. */
+/** Returns why a text is probably a mistake, although the schema of its setting accepts it; null for every other text. */
 function misreading(text: string): string | null {
   if (/\p{Cc}/u.test(text)) return 'holds a control character, for example from a file with the line endings of Windows'
   if (/^(["'`]).*\1$/.test(text)) return 'is in quotes, and the quotes are part of the value; remove them'
@@ -128,7 +128,7 @@ export function noticesOf(env: Environment): string[] {
 
 /**
  * Reads the settings from variables, fills in the defaults and checks all values. An empty variable counts as missing.
- * @param use `listens` says that this process will serve requests on its own port: then the addresses of callers must have a meaning
+ * @param use `listens` says that this process will serve requests on its own port: then an https issuer needs `LATCHKEY_TRUSTED_PROXIES`
  * @throws SetupError with one line for each problem: the variable, the expected value and the given value
  */
 export function loadConfig(env: Environment, { listens = false }: { listens?: boolean } = {}): Config {

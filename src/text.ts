@@ -14,9 +14,10 @@ export const normalForm = (form: 'NFC' | 'NFKC', text: string, maxBytes: number)
   fits(text, maxBytes) ? text.normalize(form) : null
 
 /**
- * Returns the full case folding of a text in NFC (Unicode §3.13): two texts that differ only in case have the same. The language has no
- * function for it. Letter by letter, so that the place of a sigma does not matter. Only the dotless i is not an i there.
- * @param text has a limit: a username
+ * Returns the full case folding of a text in NFC (Unicode §3.13): two texts that differ only in case have the same. JavaScript has no
+ * function for it. Folds letter by letter, so that the place of a sigma in its word does not matter. Leaves the dotless i as it is:
+ * `toUpperCase` would make it an i.
+ * @param text must have a limited length, as a username has
  */
 export const caseFold = (text: string): string =>
   [...text]

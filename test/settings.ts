@@ -1,7 +1,7 @@
 /** A sealing key. */
 export const KEY = Buffer.alloc(32, 7).toString('base64')
 const KEYS = [KEY, KEY.slice(0, -1), Buffer.alloc(32, 0xfb).toString('base64url')]
-const OTHER_KEYS = [
+const INVALID_KEYS = [
   'x',
   KEY.slice(1),
   `${KEY}=`,
@@ -11,7 +11,7 @@ const OTHER_KEYS = [
   `${KEY.slice(0, -2)}!=`
 ]
 
-/** Of every setting: values that are allowed and refused, what an error says that it must be, and whether its value is a secret. */
+/** For every setting: allowed and refused values, the text of an error after "must be", and whether its value is a secret. */
 export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; says: string; secret?: true }> = {
   LATCHKEY_HOST: {
     allowed: ['127.0.0.1', '::', '::1', '0.0.0.0', 'fe80::1%eth0', 'localhost', 'my_host.example'],
@@ -96,12 +96,12 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
   },
   LATCHKEY_SEALING_KEY: {
     allowed: KEYS,
-    refused: OTHER_KEYS,
+    refused: INVALID_KEYS,
     says: '32 bytes in base64 (openssl rand -base64 32)',
     secret: true
   },
   LATCHKEY_SEALING_KEY_FILE: { allowed: ['key', '/run/secrets/key'], refused: [], says: 'a path' },
-  LATCHKEY_SEALING_KEY_PREVIOUS: { allowed: KEYS, refused: OTHER_KEYS, says: '32 bytes in base64', secret: true },
+  LATCHKEY_SEALING_KEY_PREVIOUS: { allowed: KEYS, refused: INVALID_KEYS, says: '32 bytes in base64', secret: true },
   LATCHKEY_SEALING_KEY_PREVIOUS_FILE: { allowed: ['key', '/run/secrets/key'], refused: [], says: 'a path' },
   LATCHKEY_KEY_ROTATION: {
     allowed: ['0', '30', '365'],

@@ -4,7 +4,10 @@ import type { Test } from 'tap'
 
 const FOLDERS = ['/src/', '/plugins/', '/routes/']
 
-/** Returns whether code of the service has called the watched function. The first three lines are the error, this function and `see`. */
+/**
+ * Returns whether code of the service has called the watched function. The first four lines of the stack are the error, this function,
+ * `see` and the watched function.
+ */
 function isCalledByService(): boolean {
   const [, , , , ...callers] = (new Error().stack ?? '').split('\n')
   const caller = callers.find((line) => line.includes('file:')) ?? ''
@@ -17,7 +20,7 @@ function isCalledByService(): boolean {
  */
 export function watchWork(t: Test): { take: () => { bytes: number; by: string } } {
   let longest = { bytes: 0, by: '' }
-  /** Reading the stack calls watched functions. */
+  /** Whether the stack is being read, which calls watched functions itself. */
   let isReading = false
   const see = (by: string, text: unknown) => {
     const bytes = typeof text === 'string' ? Buffer.byteLength(text) : 0

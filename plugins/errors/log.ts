@@ -15,7 +15,10 @@ export function createFailureLog() {
   let lastSample = Number.NEGATIVE_INFINITY
   let refused = 0
 
-  /** Also leaves out the line of the request: a flood would write one for each refusal. */
+  /**
+   * Counts a refusal for overload, and logs the count at most once in `SAMPLE_MS`. Silences the log of the request, so
+   * that a flood does not write a line for each refusal.
+   */
   function sample(request: FastifyRequest): void {
     refused++
     const now = performance.now()

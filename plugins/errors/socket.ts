@@ -25,7 +25,7 @@ export function frameworkErrors(error: FastifyError, request: FastifyRequest, re
 
 /** The responses of each connection that are not complete, in the order of their requests. */
 const openResponses = new WeakMap<Socket, Set<ServerResponse>>()
-/** The connections whose bytes are not HTTP. The parser reports each further piece of them. */
+/** The connections with a request that the parser refused. It reports an error again for each further piece of their bytes. */
 const broken = new WeakSet<Socket>()
 
 /** Follows the responses of a server, so that a refusal by the HTTP parser waits for the responses to earlier requests. */

@@ -105,7 +105,7 @@ function parseOrigins({ origins, resource }: Pick<TokenClientOptions, 'origins' 
     throw new TypeError('resource must be an absolute URI without fragment, for example https://orders.example.com')
   for (const origin of origins ?? [])
     if (!URL.canParse(origin) || new URL(origin).origin !== origin)
-      throw new TypeError('origins must be origins, for example https://orders.example.com')
+      throw new TypeError('origins must be a list of origins without path, for example https://orders.example.com')
   if (origins !== undefined) return origins
   return resource !== undefined && /^https?:/i.test(resource) ? [new URL(resource).origin] : null
 }

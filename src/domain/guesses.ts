@@ -158,8 +158,8 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
      * Waits for the turn of one attempt on the secret of an account: for earlier attempts and for the delay of the account. Reads only.
      *
      * The limit of the network does not stop a known network. To a caller who does not know the secret, a known network looks like an
-     * unknown one: its delay comes after the failure, and a failure over the limit of the network is throttled. Without a verification
-     * such a refusal takes as long as with one.
+     * unknown one: its delay comes after the failure, and a failure over the limit of the network is throttled. Such a
+     * refusal without a verification waits about as long as a verification takes.
      * @param account the id of the account, or the canonical name if no account has this name
      * @throws DomainError throttled, with the seconds after which the caller may try again
      */

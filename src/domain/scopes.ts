@@ -43,8 +43,8 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
 
   /**
    * Returns the audience of a token: the requested resource, else the resource of the scopes. If the request names neither scopes nor
-   * a resource, and default scopes of the client belong to its default resource, returns the default resource. Returns undefined
-   * without any scope and resource.
+   * a resource, and one of its default scopes belongs to the default resource of the client, returns the default resource. Returns
+   * undefined without any scope and resource.
    * @throws OAuthError invalid_target for more than one resource
    */
   function audience(
@@ -98,7 +98,10 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
       if (request.scope !== undefined && registered.length < requested.length)
         throw new OAuthError('invalid_scope', 'A requested scope is not registered')
       if (!requested.every((scope) => limits.session?.includes(scope) ?? true))
-        throw new OAuthError('invalid_scope', 'The session does not have a requested scope; a refresh can only narrow')
+        throw new OAuthError(
+          'invalid_scope',
+          'The session does not have a requested scope; a refresh cannot add scopes'
+        )
 
       const aud = audience(request, registered, limits.client)
       const chosen = registered.filter((scope) => audienceOf(scope) === aud)

@@ -76,7 +76,7 @@ export interface LogOptions {
    * @param error the last failure; null without one since the last response
    */
   onStale: (error: unknown) => void
-  /** Called once, when entries were dropped because there were too many. */
+  /** Called when entries are dropped because there are too many: once, and perhaps again after a restore of the database. */
   onFull: () => void
   /** Called when the log was read to its end for the first time, and again after `onStale`. */
   onFresh: () => void
@@ -103,7 +103,7 @@ export function createRevocations(options: LogOptions) {
   let following: Promise<void> | null = null
   /** Resolves when the log was read to its end. */
   let reachedEnd = Promise.withResolvers<void>()
-  /** Responses to earlier requests are from before the freeze. */
+  /** When `restart` was called: a response to an earlier request may be from before the freeze of the process. */
   let restartedAt = Number.NEGATIVE_INFINITY
   /** Ends the current request or pause. */
   let interrupt = new AbortController()
@@ -141,7 +141,8 @@ export function createRevocations(options: LogOptions) {
 
   /**
    * Handles a log whose newest number is smaller than the number that was read: either the database was restored, or this is an
-   * old response. A second request decides. After a restore the outright revocations stay, and the numbers lose their meaning.
+   * old response. A second request decides. After a restore the entries of sessions, tokens and keys stay. The others are forgotten,
+   * because they are compared with `rev`, and the numbers have lost their meaning.
    */
   async function goBack(reached: number): Promise<void> {
     const page = await request(0, 0)

@@ -72,11 +72,11 @@ type CommonOptions = Parameters<typeof createVerifier>[0] & {
 }
 
 const NO_LOG = { seq: null, lag: null, entries: 0 }
-const noLog = { start: () => {}, stop: async () => {} }
+const nothingToFollow = { start: () => {}, stop: async () => {} }
 
 function withoutRevocation(common: CommonOptions): Verification {
   const { verify, size } = createVerifier(common)
-  return { ...noLog, verify, status: () => ({ revocation: 'none', ...NO_LOG, tokens: size() }) }
+  return { ...nothingToFollow, verify, status: () => ({ revocation: 'none', ...NO_LOG, tokens: size() }) }
 }
 
 function byIntrospection(common: CommonOptions, credentials: Credentials, timer: Timer): Verification {
@@ -85,7 +85,7 @@ function byIntrospection(common: CommonOptions, credentials: Credentials, timer:
   const authenticate = createAuthentication({ ...credentials, issuer, clock })
   const introspect = createIntrospection({ metadata, fetch, authenticate, timer })
   return {
-    ...noLog,
+    ...nothingToFollow,
     verify: async (token) => introspect(token, await verifier.verify(token)),
     status: () => ({ revocation: 'introspection', ...NO_LOG, tokens: verifier.size() })
   }

@@ -22,9 +22,9 @@ export async function lock(trx: Db, name: 'setup' | 'admins' | 'subjects' | 'key
 
 /**
  * Reserves a name for a user until the end of the transaction. A name belongs to a user or to a client, never to both, so this
- * function and `reserveClientId` first take the lock `subjects`. Under the same lock no name that mixes scripts can look like the name of
- * another user. (`lower` of SQL is sufficient, because client ids are ASCII.)
- * @throws DomainError conflict when a client has the name as its id, and when the name looks like another one
+ * function and `reserveClientId` first take the lock `subjects`. (`lower` of SQL is sufficient, because client ids are ASCII.) Under
+ * the same lock refuses a name that mixes scripts and looks like the name of another user. Never refuses a name in one script for its look.
+ * @throws DomainError conflict when a client has the name as its id, or when the name mixes scripts and looks like another one
  */
 export async function reserveUsername(
   trx: Db,

@@ -53,8 +53,8 @@ export interface ConnectionOptions {
 /**
  * A connection for one transaction or one statement, with the interface that Kysely expects. Takes a connection of the pool at the first
  * statement, because that statement says whether it writes. Closes the connection in place of returning it to the pool after a statement
- * without a response, because the server may still run the statement: after a late `begin`, for example, later statements would never be
- * committed. Also closes it when the server does not take writes.
+ * without a response, because the server may still run the statement. If it runs a `begin` late, for example, the next user of the
+ * connection would be inside a transaction that nobody commits. Also closes the connection when the server does not take writes.
  */
 export function openConnection({ acquire, afterBegin, distrust }: ConnectionOptions) {
   let acquired: { client: pg.PoolClient; leave: () => void } | undefined
@@ -87,7 +87,7 @@ export function openConnection({ acquire, afterBegin, distrust }: ConnectionOpti
       acquired ??= await acquire(sql)
       const { client } = acquired
       const left = timeLeft()
-      // Closes the connection, so that the server rolls back.
+      // After a failure `release` closes the connection, so that the server rolls back.
       if (left === 0) throw (failure = new RequestOver({ callerLeft: false }))
       const isCut = left < POSTGRES_RESPONSE_MS
       try {

@@ -27,7 +27,11 @@ const TRANSACTION_LIMITS = `; set local statement_timeout = ${POSTGRES_STATEMENT
 /** Milliseconds for which a new connection is used even if its server does not take writes, so that there is no flood of new connections. */
 const MIN_AGE_MS = 100
 
-/** All modes except `disable` and `no-verify` verify the certificate and its name. pg prints a warning for the names that it will change. */
+/**
+ * Replaces the modes `prefer`, `require` and `verify-ca` by `verify-full`, unless the URL asks for the rules of libpq. In this version of
+ * pg all four do the same: they verify the certificate and its host name. pg prints a warning for the three, because their meaning will
+ * change.
+ */
 const verified = (url: string): string =>
   /[?&]uselibpqcompat=true(&|$)/.test(url)
     ? url
@@ -115,7 +119,7 @@ export function openPostgres(url: string, { unlimited = false } = {}): Dialect {
       const { encoding } = client as unknown as Client
       if (encoding === 'UTF8' && isTrusted(client)) return client
       client.release(true)
-      // Such a database cannot store every name, or does not know what it stores.
+      // Another encoding cannot store every character. With SQL_ASCII the database does not know the encoding of its texts.
       if (encoding !== 'UTF8')
         throw new SetupError(
           `the database has the encoding ${encoding}: create it with "encoding 'UTF8' template template0"`

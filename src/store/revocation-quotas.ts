@@ -4,10 +4,13 @@ import type { Millis } from '../domain/model.ts'
 import type { RevocationQuota } from '../domain/ports/revocations.ts'
 import type { Db } from './columns.ts'
 
-/** A stored instant this far beyond the quota was written by an instance with a wrong clock, and counts as never written. */
+/** A stored `until_at` that exceeds the quota by more than this was written by an instance with a wrong clock. It counts as never written. */
 const SKEW_MS = 600_000
 
-/** The instant until which the quota is used up if every entry costs one interval: the "theoretical arrival time" of a leaky bucket. */
+/**
+ * Returns how far `until_at` may be ahead of the current time. Every entry moves `until_at` by one interval: it is the "theoretical arrival
+ * time" of a leaky bucket, the instant from which the whole burst is available again.
+ */
 const room = ({ burst, interval }: RevocationQuota): Millis => (burst - 1) * interval
 
 const refusal = (wait: Millis) => throttled(wait, 'Too many tokens were revoked: try again later')

@@ -93,7 +93,7 @@ type PageRow = { last: number; first: number | null } & (
   | { seq: null }
 )
 
-/** Returns the entries that revoke a token: its own, or one for all tokens of its session if it has many entries already. */
+/** Returns the entry that revokes a token: its own, or one for all tokens of its session if the session has many entries already. */
 async function entryFor(trx: Db, { jti, userId, sid, aud, expiresAt }: RevokedToken): Promise<NewRevocation> {
   const owner = { userId, sid }
   // Only Latchkey's own resource has no identifier: the `aud` of its tokens is the issuer.

@@ -25,7 +25,8 @@ function toMigration({ version, compatibleFrom, up }: SchemaMigration): Migratio
 }
 
 /**
- * Runs migrations under a lock of the database, so that exactly one of concurrent callers runs them.
+ * Runs migrations in one transaction. Exactly one of concurrent callers runs them: on SQLite the transaction locks the database, on
+ * PostgreSQL the caller of this function holds a lock.
  * @param place the option `migrationTableSchema` of Kysely: the schema of its own tables
  */
 async function run(db: Db, migrations: SchemaMigration[], place: { migrationTableSchema?: string }): Promise<void> {

@@ -97,8 +97,8 @@ export async function entriesOf(trx: Db, rows: EndedRow[]): Promise<NewRevocatio
 const TOO_MANY = `the user has more than ${SESSIONS_MAX} sessions`
 
 /**
- * Inserts a session if user and client still allow it. Locks the user, so that logins of one user end here one after the other.
- * Returns whether it did.
+ * Inserts a session if user and client still allow it. Locks the user, so that concurrent logins of one user insert their
+ * sessions one after the other. Returns whether it inserted the session.
  */
 async function insertSession(
   trx: Db,
@@ -140,8 +140,9 @@ async function insertSession(
 }
 
 /**
- * Ends the sessions by which the user has more than `SESSIONS_MAX`: those that were not used for the longest time. Ends only some of
- * very many, so that each has an entry of its own in the revocation log. An entry for the user would revoke the tokens of this login.
+ * Ends the sessions by which the user has more than `SESSIONS_MAX`: those that were not used for the longest time. Ends at most
+ * `SESSION_ENTRIES_MAX`, so that each has an entry of its own in the revocation log. An entry for the user would revoke the tokens of this
+ * login.
  */
 async function endSurplus(trx: Db, { id, userId, createdAt: now }: Session): Promise<EndedRow[]> {
   const rows = await trx

@@ -49,7 +49,7 @@ async function insertRoles(trx: Db, userId: string, roles: string[]): Promise<vo
     .execute()
 }
 
-/** Inserts a user with credentials and roles. @throws DomainError conflict when the name is the id of a client */
+/** Inserts a user with credentials and roles. @throws the errors of `reserveUsername` */
 export async function insertUser(trx: Db, user: NewUser): Promise<void> {
   await reserveUsername(trx, user)
   await trx

@@ -27,7 +27,7 @@ export const RevocationView = Type.Object(
         }),
         id: Type.String({
           description:
-            'The `sid`, `jti`, `kid`, `sid`, `sub` of a user, `client_id`, or a name in `roles`, depending on `kind`; `*` for `all`'
+            'Depends on `kind`: a `sid` for `session` and `session_tokens`, a `jti` for `token`, a `kid` for `key`, the `sub` of a user for `user`, a `client_id` for `client`, a name in `roles` for `role`, `*` for `all`'
         })
       }),
       { maxItems: REVOCATIONS_MAX, description: 'In the order of their numbers' }

@@ -7,7 +7,7 @@ import { settings } from '../host.ts'
 import { launch } from './browser.ts'
 import { close, execute, fillIn, open, shorten } from './docs.ts'
 
-/** Logs in at `/auth/docs` of a host app and reloads the page. Returns what localStorage held before, and a function that calls `getMe`. */
+/** Logs in at `/auth/docs` of a host app and reloads the page. Returns the page, and the keys of localStorage before the reload. */
 async function loginAndReload(t: Test, options: object) {
   const port = await freePort()
   const origin = `http://localhost:${port}`

@@ -182,7 +182,7 @@ t.test('a refresh narrows the scopes of its access token only, and never broaden
   for (const scope of ['profile roles:read', 'roles:read'])
     await t.rejects(refresh(wide.refreshToken, { scope }), {
       code: 'invalid_scope',
-      message: 'The session does not have a requested scope; a refresh can only narrow'
+      message: 'The session does not have a requested scope; a refresh cannot add scopes'
     })
   const { scopes } = await refresh(wide.refreshToken)
   t.strictSame(scopes, ['profile', 'users:read'], 'a refused request does not use up the token')

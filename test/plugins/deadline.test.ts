@@ -17,7 +17,10 @@ const settled = () => new Promise(setImmediate)
 
 const rowsOf = async (table: string) => (await sql<{ n: number }>(app, `select count(*) as n from ${table}`))[0]?.n
 
-/** Sends a login over a connection of its own. Returns both ends of it. */
+/**
+ * Sends a login over a connection of its own. Returns its socket, and a promise that resolves when the server has closed the connection.
+ * @param isSplit sends the body only after the headers have arrived
+ */
 async function sendLogin(
   server: FastifyInstance,
   isSplit = false
@@ -114,7 +117,7 @@ t.test(
     t.strictSame([login.headers['retry-after'], me.headers['retry-after']], ['1', '1'])
     Object.assign(store.users, { credentials })
     Object.assign(store, { state })
-    t.equal((await app.token(LOGIN)).statusCode, 200, 'the deadline is one of this request')
+    t.equal((await app.token(LOGIN)).statusCode, 200, 'the next request has a deadline of its own')
   }
 )
 

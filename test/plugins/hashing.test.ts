@@ -120,7 +120,7 @@ t.test('waiting verifications run in the order of their arrival', async (t) => {
   t.strictSame(order, numbers)
 })
 
-t.test('a failed verification is a failure of the server, and leaves its place to the next', async (t) => {
+t.test('a verification that throws is a failure of the server, and leaves its place to the next', async (t) => {
   const app = await build(t, { logger: false })
   const { verify } = argon2
   let failures = AT_ONCE + 1

@@ -137,16 +137,16 @@ async function request(name: string, at?: Place): Promise<InjectOptions & { url:
 }
 
 /** Runs while every method of the store of an app fails. */
-async function failing<T>(error: Error, run: () => Promise<T>, of = app): Promise<T> {
-  const store = of.store as unknown as Record<string, unknown>
-  const put = (holder: Record<string, unknown>): (() => void)[] =>
+async function failing<T>(error: Error, run: () => Promise<T>, failed = app): Promise<T> {
+  const store = failed.store as unknown as Record<string, unknown>
+  const replaceMethods = (holder: Record<string, unknown>): (() => void)[] =>
     Object.entries(holder).flatMap(([name, value]) => {
-      if (typeof value === 'object' && value !== null) return put(value as Record<string, unknown>)
+      if (typeof value === 'object' && value !== null) return replaceMethods(value as Record<string, unknown>)
       if (typeof value !== 'function') return []
       holder[name] = () => Promise.reject(error)
       return [() => Object.assign(holder, { [name]: value })]
     })
-  const restore = put(store)
+  const restore = replaceMethods(store)
   try {
     return await run()
   } finally {
@@ -154,7 +154,6 @@ async function failing<T>(error: Error, run: () => Promise<T>, of = app): Promis
   }
 }
 
-/** Makes an operation answer with each status. */
 /** Revokes access tokens of one session until the quota of the user is used up. */
 async function revokeTooMany(): Promise<LightMyRequestResponse> {
   const login = { grant_type: 'password', username: 'admin', password: PASSWORD, scope: 'profile' }
@@ -168,6 +167,7 @@ async function revokeTooMany(): Promise<LightMyRequestResponse> {
   throw new Error('no token was refused')
 }
 
+/** By status: sends a request to an operation that gets this status. */
 const PRODUCE: Record<string, (name: string) => Promise<{ statusCode: number }>> = {
   async success(name) {
     const [, path = ''] = name.split(' ')
@@ -243,8 +243,12 @@ const PRODUCE: Record<string, (name: string) => Promise<{ statusCode: number }>>
   async 503(name) {
     const sent = await request(name)
     // An app that has read the JWKS before sends it again.
-    const { app: of } = name === 'GET /.well-known/jwks.json' ? limited : world
-    return failing(new DomainError('unavailable', 'planted by a test', { retryAfter: 1 }), () => of.inject(sent), of)
+    const { app: failed } = name === 'GET /.well-known/jwks.json' ? limited : world
+    return failing(
+      new DomainError('unavailable', 'planted by a test', { retryAfter: 1 }),
+      () => failed.inject(sent),
+      failed
+    )
   }
 }
 

@@ -7,7 +7,7 @@ import { createDirectory } from './open.ts'
 import { listen } from './proxy.ts'
 import { makeStandby, type Server, startPair } from './servers.ts'
 
-/** Longer than a connection to a server without writes is used. */
+/** Longer than the `MIN_AGE_MS` of `src/store/postgres.ts`, for which a new connection is used even if its server takes no writes. */
 const LONGER_MS = 150
 
 async function query(server: Server, sql: string): Promise<void> {

@@ -38,10 +38,10 @@ t.test('Latchkey runs behind PgBouncer in transaction mode', async (t) => {
   t.strictSame(wrong, [])
 })
 
-t.test('statements that wait', async (waiting) => {
-  waiting.jobs = 3
+t.test('statements that wait', async (group) => {
+  group.jobs = 3
   for (const place of ['directly', 'behind PgBouncer'] as const) {
-    waiting.test(`a statement without a response in time ends on the server too, ${place} [F12]`, async (t) => {
+    group.test(`a statement without a response in time ends on the server too, ${place} [F12]`, async (t) => {
       const opened = await open(t, 'postgres')
       await opened.store.migrate()
       await opened.seed()
@@ -62,7 +62,7 @@ t.test('statements that wait', async (waiting) => {
     })
   }
 
-  waiting.test('a read gets a connection while writes hold all of theirs [F14]', async (t) => {
+  group.test('a read gets a connection while writes hold all of theirs [F14]', async (t) => {
     const opened = await open(t, 'postgres')
     await opened.store.migrate()
     await opened.seed()

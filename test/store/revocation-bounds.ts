@@ -176,7 +176,7 @@ export function revocationBounds(t: Test, opened: Opened): void {
   })
 
   t.test(
-    'a login beyond the most sessions ends the one unused for the longest time, also concurrently [UA8]',
+    'a login beyond the maximum of sessions ends the session that was unused for the longest time, also concurrently [UA8]',
     async (t) => {
       await opened.seed()
       const user = await addUser(store)

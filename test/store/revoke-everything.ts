@@ -71,7 +71,7 @@ export function revokeEverything(t: Test, opened: Opened): void {
     t.equal(await store.revocations.seq(), 0)
   })
 
-  t.test('two that revoke everything at the same time leave one complete set of keys', async (t) => {
+  t.test('concurrent calls that revoke everything leave one complete set of keys', async (t) => {
     await opened.seed()
     await openSession()
     const calls = [store, ...others].map((each) => each.keys.revokeEverything(SYSTEM, replacement()))

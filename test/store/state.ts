@@ -8,7 +8,7 @@ import { addSession, addUser, asUser, NOW, newSession, newUser, openSession, ROU
 
 const CLIENT_STATE = { disabledAt: null, firstParty: true, roles: null, revokedSeq: 0 }
 
-/** Reads that must see every commit, a locked database and a closed store. */
+/** Reads that must see every commit, calls to a locked database, and calls to a closed store. */
 export function state(t: Test, opened: Opened): void {
   const { store, others, sql } = opened
 

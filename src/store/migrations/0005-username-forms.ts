@@ -4,7 +4,7 @@ import { asLatin } from '../../look-alikes.ts'
 import { caseFold } from '../../text.ts'
 
 export const version = 5
-// An older program would not find the users whose keys changed, and would store keys of the previous form.
+// An older program would not find the users whose username keys changed, and would store username keys of the previous form.
 export const compatibleFrom = 5
 
 const PAGE = 1000
@@ -15,7 +15,7 @@ interface Row {
   username_key: string
 }
 
-/** Adds the form by which names that look alike are found. Folds the case of the keys completely: "ß" and "ss" are equal. */
+/** Adds the form by which names that look alike are found. Folds the case of the username keys completely: "ß" and "ss" are equal. */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema
     .alterTable('users')
