@@ -3,6 +3,7 @@ import { RequestOver } from '../../src/deadline.ts'
 import { DomainError, overloaded } from '../../src/domain/errors.ts'
 import { build } from '../helper.ts'
 import { LOGIN } from '../http.ts'
+import { stopClock } from '../request-time.ts'
 
 const all: Record<string, unknown>[] = []
 const world = await build(t, {
@@ -36,17 +37,15 @@ t.test('a refusal has one line in the log and no stack: 503 of the database with
   const lines = take()
   for (const line of lines) {
     t.match(line, { level: 50, msg: 'The database is not available', cause: cause.message })
-    t.notMatch(JSON.stringify(line), /stack|http-failures\.test/)
+    t.notMatch(JSON.stringify(line), /stack|failure-log\.test/)
   }
   t.equal(lines.length, 2)
 })
 
 t.test('refusals for overload share one line a second, without a stack [UA2 F20]', async (t) => {
-  const { now } = performance
-  let later = 0
-  t.intercept(performance, 'now', { value: () => now.call(performance) + later })
+  const { advance } = stopClock(t)
   replace(t, app.hasher, { verify: () => Promise.reject(overloaded(1500)) })
-  later += 10_000
+  advance(10_000)
   take()
   for (let i = 0; i < 20; i++) {
     const { statusCode, headers } = await token(LOGIN)
@@ -66,7 +65,7 @@ t.test('refusals for overload share one line a second, without a stack [UA2 F20]
   t.match(first, line(1))
   t.notMatch(JSON.stringify(first), /stack/)
   t.strictSame(more, [])
-  later += 1000
+  advance(1000)
   await token(LOGIN)
   t.match(take(), [line(20)])
 })
