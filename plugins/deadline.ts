@@ -36,7 +36,8 @@ export default fp(
       request.parsedSince = performance.now()
       done()
     })
-    // The events of the body belong to the connection and not to the request. The sender of the body has its own limit.
+    // The parser of the body ran in the context of the connection, so the context of the request begins again. The time of the body does
+    // not count, because it has its own limit.
     fastify.addHook('preValidation', (request, _reply, done) => {
       request.time.endsAt += performance.now() - request.parsedSince
       runInRequest(request.time, done)

@@ -38,7 +38,7 @@ export default fp<HashingOptions>(
       parallelism: argon2Lanes
     }
     const base64 = (bytes: number) => randomBytes(bytes).toString('base64').replaceAll('=', '')
-    // Verified for an unknown user, so that the response takes as long as for a known user.
+    // Verified in place of a missing hash, so that the response takes as long as with a hash.
     const dummy = `$argon2id$v=19$m=${argon2Memory},t=${argon2Passes},p=${argon2Lanes}$${base64(16)}$${base64(32)}`
     const admission = createAdmission({
       concurrency: CONCURRENCY,
@@ -47,7 +47,7 @@ export default fp<HashingOptions>(
       refuse: overloaded
     })
 
-    /** Waits for admission and then works. The time of a hash does not count for the deadline: it is a setting, and cannot be cut. */
+    /** Hashes after admission. The time of a hash does not count for the deadline: the settings decide it, and a hash cannot be stopped. */
     async function admitted<T>(visit: HashVisit, hash: () => Promise<T>): Promise<T> {
       const leave = await admission.enter(visit.isKnown)
       try {

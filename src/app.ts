@@ -95,7 +95,7 @@ export async function buildApp(
     ...LIMITS,
     // A client id has up to 255 characters, and percent-encoding triples the length of a character.
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 800 },
-    // Of a mounted app, the host has written the header.
+    // In front of a mounted Latchkey, the host app writes `X-Forwarded-For` (src/mount.ts).
     trustProxy: mounted ? (_address, hop) => hop === 0 : config.trustedProxies.length > 0 && config.trustedProxies,
     return503OnClosing: false,
     forceCloseConnections: 'idle',

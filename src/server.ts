@@ -56,7 +56,7 @@ function greeting(config: Config, password: string | null, hasAdmin: boolean, to
 }
 
 /**
- * Starts the service: sets up or migrates the embedded database if needed, then listens. After SIGTERM or SIGINT the
+ * Starts the service: sets up or migrates the embedded database if needed, then listens. After SIGTERM, SIGINT or SIGHUP the
  * service finishes the open requests and exits.
  */
 export async function serve(env: Record<string, string | undefined>): Promise<void> {

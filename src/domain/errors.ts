@@ -66,7 +66,7 @@ export const invalid = (message: string): DomainError => new DomainError('invali
 /** Maximum number of characters of a name in an error. */
 const NAME_SHOWN = 100
 
-/** Returns a name of the caller for an error: in quotes, escaped and cut. */
+/** Returns a name that the caller sent, for an error: in quotes, escaped and cut. */
 export const quoted = (name: string): string =>
   JSON.stringify(name.length > NAME_SHOWN ? `${name.slice(0, NAME_SHOWN)}…` : name)
 

@@ -54,5 +54,5 @@ export function currentFailures(counts: Map<string, GuessCount>, key: string, no
   return withFailures({ ...counter, lastAt: counter.lastAt + gone * ACCOUNT.fade }, left)
 }
 
-/** Returns whether a counter of logins from a network makes this network a known one. */
+/** Returns whether a network is known, by its counter for an account: 1 after a login, and one more after each failure in a row. */
 export const isKnownNetwork = ({ count }: GuessCount): boolean => count > 0 && count <= KNOWN.limit

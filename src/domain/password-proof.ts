@@ -133,7 +133,7 @@ export function createPasswordProof(deps: {
       return null
     },
 
-    /** Returns whether a password is the current password of an enabled user. Not limited, so only for passwords that Latchkey stored. */
+    /** Returns whether a password is the current password of an enabled user. Not limited, so only for a password that no caller sent. */
     async isCurrent(username: string, password: string): Promise<boolean> {
       const credentials = await store.users.credentials(usernameKey(username))
       if (credentials === null || credentials.user.disabledAt !== null) return false

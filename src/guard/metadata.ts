@@ -19,7 +19,7 @@ export interface Metadata {
 const TIMEOUT = 5000
 /** Milliseconds from a failed request to the next. */
 const COOLDOWN = 1000
-/** The endpoints that an issuer need not have, with their names for errors. */
+/** The optional endpoints that `endpoint` returns, with their names for errors. */
 const OPTIONAL = { introspectionEndpoint: 'introspection endpoint', revocations: 'revocation log' } as const
 
 /** Returns whether tokens of this URL cross a network without encryption: plain http to a host that is not a loopback host. */

@@ -3,7 +3,7 @@ import { DomainError, unknownName } from '../domain/errors.ts'
 import { ADMIN_ROLE, CLIENT_ONLY_SCOPES, type Client } from '../domain/model.ts'
 import { type Db, needsRowLocks } from './columns.ts'
 
-/** Maximum number of names among which the meant one is searched. */
+/** Maximum number of existing names in an error, to find the one that was meant. */
 const NAMES_COMPARED = 1000
 
 /** Throws unless all rows exist. @throws DomainError invalid */

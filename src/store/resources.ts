@@ -182,8 +182,8 @@ export function resources(database: Database): ResourceStore {
     delete: (caller, { id, now }) =>
       transaction(async (trx, record) => {
         const row = trx.selectFrom('resources').select('id').where('id', '=', id)
-        // Locks the resource against changes, then the roles and clients with its scopes, then the resource against clients that get
-        // the resource at the same time. All transactions lock in this order.
+        // Locks the resource against changes, then the roles and clients with its scopes, then the resource against a transaction that
+        // adds it to a client. All transactions lock in this order.
         if (needsRowLocks(trx)) await row.forNoKeyUpdate().execute()
         const resource = await getResource(trx, id)
         if (resource === null) return false

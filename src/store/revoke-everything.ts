@@ -33,8 +33,8 @@ export const revokeEverything =
         .set(endedAt(now))
         .where('ended_at', 'is', null)
         .executeTakeFirstOrThrow()
-      // The log grows more slowly than one entry in a millisecond, so this is above every number that a reader of the log can have read
-      // before the restore.
+      // The log grows more slowly than one entry in a millisecond, so `now` is above every number that a reader of the log can have
+      // read before the restore.
       await trx
         .updateTable('counters')
         .set({ seq: sql<number>`case when seq < ${now} then ${now} else seq end` })
