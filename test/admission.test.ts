@@ -46,7 +46,7 @@ t.test('a caller is admitted while the measured visits before it are short enoug
   t.strictSame(
     await fill(false),
     { count: 5, outcome: 'refused: 1100 ms' },
-    'five before it, five of the other line, one inside'
+    'five before it, five turns of the other line, one inside'
   )
   for (let visit = 0; visit < 6; visit++) await leave(20)
   t.equal(admission.status().waiting, 0)

@@ -322,7 +322,7 @@ t.test('the table has every setting with its allowed values and its default', as
   )
 })
 
-t.test('a trusted network of all addresses is refused in words', async (t) => {
+t.test('a trusted network that holds all addresses is refused with the allowed values', async (t) => {
   for (const network of ['0.0.0.0/0', '::/0'])
     t.throws(() => loadConfig({ LATCHKEY_TRUSTED_PROXIES: network }), {
       message: `LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8), separated by commas, or none; got "${network}"`

@@ -11,7 +11,8 @@ async function logOf(requests: string[]): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-'))
   t.teardown(() => rmSync(directory, { recursive: true }))
   const fd = openSync(join(directory, 'log'), 'a')
-  // A request whose caller left still writes to the log after the stop, and the next test would get the same number.
+  // Closed after all tests: a request whose caller left still writes to the log after the stop, and the log of the next test could get
+  // the number of a closed descriptor.
   t.teardown(() => closeSync(fd))
   const { app } = await build(t, { logger: { level: 'trace', stream: openLog(fd) } })
   await app.listen({ host: '127.0.0.1', port: 0 })

@@ -34,7 +34,7 @@ function problems(env: Record<string, string>): string[] {
   }
 }
 
-t.test('the variables of a Service called latchkey, and of others beside it, stop no start', async (t) => {
+t.test('the variables of Services, also of one called latchkey, change no setting', async (t) => {
   for (const env of [
     kubernetes('LATCHKEY'),
     kubernetes('LATCHKEY', 'fd00::1', '[fd00::1]'),

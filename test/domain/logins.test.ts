@@ -91,7 +91,7 @@ t.test('a login that overlaps another login of the user does not make their netw
   }
 })
 
-for (const when of ['verification', 'issue of the token'])
+for (const when of ['verification', 'opening of the session'])
   t.test(`a login of a user who was disabled during the ${when} is an event`, async (t) => {
     const { auth, hasher, store, events, createUser, login } = await openDomain(t)
     const id = await createUser('victor')

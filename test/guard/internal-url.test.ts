@@ -6,7 +6,7 @@ const INTERNAL = 'http://latchkey:3000'
 
 for (const revocation of ['log', 'introspection', 'none'] as const)
   t.test(
-    `with internalUrl every request of the guard goes there, and tokens are the issuer’s: ${revocation}`,
+    `with internalUrl every request of the guard goes there, and tokens still name the issuer: ${revocation}`,
     async (t) => {
       const hosts = new Set<string>()
       const { app, status, token, issuer, revoke, responders, requests } = await setUp(

@@ -72,7 +72,7 @@ export function counted(app: TestApp['app']): { seq: number; since: number } {
 export const tokens = (...entries: [seq: number, id: string][]) =>
   entries.map(([seq, id]) => ({ seq, kind: 'token', expires_in: 300, id }))
 
-/** Returns the result of a request that asks to wait for `WAIT`, and fails when it was not answered before. */
+/** Returns the result of a request that may wait for `WAIT`. Throws if its response came only at the end of this wait. */
 export async function withoutWaiting<T>(request: Promise<T>): Promise<T> {
   const start = performance.now()
   const result = await request

@@ -15,7 +15,7 @@ const REFUSED = [
 
 onEachDatabase(
   t,
-  'a user or client that revokes in a loop is limited, others revoke on, and no end of a session is refused [UA4 IR4]',
+  'a user or client that revokes in a loop is limited, others are not, and a session can always be ended [UA4 IR4]',
   async (t, database) => {
     const { app, token, inject, get, createUser, clock, env } = await build(t, { database })
     await createUser('mallory')
@@ -41,7 +41,10 @@ onEachDatabase(
     t.equal(refused.headers['retry-after'], String(intervalMs / 1000))
     t.equal((await get('/users/me', session.access_token)).statusCode, 200, 'it was not revoked')
     t.equal(await store.seq(), seq, 'nothing was written')
-    t.ok((await store.since(0, 1000)).entries.length <= SESSION_TOKEN_ENTRIES_MAX + 1, 'most entries are one')
+    t.ok(
+      (await store.since(0, 1000)).entries.length <= SESSION_TOKEN_ENTRIES_MAX + 1,
+      'one entry replaces most entries'
+    )
     const alice = await enter('alice')
     t.equal((await revoke(alice.access_token)).statusCode, 200, 'another user')
     clock.advance(intervalMs / 1000)

@@ -299,7 +299,7 @@ t.test('HEAD waits like GET and has no body', async (t) => {
   t.strictSame([response.statusCode, response.body, response.headers['cache-control']], [200, '', 'no-store'])
 })
 
-t.test('a reader waits beyond the deadline of its request, and the others are not concerned by it [UA2]', async (t) => {
+t.test('all readers of the log wait beyond the deadline of their requests [UA2]', async (t) => {
   const { app, revoke } = await open(t)
   const { time } = requestTime()
   const read = (wait: number) =>

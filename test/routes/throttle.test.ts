@@ -175,7 +175,7 @@ t.test('X-Forwarded-For counts only if a trusted proxy wrote it [BF4]', async (t
   )
 })
 
-t.test('spaces around a username are removed at the edge, for logins and new names', async (t) => {
+t.test('spaces around the username of a request are removed, for logins and new names', async (t) => {
   const app = await open(t)
   for (const username of [' alice', 'alice ', '\u3000alice\u00a0', '\talice\n'])
     t.equal((await login(app, HOME, { username, ...right })).statusCode, 200, JSON.stringify(username))
@@ -231,7 +231,7 @@ t.test('a request that fails before its password is verified is not counted', as
   t.strictSame(await rowsOf(app), [])
 })
 
-t.test('the admin has changed the generated password, and the service starts again and again [UA6]', async (t) => {
+t.test('an outdated generated password is not counted as a guess, at any number of starts [UA6]', async (t) => {
   const at = await createDatabase(t, 'sqlite', 'ready')
   writeFileSync(join(at.dataDir, 'admin-password'), 'the generated password that is no longer valid\n', { mode: 0o600 })
   let last: TestApp | undefined

@@ -10,7 +10,7 @@ const ACCEPTED = [
 ]
 const [CANCEL, SSL] = [80877102, 80877103]
 
-/** Statements whose effect another client of the same server connection would get, or would miss. */
+/** Statements that change a server connection, which another client can get next. */
 const NEEDS_SESSION = /^\s*(listen|prepare|deallocate|discard|set (?!local))|pg_(try_)?advisory_(lock|unlock)/i
 
 interface ServerConnection {
@@ -58,7 +58,7 @@ function eachMessage(socket: Socket, startsWithType: boolean, handle: (bytes: Bu
 /**
  * Starts a stand-in for PgBouncer with `pool_mode = transaction`: refuses the startup parameters that PgBouncer refuses, and gives each
  * transaction the server connection that was used least recently.
- * @returns its URL, and the statements that would not work there, which must stay empty
+ * @returns its URL, and in `wrong` the statements that do not work with PgBouncer; the list must stay empty
  */
 export async function startPooler(t: Test, url: string, count = 4): Promise<{ url: string; wrong: string[] }> {
   const wrong: string[] = []

@@ -39,7 +39,7 @@ export function users(t: Test, opened: Opened): void {
   })
 
   t.test(
-    'a sample of the hashes has the same users each time, at most so many, and no more than the beginnings',
+    'a sample of the hashes has the same users each time, at most the given number, and only the beginning of each hash',
     async (t) => {
       const added: string[] = []
       for (let index = 0; index < 4; index++) {

@@ -98,8 +98,8 @@ for (const [name, refused, code, message, options = {}] of REASONS)
         hasValidSignature: nodeSignatures,
         remembered: 5
       })
-      const verify = (of: string, allowed: string[] | null) =>
-        verifier.verify(of, { audiences: allowed, ahead: 0, behind: 0 }) as { kind: string; message: string }
+      const verify = (jwt: string, allowed: string[] | null) =>
+        verifier.verify(jwt, { audiences: allowed, ahead: 0, behind: 0 }) as { kind: string; message: string }
       t.equal(verify(valid, null).kind, 'verified')
       now += seconds * 1000
       const verdict = verify(refused, audiences)
@@ -121,7 +121,7 @@ t.test('the claims of a token are compared before its key is searched', async (t
     hasValidSignature: nodeSignatures,
     remembered: 5
   })
-  const verify = (of: string) => verifier.verify(of, { audiences: [ISSUER], ahead: 0, behind: 0 })
+  const verify = (jwt: string) => verifier.verify(jwt, { audiences: [ISSUER], ahead: 0, behind: 0 })
   for (const changed of [
     { iss: ORDERS },
     { aud: ORDERS },
