@@ -106,10 +106,10 @@ export async function buildApp(
 
   await registerCore(app, config, clock)
   await app.register(deadline)
+  await app.register(forwarded)
   await app.register(guard, defined({ onRefused }))
   await app.register(caller)
   await app.register(requestLog)
-  await app.register(forwarded)
   await app.register(clientAuthentication)
   await app.register(input)
   await app.register(helmet, { issuer })

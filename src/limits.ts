@@ -15,6 +15,8 @@ export const TOKEN_BYTES_MAX = 10_240
 export const ASSERTION_BYTES_MAX = 8192
 /** Bytes of an `Authorization` header with Basic credentials. */
 export const BASIC_BYTES_MAX = 4096
+/** Bytes of an `X-Forwarded-For` header: about ten proxies. The work of reading it grows with the number of trusted addresses. */
+export const FORWARDED_BYTES_MAX = 512
 /** Parameters of one form. */
 export const FORM_PARAMETERS_MAX = 100
 

@@ -26,3 +26,19 @@ t.test(
     t.strictSame(await warnings({ LATCHKEY_TRUSTED_PROXIES: '192.0.2.0/24' }), [])
   }
 )
+
+t.test('a long X-Forwarded-For is refused before its addresses are read [UA1]', async (t) => {
+  const { app } = await build(t, { env: { LATCHKEY_TRUSTED_PROXIES: '::/16,192.0.2.1' } })
+  const send = (addresses: number) =>
+    app.inject({
+      url: '/health/live',
+      remoteAddress: '192.0.2.1',
+      headers: { 'x-forwarded-for': '::1,'.repeat(addresses) }
+    })
+  t.equal((await send(128)).statusCode, 200)
+  const refused = await send(129)
+  t.strictSame(
+    [refused.statusCode, refused.headers.connection, refused.json().detail],
+    [400, 'close', 'X-Forwarded-For has at most 512 bytes']
+  )
+})
