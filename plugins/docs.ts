@@ -24,8 +24,8 @@ const DESCRIPTION = `Self-hosted OAuth2 login for your services.
 3. Open an operation and press **Execute**.
 
 You stay logged in, in every tab and after a reload, until you log out or do nothing for an hour, and for at most twelve
-hours. Over plain HTTP on a host other than localhost, and in another app that does not set \`docsStoreLogin\`, the login is valid
-in its tab only. If you fill in the client fields, the login ends when its token expires.
+hours. Over plain HTTP on a host other than localhost, and if Latchkey is mounted in an app that does not set \`docsStoreLogin\`, the
+login is valid in its tab only. If you fill in the client fields, the login ends when its token expires.
 
 Below the login, **clientCredentials** accepts the id and the secret of a client. The client gets a token in its own name
 for the resources that it may use. Of the operations on this page that require
@@ -54,7 +54,7 @@ interface Document {
   components: { securitySchemes: Record<string, object> }
 }
 
-/** Returns the document without the security scheme of clients. The dialog for the login would show its second user name and password. */
+/** Returns the document without the security scheme of clients, for which the login dialog would ask for a second user name and password. */
 function forPages(document: Document): Document {
   const { client: _, ...securitySchemes } = document.components.securitySchemes
   const paths = structuredClone(document.paths)

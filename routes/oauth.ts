@@ -41,11 +41,11 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'revokeToken',
         summary: 'Revoke a token',
         description:
-          'The client that the token belongs to may call it (RFC 7009). Revoking a refresh token ends its session and all tokens of the session; revoking an access token ends only this token, or all earlier access tokens of a session of which many were revoked. A user or client that revokes very many access tokens gets 429. The response is the same for a token that is unknown, expired or already revoked.',
+          'The client that the token belongs to may call it (RFC 7009). Revoking a refresh token ends its session and all tokens of the session. Revoking an access token ends only this token; if many access tokens of its session were revoked before, it ends all earlier access tokens of the session. A user or client that revokes very many access tokens gets 429. The response is the same for a token that is unknown, expired or already revoked.',
         tags: ['oauth'],
         consumes: ['application/x-www-form-urlencoded'],
         body: Type.Ref(TokenReference),
-        response: { 200: empty('The token is not valid, or no longer valid') }
+        response: { 200: empty('The token is revoked, or it was not valid before') }
       }
     },
     async ({ caller, clientAuth, body }, reply) => {

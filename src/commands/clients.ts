@@ -161,7 +161,10 @@ export function addClientCommands(program: Command, terminal: Terminal): void {
 
   withMemberOptions(command('set <id>', 'change a client; a given list replaces the whole list'))
     .option('--name <name>', 'the display name')
-    .option('--no-first-party', 'no longer a program of the operator; also remove the grant password with --grant')
+    .option(
+      '--no-first-party',
+      'no longer a program of the operator; a client with the grant password also needs --grant without it'
+    )
     .option('--no-role', 'tokens of the client carry no role')
     .option('--no-jwks', 'remove the keys of the client')
     .addHelpText(

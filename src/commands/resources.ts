@@ -101,7 +101,10 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
 
   command('set <id>', 'change the name of a resource, or the clients of its service; its id and URI cannot be changed')
     .option('--name <name>', 'the display name')
-    .option('--introspect <client...>', 'clients of the service, as of add; they replace the previous clients')
+    .option(
+      '--introspect <client...>',
+      'clients of the service, as for "resource add"; they replace the previous clients'
+    )
     .option('--no-introspect', 'no client may introspect its tokens or read their revocations')
     .action(async (id: string, { json, name, introspect }: Json & { name?: string; introspect?: string[] | false }) => {
       const edit = defined({ name, introspectionClients: introspect === false ? [] : introspect })

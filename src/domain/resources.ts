@@ -51,7 +51,7 @@ function validScopes(scopes: Scopes, current: Scopes = []): Scopes {
   if (new Set(names).size < names.length) throw invalid('A scope is named twice')
   if (!names.every((name) => name.length <= SCOPE_NAME_MAX && SCOPE.test(name)))
     throw invalid(
-      'A scope name is one word or two words joined by a colon (orders:read), of a-z, 0-9, dot, hyphen and underscore'
+      `A scope name is one or more words joined by colons (orders:read), at most ${SCOPE_NAME_MAX} characters; a word begins with a letter and has only a-z, 0-9, dot, hyphen and underscore`
     )
   const reserved = names.find((name) => isReservedScope(name) && !current.some((scope) => scope.name === name))
   if (reserved !== undefined) throw new DomainError('conflict', `The scope name ${reserved} is reserved for Latchkey`)
@@ -122,7 +122,8 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
     },
 
     /**
-     * Changes a resource. A removed scope is removed from every role and client, and ends the tokens issued before.
+     * Changes a resource. A removed scope is removed from every role and client, and guards refuse the earlier tokens of these roles and
+     * clients.
      * @throws DomainError not_found, invalid, conflict when a scope is taken or reserved, and for the scopes of Latchkey's own API
      */
     async change(caller: Caller, id: string, { scopes, ...edit }: ResourceEdit): Promise<Resource> {

@@ -17,8 +17,8 @@ export type LatchkeyGuardOptions = {
    */
   internalUrl?: string
   /**
-   * The `aud` of tokens: the identifier of this service among the resources of Latchkey. Of several identifiers the first is the one of
-   * the metadata that the service publishes (RFC 9728).
+   * The `aud` of tokens: the identifier of this service among the resources of Latchkey. With several identifiers, the metadata that the
+   * service publishes (RFC 9728) names the first.
    */
   audience: string | string[]
   /** The state of the revocation log is unknown after this many seconds without a response, 4 to 300. Default: 30. */

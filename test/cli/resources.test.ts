@@ -134,7 +134,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   const before = await resource(['list', '--json'])
   const MISSING = 'There is no resource "none"; "latchkey resource list" lists every resource'
   const NAME =
-    'A scope name is one word or two words joined by a colon (orders:read), of a-z, 0-9, dot, hyphen and underscore'
+    'A scope name is one or more words joined by colons (orders:read), at most 128 characters; a word begins with a letter and has only a-z, 0-9, dot, hyphen and underscore'
   const RESERVED = 'The scope name profile is reserved for Latchkey'
   const TAKEN = 'A scope with this name already exists'
   const STAY = 'The scopes of Latchkey’s own API cannot be changed'

@@ -68,7 +68,7 @@ t.test('an invalid resource is refused with the reason, and not stored', async (
     for (const name of [...names, `a:${'x'.repeat(127)}`])
       await refused(
         { scopes: [scope('fine'), scope(name)] },
-        'invalid: A scope name is one word or two words joined by a colon (orders:read), of a-z, 0-9, dot, hyphen and underscore'
+        'invalid: A scope name is one or more words joined by colons (orders:read), at most 128 characters; a word begins with a letter and has only a-z, 0-9, dot, hyphen and underscore'
       )
     await refused({ scopes: [scope('a'), scope('a', 'again')] }, 'invalid: A scope is named twice')
     await refused({ introspectionClients: ['none'] }, 'invalid: There is no client "none"')
@@ -101,7 +101,7 @@ t.test('a refused change changes nothing, and the scopes of Latchkey’s own API
     [{ scopes: [scope('a'), scope('a')] }, 'invalid: A scope is named twice'],
     [
       { scopes: [scope('A')] },
-      'invalid: A scope name is one word or two words joined by a colon (orders:read), of a-z, 0-9, dot, hyphen and underscore'
+      'invalid: A scope name is one or more words joined by colons (orders:read), at most 128 characters; a word begins with a letter and has only a-z, 0-9, dot, hyphen and underscore'
     ],
     [{ scopes: [], introspectionClients: ['none'] }, 'invalid: There is no client "none"']
   ]
