@@ -17,7 +17,7 @@ export default fp<Pick<GuardOptions, 'onRefused'>>(
       verify: fastify.auth.accessTokens.verify,
       flows: { user: ['password'], client: ['clientCredentials'] }
     })
-    // No handler of Latchkey may set another value for a request with credentials: the JWKS and the pages set one.
+    // Replaces the `cache-control` that the routes of the JWKS and of the pages set, if the request has credentials.
     fastify.addHook('onSend', async ({ headers }, reply) => {
       if (headers.authorization !== undefined) reply.header('cache-control', 'no-store')
     })

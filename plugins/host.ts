@@ -17,8 +17,8 @@ const isLocal = (hostname: string): boolean =>
   !hostname.includes('.') || isLoopback(hostname) || isIP(hostname) !== 0 || hostname.endsWith('.internal')
 
 /**
- * If the issuer is on a loopback host, refuses requests for other public hosts. Otherwise any page could reach the service through the
- * browser of its user: the domain of the page resolves to 127.0.0.1, so the browser takes both for one origin (DNS rebinding).
+ * If the issuer is on a loopback host, refuses requests for hosts that are not local. Without this check any page could reach the service
+ * through the browser of its user: the domain of the page resolves to 127.0.0.1, so both have the same origin (DNS rebinding).
  */
 export default fp<{ issuer: string }>(
   async (fastify, { issuer }) => {

@@ -18,8 +18,8 @@ const SHORTEST_VISIT_MS = 1
 
 /**
  * Creates a queue with two lines, which take turns. It admits a caller only if the expected wait is short enough: the measured length of
- * a visit times the callers before it. Each line has half of the places, so callers of one line wait as long as if the other line
- * were full, and never because the other line is. Drops a waiting caller that closes its connection.
+ * a visit times the callers before it. The expected wait gives every second turn to the other line, even if nobody waits there. So a
+ * long line never makes the queue refuse callers of the other line. Drops a waiting caller that closes its connection.
  */
 export function createAdmission({ concurrency, maxWaitMs, firstVisitMs, refuse }: AdmissionOptions) {
   const lines = { known: [] as (() => void)[], unknown: [] as (() => void)[] }
@@ -76,7 +76,8 @@ export function createAdmission({ concurrency, maxWaitMs, firstVisitMs, refuse }
     /**
      * Waits until the caller may enter. The caller must call the returned function when it is done.
      * @param isKnown selects the line
-     * @throws the error of `refuse`, at once if the expected wait is too long; RequestOver when the caller leaves or its request ends
+     * @throws the error of `refuse`: at once if the expected wait is too long, else after `maxWaitMs`; RequestOver when the caller leaves
+     *   or its request ends
      */
     async enter(isKnown: boolean): Promise<Leave> {
       if (callerSignal()?.aborted === true) throw new RequestOver({ callerLeft: true })
@@ -92,7 +93,7 @@ export function createAdmission({ concurrency, maxWaitMs, firstVisitMs, refuse }
       return visit()
     },
 
-    /** Returns the number of waiting callers and the measured length of a visit, in milliseconds. */
+    /** Returns the number of waiting callers, the number of callers inside, and the measured length of a visit in milliseconds. */
     status: () => ({ waiting: lines.known.length + lines.unknown.length, inside, visitMs })
   }
 }

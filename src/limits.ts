@@ -6,10 +6,10 @@
 
 /**
  * Bytes in UTF-8 of one text of a request: a parameter, a member, the name of a member, a part of the path. Checked before anything
- * reads the text. The longest other limits of this file are four bytes for each character.
+ * reads the text. It is four bytes for each character of `USERNAME_MAX`, the largest limit in characters of a text that is not ASCII.
  */
 export const TEXT_BYTES_MAX = 1024
-/** Bytes of an access token (RFC 9068). The limits of scopes, roles and ids allow no longer one. */
+/** Bytes of an access token (RFC 9068). No token within the limits of scopes, roles and ids is longer. */
 export const TOKEN_BYTES_MAX = 10_240
 /** Bytes of a client assertion (RFC 7523). */
 export const ASSERTION_BYTES_MAX = 8192
@@ -32,7 +32,7 @@ export const HASH_WAIT_MS = 1500
 export const COUNT_WAIT_MS = 1000
 /** Milliseconds that a write may wait while another process writes to the embedded database. */
 export const SQLITE_WAIT_MS = 2000
-/** Milliseconds that PostgreSQL may take for a connection and for a statement, and until Latchkey gives up the response. */
+/** Milliseconds that PostgreSQL may take for a connection and for a statement, and that Latchkey waits for a response. */
 export const POSTGRES_CONNECT_MS = 1000
 export const POSTGRES_STATEMENT_MS = 1800
 export const POSTGRES_RESPONSE_MS = 2000
@@ -61,7 +61,7 @@ export const NAME_MAX = 64
 
 /** A scope-token (RFC 6749 §3.3). */
 export const SCOPE_TOKEN_PATTERN = '^[\\x21\\x23-\\x5b\\x5d-\\x7e]+$'
-/** The name of a registered scope: `noun:verb` or one word. */
+/** The name of a registered scope: one word, or words joined by colons (usually `noun:verb`). */
 export const SCOPE_NAME_PATTERN = '^[a-z][a-z0-9_.-]*(:[a-z][a-z0-9_.-]*)*$'
 export const SCOPE_NAME_MAX = 128
 /** Length and items of the `scope` parameter of a token request (RFC 6749 §3.3). */
@@ -147,8 +147,8 @@ export const ISSUER_MAX = IDENTIFIER_MAX
 export const SIGNING_KEYS_MAX = 200
 
 /**
- * Bytes of the responses of Latchkey that guards and token clients accept. `test/guard/limits.test.ts` proves that the limits above allow
- * no longer response.
+ * Bytes of the responses of Latchkey that guards and token clients accept. `test/guard/limits.test.ts` proves that no response within the
+ * limits above is longer.
  */
 export const METADATA_BYTES_MAX = 65_536
 export const JWKS_BYTES_MAX = SIGNING_KEYS_MAX * 1024

@@ -26,7 +26,7 @@ function distance(one: string, other: string, most: number): number {
   return Math.min(previous[other.length] as number, most + 1)
 }
 
-/** Returns the name that is most similar to a mistyped one; null when none differs in at most 2 characters and a third of its length. */
+/** Returns the name that is most similar to a text; null when every name differs in more than 2 characters or a third of the text. */
 function mostSimilar(text: string, names: readonly string[]): string | null {
   if (text.length > LENGTH_MAX) return null
   let best: string | null = null

@@ -24,7 +24,7 @@ t.test('the images run as any user of the group root, on every machine of their 
   t.strictSame(found(/^ARG ARGON2_FLAGS=(.*)$/gm), ['-O3'])
 })
 
-t.test('compose.yaml starts the images and names of the Dockerfile and the example', async (t) => {
+t.test('compose.yaml, Dockerfile and example agree on stages, variables and the version of the guard', async (t) => {
   const compose = readFileSync('compose.yaml', 'utf8')
   const targets = found(/ AS (\S+)$/gm)
   for (const [, target] of compose.matchAll(/target: (\w+)/g)) t.ok(targets.includes(target as string), `${target}`)

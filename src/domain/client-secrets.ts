@@ -31,7 +31,7 @@ export function createClientSecrets({ store, clock }: { store: Store; clock: Clo
     /**
      * Adds a secret beside the existing ones.
      * @param lifetimes `expiresIn` is the lifetime of the new secret. `othersExpireIn` limits the remaining lifetime of the other secrets,
-     *   so that old and new secrets are valid while the client is changed
+     *   so that old and new secrets are valid until the client uses the new one
      * @throws DomainError not_found, invalid, forbidden when the caller lacks a scope of the client, conflict when the client
      *   has too many secrets or is public
      */

@@ -76,8 +76,8 @@ export function createDummyHashes({ store, sealer, clock }: { store: Store; seal
      */
     async of(name: string): Promise<string | null> {
       const [secret, counts] = await Promise.all([getKey(), getCounts()])
-      // The least of exponentially distributed numbers, whose rates are the counts: each wins in proportion to its count. After a change
-      // of the counts no name changes from parameters that became more frequent, as users do not.
+      // Draws an exponentially distributed number for each text of parameters, with its count as the rate. The least number wins, so each
+      // wins in proportion to its count. When the counts change, a name moves only to parameters whose count grew more, as users do.
       const scored = [...counts].map(([parameters, count]) => {
         const drawn = createHmac('sha256', secret).update(`${parameters} ${name}`).digest().readUIntBE(0, 6)
         return { parameters, score: -Math.log((drawn + 1) / 2 ** 48) / count }

@@ -81,8 +81,8 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
 
     /**
      * Returns the published keys as a JWK Set (RFC 7517 §5) with public members only. Concurrent calls share one query. While the
-     * database is away, returns the keys that this process read last, also if another process has retired one of them since: a key of
-     * the set verifies tokens, and nobody can sign without the database.
+     * database is not available, returns the keys that this process read last, even if another process has retired one of them since.
+     * Such a key can only verify tokens: without the database no instance can sign a new one.
      */
     async jwks(): Promise<Jwks> {
       reading ??= readJwks().finally(() => {

@@ -20,8 +20,8 @@ export function networkOf(address: string | null): string {
 }
 
 /**
- * Returns whether a request names the address of its caller and nobody believes it, because the peer is no trusted proxy.
- * @param request `ips` holds the peer and, of the addresses in the header, those that trusted proxies wrote
+ * Returns whether the `X-Forwarded-For` header of a request is ignored, because the peer is not a trusted proxy.
+ * @param request `ips` holds the address of the peer, and the addresses in the header that trusted proxies wrote
  */
 export const isForwardedInVain = (request: {
   headers: Record<string, string | string[] | undefined>

@@ -24,7 +24,7 @@ export interface LogRequest {
 
 /** A part of the log for one reader. */
 export interface LogPage extends Omit<RevocationPage, 'entries'> {
-  /** `expiresIn` is the time in which no valid token is left that the entry revokes. */
+  /** `expiresIn` is the time after which no valid token is left that the entry revokes. */
   entries: (Pick<Revocation, 'seq' | 'kind' | 'id'> & { expiresIn: Seconds })[]
 }
 
@@ -83,8 +83,8 @@ export function createRevocationLog(deps: { store: Store; clock: Clock; settings
   const isWithoutNews = ({ entries, seq }: RevocationPage, { after }: { after: number }) =>
     entries.length === 0 && seq >= after
 
-  /** Reads on for these waiters, and resolves those that have news or whose wait is over. */
-  async function lookFor(waiters: Waiter[]): Promise<void> {
+  /** Reads the next pages for these waiters. Resolves the waiters that have news or whose wait is over. */
+  async function readFor(waiters: Waiter[]): Promise<void> {
     const read = pageReader()
     await Promise.all(
       // Another call may be reading for the same waiter.
@@ -103,14 +103,14 @@ export function createRevocationLog(deps: { store: Store; clock: Clock; settings
     )
   }
 
-  /** Reads the last number of the log again and again until no caller waits. Looks for the waiters that have another number. */
+  /** Reads the last number of the log again and again until no caller waits. Reads the new pages for waiters with another number. */
   async function poll(): Promise<void> {
     if (polling) return
     polling = true
     while (waiting.size > 0) {
       try {
         const seq = await store.revocations.seq()
-        await lookFor([...waiting].filter(({ after }) => after !== seq))
+        await readFor([...waiting].filter(({ after }) => after !== seq))
       } catch (error) {
         for (const waiter of waiting) waiter.reject(error)
         waiting.clear()
@@ -161,7 +161,7 @@ export function createRevocationLog(deps: { store: Store; clock: Clock; settings
       }
       const end = () => {
         waiter.isOver = true
-        return lookFor([waiter])
+        return readFor([waiter])
       }
       waiting.add(waiter)
       signal.addEventListener('abort', leave)
@@ -180,7 +180,7 @@ export function createRevocationLog(deps: { store: Store; clock: Clock; settings
     /** Resolves all waiters. Later calls of `read` do not wait. */
     async stop(): Promise<void> {
       stopped = true
-      await lookFor([...waiting])
+      await readFor([...waiting])
     }
   }
 }

@@ -7,7 +7,7 @@ import type { Clock } from './ports/clock.ts'
 import type { Store } from './ports/store.ts'
 import type { RefreshTokens } from './refresh-tokens.ts'
 
-/** Other instances may accept a token for so long after its `exp`. */
+/** Milliseconds after its `exp` for which another instance, whose clock is behind, may still accept a token. */
 const CLOCKS_DIFFER_MS = 60_000
 
 /** Revokes tokens (RFC 7009). */

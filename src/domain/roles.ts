@@ -9,7 +9,7 @@ import type { Clock } from './ports/clock.ts'
 import type { Page } from './ports/page.ts'
 import type { Store } from './ports/store.ts'
 
-/** Maximum number of names among which the meant one is searched. */
+/** Maximum number of role names that are compared with an unknown name. */
 const NAMES_COMPARED = 1000
 const NAME = new RegExp(NAME_PATTERN, 'u')
 
@@ -36,7 +36,7 @@ function validChanges<T extends RoleEdit>(name: string, changes: T): T {
 
 /** Manages roles and their scopes. */
 export function createRoles({ store, clock }: { store: Store; clock: Clock }) {
-  /** Returns the refusal of a name of no role, with names of roles among which the meant one may be. */
+  /** Returns the error for an unknown name, with the names of roles that it may propose instead. */
   async function noSuchRole(name: string): Promise<DomainError> {
     const roles = await store.roles.list({ after: null, limit: NAMES_COMPARED })
     return noSuch(

@@ -26,7 +26,7 @@ export interface TokenSession {
 /** Opens, renews and ends sessions. A session is one login of a user at a client. */
 export function createSessions(deps: { store: Store; clock: Clock; refreshTokens: RefreshTokens; settings: Config }) {
   const { store, clock, refreshTokens, settings } = deps
-  /** Renewals of one session run one after the other, so that a renewal that waits does not hold a connection. */
+  /** Renewals of one session run one after the other, so that a renewal that waits does not hold a database connection. */
   const queue = createKeyedQueue({
     concurrency: 1,
     maxWaiting: MAX_WAITING,

@@ -180,7 +180,7 @@ export function createUsers(deps: {
 
     /**
      * Changes the password of the calling user. Ends the other sessions of the user and every login in progress.
-     * @throws DomainError forbidden for any other caller; invalid, with the reason; throttled
+     * @throws DomainError forbidden for a caller that is not a user; invalid, with the reason; throttled
      */
     async changePassword(caller: Caller, { current, next }: { current: string; next: string }): Promise<void> {
       if (caller.kind !== 'user') throw new DomainError('forbidden', 'Only a user can change their password')

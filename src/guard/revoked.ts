@@ -20,7 +20,7 @@ export interface Entry {
 
 /** Milliseconds for which an entry is kept at most: one hour, the longest lifetime of a token, and two minutes for clock differences. */
 const KEPT_MS = 3_720_000
-/** Milliseconds by which the clock of this service may be behind that of the issuer. A token is valid here for so much longer. */
+/** Milliseconds by which the clock of this service may be behind that of the issuer. A token is valid here for this much longer. */
 const BEHIND_MS = 60_000
 
 /** `unknown` for a token that a dropped entry may have revoked. */
@@ -40,7 +40,7 @@ export function createRevoked(options: { timer: Timer; maxEntries?: number | und
     role: of('role'),
     all: of('all')
   }
-  /** There are few keys, and a token can be newer than the retirement of its key, so their entries are never dropped. */
+  /** The other kinds are never dropped: they have few entries, and a token can be newer than the retirement of its key. */
   const droppable = KINDS.filter((kind) => kind !== 'key' && kind !== 'all').map(of)
   let version = 0
   /** The number of the newest entry that was dropped. An older token may have been revoked by it. */

@@ -293,7 +293,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   t.strictSame([await client(['list', '--json']), await client(['show', 'worker'])], before)
 })
 
-t.test('a name that does not exist is named, shortened, with the name that was meant', async (t) => {
+t.test('the error for an unknown name shows at most 100 characters of it, and proposes a similar name', async (t) => {
   const { client } = await terminal(t)
   const lists = '; "latchkey resource list" lists every scope'
   t.strictSame(
@@ -311,7 +311,7 @@ t.test('a name that does not exist is named, shortened, with the name that was m
   )
 })
 
-t.test('a client that can never get a token is said to be one when it is added', async (t) => {
+t.test('"client add" warns about a client that can never get a token', async (t) => {
   const { client } = await terminal(t)
   const { code, stdout, stderr } = await client([
     'add',

@@ -29,7 +29,7 @@ t.test('a guarded service that was frozen reads the log before it decides about 
     password: 'correct horse battery staple',
     scope: 'profile'
   }
-  const [good, revoked] = [(await token(login)).json(), (await token(login)).json()]
+  const [valid, revoked] = [(await token(login)).json(), (await token(login)).json()]
 
   const child = spawn(process.execPath, [join(import.meta.dirname, 'guarded-service.ts')], {
     env: {
@@ -51,13 +51,13 @@ t.test('a guarded service that was frozen reads the log before it decides about 
     const headers = { authorization: `Bearer ${access_token}` }
     return (await fetch(`http://127.0.0.1:${String(port).trim()}/`, { headers })).status
   }
-  t.strictSame([await call(good), await call(revoked)], [200, 200])
+  t.strictSame([await call(valid), await call(revoked)], [200, 200])
 
   child.kill('SIGSTOP')
   await auth.revoke(OPERATOR, { client: { id: 'docs' }, token: revoked.refresh_token })
   await sleep((STALE_AFTER + 1) * 1000)
   // These requests wait in the socket of the frozen process.
-  const statuses = Promise.all([call(good), call(revoked)])
+  const statuses = Promise.all([call(valid), call(revoked)])
   await sleep(100)
   child.kill('SIGCONT')
   t.strictSame(await statuses, [200, 401])

@@ -104,7 +104,7 @@ t.test(
     t.strictSame(await accepted(tokens), [valid, valid, valid])
     await latchkey('user disable bob')
     t.strictSame(await until(tokens, [invalid, invalid, valid]), [invalid, invalid, valid])
-    // So the guard would miss the first of the entries that follow, if their numbers followed those of the backup.
+    // The log has gone on since the backup. If the next numbers followed those of the backup, the guard would miss the first entry.
     t.ok((await seq()) > backedUp && (await seq()) < backedUp + 3)
 
     await first.close()

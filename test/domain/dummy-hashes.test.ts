@@ -64,7 +64,7 @@ t.test(
   }
 )
 
-t.test('all instances draw the same parameters for a name, and nobody can without the key [UA5]', async (t) => {
+t.test('all instances draw the same parameters for a name, and another key draws others [UA5]', async (t) => {
   const counts = { [OLD]: 500, [NEW]: 500 }
   const draws = await world(counts).all(200)
   t.strictSame(await world(counts).all(200), draws)

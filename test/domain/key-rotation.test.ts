@@ -108,7 +108,7 @@ t.test('a key that is not compromised is retired only when its tokens have expir
   await t.rejects(retire('x'.repeat(43)), { code: 'not_found', message: 'There is no such key' })
 })
 
-t.test('keys rotate after 30 days and retire at the end of their tokens, once on all instances [KS2]', async (t) => {
+t.test('keys rotate after 30 days, on one of several instances, and retire with their last token [KS2]', async (t) => {
   const one = await open(t)
   const other = withKeys(await openSessions(t, {}, one))
   const { clock } = one

@@ -30,15 +30,14 @@ t.test('a user cannot be renamed to a look-alike, but can keep a name that mixes
   await t.resolves(auth.users.change(OPERATOR, id, { username: 'Иvanа' }))
 })
 
-t.test('of two look-alikes that are created at once one is refused', async (t) => {
+t.test('when two look-alikes are created at the same time, one is refused', async (t) => {
   const domain = await openDomain(t)
   const results = await Promise.allSettled(['аdа-x', 'aдmin', 'adа-x', 'аda-x'].map((name) => create(domain, name)))
   t.equal(results.filter(({ status }) => status === 'fulfilled').length, 2)
 })
 
-t.test('every letter that looks like a Latin one is a single letter of another script', async (t) => {
-  for (const letter of 'АВЕКМНОРСТУХаеорсухіјѕԁԛԝһӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧανορικυχγօոսցզհᎪᏢᎬ') {
-    if (letter === 'У') continue
+t.test('every look-alike has one Latin letter, and a name with both mixes scripts', async (t) => {
+  for (const letter of 'АВЕКМНОРСТХаеорсухіјѕԁԛԝһӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧανορικυχγօոսցզհᎪᏢᎬ') {
     t.match(asLatin(letter), /^[A-Za-z]$/, letter)
     t.ok(mixesScripts(`x${letter}`), letter)
   }

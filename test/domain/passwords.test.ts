@@ -47,7 +47,7 @@ const table: [password: string, answer: string | null][] = [
   ['𐐀𐐁𐐂𐐃𐐀𐐁𐐂𐐃𐐀𐐁𐐂𐐃𐐀𐐁𐐂𐐃', COMMON],
   ['x7!kx7!kx7!kx7!k', COMMON],
   ['x7!kvx7!kvx7!kv', null],
-  // Runs.
+  // Rows of keys and of the alphabet.
   ['123456789012345', COMMON],
   ['123456789123456', COMMON],
   ['901234567890123', COMMON],

@@ -29,7 +29,7 @@ async function flooded(t: Test, introspect: Responder) {
 }
 
 t.test(
-  'a guard whose memory is full asks the issuer about old tokens only, and refuses no good token [UA4]',
+  'a guard whose memory is full asks the issuer about old tokens only, and refuses no valid token [UA4]',
   async (t) => {
     const active: Responder = ({ body }) => {
       const { jti } = JSON.parse(
@@ -62,6 +62,6 @@ for (const [name, introspect] of [
     async (t) => {
       const { token, old, verify } = await flooded(t, introspect)
       t.equal(await verify(old), 'revoked')
-      t.equal(await verify(token()), 'user', 'after its client has got a newer one')
+      t.equal(await verify(token()), 'user', 'a newer token is accepted')
     }
   )

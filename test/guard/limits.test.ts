@@ -72,7 +72,7 @@ const METADATA = metadataToWire({
   assertionAlgs: ['ES256', 'EdDSA', 'RS256', 'PS256']
 })
 
-/** Metadata of an issuer that gives this response to every request but that for the metadata. */
+/** Returns the metadata and the requests of an issuer that sends this body in every response except the metadata. */
 function issuerWith(body: unknown) {
   const timer = createFakeTimer()
   const requests: string[] = []

@@ -79,7 +79,7 @@ for (const [name, respond] of WITHOUT_WAIT)
     }
   })
 
-t.test('a log that does not wait is fresh', async (t) => {
+t.test('a log that responds at once, without a wait, is fresh', async (t) => {
   const { respondWith, timer, log, errors } = await follow(t)
   respondWith(() => Response.json({ entries: [], next: 1, seq: 1, oldest: 0 }))
   await timer.advance(2 * STALE_AFTER_MS)
@@ -114,7 +114,7 @@ t.test('the state is as old as the request, however late the response comes', as
   }
 })
 
-t.test('a response is given up five seconds after the time to wait, and the next request succeeds', async (t) => {
+t.test('a request fails five seconds after its time to wait, and the next request succeeds', async (t) => {
   const { respondWith, timer, errors, readLog, responders, revoke, log, isRevoked } = await follow(t, {
     staleAfterMs: 4000
   })

@@ -40,7 +40,7 @@ const has =
     Response.json({ scopes })
 
 t.test(
-  'a scope on a route that the issuer does not have for the service is warned of at the start, once',
+  'at its start a guard warns once of each scope of its routes that the issuer does not have for the service',
   async (t) => {
     const { messages, requests, status, token, timer } = await start(t, has('orders:read', 'orders:write'))
     const unknown = (routes: string, scope: string, end: string) =>
@@ -65,7 +65,7 @@ t.test('a service whose scopes the issuer has gets no warning', async (t) => {
   t.strictSame(messages, [READING])
 })
 
-t.test('of several audiences each may have the scope', async (t) => {
+t.test('a scope that the issuer has for any one of several audiences gets no warning', async (t) => {
   const other = 'http://orders.internal:4000'
   const responder: Responder = ({ path }) =>
     Response.json({
@@ -74,7 +74,7 @@ t.test('of several audiences each may have the scope', async (t) => {
   t.strictSame((await start(t, responder, { options: { audience: [AUDIENCE, other] } })).messages, [READING])
 })
 
-t.test('an issuer without the list, and a guard without the log, compare nothing', async (t) => {
+t.test('an issuer without a list of scopes, and a guard that reads no log, cause no comparison', async (t) => {
   const refuse: Responder = () => {
     throw new Error('it is not asked')
   }
@@ -99,7 +99,7 @@ for (const [name, responder, why] of [
     t.equal(await status(token()), 200)
   })
 
-t.test('the scopes are compared when the log is first read, however late', async (t) => {
+t.test('the scopes are compared when the log is first read, and not after an outage of the log', async (t) => {
   const { messages, responders, readLog, timer } = await start(t, has('orders:read'), {})
   t.equal(messages.filter((each) => each.startsWith('40 ')).length, 2)
   messages.length = 0

@@ -46,9 +46,8 @@ t.test('a listed origin may send every header that its preflight names, never wi
   const tracing = 'authorization,baggage,content-type,sentry-trace,traceparent,x-requested-with'
   t.strictSame(await ask(tracing), allowed(tracing))
   t.strictSame(await ask(' baggage , sentry-trace'), allowed('baggage,sentry-trace'))
-  for (const names of ['', '*/x', 'a b,', 'a,,b', 'a:b', 'a"b', 'a\u00fc', 'x'.repeat(1025)]) {
-    if (names !== 'a b,') t.strictSame(await ask(names), allowed(), names)
-  }
+  for (const names of ['', '*/x', 'a,,b', 'a:b', 'a"b', 'a\u00fc', 'x'.repeat(1025)])
+    t.strictSame(await ask(names), allowed(), names)
   t.strictSame(await ask('baggage', 'https://evil.example'), {})
 })
 

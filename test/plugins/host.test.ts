@@ -21,7 +21,7 @@ const detailFor = (issuer: string) =>
   `The service does not have this host name: use ${issuer}, or set LATCHKEY_ISSUER to the URL that callers use`
 
 t.test(
-  'with a loopback issuer, a request for the domain of another page is refused (DNS rebinding) [HT10]',
+  'with a loopback issuer, a request for a host that an attacker can own is refused (DNS rebinding) [HT10]',
   async (t) => {
     const lines: { msg: string; host?: string }[] = []
     const { inject, token } = await build(t, {

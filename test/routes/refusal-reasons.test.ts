@@ -2,7 +2,7 @@ import t from 'tap'
 import { answer, createForge, decode, forbidden, INVALID_TOKEN } from '../forge.ts'
 import { build, ISSUER } from '../helper.ts'
 
-t.test('Latchkey logs why it refused, once per refusal at info, and the answer says nothing', async (t) => {
+t.test('Latchkey logs each refusal once with its reason, and the answer shows only a missing right', async (t) => {
   const lines: { level: number; msg: string; refused?: string }[] = []
   const logger = { level: 'info', stream: { write: (line: string) => void lines.push(JSON.parse(line)) } }
   const world = await build(t, { logger })

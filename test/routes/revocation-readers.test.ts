@@ -133,7 +133,7 @@ t.test('entries for others do not end the wait of a reader [UA4]', async (t) => 
 })
 
 t.test(
-  'one client holds a share of the waiting requests, others wait on, and beyond 1,000 nobody waits [UA4]',
+  'at most 250 requests of one client wait, so that other clients can wait too, and at most 1,000 in total [UA4]',
   async (t) => {
     const world = await open(t)
     const { app, read, revoke } = world
@@ -144,7 +144,7 @@ t.test(
     const request = { audiences: null, after: 0, wait: WAIT, signal: gone.signal }
     const waitAs = (clientId: string, count: number) =>
       Array.from({ length: count }, () => app.auth.revocationLog.read({ ...request, clientId }))
-    const [first = '', ...rest] = others
+    const [first = ''] = others
     const waiting = waitAs(first, LOG_WAITING_OF_CLIENT_MAX)
     await sleep(100)
     const surplus = await withoutWaiting(Promise.all(waitAs(first, 1)))
@@ -160,7 +160,6 @@ t.test(
 
     request.after = 1
     const full = others.flatMap((id) => waitAs(id, LOG_WAITING_OF_CLIENT_MAX))
-    t.equal(rest.length + 1, others.length)
     await sleep(100)
     const answer = await withoutWaiting(read(`?after=1&wait=${WAIT}`))
     t.strictSame(answer, [200, { entries: [], next: 1, seq: 1, oldest: 0 }])

@@ -129,7 +129,7 @@ t.test('a form has at most 100 parameters, also if all of them are resources [UA
   t.equal((await withResources(97)).json().error, 'invalid_target')
 })
 
-t.test('an address that is too long to be one is not taken over from a proxy [UA1]', async (t) => {
+t.test('a caller address that is too long to be an address is not recorded [UA1]', async (t) => {
   const app = await sharedApp()
   const seen: unknown[] = []
   t.intercept(app.app.events, 'record', {

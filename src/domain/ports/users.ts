@@ -49,7 +49,7 @@ export interface UserStore {
   get(id: string): Promise<User | null>
   /** Returns the user with the password hash; null for an unknown name. @param username in canonical form */
   credentials(username: string): Promise<Credentials | null>
-  /** Returns the beginnings (64 characters) of the password hashes of at most `limit` users, who are chosen at random once. */
+  /** Returns the beginnings (64 characters) of the password hashes of at most `limit` users: a random sample, the same at each call. */
   hashSample(limit: number): Promise<string[]>
   /** Returns the current roles of an enabled user and the scopes of these roles; null for a disabled or unknown user. */
   access(id: string): Promise<{ roles: string[]; scopes: string[] } | null>
