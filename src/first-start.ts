@@ -75,6 +75,7 @@ export async function prepare(app: FastifyInstance, config: Config): Promise<{ h
   if (config.databaseUrl.startsWith('sqlite:'))
     await runFirstStart(app, config, { mayCreateDatabase: config.sealingKey === undefined })
   await app.auth.assertReady()
+  await app.auth.resources.assertIssuerIsFree()
   if (!(await app.store.claimServer()))
     app.log.warn(
       `another server uses the database ${config.databaseUrl.slice('sqlite:'.length)}: both wait for each other at every write. Several servers need PostgreSQL`

@@ -13,7 +13,7 @@ import {
 import type { Config } from '../settings.ts'
 import { isReservedScope, OWN_RESOURCE } from './built-in.ts'
 import type { Caller } from './caller.ts'
-import { DomainError, invalid, noSuch, notServed, quoted } from './errors.ts'
+import { DomainError, invalid, noSuch, notServed, quoted, SetupError } from './errors.ts'
 import { isLine } from './line.ts'
 import type { Resource } from './model.ts'
 import { normalUri } from './normal-uri.ts'
@@ -90,6 +90,16 @@ export function createResources({ store, clock, settings }: { store: Store; cloc
       const resource = served.find((each) => (each.identifier ?? settings.issuer) === identifier)
       if (resource === undefined) throw notServed()
       return (await get(resource.id)).scopes.map(({ name }) => name)
+    },
+
+    /** Refuses an issuer that became the URI of a resource by a change of the settings: two audiences would be one. @throws SetupError */
+    async assertIssuerIsFree(): Promise<void> {
+      const normal = normalUri(settings.issuer)
+      for (const identifier of [normal, `${normal}/`])
+        if (await store.resources.exists(identifier))
+          throw new SetupError(
+            `LATCHKEY_ISSUER must not be the URI of a resource; got ${identifier}: delete this resource with "latchkey resource delete", or set another issuer`
+          )
     },
 
     /** Returns one page of resources in the order of their ids. */

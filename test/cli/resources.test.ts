@@ -1,6 +1,8 @@
 import t, { type Test } from 'tap'
+import { loadConfig } from '../../src/config.ts'
 import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
 import { OPERATOR } from '../../src/domain/caller.ts'
+import { prepare } from '../../src/first-start.ts'
 import { build, createDatabase, environment, ISSUER, onEachDatabase } from '../helper.ts'
 import { command, keyboard } from './command.ts'
 
@@ -228,5 +230,15 @@ t.test('a resource is deleted after its id is typed again, or with --yes', async
   t.match(await resource(['delete', 'orders'], keyboard('orders\r').stream), {
     code: 0,
     stdout: 'resource orders was deleted\n'
+  })
+})
+
+t.test('a server does not start with the URI of a resource as its issuer [UA9]', async (t) => {
+  const at = await createDatabase(t, 'sqlite', 'ready')
+  t.equal((await command(environment(at), ['resource', 'add', 'orders', URI])).code, 0)
+  const { app, env } = await build(t, { at, env: { LATCHKEY_ISSUER: URI, LATCHKEY_TRUSTED_PROXIES: 'none' } })
+  await t.rejects(prepare(app, loadConfig(env)), {
+    name: 'SetupError',
+    message: `LATCHKEY_ISSUER must not be the URI of a resource; got ${URI}: delete this resource with "latchkey resource delete", or set another issuer`
   })
 })
