@@ -72,6 +72,7 @@ export const RevocationQuery = Type.Object(
       Type.String({
         minLength: 1,
         maxLength: LOG_AUDIENCES_MAX * (IDENTIFIER_MAX + 1),
+        pattern: `^[^ ]+( [^ ]+){0,${LOG_AUDIENCES_MAX - 1}}$`,
         description: `Identifiers of resources that you serve, at most ${LOG_AUDIENCES_MAX}, separated by spaces. Without it, all that you serve`
       })
     )

@@ -136,6 +136,11 @@ const INVALID_OPTIONS: [name: string, options: object, message: string][] = [
     { audience: `${AUDIENCE}#x` },
     'latchkey-guard: audience must be an absolute URI without fragment'
   ],
+  [
+    'eleven equal audiences',
+    { audience: Array.from({ length: 11 }, () => 'https://a.example') },
+    'latchkey-guard: audience must be an absolute URI without fragment, or a list of at most 10 such URIs'
+  ],
   ['an empty list of audiences', { audience: [] }, 'latchkey-guard: audience must be an absolute URI'],
   ['a list with a name', { audience: [AUDIENCE, 'orders'] }, 'latchkey-guard: audience must be an absolute URI'],
   ['an onRefused that is no function', { onRefused: 'log' }, 'latchkey-guard: onRefused must be a function'],

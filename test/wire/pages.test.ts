@@ -48,6 +48,8 @@ t.test('a page of the revocation log is written with its entries and numbers, an
     { after: -1 },
     { since: 1 },
     { audience: '' },
+    { audience: ' ' },
+    { audience: Array.from({ length: 11 }, () => 'a').join(' ') },
     { audience: 'x'.repeat(2561) }
   ])
     t.notOk(accepts(revocations.RevocationQuery, query), JSON.stringify(query))
