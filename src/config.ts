@@ -9,7 +9,7 @@ import { SetupError } from './domain/errors.ts'
 import { normalPassword } from './domain/passwords.ts'
 import { parseUsername } from './domain/usernames.ts'
 import { parseDotEnv } from './dotenv.ts'
-import { isIssuer } from './guard/metadata.ts'
+import { faultOfIssuer, isIssuer } from './guard/metadata.ts'
 import { isServiceLink } from './service-links.ts'
 import { type Config, Settings } from './settings.ts'
 import { didYouMean } from './similar.ts'
@@ -152,7 +152,8 @@ export function loadConfig(env: Environment, { listens = false }: { listens?: bo
     const text = env[variable(name)] as string
     // A text with an `@` may be a URL with a password.
     const value = schema.secret || text.includes('@') ? 'another value' : JSON.stringify(text)
-    problems.push(`${variable(name)} must be ${allowed(schema)}; got ${value}`)
+    const fault = name === 'issuer' ? faultOfIssuer(text, config) : null
+    problems.push(`${variable(name)} must be ${allowed(schema)}; got ${value}${fault === null ? '' : `: ${fault}`}`)
   }
   for (const [name, text] of given) {
     const setting = known.get(name)

@@ -11,8 +11,50 @@ const INVALID_KEYS = [
   `${KEY.slice(0, -2)}!=`
 ]
 
-/** For every setting: allowed and refused values, the text of an error after "must be", and whether its value is a secret. */
-export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; says: string; secret?: true }> = {
+/** Texts that are no issuer, and what the error says about each. */
+const ISSUER_FAULTS: Record<string, string> = {
+  'login.example.com': 'it has no scheme',
+  'ftp://example.com': 'its scheme is not https',
+  'javascript:alert(1)': 'its scheme is not https',
+  'https://': 'it is not a valid URL',
+  'http://example.com': 'it is http on a host that is not loopback',
+  'http://10.0.0.1': 'it is http on a host that is not loopback',
+  'http://localhost.example.com': 'it is http on a host that is not loopback',
+  'http://127.0.0.1.example.com': 'it is http on a host that is not loopback',
+  'http://0.0.0.0:3000': 'it is http on a host that is not loopback',
+  'https://example.com/': 'it ends with a slash',
+  'https://example.com/a/': 'it ends with a slash',
+  'https://example.com?x=1': 'it has a query',
+  'https://example.com/a?x=1': 'it has a query',
+  'https://example.com/a?': 'it has a query',
+  'https://example.com#x': 'it has a fragment',
+  'https://example.com/a#x': 'it has a fragment',
+  'https://example.com/a#': 'it has a fragment',
+  'https://user@example.com': 'it has a username or a password',
+  'https://user:password@example.com': 'it has a username or a password',
+  'https://:password@example.com': 'it has a username or a password',
+  'https://@example.com': 'it has a username or a password',
+  'https://EXAMPLE.com': 'its normal form is https://example.com',
+  'https://example.com:443': 'its normal form is https://example.com',
+  'https://example.com/a/../b': 'its normal form is https://example.com/b',
+  'https://example.com/a b': 'its normal form is https://example.com/a%20b',
+  ' https://example.com': 'its normal form is https://example.com',
+  'https://example.com\n': 'its normal form is https://example.com',
+  'https://exa\tmple.com': 'its normal form is https://example.com',
+  'HTTPS://example.com': 'its normal form is https://example.com',
+  'https:/example.com': 'its normal form is https://example.com',
+  'https:\\\\example.com': 'its normal form is https://example.com',
+  'localhost:3000': 'it has no scheme',
+  'http://user:password@id.example.com': 'it has a username or a password',
+  'https:/\t/user:password@example.com': 'it has a username or a password',
+  'https:user:password@example.com': 'it has a username or a password'
+}
+
+/** For every setting: allowed and refused values, the text of an error after "must be" and about a refused value, and whether its value is a secret. */
+export const SETTINGS: Record<
+  string,
+  { allowed: string[]; refused: string[]; faults?: Record<string, string>; says: string; secret?: true }
+> = {
   LATCHKEY_HOST: {
     allowed: ['127.0.0.1', '::', '::1', '0.0.0.0', 'fe80::1%eth0', 'localhost', 'my_host.example'],
     refused: ['[::1]', 'http://localhost', 'localhost:3000', '127.0.0.1:80', '[::]:80', 'localhost/'],
@@ -38,40 +80,8 @@ export const SETTINGS: Record<string, { allowed: string[]; refused: string[]; sa
       'http://localhost:3000/auth',
       'https://xn--e1afmkfd.example'
     ],
-    refused: [
-      'login.example.com',
-      'ftp://example.com',
-      'javascript:alert(1)',
-      'https://',
-      'http://example.com',
-      'http://10.0.0.1',
-      'http://localhost.example.com',
-      'http://127.0.0.1.example.com',
-      'http://0.0.0.0:3000',
-      'https://example.com/',
-      'https://example.com/a/',
-      'https://example.com?x=1',
-      'https://example.com/a?x=1',
-      'https://example.com/a?',
-      'https://example.com#x',
-      'https://example.com/a#x',
-      'https://example.com/a#',
-      'https://user@example.com',
-      'https://user:password@example.com',
-      'https://:password@example.com',
-      'https://@example.com',
-      'https://EXAMPLE.com',
-      'https://example.com:443',
-      'https://example.com/a/../b',
-      'https://example.com/a b',
-      ' https://example.com',
-      'https://example.com\n',
-      'https://exa\tmple.com',
-      'HTTPS://example.com',
-      'https:/example.com',
-      'https:\\\\example.com',
-      `https://${'a.'.repeat(120)}example.com`
-    ],
+    refused: [...Object.keys(ISSUER_FAULTS), `https://${'a.'.repeat(120)}example.com`],
+    faults: ISSUER_FAULTS,
     says: 'an https URL of at most 255 characters without query, fragment and trailing slash (http on a loopback host, or with LATCHKEY_INSECURE_HTTP=true)'
   },
   LATCHKEY_INSECURE_HTTP: { allowed: ['true', 'false'], refused: ['yes', '1'], says: 'true or false' },

@@ -1,3 +1,4 @@
+import { isHostAndPort } from '../absolute-uri.ts'
 import { METADATA_BYTES_MAX } from '../limits.ts'
 import { isLoopback } from '../loopback.ts'
 import { quoted } from '../token/refusal.ts'
@@ -33,19 +34,32 @@ export const insecureWarning = (issuer: string): string =>
   `${issuer} is plain http on a host that is not loopback: everyone on the network can read tokens and passwords. Use https`
 
 /**
- * Returns whether a value is a valid issuer: an https URL, or an http URL on a loopback host, without query, fragment, credentials
- * and trailing slash.
+ * Returns which part of a value is wrong for an issuer; null for a valid issuer: an https URL, or an http URL on a loopback host, without
+ * query, fragment, credentials and trailing slash. Repeats nothing of a value with credentials.
  * @param insecureHttp whether an http URL on any host is valid
  */
-export function isIssuer(
+export function faultOfIssuer(
   text: unknown,
   { insecureHttp = false }: { insecureHttp?: boolean | undefined } = {}
-): text is string {
-  if (typeof text !== 'string' || !URL.canParse(text)) return false
+): string | null {
+  if (typeof text !== 'string') return 'it is not a text'
+  if (isHostAndPort(text) || !/^\s*[a-z][a-z\d+.-]*:/i.test(text)) return 'it has no scheme'
+  if (!URL.canParse(text)) return 'it is not a valid URL'
   const { protocol, username, password, href } = new URL(text)
-  const isHttp = protocol === 'https:' || (protocol === 'http:' && (insecureHttp || !isInsecure(text)))
-  return isHttp && username === '' && password === '' && !/[?#]/.test(text) && href.replace(/\/$/, '') === text
+  if (protocol !== 'https:' && protocol !== 'http:') return 'its scheme is not https'
+  // A URL object does not show an empty username.
+  if (username + password !== '' || /^[^/]*\/\/[^/?#]*@/.test(text)) return 'it has a username or a password'
+  if (protocol === 'http:' && !insecureHttp && isInsecure(text)) return 'it is http on a host that is not loopback'
+  if (text.includes('?')) return 'it has a query'
+  if (text.includes('#')) return 'it has a fragment'
+  if (text.endsWith('/')) return 'it ends with a slash'
+  const normal = href.replace(/\/$/, '')
+  return normal === text ? null : `its normal form is ${normal}`
 }
+
+/** Returns whether a value is a valid issuer, as `faultOfIssuer` says. */
+export const isIssuer = (text: unknown, options: { insecureHttp?: boolean | undefined } = {}): text is string =>
+  faultOfIssuer(text, options) === null
 
 /**
  * Holds the metadata of an issuer (RFC 8414). Requests it at the first `get()` and keeps it when it is valid. Concurrent callers
@@ -60,13 +74,15 @@ export function createMetadata(options: {
   timer: Timer
 }) {
   const { issuer, fetch, timer, insecureHttp, internalUrl = issuer } = options
-  if (!isIssuer(issuer, { insecureHttp }))
+  const fault = faultOfIssuer(issuer, { insecureHttp })
+  if (fault !== null)
     throw new TypeError(
-      'issuer must be an https URL without query, fragment, credentials and trailing slash (http on a loopback host, or with insecureHttp: true)'
+      `issuer must be an https URL without query, fragment, credentials and trailing slash (http on a loopback host, or with insecureHttp: true); ${fault}`
     )
-  if (!isIssuer(internalUrl, { insecureHttp: true }))
+  const faultOfInternal = faultOfIssuer(internalUrl, { insecureHttp: true })
+  if (faultOfInternal !== null)
     throw new TypeError(
-      'internalUrl must be an http or https URL without query, fragment, credentials and trailing slash: the address at which the service reaches the issuer'
+      `internalUrl must be an http or https URL without query, fragment, credentials and trailing slash: the address at which the service reaches the issuer; ${faultOfInternal}`
     )
   const { origin } = new URL(issuer)
   const reached = new URL(internalUrl)
