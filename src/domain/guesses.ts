@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { runOutsideRequest } from '../deadline.ts'
 import { createKeyedQueue } from '../queue.ts'
 import type { Config } from '../settings.ts'
 import { throttled } from './errors.ts'
@@ -193,7 +194,8 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
                 await countNetwork(keys, clock.now())
                 if (delay > 0 && isKnown) await clock.sleep(delay)
               },
-              cancel: () => uncountAttempt(keys, isCounted, clock.now())
+              // Also after the deadline of the request, because a correct secret must not stay counted as a failure.
+              cancel: () => runOutsideRequest(() => uncountAttempt(keys, isCounted, clock.now()))
             }
           }
         }

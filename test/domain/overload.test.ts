@@ -1,5 +1,5 @@
 import t from 'tap'
-import { RequestOver, runInRequest } from '../../src/deadline.ts'
+import { assertTimeLeft, RequestOver, runInRequest } from '../../src/deadline.ts'
 import { overloaded } from '../../src/domain/errors.ts'
 import type { HashVisit } from '../../src/domain/ports/hasher.ts'
 import { requestTime } from '../request-time.ts'
@@ -78,3 +78,28 @@ t.test('a caller that left during the verification gets no session [UA2]', async
   )
   t.strictSame([opened, events], [[], []])
 })
+
+t.test(
+  'a correct password is no failed guess when its request reaches the deadline during the hash [UA2]',
+  async (t) => {
+    const { login, store, hasher, counts } = openLogins()
+    const { count } = store.guesses
+    // As the store does at the beginning of each method.
+    store.guesses.count = async (...args) => {
+      assertTimeLeft()
+      return count(...args)
+    }
+    const { time } = requestTime()
+    const { verify } = hasher
+    hasher.verify = async (...args) => {
+      const isRight = await verify(...args)
+      time.endsAt = performance.now()
+      return isRight
+    }
+    await t.rejects(
+      runInRequest(time, () => login(HOME, 'alice', PASSWORD)),
+      new RequestOver({ callerLeft: false })
+    )
+    t.strictSame(counts(), [])
+  }
+)
