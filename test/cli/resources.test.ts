@@ -1,3 +1,7 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config.ts'
 import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
@@ -241,4 +245,31 @@ t.test('a server does not start with the URI of a resource as its issuer [UA9]',
     name: 'SetupError',
     message: `LATCHKEY_ISSUER must not be the URI of a resource; got ${URI}: delete this resource with "latchkey resource delete", or set another issuer`
   })
+})
+
+/** Returns the command lines that the script of the service `register` runs. `again` runs the script once more. */
+function registration(t: Test) {
+  const directory = mkdtempSync(join(tmpdir(), 'latchkey-'))
+  t.teardown(() => rmSync(directory, { recursive: true }))
+  const [, script = ''] = /^ {6}- \|\n((?: {8}.*\n)+)/m.exec(readFileSync('compose.yaml', 'utf8')) ?? []
+  const node = '#!/bin/sh\n[ "$1" = -p ] && exec echo secret\nprintf "%s\\t" "$@" >> calls; echo >> calls\n'
+  writeFileSync(join(directory, 'node'), node, { mode: 0o755 })
+  const calls = () => {
+    const text = script.replaceAll('$$', '$').replaceAll(/\/(secrets|tmp)\//g, `${directory}/`)
+    execFileSync('sh', ['-ec', text], { cwd: directory, env: { PATH: `${directory}:${process.env.PATH}` } })
+    const lines = readFileSync(join(directory, 'calls'), 'utf8').trimEnd().split('\n')
+    return lines.map((line) => line.trimEnd().split('\t').slice(1))
+  }
+  return { first: calls(), again: calls }
+}
+
+t.test('the registration in compose.yaml can be repeated after it was interrupted, and runs once', async (t) => {
+  const env = environment(await createDatabase(t, 'sqlite', 'ready'))
+  const { first, again } = registration(t)
+  for (const attempt of ['first', 'second'])
+    for (const args of first) {
+      const { code, stderr } = await command(env, args)
+      if (args[1] === 'add') t.strictSame([code, stderr], [0, ''], `${attempt} attempt: ${args.join(' ')}`)
+    }
+  t.strictSame(again(), first)
 })
