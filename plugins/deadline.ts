@@ -36,11 +36,10 @@ export default fp(
       request.parsedSince = performance.now()
       done()
     })
-    // The parser of the body ran in the context of the connection, so the context of the request begins again. The time of the body does
-    // not count, because it has its own limit.
+    // The time of the body does not count, because it has its own limit. Fastify runs the hooks after the body in the context of the request.
     fastify.addHook('preValidation', (request, _reply, done) => {
       request.time.endsAt += performance.now() - request.parsedSince
-      runInRequest(request.time, done)
+      done()
     })
   },
   { name: 'deadline' }
