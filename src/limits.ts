@@ -111,6 +111,14 @@ export const LONG_TEXT_BYTES: ReadonlyMap<string, number> = new Map([
 export const ACCESS_TOKEN_TTL_MAX = 3600
 /** Active sessions of one user. A login beyond it ends the session that was not used for the longest time. */
 export const SESSIONS_MAX = 100
+/** Active logins of one user in browsers. A login beyond it ends the login that was not used for the longest time. */
+export const LOGINS_MAX = 50
+/** Authorization requests of one login that wait for consent or for the redemption of their code. A new one removes the oldest. */
+export const AUTHORIZATIONS_MAX = 50
+/** Milliseconds from the sign-in to the consent. */
+export const CONSENT_MS = 30 * 60_000
+/** Milliseconds for which a code is valid (RFC 6749 §4.1.2 recommends at most 10 minutes). */
+export const CODE_MS = 60_000
 /** Seconds: 365 days. */
 export const SESSION_TTL_MAX = 31_536_000
 /** Seconds: 3650 days. */

@@ -61,8 +61,32 @@ export const BUILT_IN_ROLES: Role[] = [
   { name: 'user', description: 'May see and change their own profile', scopes: ['profile'] }
 ]
 
+/** The members of a client that its registration may leave out. */
+export const CLIENT_DEFAULTS = {
+  firstParty: false,
+  grantTypes: [],
+  scopes: [],
+  roles: null,
+  resources: [],
+  redirectUris: [],
+  postLogoutRedirectUris: [],
+  applicationType: 'web',
+  clientUri: null,
+  policyUri: null,
+  tosUri: null,
+  logoUri: null,
+  requirePkce: true,
+  requireConsent: true,
+  idTokenAlg: null,
+  backchannelLogoutUri: null,
+  accessTokenTtl: null,
+  sessionIdleTtl: 14 * 86_400,
+  sessionAbsoluteTtl: 90 * 86_400
+} satisfies Partial<Client>
+
 /** Creates the client of /docs for a first start. */
 export const docsClient = (now: Millis): Client => ({
+  ...CLIENT_DEFAULTS,
   id: DOCS_CLIENT,
   name: 'Interactive documentation',
   kind: 'public',
@@ -70,11 +94,7 @@ export const docsClient = (now: Millis): Client => ({
   grantTypes: ['password', REFRESH_GRANT],
   scopes: BUILT_IN_SCOPES.map((scope) => scope.name),
   defaultScopes: ['profile'],
-  roles: null,
-  resources: [],
-  redirectUris: [],
   jwks: null,
-  accessTokenTtl: null,
   sessionIdleTtl: 3600,
   sessionAbsoluteTtl: 12 * 3600,
   disabledAt: null,

@@ -3,30 +3,16 @@ import {
   CLIENT_KEYS_MAX,
   CLIENT_LIST_MAX,
   LINE_MAX,
-  REDIRECT_URI_MAX,
   SCOPE_ITEMS_MAX,
   SCOPE_PARAMETER_MAX,
   SESSION_TTL_MAX
 } from '../limits.ts'
-import { isLoopback } from '../loopback.ts'
 import { invalid, quoted } from './errors.ts'
 import type { Grant } from './grants/grant.ts'
 import { isLine } from './line.ts'
 import { CLIENT_ONLY_SCOPES, type Client, type ClientKey, type Seconds } from './model.ts'
 import type { Signer } from './ports/signer.ts'
-
-/**
- * Returns whether a text may be a redirect URI (RFC 8252 §7, RFC 9700 §4.1.1): https, http on a loopback host, or a private-use
- * scheme, which has a dot.
- */
-function isRedirectUri(text: string): boolean {
-  if (text.length > REDIRECT_URI_MAX || !/^[\x21-\x7e]+$/.test(text) || !URL.canParse(text) || text.includes('#'))
-    return false
-  const { protocol, hostname, username, password } = new URL(text)
-  if (username !== '' || password !== '') return false
-  if (protocol === 'http:') return isLoopback(hostname)
-  return protocol === 'https:' || protocol.includes('.')
-}
+import { isRedirectUri } from './redirect-uris.ts'
 
 const unique = (list: string[]): string[] => [...new Set(list)]
 
@@ -89,7 +75,7 @@ export function validClient(client: Client, grants: Grant[]): Client {
   if ([scopes, roles ?? [], resources, redirectUris].some((list) => list.length > CLIENT_LIST_MAX))
     throw invalid(`A client has at most ${CLIENT_LIST_MAX} each of scopes, roles, resources and redirect URIs`)
   assertScopes(client)
-  if (!redirectUris.every(isRedirectUri))
+  if (!redirectUris.every((uri) => isRedirectUri(uri, client.applicationType)))
     throw invalid(
       'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
     )

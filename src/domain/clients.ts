@@ -1,25 +1,20 @@
 import { randomBytes } from 'node:crypto'
 import { defined } from '../defined.ts'
 import type { Config } from '../settings.ts'
-import { isSwitchedOff } from './built-in.ts'
+import { CLIENT_DEFAULTS, isSwitchedOff } from './built-in.ts'
 import type { Caller } from './caller.ts'
 import { type ClientAuthMethod, isClientId } from './client-authentication.ts'
 import { parseJwks, validClient } from './client-registration.ts'
 import { createClientSecrets, generateSecret } from './client-secrets.ts'
 import { DomainError, invalid, noSuch } from './errors.ts'
 import type { Grant } from './grants/grant.ts'
-import { ASSERTION_ALGS, type Client, DOCS_CLIENT, type Seconds } from './model.ts'
+import { ASSERTION_ALGS, type Client, DOCS_CLIENT } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { ClientChanges } from './ports/clients.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Page } from './ports/page.ts'
 import type { Signer } from './ports/signer.ts'
 import type { Store } from './ports/store.ts'
-
-const DAY: Seconds = 86_400
-/** The default lifetimes of the sessions of a client. */
-const SESSION_IDLE_TTL: Seconds = 14 * DAY
-const SESSION_ABSOLUTE_TTL: Seconds = 90 * DAY
 
 /** The form of user ids. A client must not have such an id, because the `sub` of its own tokens is its id. */
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
@@ -87,16 +82,8 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
         throw invalid('A client must have jwks with the method private_key_jwt, and with no other method')
       const client = validClient(
         {
-          grantTypes: [],
-          scopes: [],
+          ...CLIENT_DEFAULTS,
           defaultScopes: input.scopes ?? [],
-          roles: null,
-          resources: [],
-          redirectUris: [],
-          firstParty: false,
-          accessTokenTtl: null,
-          sessionIdleTtl: SESSION_IDLE_TTL,
-          sessionAbsoluteTtl: SESSION_ABSOLUTE_TTL,
           ...input,
           id,
           kind: method === 'none' ? 'public' : 'confidential',

@@ -31,7 +31,7 @@ export type DomainErrorCode = 'invalid' | 'forbidden' | 'not_found' | 'conflict'
 
 /** An object that the caller named and that does not exist. */
 export interface Missing {
-  kind: 'user' | 'role' | 'client' | 'resource' | 'session' | 'key' | 'secret' | 'scope'
+  kind: 'user' | 'role' | 'client' | 'resource' | 'session' | 'login' | 'consent' | 'key' | 'secret' | 'scope'
   name: string
   /** Some or all names that exist, to find the one that was meant. */
   names?: string[]

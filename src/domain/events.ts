@@ -2,9 +2,16 @@ import type { Caller } from './caller.ts'
 
 /** Every type of event, with its meaning. The list is closed: an event of another type does not compile. */
 export const EVENT_TYPES = {
-  'login.succeeded': 'A user proved who they are, and a session was opened',
+  'login.succeeded': 'A user proved who they are, and a session or a login in a browser was opened',
   'login.failed': 'A user could not prove who they are, or may not log in',
   'login.throttled': 'A login was refused because of earlier failures',
+  'login.ended': 'A login in a browser was ended',
+  'authorization.allowed': 'A client got a code for a user',
+  'authorization.denied': 'A user refused the request of a client',
+  'code.replayed': 'A code was used twice, and its session was ended',
+  'code.refused': 'A code was used with a wrong verifier, redirect URI or client, and is worthless now',
+  'consent.removed': 'A user removed what they had allowed a client',
+  'session.opened': 'A client exchanged a code, and a session was opened',
   'session.replayed': 'A refresh token was used twice, and its session was ended',
   'session.ended': 'Sessions were ended',
   'token.revoked': 'An access token was revoked',
@@ -42,6 +49,8 @@ export interface Subject {
   username?: string
   client?: string
   session?: string
+  /** A login in a browser. */
+  login?: string
   role?: string
   resource?: string
   key?: string

@@ -77,7 +77,8 @@ export function createExchange(deps: {
         const { session, refreshToken } = await sessions.draft(caller, {
           login: outcome.login,
           client,
-          scopes: granted
+          scopes: outcome.code?.scopes ?? granted,
+          loginId: outcome.code?.loginId ?? null
         })
         return { tokenSession: { sid: session.id, expiresAt: session.idleExpiresAt, refreshToken }, draft: session }
       }
@@ -135,7 +136,11 @@ export function createExchange(deps: {
     })
 
     if (outcome.kind === 'login' && draft !== null) {
-      const isOpen = await logins.finish(asClient, { login: outcome.login, session: draft, rev })
+      const opening = { login: outcome.login, session: draft, rev }
+      const isOpen =
+        outcome.code === null
+          ? await logins.finish(asClient, opening)
+          : await logins.redeem(asClient, { ...opening, codeHash: outcome.code.hash })
       if (!isOpen) throw invalidGrant(outcome.refusal)
     }
     if (outcome.kind === 'renewal' && !isRepeated) await renew(asClient, outcome, client)

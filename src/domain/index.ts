@@ -1,5 +1,7 @@
 import type { Config } from '../settings.ts'
 import { createAccessTokens } from './access-tokens.ts'
+import { createAuthorizationRequests } from './authorization-requests.ts'
+import { createAuthorizations } from './authorizations.ts'
 import { createClientAuthentication } from './client-authentication.ts'
 import { createClients } from './clients.ts'
 import { createDummyHashes } from './dummy-hashes.ts'
@@ -59,6 +61,9 @@ export function createAuth(ports: {
     roles: createRoles(ports),
     clients,
     clientAuthentication,
+    logins,
+    authorizationRequests: createAuthorizationRequests({ clients, userOfIdToken: async () => null }),
+    authorizations: createAuthorizations({ ...ports, clients, scopes }),
     scopes,
     resources: createResources(ports),
     sessions,

@@ -63,7 +63,7 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
     return first
   }
 
-  return {
+  const scopes = {
     /** The names of the scopes of Latchkey’s own API, in alphabetical order. */
     own: [...BUILT_IN_SCOPES, ...CLIENT_SCOPES].map(({ name }) => name).toSorted(),
 
@@ -113,12 +113,31 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
         throw new OAuthError('invalid_target', 'The resource is not registered')
 
       const ofResource = chosen.map((scope) => scope.name)
-      const scopes = intersect(requested, ofResource, limits.grant, limits.client.scopes, limits.user ?? requested)
-      if (aud === undefined || scopes.length === 0)
+      const granted = intersect(requested, ofResource, limits.grant, limits.client.scopes, limits.user ?? requested)
+      if (aud === undefined || granted.length === 0)
         throw new OAuthError('invalid_scope', 'None of the requested scopes is allowed')
-      return { scopes, aud }
+      return { scopes: granted, aud }
+    },
+
+    /**
+     * Returns the scopes that an authorization request can grant: those of every resource that it names. A token is for one of them.
+     * @throws OAuthError invalid_scope, invalid_target, as `narrow`
+     */
+    async grantable(
+      { scope, resources }: { scope: string | undefined; resources: string[] },
+      { client, user }: { client: Client; user: string[] }
+    ): Promise<string[]> {
+      const limits = { grant: client.scopes, client, session: null, user }
+      const targets = resources.length === 0 ? [[]] : resources.map((resource) => [resource])
+      const granted: string[] = []
+      for (const target of targets) {
+        const request = { scope, defaultScopes: client.defaultScopes, resources: target }
+        granted.push(...(await scopes.narrow(request, limits)).scopes)
+      }
+      return [...new Set(granted)]
     }
   }
+  return scopes
 }
 
 export type Scopes = ReturnType<typeof createScopes>

@@ -1,5 +1,6 @@
 import type { Static } from '@sinclair/typebox'
 import t from 'tap'
+import { CLIENT_DEFAULTS } from '../../src/domain/built-in.ts'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import type { Client } from '../../src/domain/model.ts'
 import * as wire from '../../src/wire/clients.ts'
@@ -9,18 +10,16 @@ import { accepts, INVALID, type Limit, sameLimits } from './schema.ts'
 type Creation = Static<typeof wire.ClientCreation>
 
 const CLIENT: Client = {
+  ...CLIENT_DEFAULTS,
   id: 'worker',
   name: 'Orders worker',
   kind: 'confidential',
-  firstParty: false,
   grantTypes: ['client_credentials'],
   scopes: ['orders:read', 'orders:write'],
   defaultScopes: ['orders:read'],
-  roles: null,
   resources: ['orders'],
   redirectUris: ['https://app.example/'],
   jwks: null,
-  accessTokenTtl: null,
   sessionIdleTtl: 60,
   sessionAbsoluteTtl: 120,
   disabledAt: null,

@@ -25,6 +25,7 @@ export const createPasswordGrant = (deps: { passwordProof: PasswordProof; clock:
         authAt: deps.clock.now(),
         amr: ['pwd']
       },
+      code: null,
       scopes: client.scopes,
       defaultScopes: client.defaultScopes,
       resources: params.resource ?? [],
