@@ -113,6 +113,8 @@ export const ACCESS_TOKEN_TTL_MAX = 3600
 export const SESSIONS_MAX = 100
 /** Active logins of one user in browsers. A login beyond it ends the login that was not used for the longest time. */
 export const LOGINS_MAX = 50
+/** Logins that one browser keeps, of several users. */
+export const BROWSER_LOGINS_MAX = 5
 /** Authorization requests of one login that wait for consent or for the redemption of their code. A new one removes the oldest. */
 export const AUTHORIZATIONS_MAX = 50
 /** Milliseconds from the sign-in to the consent. */

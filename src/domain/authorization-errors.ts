@@ -43,13 +43,19 @@ export class AuthorizationError extends Error {
   }
 }
 
-/** Why an authorization request goes back to no client. The page for it has a text for each. */
+/**
+ * Why a request of a browser goes back to no client. The page for it has a text for each. `cookies_off`: a form came without the cookie of
+ * its page; `form_over`: its token belongs to another cookie; `cross_site`: it was sent by a page of another site.
+ */
 export type NoReturnReason =
   | 'client_missing'
   | 'client_unknown'
   | 'redirect_uri_missing'
   | 'redirect_uri_unknown'
   | 'attempt_over'
+  | 'cookies_off'
+  | 'form_over'
+  | 'cross_site'
 
 /**
  * A refusal that only the user may see, because the client or its redirect URI is not known to be correct (RFC 6749 §4.1.2.1): never a
