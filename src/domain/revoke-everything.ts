@@ -19,7 +19,7 @@ export function createRevokeEverything(deps: {
 
   return {
     /**
-     * In one transaction ends all sessions, retires all signing keys as compromised, deletes all refresh keys, creates new keys, and
+     * In one transaction ends all sessions and all logins of browsers, retires all signing keys as compromised, deletes all refresh keys, creates new keys, and
      * appends an entry to the revocation log that revokes all tokens issued before. The entry has a higher number than the log ever had,
      * also after the backup, so that no guard misses it.
      * @throws DomainError conflict between a replacement of the sealing key and `reseal`

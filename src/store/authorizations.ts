@@ -194,13 +194,13 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
             return 'refused'
           }
           const { userId: user, clientId: client, id } = session
-          await recordSurplus(trx, session, { caller, record })
           record({
             type: 'session.opened',
             caller,
             subject: { user, client, session: id },
             reason: session.amr.join(' ')
           })
+          await recordSurplus(trx, session, { caller, record })
           return 'opened'
         }
         const row = await trx

@@ -12,21 +12,22 @@ import type { Database, RecordEvent } from './transaction.ts'
 const TOUCH_MS = 60_000
 
 /**
- * Ends logins with what depends on them: their authorizations, and their sessions at first-party clients. Returns how many it ended.
+ * Ends logins of one user with what depends on them: their authorizations, and their sessions at first-party clients. Returns how many it ended.
  * Locks in the order logins, authorizations, sessions; so does the redemption of a code.
  */
 export async function endLogins(
   trx: Db,
-  { ids, now }: { ids: string[]; now: Millis },
-  record: (login: { id: string; user_id: string }) => void
+  { ids, userId, now }: { ids: string[]; userId: string; now: Millis },
+  record: (id: string) => void
 ): Promise<number> {
   if (ids.length === 0) return 0
   const ended = await trx
     .updateTable('logins')
     .set({ ended_at: now, idle_expires_at: now })
     .where('id', 'in', ids)
+    .where('user_id', '=', userId)
     .where('ended_at', 'is', null)
-    .returning(['id', 'user_id'])
+    .returning('id')
     .execute()
   const loginIds = ended.map(({ id }) => id)
   if (loginIds.length === 0) return 0
@@ -39,7 +40,7 @@ export async function endLogins(
   await addLogoutNotices(trx, { loginIds, now })
   const sessions = await endSessionsOfLogins(trx, { loginIds, now })
   await appendRevocations(trx, await entriesOf(trx, sessions), now)
-  ended.forEach(record)
+  loginIds.forEach(record)
   return ended.length
 }
 
@@ -92,15 +93,16 @@ export function logins({ db, transaction }: Database): LoginStore {
         const now = login.authAt
         const surplus = await surplusOf(trx, { id: login.id, userId: login.userId, now })
         const ids = replaces === null ? surplus : [replaces, ...surplus]
-        await endLogins(trx, { ids: [...new Set(ids)].toSorted(), now }, ({ id, user_id: user }) =>
-          record({ type: 'login.ended', caller, subject: { user, login: id } })
-        )
         record({
           type: 'login.succeeded',
           caller,
           subject: { user: login.userId, login: login.id },
           reason: login.amr.join(' ')
         })
+        const ending = { ids: [...new Set(ids)].toSorted(), userId: login.userId, now }
+        await endLogins(trx, ending, (id) =>
+          record({ type: 'login.ended', caller, subject: { user: login.userId, login: id } })
+        )
         return true
       }),
 
@@ -135,14 +137,7 @@ export function logins({ db, transaction }: Database): LoginStore {
 
     end: (caller, { id, userId, now }) =>
       transaction(async (trx, record: RecordEvent) => {
-        const own = await trx
-          .selectFrom('logins')
-          .select('id')
-          .where('id', '=', id)
-          .where('user_id', '=', userId)
-          .executeTakeFirst()
-        if (own === undefined) return false
-        const ended = await endLogins(trx, { ids: [id], now }, () =>
+        const ended = await endLogins(trx, { ids: [id], userId, now }, () =>
           record({ type: 'login.ended', caller, subject: { user: userId, login: id } })
         )
         return ended === 1

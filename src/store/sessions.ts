@@ -209,13 +209,13 @@ export function sessions({ db, transaction }: Database): SessionStore {
       transaction(async (trx, record) => {
         if (!(await insertSession(trx, session, { authVersion, rev }))) return false
         const { userId: user, clientId: client } = session
-        await recordSurplus(trx, session, { caller, record })
         record({
           type: 'login.succeeded',
           caller,
           subject: { user, client, session: session.id },
           reason: session.amr.join(' ')
         })
+        await recordSurplus(trx, session, { caller, record })
         return true
       }),
 

@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import { authorizations } from './authorizations.ts'
 import { clientCredentials } from './client-credentials.ts'
 import { clients } from './clients.ts'
 import { events } from './events.ts'
@@ -6,6 +7,7 @@ import { expiry } from './expiry.ts'
 import { grants } from './grants.ts'
 import { guesses } from './guesses.ts'
 import { keys } from './keys.ts'
+import { logins } from './logins.ts'
 import { type Kind, type Opened, open } from './open.ts'
 import { renewal } from './renewal.ts'
 import { resources } from './resources.ts'
@@ -26,6 +28,8 @@ const PARTS: Record<string, (t: Test, opened: Opened) => void> = {
   clientCredentials,
   resources,
   sessions,
+  logins,
+  authorizations,
   renewal,
   revocations,
   revocationBounds,
