@@ -172,7 +172,7 @@ t.test(
     for (const env of [https, { LATCHKEY_ISSUER: 'https://localhost' }, { ...https, LATCHKEY_TRUSTED_PROXIES: '' }])
       t.throws(start(env), {
         message:
-          'LATCHKEY_TRUSTED_PROXIES is missing; an https issuer has a proxy in front of this service: set addresses or networks (10.0.0.0/8), separated by commas, or none if callers connect with their own addresses'
+          'LATCHKEY_TRUSTED_PROXIES is missing; an https issuer has a proxy in front of this service: set addresses or networks (10.0.0.0/8, but no /0), separated by commas, or none if callers connect with their own addresses'
       })
     t.strictSame(start({ ...https, LATCHKEY_TRUSTED_PROXIES: '10.0.0.1' })().trustedProxies, ['10.0.0.1'])
     t.strictSame(start({ ...https, LATCHKEY_TRUSTED_PROXIES: 'none' })().trustedProxies, [])
@@ -208,7 +208,7 @@ t.test('all problems are reported together, one line for each', async (t) => {
       'LATCHKEY_ADMIN_PASSWORD must be a text of at least LATCHKEY_PASSWORD_MIN_LENGTH characters and at most 1024 bytes; got another value',
       'LATCHKEY_DOCS must be true or false; got "maybe"',
       'LATCHKEY_PORT must be an integer from 0 to 65535; got "x"',
-      'LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8), separated by commas, or none; got "a,b,c"',
+      'LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8, but no /0), separated by commas, or none; got "a,b,c"',
       'LATCHKEY_TYPO is not a setting; "latchkey settings" lists the settings'
     ]
   )
@@ -328,7 +328,7 @@ t.test('the table has every setting with its allowed values and its default', as
 t.test('a trusted network that holds all addresses is refused with the allowed values', async (t) => {
   for (const network of ['0.0.0.0/0', '::/0'])
     t.throws(() => loadConfig({ LATCHKEY_TRUSTED_PROXIES: network }), {
-      message: `LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8), separated by commas, or none; got "${network}"`
+      message: `LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8, but no /0), separated by commas, or none; got "${network}"`
     })
 })
 
