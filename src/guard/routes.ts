@@ -52,7 +52,7 @@ function existingRoutes(fastify: FastifyInstance): { method: string[]; url: stri
  * mounted apps.
  * @throws Error
  */
-export function assertNoneBefore(fastify: FastifyInstance, publicPaths: string[]): void {
+export function assertNoRoutesBefore(fastify: FastifyInstance, publicPaths: string[]): void {
   const { [MOUNTED]: mounted = [] } = fastify.server as { [MOUNTED]?: string[] }
   const open = [...publicPaths, ...mounted]
   const [route] = existingRoutes(fastify).filter((each) => !isForPreflights(each) && !isBelow(each.url, open))

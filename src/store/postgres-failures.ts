@@ -54,8 +54,8 @@ export const isResponse = (error: unknown): error is pg.DatabaseError =>
   error instanceof pg.DatabaseError && !['FATAL', 'PANIC'].includes(error.severity ?? '')
 
 /**
- * SQLSTATEs with which a server says that it does not take writes: it is a standby, is stopping, or a pooler has lost it. Another server
- * may have its address by now.
+ * Returns whether a server says by its SQLSTATE that it does not take writes: it is a standby, is stopping, or a pooler has lost it.
+ * Another server may have its address by now.
  */
 export const isWrongServer = ({ code = '' }: { code?: string | undefined }): boolean =>
   /^(08|25006|40001|57P)/.test(code)

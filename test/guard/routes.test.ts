@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import t from 'tap'
-import { assertNoneBefore, declareMounted } from '../../src/guard/routes.ts'
+import { assertNoRoutesBefore, declareMounted } from '../../src/guard/routes.ts'
 import { answer } from '../forge.ts'
 import { NOT_AUTHENTICATED } from './refusals.ts'
 import { declareOrders, setUp } from './service.ts'
@@ -200,7 +200,7 @@ for (const [name, declare, found] of BEFORE)
     await declare(app)
     await app.after()
     try {
-      assertNoneBefore(app, ['/docs'])
+      assertNoRoutesBefore(app, ['/docs'])
       t.fail('the route was not found')
     } catch (error) {
       t.match((error as Error).message, ` ${found} exists before the guard, `)
@@ -211,9 +211,9 @@ t.test('the order of a mounted Latchkey and the guard does not matter: its paths
   const app = fastify()
   t.teardown(() => app.close())
   app.all('/auth/*', handler)
-  t.throws(() => assertNoneBefore(app, []), { message: /exists before the guard/ })
+  t.throws(() => assertNoRoutesBefore(app, []), { message: /exists before the guard/ })
   declareMounted(app, ['/auth'])
-  t.doesNotThrow(() => assertNoneBefore(app, []))
+  t.doesNotThrow(() => assertNoRoutesBefore(app, []))
   app.all('/authx', handler)
-  t.throws(() => assertNoneBefore(app, []), { message: / \/authx exists before the guard/ })
+  t.throws(() => assertNoRoutesBefore(app, []), { message: / \/authx exists before the guard/ })
 })
