@@ -119,7 +119,7 @@ t.test('the message names the package that declares a route after the guard, and
     ['/', '/']
   ])
     await t.rejects(start(t, { declare: (app: FastifyInstance) => app.register(metrics, { path }) }), {
-      message: `GET ${path} of the package @acme/metrics names no guard: add "${toWrite}" to publicPaths to make it public, with everything below it; or register the package in a scope with scope.decorate('guardOfScope', scope.requireScope(…))`
+      message: `GET ${path} of the package @acme/metrics names no guard: add "${toWrite}" to publicPaths to make it public, with everything below it; or register the package in a scope with scope.decorate('defaultGuard', scope.requireScope(…))`
     })
   await t.rejects(start(t, { declare: (app: FastifyInstance) => app.get('/x', handler) }), {
     message:
@@ -134,7 +134,7 @@ t.test('the routes of a plugin can be guarded by the guard of their scope', asyn
     {
       declare: (app) =>
         app.register(async (scope) => {
-          scope.decorate('guardOfScope', scope.requireScope('metrics:read'))
+          scope.decorate('defaultGuard', scope.requireScope('metrics:read'))
           await scope.register(fp(async (plugin) => void plugin.get('/metrics', handler)))
         })
     }
@@ -151,7 +151,7 @@ t.test('a preflight needs no guard and no token, also in a scope with a guard', 
     {
       async declare(app) {
         await app.register(async (scope) => {
-          scope.decorate('guardOfScope', scope.requireScope('a'))
+          scope.decorate('defaultGuard', scope.requireScope('a'))
           scope.options('/x', handler)
           scope.get('/x', handler)
         })
