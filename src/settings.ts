@@ -137,7 +137,7 @@ export const Settings = Type.Object({
     Type.String({
       format: 'password',
       secret: true,
-      description: 'Password of the first admin',
+      description: 'Password of the first admin. It has no effect when there is an admin',
       allowed: `a text of at least LATCHKEY_PASSWORD_MIN_LENGTH characters and at most ${PASSWORD_BYTES_MAX} bytes`,
       shown: 'generated on the embedded database; on PostgreSQL no admin is created'
     })
