@@ -220,20 +220,27 @@ t.test('an unknown setting is refused, and its value is not repeated', async (t)
   }
 })
 
-t.test('a setting that Docker or Windows changed is refused in words that say so', async (t) => {
-  const quotes = 'is in quotes, and the quotes are part of the value; remove them'
-  const control = 'holds a control character, for example from a file with the line endings of Windows'
-  for (const [name, value, reason] of [
-    ['LATCHKEY_DATA_DIR', '"/data"', quotes],
-    ['LATCHKEY_ADMIN_PASSWORD', "'correct horse battery staple'", quotes],
-    ['LATCHKEY_DATA_DIR', './data\r', control],
-    ['LATCHKEY_HOST', '0.0.0.0\r', control],
-    ['LATCHKEY_ADMIN_PASSWORD', 'correct horse battery staple\r', control],
-    ['LATCHKEY_SEALING_KEY_FILE', 'a\nb', control]
-  ] as const)
-    t.strictSame(problems({ [name]: value }), [`${name} ${reason}`])
-  t.equal(loadConfig({ LATCHKEY_DATA_DIR: "it's" }).dataDir, "it's")
-})
+t.test(
+  'a setting that Docker, Windows or Kubernetes wrote in another way than it was meant is refused in words that say so',
+  async (t) => {
+    const quotes = 'is in quotes, and the quotes are part of the value; remove them'
+    const control = 'holds a control character, for example from a file with the line endings of Windows'
+    const reference = 'holds a reference to a variable, which nothing replaces; write the value itself'
+    for (const [name, value, reason] of [
+      ['LATCHKEY_ADMIN_PASSWORD', '$(THE_ADMIN_PASSWORD)', reference],
+      ['LATCHKEY_ADMIN_PASSWORD', `prefix-\${cat_of_a_file}`, reference],
+      ['LATCHKEY_DATABASE_URL', 'sqlite:$(DATA_DIR)/latchkey.db', reference],
+      ['LATCHKEY_DATA_DIR', '"/data"', quotes],
+      ['LATCHKEY_ADMIN_PASSWORD', "'correct horse battery staple'", quotes],
+      ['LATCHKEY_DATA_DIR', './data\r', control],
+      ['LATCHKEY_HOST', '0.0.0.0\r', control],
+      ['LATCHKEY_ADMIN_PASSWORD', 'correct horse battery staple\r', control],
+      ['LATCHKEY_SEALING_KEY_FILE', 'a\nb', control]
+    ] as const)
+      t.strictSame(problems({ [name]: value }), [`${name} ${reason}`])
+    for (const text of ["it's", '$a{b}', '(x)$']) t.equal(loadConfig({ LATCHKEY_DATA_DIR: text }).dataDir, text)
+  }
+)
 
 t.test('a secret is never repeated', async (t) => {
   for (const env of [
