@@ -5,6 +5,7 @@ import * as boundedRevocations from './0003-bounded-revocations.ts'
 import * as hashSample from './0004-hash-sample.ts'
 import * as usernameForms from './0005-username-forms.ts'
 import * as resourceIdentifiers from './0006-resource-identifiers.ts'
+import * as sharedEmails from './0007-shared-emails.ts'
 
 export interface SchemaMigration {
   /** The number of the migration: its position in the list, from 1. */
@@ -21,5 +22,6 @@ export const MIGRATIONS: SchemaMigration[] = [
   boundedRevocations,
   hashSample,
   usernameForms,
-  resourceIdentifiers
+  resourceIdentifiers,
+  sharedEmails
 ]
