@@ -126,7 +126,7 @@ export default fp<DocsOptions>(
 
     if (!pages) return
     await fastify.register(async (scope: FastifyInstance) => {
-      scope.decorate('guardOfScope', scope.publicAccess)
+      scope.decorate('defaultGuard', scope.publicAccess)
       await scope.register(fastifySwaggerUi, {
         routePrefix: `${base}/docs`,
         indexPrefix: base === '' ? path : '',

@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { invalid } from '../src/domain/errors.ts'
-import { isForwardedInVain } from '../src/domain/networks.ts'
+import { ignoresForwardedFor } from '../src/domain/networks.ts'
 import { FORWARDED_BYTES_MAX } from '../src/limits.ts'
 
 /**
@@ -17,7 +17,7 @@ export default fp(
       throw invalid(`X-Forwarded-For has at most ${FORWARDED_BYTES_MAX} bytes`)
     })
     fastify.addHook('onRequest', async (request) => {
-      if (hasWarned || !isForwardedInVain(request)) return
+      if (hasWarned || !ignoresForwardedFor(request)) return
       hasWarned = true
       request.log.warn(
         { peer: request.ip },

@@ -14,7 +14,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   const own = [requireUser(), requireScope('profile')]
   const user = json('The user', UserView)
   const missing = problem(404, 'There is no such user')
-  const taken = problem(409, 'The e-mail is taken')
+  const taken = problem(409, 'The username is taken')
   const lastAdmin = problem(409, 'One enabled user must have the role admin: give it to another user first')
 
   fastify.get(
@@ -40,7 +40,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         summary: 'Change your own profile',
         tags: ['users'],
         body: Type.Ref(UserChanges),
-        response: { 200: user, 409: taken }
+        response: { 200: user }
       }
     },
     async ({ caller, principal, body }) =>

@@ -32,7 +32,7 @@ import { registerCore } from './core.ts'
 import { defined } from './defined.ts'
 import type { Clock } from './domain/ports/clock.ts'
 import { insecureWarning, isInsecure } from './guard/metadata.ts'
-import { ARRIVAL_MS, CONNECTION_IDLE_MS } from './limits.ts'
+import { ARRIVAL_MS, CONNECTION_SILENT_MS } from './limits.ts'
 import { name, version } from './package.ts'
 import { loggedPath } from './request-target.ts'
 import type { Config } from './settings.ts'
@@ -47,7 +47,7 @@ const loggedRequest = ({ method, url }: FastifyRequest) => ({ method, path: logg
  */
 const LIMITS = {
   requestTimeout: ARRIVAL_MS,
-  connectionTimeout: CONNECTION_IDLE_MS,
+  connectionTimeout: CONNECTION_SILENT_MS,
   maxRequestsPerSocket: 1000,
   http: {
     headersTimeout: ARRIVAL_MS,

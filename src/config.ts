@@ -104,6 +104,8 @@ function givenIn(env: Environment): [name: string, text: string][] {
 /** Returns why a text is probably a mistake, although the schema of its setting accepts it; null for every other text. */
 function misreading(text: string): string | null {
   if (/\p{Cc}/u.test(text)) return 'holds a control character, for example from a file with the line endings of Windows'
+  if (/\$(\{\w[^}]*\}|\(\w[\w./ -]*\))/.test(text))
+    return 'holds a reference to a variable, which nothing replaces; write the value itself'
   if (/^(["'`]).*\1$/.test(text)) return 'is in quotes, and the quotes are part of the value; remove them'
   return null
 }

@@ -23,7 +23,7 @@ export const FORM_PARAMETERS_MAX = 100
 /** Milliseconds in which the headers and the body of a request must have arrived. */
 export const ARRIVAL_MS = 8000
 /** Milliseconds without traffic after which a connection is closed, except while it waits for its next request. */
-export const CONNECTION_IDLE_MS = 8000
+export const CONNECTION_SILENT_MS = 8000
 /** Milliseconds from the arrival of a request to its response, without the time of its password hashes. */
 export const REQUEST_MS = 5000
 /** Milliseconds that a login may wait for its password hash. */

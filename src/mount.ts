@@ -3,7 +3,7 @@ import { buildApp } from './app.ts'
 import { loadConfig, toEnvironment } from './config.ts'
 import { defined } from './defined.ts'
 import { SetupError } from './domain/errors.ts'
-import { isForwardedInVain } from './domain/networks.ts'
+import { ignoresForwardedFor } from './domain/networks.ts'
 import { adminPasswordFile } from './files.ts'
 import { prepare, unshownPassword } from './first-start.ts'
 import { declareMounted } from './guard/routes.ts'
@@ -81,7 +81,7 @@ async function mount(
   // Runs in onRequest, because nothing has read the body yet.
   let hasWarned = false
   const handOver: onRequestHookHandler = (request, reply) => {
-    if (!hasWarned && isForwardedInVain(request)) {
+    if (!hasWarned && ignoresForwardedFor(request)) {
       hasWarned = true
       log.warn(
         { peer: request.ip },

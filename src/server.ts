@@ -12,7 +12,10 @@ import type { Config } from './settings.ts'
 import { installExitHandlers } from './stop.ts'
 
 const cannotListen = (cause: Error): never => {
-  throw new SetupError(`${cause.message} (LATCHKEY_HOST, LATCHKEY_PORT)`, { cause })
+  throw new SetupError(
+    `${cause.message}; set LATCHKEY_HOST to an address of this machine, and LATCHKEY_PORT to a port that no other process uses`,
+    { cause }
+  )
 }
 
 /** Loads the settings and replaces port 0 by a free port, because the issuer contains the port and the app needs the issuer. */

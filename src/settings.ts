@@ -137,7 +137,7 @@ export const Settings = Type.Object({
     Type.String({
       format: 'password',
       secret: true,
-      description: 'Password of the first admin',
+      description: 'Password of the first admin. It has no effect when there is an admin',
       allowed: `a text of at least LATCHKEY_PASSWORD_MIN_LENGTH characters and at most ${PASSWORD_BYTES_MAX} bytes`,
       shown: 'generated on the embedded database; on PostgreSQL no admin is created'
     })
@@ -157,7 +157,7 @@ export const Settings = Type.Object({
     none: true,
     description:
       'Reverse proxies whose `X-Forwarded-For` header is trusted. With an https issuer it must be set: `none` says that callers connect with their own addresses',
-    allowed: 'addresses or networks (10.0.0.0/8), separated by commas, or none'
+    allowed: 'addresses or networks (10.0.0.0/8, but no /0), separated by commas, or none'
   }),
   corsOrigins: Type.Array(Type.String({ format: 'origin' }), {
     default: [],

@@ -172,7 +172,7 @@ t.test(
     for (const env of [https, { LATCHKEY_ISSUER: 'https://localhost' }, { ...https, LATCHKEY_TRUSTED_PROXIES: '' }])
       t.throws(start(env), {
         message:
-          'LATCHKEY_TRUSTED_PROXIES is missing; an https issuer has a proxy in front of this service: set addresses or networks (10.0.0.0/8), separated by commas, or none if callers connect with their own addresses'
+          'LATCHKEY_TRUSTED_PROXIES is missing; an https issuer has a proxy in front of this service: set addresses or networks (10.0.0.0/8, but no /0), separated by commas, or none if callers connect with their own addresses'
       })
     t.strictSame(start({ ...https, LATCHKEY_TRUSTED_PROXIES: '10.0.0.1' })().trustedProxies, ['10.0.0.1'])
     t.strictSame(start({ ...https, LATCHKEY_TRUSTED_PROXIES: 'none' })().trustedProxies, [])
@@ -208,7 +208,7 @@ t.test('all problems are reported together, one line for each', async (t) => {
       'LATCHKEY_ADMIN_PASSWORD must be a text of at least LATCHKEY_PASSWORD_MIN_LENGTH characters and at most 1024 bytes; got another value',
       'LATCHKEY_DOCS must be true or false; got "maybe"',
       'LATCHKEY_PORT must be an integer from 0 to 65535; got "x"',
-      'LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8), separated by commas, or none; got "a,b,c"',
+      'LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8, but no /0), separated by commas, or none; got "a,b,c"',
       'LATCHKEY_TYPO is not a setting; "latchkey settings" lists the settings'
     ]
   )
@@ -220,20 +220,27 @@ t.test('an unknown setting is refused, and its value is not repeated', async (t)
   }
 })
 
-t.test('a setting that Docker or Windows changed is refused in words that say so', async (t) => {
-  const quotes = 'is in quotes, and the quotes are part of the value; remove them'
-  const control = 'holds a control character, for example from a file with the line endings of Windows'
-  for (const [name, value, reason] of [
-    ['LATCHKEY_DATA_DIR', '"/data"', quotes],
-    ['LATCHKEY_ADMIN_PASSWORD', "'correct horse battery staple'", quotes],
-    ['LATCHKEY_DATA_DIR', './data\r', control],
-    ['LATCHKEY_HOST', '0.0.0.0\r', control],
-    ['LATCHKEY_ADMIN_PASSWORD', 'correct horse battery staple\r', control],
-    ['LATCHKEY_SEALING_KEY_FILE', 'a\nb', control]
-  ] as const)
-    t.strictSame(problems({ [name]: value }), [`${name} ${reason}`])
-  t.equal(loadConfig({ LATCHKEY_DATA_DIR: "it's" }).dataDir, "it's")
-})
+t.test(
+  'a setting that Docker, Windows or Kubernetes wrote in another way than it was meant is refused in words that say so',
+  async (t) => {
+    const quotes = 'is in quotes, and the quotes are part of the value; remove them'
+    const control = 'holds a control character, for example from a file with the line endings of Windows'
+    const reference = 'holds a reference to a variable, which nothing replaces; write the value itself'
+    for (const [name, value, reason] of [
+      ['LATCHKEY_ADMIN_PASSWORD', '$(THE_ADMIN_PASSWORD)', reference],
+      ['LATCHKEY_ADMIN_PASSWORD', `prefix-\${cat_of_a_file}`, reference],
+      ['LATCHKEY_DATABASE_URL', 'sqlite:$(DATA_DIR)/latchkey.db', reference],
+      ['LATCHKEY_DATA_DIR', '"/data"', quotes],
+      ['LATCHKEY_ADMIN_PASSWORD', "'correct horse battery staple'", quotes],
+      ['LATCHKEY_DATA_DIR', './data\r', control],
+      ['LATCHKEY_HOST', '0.0.0.0\r', control],
+      ['LATCHKEY_ADMIN_PASSWORD', 'correct horse battery staple\r', control],
+      ['LATCHKEY_SEALING_KEY_FILE', 'a\nb', control]
+    ] as const)
+      t.strictSame(problems({ [name]: value }), [`${name} ${reason}`])
+    for (const text of ["it's", '$a{b}', '(x)$']) t.equal(loadConfig({ LATCHKEY_DATA_DIR: text }).dataDir, text)
+  }
+)
 
 t.test('a secret is never repeated', async (t) => {
   for (const env of [
@@ -328,7 +335,7 @@ t.test('the table has every setting with its allowed values and its default', as
 t.test('a trusted network that holds all addresses is refused with the allowed values', async (t) => {
   for (const network of ['0.0.0.0/0', '::/0'])
     t.throws(() => loadConfig({ LATCHKEY_TRUSTED_PROXIES: network }), {
-      message: `LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8), separated by commas, or none; got "${network}"`
+      message: `LATCHKEY_TRUSTED_PROXIES must be addresses or networks (10.0.0.0/8, but no /0), separated by commas, or none; got "${network}"`
     })
 })
 

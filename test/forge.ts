@@ -24,7 +24,7 @@ export async function createForge({ app, env }: Pick<TestApp, 'app' | 'env'>, va
 export const READABLE = ['/users/me', '/users'] as const
 
 /** Returns a documented path with ids that do not exist, and with the name of the role `user`. */
-export const anyPlace = (path: string): string =>
+export const placeholderPath = (path: string): string =>
   path
     .replace('/resources/{id}', '/resources/none')
     .replace(/\{(id|session|secret)\}/g, NOBODY)
@@ -40,7 +40,7 @@ export const guarded = (): { method: 'GET'; url: string }[] =>
       )
       .map(([method]) => ({
         method: method.toUpperCase() as 'GET',
-        url: anyPlace(path)
+        url: placeholderPath(path)
       }))
   )
 

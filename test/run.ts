@@ -32,6 +32,10 @@ const args = process.argv.slice(2)
 const isFast = args.includes('--fast')
 const options = args.filter((arg) => arg.startsWith('-') && arg !== '--fast')
 const named = args.filter((arg) => !arg.startsWith('-'))
+if (isFast && named.length > 0) {
+  process.stderr.write(`--fast selects its own tests: leave it out to run ${named.join(' ')}\n`)
+  process.exit(2)
+}
 const isWhole = !isFast && named.length === 0
 const files = filesOf(isFast ? FAST.filter((folder) => existsSync(folder)) : isWhole ? ['test'] : named)
 

@@ -182,7 +182,7 @@ export const SETTINGS: Record<
       'NONE',
       'none,10.0.0.1'
     ],
-    says: 'addresses or networks (10.0.0.0/8), separated by commas, or none'
+    says: 'addresses or networks (10.0.0.0/8, but no /0), separated by commas, or none'
   },
   LATCHKEY_CORS_ORIGINS: {
     allowed: ['https://app.example.com', 'http://localhost:5173', 'https://a.example,https://b.example:8443'],

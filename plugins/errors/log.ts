@@ -23,7 +23,7 @@ export function createFailureLog() {
     refused++
     const now = performance.now()
     if (now - lastSample >= SAMPLE_MS) {
-      request.log.warn({ refused }, 'logins were refused, because too many wait for a password hash')
+      request.log.warn({ logins: refused }, 'logins were refused, because too many wait for a password hash')
       lastSample = now
       refused = 0
     }

@@ -65,7 +65,7 @@ const withMemberOptions = (command: Command) =>
     .option('--grant <grant...>', 'grants that the client may use: client_credentials, password, refresh_token')
     .option(
       '--scope <scope...>',
-      'scopes that tokens of the client may hold; also tokens:introspect, if the client introspects tokens'
+      'scopes that tokens of the client may hold; also revocations:read or tokens:introspect, for a client that checks tokens'
     )
     .option(
       '--default-scope <scope...>',

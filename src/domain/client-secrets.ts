@@ -51,7 +51,7 @@ export function createClientSecrets({ store, clock }: { store: Store; clock: Clo
       const now = clock.now()
       const after = (ttl: Seconds | undefined) => (ttl === undefined ? null : now + ttl * 1000)
       const added = generateSecret(now, after(expiresIn))
-      const addition = { id, secret: added.stored, othersEndAt: after(othersExpireIn), most: CLIENT_SECRETS_MAX }
+      const addition = { id, secret: added.stored, othersEndAt: after(othersExpireIn), maxSecrets: CLIENT_SECRETS_MAX }
       if (!(await store.clients.addSecret(caller, addition))) throw noSuch('client', id)
       return added
     },

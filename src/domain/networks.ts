@@ -23,7 +23,7 @@ export function networkOf(address: string | null): string {
  * Returns whether the `X-Forwarded-For` header of a request is ignored, because the peer is not a trusted proxy.
  * @param request `ips` holds the address of the peer, and the addresses in the header that trusted proxies wrote
  */
-export const isForwardedInVain = (request: {
+export const ignoresForwardedFor = (request: {
   headers: Record<string, string | string[] | undefined>
   ips?: string[] | undefined
 }): boolean => Boolean(request.headers['x-forwarded-for']) && (request.ips?.length ?? 1) === 1

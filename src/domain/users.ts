@@ -123,7 +123,7 @@ export function createUsers(deps: {
 
     /**
      * Adds a user.
-     * @throws DomainError conflict when the username or the e-mail is taken, invalid, forbidden when the caller would give a role
+     * @throws DomainError conflict when the username is taken, invalid, forbidden when the caller would give a role
      *   or scope that they do not hold
      */
     async create(caller: Caller, input: UserInput): Promise<User> {
@@ -160,7 +160,7 @@ export function createUsers(deps: {
     /**
      * Changes a user. Disabling ends every session; enabling also unlocks the account.
      * @throws DomainError not_found, invalid, forbidden when the caller would give a role or scope that they do not hold, conflict
-     *   when the username or the e-mail is taken or no admin would be left
+     *   when the username is taken or no admin would be left
      */
     async change(caller: Caller, id: string, { disabled, roles, ...profile }: UserEdit): Promise<User> {
       const changes = {

@@ -146,7 +146,7 @@ export default fp<GuardOptions>(
       'publicAccess',
       selfGuarded(async () => {})
     )
-    fastify.decorate('guardOfScope', null)
+    fastify.decorate('defaultGuard', null)
     fastify.decorateRequest('principal', null)
 
     fastify.addHook('onRequest', (request, reply, done) => {
@@ -165,7 +165,7 @@ export default fp<GuardOptions>(
       const handlers = [route.preHandler ?? []].flat()
       const guards = handlers.filter(isGuard)
       if (guards.length === 0 && isForPreflights(route)) return
-      const otherwise = this.guardOfScope ?? (isBelow(route.url, publicPaths) ? this.publicAccess : null)
+      const otherwise = this.defaultGuard ?? (isBelow(route.url, publicPaths) ? this.publicAccess : null)
       if (guards.length === 0 && otherwise !== null) {
         guards.push(otherwise)
         handlers.unshift(otherwise)

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { isAbsoluteUri } from '../absolute-uri.ts'
 import { LOG_AUDIENCES_MAX } from '../limits.ts'
+import { didYouMean } from '../similar.ts'
 import type { Clock } from '../token/clock.ts'
 import type { Refusal } from '../token/refusal.ts'
 import type { Credentials } from './credentials.ts'
@@ -57,8 +58,39 @@ export type LatchkeyGuardOptions = {
 /** Seconds for `staleAfter`, when it is not given. */
 export const STALE_AFTER = 30
 
+/** The names of all members of a union. */
+type NameOf<Options> = Options extends unknown ? keyof Options : never
+/** The names of all options. The type checker finds a missing one. */
+const NAMES = Object.keys({
+  issuer: 1,
+  insecureHttp: 1,
+  internalUrl: 1,
+  audience: 1,
+  staleAfter: 1,
+  whenStale: 1,
+  publicPaths: 1,
+  unguarded: 1,
+  onRefused: 1,
+  fetch: 1,
+  clock: 1,
+  revocation: 1,
+  clientId: 1,
+  clientSecret: 1,
+  privateKey: 1,
+  kid: 1
+} satisfies Record<NameOf<LatchkeyGuardOptions>, 1>)
+
+/** Refuses a misspelt name. Accepts every other unknown name, because Fastify has options of its own, such as `logLevel`. */
+function assertNames(options: object): void {
+  for (const name of Object.keys(options)) {
+    const suggestion = NAMES.includes(name) ? '' : didYouMean(name, NAMES)
+    if (suggestion !== '') throw new TypeError(`latchkey-guard: ${JSON.stringify(name)} is not an option${suggestion}`)
+  }
+}
+
 /** @throws TypeError for options that are not valid */
 export function assertOptions(options: LatchkeyGuardOptions): void {
+  assertNames(options)
   const { revocation, staleAfter = STALE_AFTER, whenStale, unguarded, onRefused, publicPaths = [] } = options
   const audiences = [options.audience].flat()
   const oneOf = (name: string, value: string | undefined, allowed: string[]) => {

@@ -4,7 +4,7 @@ import guard from './core.ts'
 import { documentGuards, FLOWS } from './document.ts'
 import { insecureWarning, isInsecure } from './metadata.ts'
 import { assertOptions, type LatchkeyGuardOptions } from './options.ts'
-import { assertNoneBefore } from './routes.ts'
+import { assertNoRoutesBefore } from './routes.ts'
 import type { Timer } from './timer.ts'
 import { createVerification, type GuardStatus } from './verification.ts'
 
@@ -35,7 +35,7 @@ export const createPlugin = (timer: Timer) =>
       const [audience] = [options.audience].flat() as [string]
       if (fastify.prefix !== '')
         throw new Error('latchkey-guard: register it at the root, where its metadata is served')
-      if (unguarded === 'refuse') assertNoneBefore(fastify, publicPaths)
+      if (unguarded === 'refuse') assertNoRoutesBefore(fastify, publicPaths)
       const { verify, status, start, stop } = createVerification(options, { log: fastify.log, timer })
       if (isInsecure(issuer)) fastify.log.warn(insecureWarning(issuer))
       fastify.addHook('onClose', stop)

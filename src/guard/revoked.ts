@@ -1,4 +1,4 @@
-import { GUARD_ENTRIES_MAX } from '../limits.ts'
+import { ACCESS_TOKEN_TTL_MAX, GUARD_ENTRIES_MAX } from '../limits.ts'
 import type { AccessTokenClaims } from '../token/claims.ts'
 import type { Timer } from './timer.ts'
 
@@ -19,7 +19,7 @@ export interface Entry {
 }
 
 /** Milliseconds for which an entry is kept at most: one hour, the longest lifetime of a token, and two minutes for clock differences. */
-const KEPT_MS = 3_720_000
+const KEPT_MS = (ACCESS_TOKEN_TTL_MAX + 2 * 60) * 1000
 /** Milliseconds by which the clock of this service may be behind that of the issuer. A token is valid here for this much longer. */
 const BEHIND_MS = 60_000
 

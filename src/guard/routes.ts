@@ -52,7 +52,7 @@ function existingRoutes(fastify: FastifyInstance): { method: string[]; url: stri
  * mounted apps.
  * @throws Error
  */
-export function assertNoneBefore(fastify: FastifyInstance, publicPaths: string[]): void {
+export function assertNoRoutesBefore(fastify: FastifyInstance, publicPaths: string[]): void {
   const { [MOUNTED]: mounted = [] } = fastify.server as { [MOUNTED]?: string[] }
   const open = [...publicPaths, ...mounted]
   const [route] = existingRoutes(fastify).filter((each) => !isForPreflights(each) && !isBelow(each.url, open))
@@ -96,6 +96,6 @@ export function unguardedError(route: Pick<RouteOptions, 'method' | 'url'>): Err
       `${nameOf(route)} names no guard: put requireUser(), requireScope(…), requireRole(…) or publicAccess into its preHandler`
     )
   return new Error(
-    `${nameOf(route)} of the package ${name} names no guard: add ${JSON.stringify(publicPath(route.url))} to publicPaths to make it public, with everything below it; or register the package in a scope with scope.decorate('guardOfScope', scope.requireScope(…))`
+    `${nameOf(route)} of the package ${name} names no guard: add ${JSON.stringify(publicPath(route.url))} to publicPaths to make it public, with everything below it; or register the package in a scope with scope.decorate('defaultGuard', scope.requireScope(…))`
   )
 }

@@ -67,7 +67,7 @@ declare module 'fastify' {
     /** Accepts every request. */
     publicAccess: OpenGuard
     /** The guard of the routes in this Fastify scope that name no guard: for plugins that add routes of their own. */
-    guardOfScope: Guard | null
+    defaultGuard: Guard | null
 
     route<
       RouteGeneric extends RouteGenericInterface = RouteGenericInterface,

@@ -87,7 +87,7 @@ export function clientCredentials({
       return rows.map(toSecret)
     },
 
-    addSecret: (caller, { id, secret, othersEndAt, most }) =>
+    addSecret: (caller, { id, secret, othersEndAt, maxSecrets }) =>
       transaction(async (trx, record) => {
         if (!(await lockClient(trx, id, secret.createdAt))) return false
         await assertMayGrantToClient(trx, caller, (await getClient(trx, id)) as Client)
@@ -105,8 +105,8 @@ export function clientCredentials({
           .execute()
         await insertSecret(trx, id, secret)
         const rows = await trx.selectFrom('client_secrets').select('id').where('client_id', '=', id).execute()
-        if (rows.length > most)
-          throw new DomainError('conflict', `A client has at most ${most} secrets: delete one that is not used`)
+        if (rows.length > maxSecrets)
+          throw new DomainError('conflict', `A client has at most ${maxSecrets} secrets: delete one that is not used`)
         record({ type: 'client.secret_added', caller, subject: { client: id, secret: secret.id } })
         return true
       }),

@@ -18,7 +18,6 @@ const UNAVAILABLE_STATE = /^(08|53|57|58|25006|25P03|40)/
 /** Messages for values that callers choose and that must be unique, by the name of the constraint in SQLite or PostgreSQL. */
 const TAKEN: [RegExp, string][] = [
   [/users[._]username_key/, 'The username is taken'],
-  [/users[._]email_key/, 'The e-mail address is taken'],
   [/roles[._](name|pkey)/, 'A role with this name already exists'],
   [/clients[._](id|pkey)/, 'A client with this id already exists'],
   [/resources[._]identifier/, 'A resource with this identifier already exists'],

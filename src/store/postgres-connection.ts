@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import pg from 'pg'
 import { RequestOver, timeLeft } from '../deadline.ts'
 import { POSTGRES_RESPONSE_MS } from '../limits.ts'
@@ -10,6 +11,31 @@ type CancelConnection = pg.Connection & {
   connect(portOrSocket: number | string, host?: string): void
   requestSsl(): void
   cancel(processId: number, secretKey: number): void
+}
+
+/**
+ * Closes a connection at every error. pg does not: the server would keep a place for the connection until its own limit. Also makes an
+ * error of the exception that pg throws for a message that is not valid, because the exception would end the process.
+ */
+export function closeAtErrors(connection: pg.Connection): void {
+  const close = () => connection.stream.destroy()
+  // A message of an unknown type is reported as an error of the server without a severity.
+  connection.on('error', close).on('errorMessage', ({ severity }) => severity === undefined && close())
+  const { attachListeners } = connection as pg.Connection & { attachListeners(stream: Duplex): void }
+  Object.assign(connection, {
+    attachListeners(stream: Duplex) {
+      attachListeners.call(connection, stream)
+      const read = stream.listeners('data').at(-1) as (chunk: Buffer) => void
+      stream.off('data', read).on('data', (chunk: Buffer) => {
+        try {
+          read(chunk)
+        } catch (cause) {
+          const { message } = cause as Error
+          connection.emit('error', new Error(`the server sent a message that is not valid: ${message}`, { cause }))
+        }
+      })
+    }
+  })
 }
 
 /**
@@ -26,6 +52,7 @@ function cancelStatement(client: pg.PoolClient): Promise<void> {
   }
   const { promise, resolve } = Promise.withResolvers<void>()
   const connection = new pg.Connection({ ssl }) as CancelConnection
+  closeAtErrors(connection)
   const timer = setTimeout(end, CANCEL_MS)
   function end() {
     clearTimeout(timer)

@@ -12,7 +12,7 @@ const REPAIRS: [RegExp, string][] = [
   [/^CERT_(HAS_EXPIRED|NOT_YET_VALID)$/, 'renew the certificate of the server, or set the clock of this machine'],
   [/does not support SSL/, 'switch TLS on at the server, or remove sslmode from LATCHKEY_DATABASE_URL'],
   [/^(ERR_SSL_|ERR_OSSL_|EPROTO$)/, 'check the certificates and the TLS versions of both sides'],
-  [/^28P01$/, 'correct the user or the password in LATCHKEY_DATABASE_URL'],
+  [/^28P01$|client password must be/, 'correct the user or the password in LATCHKEY_DATABASE_URL'],
   [/^28/, 'allow this connection in pg_hba.conf; for "no encryption" add sslmode=verify-full to LATCHKEY_DATABASE_URL'],
   [/^3D000$/, 'create the database']
 ]
@@ -54,8 +54,8 @@ export const isResponse = (error: unknown): error is pg.DatabaseError =>
   error instanceof pg.DatabaseError && !['FATAL', 'PANIC'].includes(error.severity ?? '')
 
 /**
- * SQLSTATEs with which a server says that it does not take writes: it is a standby, is stopping, or a pooler has lost it. Another server
- * may have its address by now.
+ * Returns whether a server says by its SQLSTATE that it does not take writes: it is a standby, is stopping, or a pooler has lost it.
+ * Another server may have its address by now.
  */
 export const isWrongServer = ({ code = '' }: { code?: string | undefined }): boolean =>
   /^(08|25006|40001|57P)/.test(code)

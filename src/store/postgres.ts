@@ -4,7 +4,7 @@ import { untilDeadline } from '../deadline.ts'
 import { SetupError } from '../domain/errors.ts'
 import { POSTGRES_CONNECT_MS, POSTGRES_RESPONSE_MS, POSTGRES_STATEMENT_MS, REQUEST_MS } from '../limits.ts'
 import { createQueue } from '../queue.ts'
-import { openConnection } from './postgres-connection.ts'
+import { closeAtErrors, openConnection } from './postgres-connection.ts'
 import { connectionFailure } from './postgres-failures.ts'
 
 const INT8 = pg.types.builtins.INT8
@@ -58,6 +58,7 @@ class Client extends pg.Client {
   constructor(config?: pg.ClientConfig) {
     super(config)
     const { connection } = this as unknown as { connection: pg.Connection }
+    closeAtErrors(connection)
     this.once('connect', () => {
       this.connectedAt = performance.now()
     })

@@ -227,7 +227,8 @@ export function openSqlite(file: string) {
 
   return {
     dialect,
-    exists: () => file === MEMORY || existsSync(file),
+    /** Returns whether the file exists. @throws Error when the user may not know, for example EACCES in a directory of another user */
+    exists: () => file === MEMORY || statSync(file, { throwIfNoEntry: false }) !== undefined,
 
     /**
      * Creates an empty database with a write-ahead log, readable by its owner only. Does not change the content of an existing file.

@@ -49,6 +49,13 @@ async function insertRoles(trx: Db, userId: string, roles: string[]): Promise<vo
     .execute()
 }
 
+/**
+ * Returns the column by which an e-mail address is searched. The id makes it unique: nobody has verified the address, so several users may
+ * have it, and SQLite cannot drop the constraint.
+ */
+const emailKeyOf = (emailKey: string | null, id: string): string | null =>
+  emailKey === null ? null : `${emailKey} ${id}`
+
 /** Inserts a user with credentials and roles. @throws the errors of `reserveUsername` */
 export async function insertUser(trx: Db, user: NewUser): Promise<void> {
   await reserveUsername(trx, user)
@@ -60,7 +67,7 @@ export async function insertUser(trx: Db, user: NewUser): Promise<void> {
       username_key: user.usernameKey,
       look_alike: user.lookAlike,
       email: user.email,
-      email_key: user.emailKey,
+      email_key: emailKeyOf(user.emailKey, user.id),
       full_name: user.fullName,
       auth_version: 1,
       created_at: user.now,
@@ -71,13 +78,13 @@ export async function insertUser(trx: Db, user: NewUser): Promise<void> {
   await insertRoles(trx, user.id, user.roles)
 }
 
-const toColumns = ({ username, usernameKey, lookAlike, email, emailKey, fullName }: UserChanges) =>
+const toColumns = (id: string, { username, usernameKey, lookAlike, email, emailKey, fullName }: UserChanges) =>
   defined({
     username,
     username_key: usernameKey,
     look_alike: lookAlike,
     email,
-    email_key: emailKey,
+    email_key: emailKey === undefined ? undefined : emailKeyOf(emailKey, id),
     full_name: fullName
   })
 
@@ -112,7 +119,7 @@ function changeUser(database: Database): UserStore['change'] {
       if (usernameKey !== undefined) await reserveUsername(trx, { id, usernameKey, lookAlike, mixesScripts })
       await trx
         .updateTable('users')
-        .set({ ...toColumns(profile), updated_at: now })
+        .set({ ...toColumns(id, profile), updated_at: now })
         .where('id', '=', id)
         .execute()
       const removed = roles === undefined ? [] : before.roles.filter((role) => !roles.includes(role))

@@ -14,7 +14,8 @@ export function launch(): Promise<Browser> {
 
 async function start(): Promise<Browser> {
   const executablePath = process.env.TEST_CHROMIUM
-  if (executablePath === undefined) throw new Error('the tests need their browser: run them by "npm test"')
+  if (executablePath === undefined)
+    throw new Error('TEST_CHROMIUM is not set: run this test with "npm test -- <file>", which starts the browser')
   const started = await chromium.launch({
     executablePath,
     args: [

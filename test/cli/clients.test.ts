@@ -1,34 +1,15 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
-import { build, createDatabase, type Database, environment, NOBODY, onEachDatabase } from '../helper.ts'
+import t from 'tap'
+import { basic } from '../basic.ts'
+import { build, onEachDatabase, PASSWORD } from '../helper.ts'
 import { CLIENT_DEFAULTS } from '../routes/api.ts'
-import { command, keyboard } from './command.ts'
+import { clientTerminal, command, done, keyboard, refused, wrong } from './command.ts'
 
 const DAY = 86_400
-const done = (stdout: string) => ({ code: 0, stdout, stderr: '' })
-const refused = (stderr: string) => ({ code: 1, stdout: '', stderr: `${stderr}\n` })
-const wrong = (stderr: string) => ({ code: 2, stdout: '', stderr })
 
 const noSecret = (id: string) => `There is no secret "${id}"; "latchkey client show <client>" lists every secret`
-
-/** A database with the client of /docs, and commands on it. */
-async function terminal(t: Test, database: Database = 'sqlite') {
-  const at = await createDatabase(t, database, 'ready')
-  const env = environment(at)
-  const client = (args: string[], stdin?: Parameters<typeof command>[2]) => command(env, ['client', ...args], stdin)
-  return {
-    client,
-    dataDir: at.dataDir,
-    /** Runs a command that must succeed, and returns its JSON output. */
-    json: async (...args: string[]) => {
-      const { code, stdout, stderr } = await client([...args, '--json'])
-      t.strictSame([code, stderr], [0, ''], args.join(' '))
-      return JSON.parse(stdout)
-    }
-  }
-}
 
 /** Writes a file with a JWK Set. Returns its path, and the keys as they are stored. */
 function keyFile(dataDir: string) {
@@ -110,8 +91,73 @@ onEachDatabase(
   }
 )
 
+onEachDatabase(
+  t,
+  'a client is added with a secret that is shown once, listed, disabled and enabled',
+  async (t, database) => {
+    const { env, token, inject } = await build(t, { database })
+    const client = (...args: string[]) => command(env, ['client', ...args])
+    const added = await client('add', 'Orders API', '--id', 'orders', '--scope', 'tokens:introspect', '--json')
+    t.strictSame([added.code, added.stderr], [0, ''])
+    const { client_secret: secret, ...view } = JSON.parse(added.stdout)
+    t.match(secret, /^lks_[\w-]{43}$/)
+    const orders = {
+      ...CLIENT_DEFAULTS,
+      client_id: 'orders',
+      client_name: 'Orders API',
+      scope: 'tokens:introspect',
+      default_scope: 'tokens:introspect'
+    }
+    const { client_id_issued_at: issuedAt, updated_at: updatedAt, ...rest } = view
+    t.strictSame(rest, orders)
+    t.equal(Math.floor(Date.parse(updatedAt) / 1000), issuedAt)
+    const introspect = async () => {
+      const authorization = basic('orders', secret)
+      const headers = { authorization, 'content-type': 'application/x-www-form-urlencoded' }
+      return (await inject({ method: 'POST', url: '/introspect', headers, payload: 'token=x' })).statusCode
+    }
+    t.equal(await introspect(), 200)
+
+    const app = await client(
+      'add',
+      'App',
+      '--id',
+      'app',
+      '--public',
+      '--first-party',
+      '--grant',
+      'password',
+      'refresh_token',
+      '--scope',
+      'profile'
+    )
+    t.strictSame(app, { code: 0, stdout: 'client app was added\n', stderr: '' })
+    const login = { grant_type: 'password', username: 'alice', password: PASSWORD, client_id: 'app' }
+    const { scope, refresh_token } = (await token(login)).json()
+    t.equal(scope, 'profile')
+    t.match(refresh_token, /^lkr_/)
+    t.match(
+      (await client('add', 'Generated')).stdout,
+      /^client [0-9a-f]{32} was added\nclient_secret lks_[\w-]{43} {3}\(shown this once\)\n$/
+    )
+
+    const { stdout } = await client('list', '--json')
+    t.notMatch(stdout, /secret":|lks_/)
+    t.strictSame(
+      JSON.parse(stdout).filter(({ client_id }: { client_id: string }) => client_id === 'orders'),
+      [view]
+    )
+    t.match((await client('list')).stdout, /^ID +NAME +KIND +GRANTS +SCOPES +STATE\n/)
+
+    t.strictSame(await client('disable', 'orders'), { code: 0, stdout: 'client orders is disabled\n', stderr: '' })
+    t.equal(await introspect(), 401)
+    t.match(JSON.parse((await client('enable', 'orders', '--json')).stdout), orders)
+    t.equal(await introspect(), 200)
+  }
+)
+
 t.test('a client is public, or has keys in place of a secret', async (t) => {
-  const { client, json, dataDir } = await terminal(t)
+  const { client, json, dataDir } = await clientTerminal(t)
   const { file, keys } = keyFile(dataDir)
   t.match(await json('add', 'Page', '--id', 'page', '--public'), { token_endpoint_auth_method: 'none' })
   const keyed = await json('add', 'Keyed', '--id', 'keyed', '--jwks', file)
@@ -150,7 +196,7 @@ t.test('a client is public, or has keys in place of a secret', async (t) => {
 })
 
 t.test('without --json the output is one line, or an aligned table', async (t) => {
-  const { client, json } = await terminal(t)
+  const { client, json } = await clientTerminal(t)
   const added = await client(['add', 'Wörker', '--id', 'worker', '--grant', 'client_credentials', '--scope', 'profile'])
   t.match(added, done('client worker was added\nclient_secret lks_'))
   t.match(added.stdout, /^client worker was added\nclient_secret lks_[\w-]{43} {3}\(shown this once\)\n$/)
@@ -196,7 +242,7 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
 })
 
 onEachDatabase(t, 'a secret is added, replaces the others at a given time, and is deleted', async (t, database) => {
-  const { client, json } = await terminal(t, database)
+  const { client, json } = await clientTerminal(t, database)
   await json('add', 'Worker', '--id', 'worker')
   const ends = async () =>
     (await json('show', 'worker')).secrets.map(
@@ -227,92 +273,8 @@ onEachDatabase(t, 'a secret is added, replaces the others at a given time, and i
   t.notMatch((await client(['show', 'worker', '--json'])).stdout, /lks_|hash/)
 })
 
-t.test('a refusal of the domain is one line, and changes nothing', async (t) => {
-  const { client, json } = await terminal(t)
-  await json('add', 'Worker', '--id', 'worker')
-  await json('add', 'Page', '--id', 'page', '--public')
-  const before = [await client(['list', '--json']), await client(['show', 'worker'])]
-  const BUILT_IN = 'The client of /docs cannot be changed; LATCHKEY_DOCS=false switches it off'
-  const MISSING = 'There is no client "none"; "latchkey client list" lists every client'
-  const SPAN = 'A new secret expires after 1 to 315360000 seconds, the other secrets after 0 to 315360000'
-  for (const [args, line] of [
-    [['add', 'X', '--id', 'worker'], 'A client with this id already exists'],
-    [['add', 'X', '--id', 'alice'], 'The client id is the name of a user: choose another id'],
-    [
-      ['add', 'X', '--id', NOBODY],
-      'A client id has 1 to 255 printable ASCII characters and no space, and is not a UUID'
-    ],
-    [
-      ['add', 'X', '--id', 'a b'],
-      'A client id has 1 to 255 printable ASCII characters and no space, and is not a UUID'
-    ],
-    [['add', ''], 'A name has 1 to 200 characters and no control characters'],
-    [['add', 'a\nb'], 'A name has 1 to 200 characters and no control characters'],
-    [['add', 'X', '--grant', 'password'], 'The grant password is for first-party clients only'],
-    [
-      ['add', 'X', '--public', '--grant', 'client_credentials'],
-      'The grant client_credentials is for confidential clients only'
-    ],
-    [
-      ['add', 'X', '--public', '--scope', 'tokens:introspect'],
-      'The scope tokens:introspect is for confidential clients only'
-    ],
-    [['add', 'X', '--scope', 'none'], 'There is no scope "none"; "latchkey resource list" lists every scope'],
-    [['add', 'X', '--resource', 'none'], 'There is no resource "none"; "latchkey resource list" lists every resource'],
-    [
-      ['add', 'X', '--redirect-uri', 'http://a.example'],
-      'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
-    ],
-    [['add', 'X', '--access-token-ttl', '2h'], 'The lifetime of an access token is 1 to 3600 seconds'],
-    [['add', 'X', '--access-token-ttl', '0'], 'The lifetime of an access token is 1 to 3600 seconds'],
-    [['add', 'X', '--session-idle-ttl', '366d'], 'The lifetime of a session is 1 to 31536000 seconds'],
-    [['set', 'worker', '--session-absolute-ttl', '0'], 'The lifetime of a session is 1 to 31536000 seconds'],
-    [
-      ['set', 'worker', '--grant', 'magic'],
-      'There is no grant "magic"; the grants are password, refresh_token, client_credentials'
-    ],
-    [['set', 'worker', '--name', ''], 'A name has 1 to 200 characters and no control characters'],
-    [['set', 'none', '--name', 'x'], MISSING],
-    [['set', 'docs', '--name', 'x'], BUILT_IN],
-    [['show', 'none'], MISSING],
-    [['disable', 'none'], MISSING],
-    [['enable', 'none'], MISSING],
-    [['disable', 'docs'], BUILT_IN],
-    [['delete', 'none', '--yes'], MISSING],
-    [['delete', 'docs', '--yes'], BUILT_IN],
-    [['secret', 'add', 'none'], MISSING],
-    [['secret', 'add', 'page'], 'A public client cannot keep a secret'],
-    [['secret', 'add', 'docs'], 'A public client cannot keep a secret'],
-    [['secret', 'add', 'worker', '--expires-in', '0'], SPAN],
-    [['secret', 'add', 'worker', '--expires-in', '3651d'], SPAN],
-    [['secret', 'add', 'worker', '--expires-in', '999999999d'], SPAN],
-    [['secret', 'add', 'worker', '--others-expire-in', '999999999d'], SPAN],
-    [['secret', 'delete', 'worker', NOBODY], noSecret(NOBODY)]
-  ] as const)
-    t.strictSame(await client([...args]), refused(line), args.join(' '))
-  t.strictSame([await client(['list', '--json']), await client(['show', 'worker'])], before)
-})
-
-t.test('the error for an unknown name shows at most 100 characters of it, and proposes a similar name', async (t) => {
-  const { client } = await terminal(t)
-  const lists = '; "latchkey resource list" lists every scope'
-  t.strictSame(
-    await client(['add', 'X', '--scope', 'profil']),
-    refused(`There is no scope "profil", did you mean "profile"?${lists}`)
-  )
-  const long = 'x'.repeat(10_000)
-  t.strictSame(
-    await client(['add', 'X', '--scope', long.slice(0, 500)]),
-    refused(`There is no scope "${'x'.repeat(100)}…"${lists}`)
-  )
-  t.strictSame(
-    await client(['show', long]),
-    refused(`There is no client "${'x'.repeat(100)}…"; "latchkey client list" lists every client`)
-  )
-})
-
 t.test('"client add" warns about a client that can never get a token', async (t) => {
-  const { client } = await terminal(t)
+  const { client } = await clientTerminal(t)
   const { code, stdout, stderr } = await client([
     'add',
     'W',
@@ -331,62 +293,8 @@ t.test('"client add" warns about a client that can never get a token', async (t)
   t.equal((await client(['add', 'P', '--id', 'p'])).stderr, '')
 })
 
-t.test('wrong usage exits with 2 and one line that names the help of the command', async (t) => {
-  const { client, json } = await terminal(t)
-  await json('add', 'Worker', '--id', 'worker')
-  t.strictSame(await client(['set', 'worker']), wrong('there is nothing to change: see --help\n'))
-  const spans = ['', 'x', '1w', '-1', '1.5h', '1 h', '10000000000', '1hh', 'h']
-  const options: [args: string[], option: string][] = [
-    [['add', 'X'], '--access-token-ttl'],
-    [['add', 'X'], '--session-idle-ttl'],
-    [['set', 'worker'], '--session-absolute-ttl'],
-    [['secret', 'add', 'worker'], '--expires-in'],
-    [['secret', 'add', 'worker'], '--others-expire-in']
-  ]
-  for (const [args, option] of options)
-    for (const span of spans)
-      t.match(
-        await client([...args, `${option}=${span}`]),
-        wrong(
-          `error: option '${option} <duration>' argument '${span}' is invalid. It must be a number of seconds, or a number with the unit s, m, h or d, such as 12h`
-        ),
-        `${option} ${span}`
-      )
-  for (const args of [[], ['secret']])
-    t.match(await client(args), { code: 2, stdout: '', stderr: 'Usage: latchkey client' }, args.join(' '))
-  for (const args of [
-    ['add'],
-    ['add', 'X', 'Y'],
-    ['add', 'X', '--grants', 'password'],
-    ['add', 'X', '--disabled'],
-    ['list', 'worker'],
-    ['show'],
-    ['set', 'worker', '--public'],
-    ['set', 'worker', '--id', 'x'],
-    ['delete'],
-    ['disable'],
-    ['secret', 'add'],
-    ['secret', 'delete', 'worker'],
-    ['secret', 'list', 'worker']
-  ])
-    t.match(
-      await client(args),
-      { code: 2, stdout: '', stderr: /^error: .+; see "latchkey help client[ a-z]*"\n$/ },
-      args.join(' ')
-    )
-  for (const name of ['add', 'list', 'show', 'set', 'disable', 'enable', 'delete', 'secret'])
-    t.match(await client([name, '--help']), { code: 0, stdout: `Usage: latchkey client ${name}`, stderr: '' })
-  for (const name of ['add', 'delete'])
-    t.match(await client(['secret', name, '--help']), {
-      code: 0,
-      stdout: `Usage: latchkey client secret ${name}`,
-      stderr: ''
-    })
-  t.equal((await json('list')).length, 2)
-})
-
 t.test('a client is deleted after its id is typed again, or with --yes', async (t) => {
-  const { client, json } = await terminal(t)
+  const { client, json } = await clientTerminal(t)
   await json('add', 'Worker', '--id', 'worker')
   t.match(await client(['delete', 'worker'], keyboard('workers\r').stream), { code: 1, stdout: '' })
   t.match(await client(['delete', 'worker'], keyboard('\u0003').stream), { code: 1, stdout: '' })

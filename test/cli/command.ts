@@ -1,5 +1,7 @@
 import { PassThrough, Readable } from 'node:stream'
+import type { Test } from 'tap'
 import { run } from '../../src/cli.ts'
+import { createDatabase, type Database, environment } from '../helper.ts'
 import { search } from '../secrets.ts'
 
 /** `serve` listens for these, to end the process. */
@@ -41,4 +43,28 @@ export function keyboard(typed: string) {
   })
   stream.write(typed)
   return { stream, isRaw: () => raw }
+}
+
+/** The outcome of a command that did its work. */
+export const done = (stdout: string): Outcome => ({ code: 0, stdout, stderr: '' })
+/** The outcome of a command that the domain refused, with one line. */
+export const refused = (line: string): Outcome => ({ code: 1, stdout: '', stderr: `${line}\n` })
+/** The outcome of a command that was used wrongly. */
+export const wrong = (stderr: string): Outcome => ({ code: 2, stdout: '', stderr })
+
+/** A database with the client of /docs, and the commands `latchkey client …` on it. */
+export async function clientTerminal(t: Test, database: Database = 'sqlite') {
+  const at = await createDatabase(t, database, 'ready')
+  const env = environment(at)
+  const client = (args: string[], stdin?: Parameters<typeof command>[2]) => command(env, ['client', ...args], stdin)
+  return {
+    client,
+    dataDir: at.dataDir,
+    /** Runs a command that must succeed, and returns its JSON output. */
+    json: async (...args: string[]) => {
+      const { code, stdout, stderr } = await client([...args, '--json'])
+      t.strictSame([code, stderr], [0, ''], args.join(' '))
+      return JSON.parse(stdout)
+    }
+  }
 }

@@ -85,6 +85,22 @@ t.test('a database of another user is an error of one line with the user and the
   chmodSync(env.LATCHKEY_DATA_DIR, 0o755)
 })
 
+t.test('a data directory that the user may not enter is not a missing database', async (t) => {
+  const env = {
+    LATCHKEY_DATA_DIR: newDirectory(t),
+    LATCHKEY_SEALING_KEY: Buffer.alloc(32).toString('base64'),
+    LATCHKEY_PORT: '0'
+  }
+  await command(env, ['migrate'])
+  chmodSync(env.LATCHKEY_DATA_DIR, 0o600)
+  for (const args of [['user', 'list'], ['migrate'], ['serve']]) {
+    const { code, stderr } = await unprivileged(() => command(env, args))
+    t.strictSame([code, stderr.split('\n').length], [1, 2], stderr)
+    t.match(stderr, USER)
+    t.match(stderr, `cannot write ${env.LATCHKEY_DATA_DIR}/latchkey.db (EACCES): give the directory`)
+  }
+})
+
 t.test('a second server on one database is warned of, and commands are not', async (t) => {
   const at = await createDatabase(t, 'sqlite', 'ready')
   const config = loadConfig(environment(at))

@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import t from 'tap'
 import { MIGRATIONS } from '../../src/store/migrations/index.ts'
 import { createDatabase, environment, PASSWORD } from '../helper.ts'
+import { sql } from '../sql.ts'
 import { command } from './command.ts'
-import { fresh, login, me, rows, serve } from './process.ts'
+import { fresh, login, me, serve } from './process.ts'
 
 const AT_VERSION = `the database is at version ${MIGRATIONS.length}`
 
@@ -12,7 +13,7 @@ t.test('serve does not set up PostgreSQL, and prints the command that sets it up
   const database = await createDatabase(t, 'postgres')
   const { code, stderr } = await command(environment(database), ['serve'])
   t.strictSame([code, stderr], [1, 'the database is not set up: run "latchkey migrate"\n'])
-  t.strictSame(await rows(database.url, "select * from pg_tables where schemaname = 'public'"), [])
+  t.strictSame(await sql({ env: environment(database) }, "select * from pg_tables where schemaname = 'public'"), [])
 })
 
 t.test(
@@ -92,11 +93,11 @@ t.test('serve and migrate refuse a schema that is too new, and write nothing int
   const database = await createDatabase(t, 'postgres')
   const env = environment(database)
   await command(env, ['migrate'])
-  await rows(database.url, 'update schema_version set version = 9, compatible_from = 9')
+  await sql({ env }, 'update schema_version set version = 9, compatible_from = 9')
   // Without a user, both commands would create the admin.
-  await rows(database.url, 'delete from users')
+  await sql({ env }, 'delete from users')
   const refused = { code: 1, stderr: 'the schema is newer than this version can use: install a newer latchkey\n' }
   t.match(await command(env, ['serve']), refused)
   t.match(await command(env, ['migrate']), refused)
-  t.strictSame(await rows(database.url, 'select username from users'), [])
+  t.strictSame(await sql({ env }, 'select username from users'), [])
 })

@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createDatabase, environment, PASSWORD } from '../helper.ts'
+import { sql } from '../sql.ts'
 import { command } from './command.ts'
-import { fresh, launch, login, me, rows, run, serve } from './process.ts'
+import { fresh, launch, login, me, run, serve } from './process.ts'
 
 const ROUNDS = Math.ceil(Number(process.env.LATCHKEY_ROUNDS ?? 1) / 10)
 
@@ -93,11 +94,11 @@ t.test('two concurrent runs of migrate on an empty PostgreSQL make one first sta
     )
     t.equal(exits.filter(({ stderr }) => /newly set up/.test(stderr)).length, 1)
     t.equal(exits.filter(({ stderr }) => /admin admin was created/.test(stderr)).length, 1)
-    t.strictSame(await rows(database.url, 'select state from signing_keys order by state'), [
+    t.strictSame(await sql({ env }, 'select state from signing_keys order by state'), [
       { state: 'next' },
       { state: 'signing' }
     ])
-    t.strictSame(await rows(database.url, 'select username from users'), [{ username: 'admin' }])
+    t.strictSame(await sql({ env }, 'select username from users'), [{ username: 'admin' }])
     t.equal(existsSync(join(database.dataDir, 'sealing-key')), false)
   }
 })

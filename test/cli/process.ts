@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { type Agent, get as httpGet } from 'node:http'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import pg from 'pg'
 import type { Test } from 'tap'
 import { createDatabase } from '../helper.ts'
 import { plant, search } from '../secrets.ts'
@@ -121,12 +120,4 @@ export async function me(origin: string, token: string): Promise<{ status: numbe
 export async function fresh(t: Test): Promise<{ LATCHKEY_DATA_DIR: string; dir: string }> {
   const { dataDir } = await createDatabase(t, 'sqlite')
   return { LATCHKEY_DATA_DIR: join(dataDir, 'data'), dir: join(dataDir, 'data') }
-}
-
-export async function rows(url: string, sql: string): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url })
-  await client.connect()
-  const { rows } = await client.query(sql)
-  await client.end()
-  return rows
 }

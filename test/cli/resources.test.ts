@@ -8,11 +8,8 @@ import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import { prepare } from '../../src/first-start.ts'
 import { build, createDatabase, environment, ISSUER, onEachDatabase } from '../helper.ts'
-import { command, keyboard } from './command.ts'
+import { command, done, keyboard, refused, wrong } from './command.ts'
 
-const done = (stdout: string) => ({ code: 0, stdout, stderr: '' })
-const refused = (stderr: string) => ({ code: 1, stdout: '', stderr: `${stderr}\n` })
-const wrong = (stderr: string) => ({ code: 2, stdout: '', stderr })
 const URI = 'https://orders.example'
 
 async function terminal(t: Test) {

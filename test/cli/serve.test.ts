@@ -19,6 +19,7 @@ t.test('a used port is an error of one line, and the next start still says where
   const { code, stderr } = await command({ LATCHKEY_DATA_DIR, LATCHKEY_PORT: new URL(server.origin).port }, ['serve'])
   t.strictSame([code, stderr.split('\n').length], [1, 2])
   t.match(stderr, 'EADDRINUSE')
+  t.match(stderr, 'LATCHKEY_PORT to a port that no other process uses')
 
   const other = await fresh(t)
   await command({ LATCHKEY_DATA_DIR: other.dir, LATCHKEY_PORT: new URL(server.origin).port }, ['serve'])

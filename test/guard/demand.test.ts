@@ -80,13 +80,13 @@ t.test('a route at the root of a prefix is guarded with and without a trailing s
 t.test('the guard of a scope applies to the routes in it that name no guard, and to no others', async (t) => {
   const app = await serve(t, async (scope) => {
     await scope.register(async (open) => {
-      open.decorate('guardOfScope', open.publicAccess)
+      open.decorate('defaultGuard', open.publicAccess)
       open.get('/open', handler)
       open.get('/open/own', { preHandler: open.requireScope('a') }, handler)
       await open.register(async (child) => void child.get('/open/child', handler))
     })
     await scope.register(async (closed) => {
-      closed.decorate('guardOfScope', closed.requireScope('a'))
+      closed.decorate('defaultGuard', closed.requireScope('a'))
       closed.get('/closed', handler)
       closed.get('/closed/hook', { preHandler: async () => {} }, handler)
       closed.get('/closed/own', { preHandler: closed.requireScope('b') }, handler)

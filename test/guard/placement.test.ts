@@ -72,7 +72,7 @@ t.test('a guard that checks its callers itself runs beside a guard that requires
 
 t.test('a guard that checks its callers itself may be the guard of a scope', async (t) => {
   const app = await serve(t, (scope) => {
-    scope.decorate('guardOfScope', byWord)
+    scope.decorate('defaultGuard', byWord)
     scope.get('/x', handler)
   })
   t.strictSame(await statusesByWord(app, '/x'), [200, 401])

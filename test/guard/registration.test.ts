@@ -153,6 +153,7 @@ const INVALID_OPTIONS: [name: string, options: object, message: string][] = [
     'latchkey-guard: revocation must be one of log, introspection, none'
   ],
   ['an unknown whenStale', { whenStale: true }, 'latchkey-guard: whenStale must be one of refuse, accept'],
+  ['a misspelt name', { onRefuse: () => {} }, 'latchkey-guard: "onRefuse" is not an option, did you mean "onRefused"?'],
   ['an unknown unguarded', { unguarded: 'public' }, 'latchkey-guard: unguarded must be one of refuse, allow'],
   ...[3, 301, '30', Number.NaN, null, Number.POSITIVE_INFINITY].map((staleAfter): [string, object, string] => [
     `staleAfter ${staleAfter}`,
@@ -173,6 +174,11 @@ for (const [name, options, message] of INVALID_OPTIONS)
   t.test(`invalid options stop the start: ${name}`, async (t) => {
     await t.rejects(start(t, options), { message })
   })
+
+t.test('options of Fastify are no misspelt options of the guard', async (t) => {
+  const { status, token } = await start(t, { logLevel: 'warn', logSerializers: {}, prefix: '', mine: 1 } as object)
+  t.equal(await status(token()), 200)
+})
 
 t.test('without revocation no credentials are needed', async (t) => {
   const credentials = { clientId: undefined, clientSecret: undefined }

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import t from 'tap'
-import { assertNoneBefore, declareMounted } from '../../src/guard/routes.ts'
+import { assertNoRoutesBefore, declareMounted } from '../../src/guard/routes.ts'
 import { answer } from '../forge.ts'
 import { NOT_AUTHENTICATED } from './refusals.ts'
 import { declareOrders, setUp } from './service.ts'
@@ -119,7 +119,7 @@ t.test('the message names the package that declares a route after the guard, and
     ['/', '/']
   ])
     await t.rejects(start(t, { declare: (app: FastifyInstance) => app.register(metrics, { path }) }), {
-      message: `GET ${path} of the package @acme/metrics names no guard: add "${toWrite}" to publicPaths to make it public, with everything below it; or register the package in a scope with scope.decorate('guardOfScope', scope.requireScope(…))`
+      message: `GET ${path} of the package @acme/metrics names no guard: add "${toWrite}" to publicPaths to make it public, with everything below it; or register the package in a scope with scope.decorate('defaultGuard', scope.requireScope(…))`
     })
   await t.rejects(start(t, { declare: (app: FastifyInstance) => app.get('/x', handler) }), {
     message:
@@ -134,7 +134,7 @@ t.test('the routes of a plugin can be guarded by the guard of their scope', asyn
     {
       declare: (app) =>
         app.register(async (scope) => {
-          scope.decorate('guardOfScope', scope.requireScope('metrics:read'))
+          scope.decorate('defaultGuard', scope.requireScope('metrics:read'))
           await scope.register(fp(async (plugin) => void plugin.get('/metrics', handler)))
         })
     }
@@ -151,7 +151,7 @@ t.test('a preflight needs no guard and no token, also in a scope with a guard', 
     {
       async declare(app) {
         await app.register(async (scope) => {
-          scope.decorate('guardOfScope', scope.requireScope('a'))
+          scope.decorate('defaultGuard', scope.requireScope('a'))
           scope.options('/x', handler)
           scope.get('/x', handler)
         })
@@ -200,7 +200,7 @@ for (const [name, declare, found] of BEFORE)
     await declare(app)
     await app.after()
     try {
-      assertNoneBefore(app, ['/docs'])
+      assertNoRoutesBefore(app, ['/docs'])
       t.fail('the route was not found')
     } catch (error) {
       t.match((error as Error).message, ` ${found} exists before the guard, `)
@@ -211,9 +211,9 @@ t.test('the order of a mounted Latchkey and the guard does not matter: its paths
   const app = fastify()
   t.teardown(() => app.close())
   app.all('/auth/*', handler)
-  t.throws(() => assertNoneBefore(app, []), { message: /exists before the guard/ })
+  t.throws(() => assertNoRoutesBefore(app, []), { message: /exists before the guard/ })
   declareMounted(app, ['/auth'])
-  t.doesNotThrow(() => assertNoneBefore(app, []))
+  t.doesNotThrow(() => assertNoRoutesBefore(app, []))
   app.all('/authx', handler)
-  t.throws(() => assertNoneBefore(app, []), { message: / \/authx exists before the guard/ })
+  t.throws(() => assertNoRoutesBefore(app, []), { message: / \/authx exists before the guard/ })
 })

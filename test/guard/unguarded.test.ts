@@ -44,7 +44,7 @@ const UNGUARDED: [name: string, declare: Declare, route: string][] = [
     'beside a scope that has a guard',
     async (app) => {
       await app.register(async (child) => {
-        child.decorate('guardOfScope', child.publicAccess)
+        child.decorate('defaultGuard', child.publicAccess)
         child.get('/open', handler)
       })
       app.get('/x', handler)

@@ -347,7 +347,7 @@ t.test(
   }
 )
 
-t.test('requests for the keys at the same time share one query', async (t) => {
+t.test('requests for the keys at the same time share their queries', async (t) => {
   const { app, inject } = await build(t, { logger: false })
   const { list } = app.store.keys
   let queries = 0

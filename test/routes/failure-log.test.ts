@@ -51,10 +51,10 @@ t.test('refusals for overload share one line a second, without a stack [UA2 F20]
     const { statusCode, headers } = await token(LOGIN)
     t.strictSame([statusCode, headers['retry-after']], [503, '2'])
   }
-  const line = (refused: number) => ({
+  const line = (logins: number) => ({
     level: 40,
     msg: 'logins were refused, because too many wait for a password hash',
-    refused
+    logins
   })
   t.strictSame(
     all.filter((each) => each.msg === 'request'),

@@ -107,7 +107,7 @@ t.test('a message whose end is ambiguous is refused, and the connection ends: 40
   ]) {
     const { text, status, closed } = await sendBytes(app, bytes)
     t.strictSame(
-      { status, closed, answers: text.match(/HTTP\/1\.1 \d+/g)?.filter((line) => !line.endsWith('415')).length },
+      { status, closed, answers: text.match(/HTTP\/1\.1 \d+/g)?.length },
       { status: 400, closed: true, answers: 1 },
       JSON.stringify(bytes)
     )

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { anyPlace } from '../forge.ts'
+import { placeholderPath } from '../forge.ts'
 import { build } from '../helper.ts'
 
 const { app, inject, login } = await build(t)
@@ -10,7 +10,7 @@ const operations = Object.entries(paths)
   .flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, { security }]) => ({
       method: method.toUpperCase() as 'GET',
-      url: anyPlace(path),
+      url: placeholderPath(path),
       isGuarded: security?.length !== 0
     }))
   )

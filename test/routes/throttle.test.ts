@@ -166,7 +166,7 @@ t.test('X-Forwarded-For counts only if a trusted proxy wrote it [BF4]', async (t
   for (let i = 0; i < 4; i++)
     t.strictSame(await from(proxied, '192.0.2.1', `198.51.101.9:${5000 + i}`), REFUSED, 'with a port')
   t.strictSame(await from(proxied, '192.0.2.1', '198.51.101.9:6000'), throttled(1))
-  for (const text of ['1:2:3:4:5:6:7:8:9', 'unknown', '_x', 'y'.repeat(9000), '::1::'])
+  for (const text of ['1:2:3:4:5:6:7:8:9', 'unknown', '_x', 'y'.repeat(500), '::1::'])
     t.strictSame(await from(proxied, '192.0.2.1', text), REFUSED, text.slice(0, 20))
   t.strictSame(
     await from(proxied, '192.0.2.1', 'z'),

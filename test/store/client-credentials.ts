@@ -10,9 +10,9 @@ export function clientCredentials(t: Test, { store, others }: Opened): void {
   const addSecret = (
     id: string,
     secret: ClientSecret,
-    more: { othersEndAt?: number; most?: number } = {},
+    more: { othersEndAt?: number; maxSecrets?: number } = {},
     at = store
-  ) => at.clients.addSecret(OPERATOR, { id, secret, othersEndAt: null, most: 3, ...more })
+  ) => at.clients.addSecret(OPERATOR, { id, secret, othersEndAt: null, maxSecrets: 3, ...more })
   const deleteSecret = (id: string, secretId: string) => store.clients.deleteSecret(OPERATOR, { id, secretId })
   const useAssertion = (id: string, jti: string, at = store) => at.clients.useAssertion(id, jti, NOW)
 

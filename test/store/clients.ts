@@ -28,7 +28,7 @@ export function clients(t: Test, opened: Opened): void {
     at.clients.change(OPERATOR, { id, changes, now })
   const remove = (id: string) => store.clients.delete(OPERATOR, { id, now: NOW })
   const addSecret = (id: string) =>
-    store.clients.addSecret(OPERATOR, { id, secret: newSecret('x'), othersEndAt: null, most: 100 })
+    store.clients.addSecret(OPERATOR, { id, secret: newSecret('x'), othersEndAt: null, maxSecrets: 100 })
 
   t.test('a client is returned as stored, also a disabled one and one without scopes', async (t) => {
     t.strictSame(await store.clients.get('app'), CLIENT)

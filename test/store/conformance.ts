@@ -1,10 +1,10 @@
 import type { Test } from 'tap'
 import { authorizations } from './authorizations.ts'
+import { callerRights } from './caller-rights.ts'
 import { clientCredentials } from './client-credentials.ts'
 import { clients } from './clients.ts'
 import { events } from './events.ts'
 import { expiry } from './expiry.ts'
-import { grants } from './grants.ts'
 import { guesses } from './guesses.ts'
 import { keys } from './keys.ts'
 import { logins } from './logins.ts'
@@ -23,7 +23,7 @@ import { users } from './users.ts'
 const PARTS: Record<string, (t: Test, opened: Opened) => void> = {
   setup,
   users,
-  grants,
+  callerRights,
   clients,
   clientCredentials,
   resources,

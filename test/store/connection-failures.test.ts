@@ -1,13 +1,24 @@
 import { writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import pg from 'pg'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createCertificate } from '../certificates.ts'
 import { command } from '../cli/command.ts'
 import { freePort } from '../cli/process.ts'
 import { build, environment, PASSWORD } from '../helper.ts'
 import { createDirectory } from './open.ts'
 import { startTlsServer } from './servers.ts'
+
+/** Starts a server that responds with these bytes and then waits. The end of the test waits until its connections are closed. */
+async function startForeign(t: Test, response: string): Promise<number> {
+  const server = createServer((socket) =>
+    socket.on('error', () => {}).once('data', () => socket.write(response, 'latin1'))
+  )
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => new Promise((resolve) => server.close(resolve)))
+  return (server.address() as AddressInfo).port
+}
 
 t.test('connections to PostgreSQL', async (t) => {
   const authority = createCertificate({ subject: 'Authority of the test' })
@@ -126,7 +137,11 @@ t.test('connections to PostgreSQL', async (t) => {
         `postgres://127.0.0.1:${port}/latchkey?user=owner&password=${encoded}x`,
         'cannot connect to PostgreSQL: password authentication failed for user "owner": correct the user or the password in LATCHKEY_DATABASE_URL'
       ],
-      ['no password', `postgres://owner@localhost:${port}/guarded?sslmode=verify-full&${ca}`, /^[^\n]*password[^\n]*$/],
+      [
+        'no password',
+        `postgres://owner@localhost:${port}/guarded?sslmode=verify-full&${ca}`,
+        'cannot connect to PostgreSQL: SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string: correct the user or the password in LATCHKEY_DATABASE_URL'
+      ],
       [
         'a missing database',
         at(`127.0.0.1:${port}/none`),
@@ -151,6 +166,16 @@ t.test('connections to PostgreSQL', async (t) => {
         'a host that does not exist',
         at('db.invalid/latchkey'),
         /^The database is not available \(getaddrinfo \w+ db\.invalid\)$/
+      ],
+      [
+        'a server that demands Kerberos',
+        at(`127.0.0.1:${await startForeign(t, 'R\0\0\0\x08\0\0\0\x07')}/latchkey`),
+        'The database is not available (the server sent a message that is not valid: Unknown authenticationOk message type 7)'
+      ],
+      [
+        'a server of another kind',
+        at(`127.0.0.1:${await startForeign(t, 'J\0\0\0\n8.0.36\0')}/latchkey`),
+        'The database is not available (received invalid response: 4a)'
       ]
     ]
 

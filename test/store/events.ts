@@ -121,7 +121,7 @@ export function events(t: Test, opened: Opened): void {
     const remove = () => store.clients.delete(OPERATOR, { id, now: NOW })
     const deleteSecret = () => store.clients.deleteSecret(OPERATOR, { id, secretId: secret.id })
     const addSecret = (to: string) => () =>
-      store.clients.addSecret(OPERATOR, { id: to, secret, othersEndAt: null, most: 2 })
+      store.clients.addSecret(OPERATOR, { id: to, secret, othersEndAt: null, maxSecrets: 2 })
     const given = 'grantTypes added: password; scopes added: profile, things:read; resources added: things'
     await assertRecorded(t, [
       [() => store.clients.create(OPERATOR, { client, secret: null }), ['client.created', subject, given]],
@@ -260,7 +260,7 @@ export function events(t: Test, opened: Opened): void {
       () => store.users.delete(SYSTEM, { id: admin.id, now: NOW }),
       () => store.roles.create(OPERATOR, { name: 'user', description: '', scopes: [], now: NOW }),
       () => store.clients.create(OPERATOR, { client: { ...CLIENT, id }, secret: null }),
-      () => store.clients.addSecret(OPERATOR, { id, secret, othersEndAt: null, most: 0 }),
+      () => store.clients.addSecret(OPERATOR, { id, secret, othersEndAt: null, maxSecrets: 0 }),
       () => store.clients.change(caller, { id, changes: RENAMED, now: NOW }),
       () => store.resources.delete(OPERATOR, { id: resource.id, now: NOW })
     ]

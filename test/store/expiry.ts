@@ -80,7 +80,7 @@ export function expiry(t: Test, opened: Opened): void {
       ['lasting', null]
     ] as const) {
       const secret = newSecret(hash, { createdAt: NOW - 1, expiresAt })
-      await store.clients.addSecret(OPERATOR, { id: one.id, secret, othersEndAt: null, most: 100 })
+      await store.clients.addSecret(OPERATOR, { id: one.id, secret, othersEndAt: null, maxSecrets: 100 })
     }
     t.equal(await store.expiry.prune(NOW + 59_999), 0)
     t.equal(await store.expiry.prune(NOW + 60_000), 2)

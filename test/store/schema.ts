@@ -150,29 +150,33 @@ export async function schema(t: Test, kind: Kind): Promise<void> {
     t.strictSame(await store.schema(), { version: VERSION + 1, compatibleFrom: 1 })
   })
 
-  t.test('usernames of an earlier version get the key of this version, and a clash stops the migration', async (t) => {
-    const { store, sql, url } = await openEmpty(t)
-    const before = MIGRATIONS.findIndex(({ version }) => version === 5)
-    await programWith(t, url, MIGRATIONS.slice(0, before)).migrate()
-    const add = (id: string, username: string, key: string) =>
-      sql(
-        `insert into users (id, username, username_key, auth_version, created_at, updated_at) values ('${id}', '${username}', '${key}', 1, 1, 1)`
-      )
-    await add('1', 'Straße', 'straße')
-    await add('2', 'Alice', 'alice')
-    await add('3', 'АBBА', 'аbbа')
-    await add('4', 'STRASSE', 'strasse')
-    await t.rejects(store.migrate(), {
-      message:
-        'the usernames "Straße" and "STRASSE" are the same name in this version: rename one of them with the previous version'
-    })
-    t.equal((await store.schema())?.version, before)
-    await sql(`delete from users where id = '4'`)
-    await store.migrate()
-    t.strictSame(await sql('select id, username_key, look_alike from users order by id'), [
-      { id: '1', username_key: 'strasse', look_alike: 'strasse' },
-      { id: '2', username_key: 'alice', look_alike: 'alice' },
-      { id: '3', username_key: 'аbbа', look_alike: 'abba' }
-    ])
-  })
+  t.test(
+    'names and addresses of an earlier version get the keys of this version, and a clash stops the migration',
+    async (t) => {
+      const { store, sql, url } = await openEmpty(t)
+      const before = MIGRATIONS.findIndex(({ version }) => version === 5)
+      await programWith(t, url, MIGRATIONS.slice(0, before)).migrate()
+      const add = (id: string, username: string, key: string) =>
+        sql(
+          `insert into users (id, username, username_key, auth_version, created_at, updated_at) values ('${id}', '${username}', '${key}', 1, 1, 1)`
+        )
+      await add('1', 'Straße', 'straße')
+      await add('2', 'Alice', 'alice')
+      await add('3', 'АBBА', 'аbbа')
+      await sql(`update users set email_key = 'alice@example.com' where id = '2'`)
+      await add('4', 'STRASSE', 'strasse')
+      await t.rejects(store.migrate(), {
+        message:
+          'the usernames "Straße" and "STRASSE" are the same name in this version: rename one of them with the previous version'
+      })
+      t.equal((await store.schema())?.version, before)
+      await sql(`delete from users where id = '4'`)
+      await store.migrate()
+      t.strictSame(await sql('select id, username_key, look_alike, email_key from users order by id'), [
+        { id: '1', username_key: 'strasse', look_alike: 'strasse', email_key: null },
+        { id: '2', username_key: 'alice', look_alike: 'alice', email_key: 'alice@example.com 2' },
+        { id: '3', username_key: 'аbbа', look_alike: 'abba', email_key: null }
+      ])
+    }
+  )
 }

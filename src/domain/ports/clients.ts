@@ -36,13 +36,13 @@ export interface ClientStore {
   secrets(id: string, now: Millis): Promise<ClientSecret[]>
   /**
    * Returns false when there is no such client.
-   * @param addition `othersEndAt` is the latest `expiresAt` of the other secrets, or null to leave them unchanged; `most` is the
+   * @param addition `othersEndAt` is the latest `expiresAt` of the other secrets, or null to leave them unchanged; `maxSecrets` is the
    *   maximum number of secrets
-   * @throws DomainError conflict when there would be more than `most`, forbidden
+   * @throws DomainError conflict when there would be more than `maxSecrets`, forbidden
    */
   addSecret(
     caller: Caller,
-    addition: { id: string; secret: ClientSecret; othersEndAt: Millis | null; most: number }
+    addition: { id: string; secret: ClientSecret; othersEndAt: Millis | null; maxSecrets: number }
   ): Promise<boolean>
   /** Returns false when the client has no such secret. */
   deleteSecret(caller: Caller, secret: { id: string; secretId: string }): Promise<boolean>

@@ -43,7 +43,7 @@ export interface UserFilter {
  * operator may give every role.
  */
 export interface UserStore {
-  /** @throws DomainError conflict when the canonical username or e-mail is taken, invalid when a role does not exist, forbidden */
+  /** @throws DomainError conflict when the canonical username is taken, invalid when a role does not exist, forbidden */
   create(caller: Caller, user: NewUser): Promise<void>
   /** Returns null when there is no such user. */
   get(id: string): Promise<User | null>
@@ -57,7 +57,7 @@ export interface UserStore {
   list(page: Page, filter: UserFilter): Promise<User[]>
   /**
    * Returns null when there is no such user. Disabling ends the sessions of the user and the logins in progress.
-   * @throws DomainError conflict when the username or the e-mail is taken or no admin would be left, invalid when a role does not
+   * @throws DomainError conflict when the username is taken or no admin would be left, invalid when a role does not
    *   exist, forbidden
    */
   change(caller: Caller, change: { id: string; changes: UserChanges; now: Millis }): Promise<User | null>

@@ -5,7 +5,8 @@ import * as boundedRevocations from './0003-bounded-revocations.ts'
 import * as hashSample from './0004-hash-sample.ts'
 import * as usernameForms from './0005-username-forms.ts'
 import * as resourceIdentifiers from './0006-resource-identifiers.ts'
-import * as signIn from './0007-sign-in.ts'
+import * as sharedEmails from './0007-shared-emails.ts'
+import * as signIn from './0008-sign-in.ts'
 
 export interface SchemaMigration {
   /** The number of the migration: its position in the list, from 1. */
@@ -23,5 +24,6 @@ export const MIGRATIONS: SchemaMigration[] = [
   hashSample,
   usernameForms,
   resourceIdentifiers,
+  sharedEmails,
   signIn
 ]

@@ -1,6 +1,6 @@
 import type { Kysely, SchemaModule } from 'kysely'
 
-export const version = 7
+export const version = 8
 export const compatibleFrom = 5
 
 /** Adds sign-in on pages: logins of browsers, authorization requests, consents, and the members of clients that they need. */

@@ -17,10 +17,10 @@ import {
   unique
 } from './rows.ts'
 
-const SECRETS = { othersEndAt: null, most: 100 }
+const SECRETS = { othersEndAt: null, maxSecrets: 100 }
 
 /** Roles, and the rule that a caller can give only what the caller holds. */
-export function grants(t: Test, opened: Opened): void {
+export function callerRights(t: Test, opened: Opened): void {
   const { store, sql } = opened
   const newRole = (scopes: string[]) => ({ name: unique('role'), description: '', scopes })
 
