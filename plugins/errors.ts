@@ -45,7 +45,9 @@ export default fp(
       if (allow.length > 0 && !allow.includes(request.method)) throw new MethodNotAllowed(allow.sort())
     })
 
-    fastify.setNotFoundHandler((_request, reply) => sendFailure(reply, NOT_FOUND, DEFAULT_SHAPE))
+    fastify.setNotFoundHandler((request, reply) =>
+      sendFailure(reply, NOT_FOUND, request.wantsPage ? 'page' : DEFAULT_SHAPE)
+    )
 
     fastify.setErrorHandler((error, request, reply) => {
       // The caller left, or sent a body that is not HTTP or too slow: nobody reads this response.
@@ -58,5 +60,5 @@ export default fp(
       return sendFailure(reply, failure, shape)
     })
   },
-  { name: 'errors', dependencies: ['guard-core', 'input'] }
+  { name: 'errors', dependencies: ['guard-core', 'input', 'pages'] }
 )

@@ -34,7 +34,10 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, opti
         response: { 200: json('The index', Index) }
       }
     },
-    async () => ({ name, version, links })
+    async (request, reply) => {
+      reply.header('vary', 'accept')
+      return request.wantsPage ? reply.page('home', {}) : { name, version, links }
+    }
   )
 
   const metadata = {

@@ -14,6 +14,7 @@ import guard from '../plugins/guard.ts'
 import helmet from '../plugins/helmet.ts'
 import host from '../plugins/host.ts'
 import input from '../plugins/input.ts'
+import pages from '../plugins/pages.ts'
 import caller from '../plugins/request-caller.ts'
 import requestLog from '../plugins/request-log.ts'
 import sweep from '../plugins/sweep.ts'
@@ -117,6 +118,15 @@ export async function buildApp(
   await app.register(cors, { origins: config.corsOrigins, issuer })
   await app.register(drain, drainTimes)
   await app.register(sweep)
+  await app.register(pages, {
+    issuer,
+    base,
+    serviceName: config.name,
+    logoFile: config.logoFile,
+    accent: config.accent,
+    dataDir: config.dataDir,
+    docs: hasDocs
+  })
   await app.register(errors)
   await app.register(docs, { version, path, base, pages: hasDocs, storesLogin: !mounted || docsStoreLogin })
 

@@ -168,3 +168,8 @@ export const INTROSPECTION_BYTES_MAX = 65_536
 
 /** Entries of the revocation log that a guard keeps in memory. */
 export const GUARD_ENTRIES_MAX = 250_000
+
+/** Bytes of the image file of a logo. */
+export const LOGO_BYTES_MAX = 262_144
+/** Characters of the name of the service. */
+export const SERVICE_NAME_MAX = 60

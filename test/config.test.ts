@@ -38,6 +38,8 @@ const DEFAULTS = {
   throttle: true,
   trustedProxies: [],
   corsOrigins: [],
+  name: 'Latchkey',
+  accent: '#2b4c9b',
   docs: true,
   logLevel: 'info'
 }
@@ -78,6 +80,9 @@ t.test('every variable is read', async (t) => {
       LATCHKEY_THROTTLE: 'false',
       LATCHKEY_TRUSTED_PROXIES: '10.0.0.0/8, 192.0.2.1,fd00::/8',
       LATCHKEY_CORS_ORIGINS: 'https://app.example.com,http://localhost:5173',
+      LATCHKEY_NAME: 'Example',
+      LATCHKEY_LOGO_FILE: '/etc/latchkey/logo.svg',
+      LATCHKEY_ACCENT: '#b00020',
       LATCHKEY_DOCS: 'false',
       LATCHKEY_LOG_LEVEL: 'warn'
     }),
@@ -104,6 +109,9 @@ t.test('every variable is read', async (t) => {
       throttle: false,
       trustedProxies: ['10.0.0.0/8', '192.0.2.1', 'fd00::/8'],
       corsOrigins: ['https://app.example.com', 'http://localhost:5173'],
+      name: 'Example',
+      logoFile: '/etc/latchkey/logo.svg',
+      accent: '#b00020',
       docs: false,
       logLevel: 'warn'
     }

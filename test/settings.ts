@@ -201,6 +201,17 @@ export const SETTINGS: Record<
     ],
     says: 'origins (https://app.example.com), separated by commas'
   },
+  LATCHKEY_NAME: {
+    allowed: ['Example', 'x', 'Übungsplatz & Söhne', 'x'.repeat(60)],
+    refused: ['x'.repeat(61)],
+    says: 'a text of at most 60 characters'
+  },
+  LATCHKEY_LOGO_FILE: { allowed: ['logo.svg', '/etc/latchkey/logo.png'], refused: [], says: 'a path' },
+  LATCHKEY_ACCENT: {
+    allowed: ['#000', '#abc', '#2b4c9b', '#ABCDEF'],
+    refused: ['red', 'abc', '#12', '#1234', '#12345g', 'url(x)', '#fff}'],
+    says: 'a colour as #rgb or #rrggbb'
+  },
   LATCHKEY_DOCS: {
     allowed: ['true', 'false'],
     refused: ['on', 'off', 'yes', 'TRUE', '1', '0', 'constructor', '__proto__', 'toString'],

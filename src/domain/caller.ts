@@ -14,6 +14,7 @@ export interface Origin {
  * - `anonymous`: a request that names neither a user nor a client
  * - `client`: a client in its own name, or a client that requests tokens
  * - `user`: a user with an access token
+ * - `login`: a user on the pages of this service, by the cookie of a login. Holds no role and no scope
  */
 export type Caller = Origin &
   (
@@ -22,6 +23,7 @@ export type Caller = Origin &
     | { kind: 'anonymous' }
     | { kind: 'client'; id: string }
     | { kind: 'user'; id: string; clientId: string; sid: string }
+    | { kind: 'login'; id: string; loginId: string }
   )
 
 const NO_REQUEST: Origin = { address: null, userAgent: null, requestId: null }

@@ -4,6 +4,7 @@ import { createAuthorizationRequests } from './authorization-requests.ts'
 import { createAuthorizations } from './authorizations.ts'
 import { createClientAuthentication } from './client-authentication.ts'
 import { createClients } from './clients.ts'
+import { createConsents } from './consents.ts'
 import { createDummyHashes } from './dummy-hashes.ts'
 import type { Events } from './events.ts'
 import { createExchange } from './exchange.ts'
@@ -64,6 +65,7 @@ export function createAuth(ports: {
     logins,
     authorizationRequests: createAuthorizationRequests({ clients, userOfIdToken: async () => null }),
     authorizations: createAuthorizations({ ...ports, clients, scopes }),
+    consents: createConsents(ports),
     scopes,
     resources: createResources(ports),
     sessions,
