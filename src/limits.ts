@@ -20,6 +20,17 @@ export const FORWARDED_BYTES_MAX = 512
 /** Parameters of one form. */
 export const FORM_PARAMETERS_MAX = 100
 
+/**
+ * Bytes of the parameters of an authorization request in a query. The form of the sign-in carries them in its URL, so they must fit into
+ * the header of a request (16 KiB) together with cookies.
+ */
+export const AUTHORIZATION_REQUEST_BYTES_MAX = 10_240
+/** Resources of one authorization request. */
+export const AUTHORIZATION_RESOURCES_MAX = 20
+/** Bytes of `state` and of `id_token_hint` in an authorization request. */
+export const STATE_BYTES_MAX = 4096
+export const ID_TOKEN_BYTES_MAX = 8192
+
 /** Milliseconds in which the headers and the body of a request must have arrived. */
 export const ARRIVAL_MS = 8000
 /** Milliseconds without traffic after which a connection is closed, except while it waits for its next request. */
@@ -102,6 +113,9 @@ export const LONG_TEXT_BYTES: ReadonlyMap<string, number> = new Map([
   ['token', TOKEN_BYTES_MAX],
   ['client_assertion', ASSERTION_BYTES_MAX],
   ['scope', CLIENT_SCOPE_TEXT_MAX],
+  ['state', STATE_BYTES_MAX],
+  ['id_token_hint', ID_TOKEN_BYTES_MAX],
+  ['redirect_uri', REDIRECT_URI_MAX],
   ['redirect_uris', REDIRECT_URI_MAX],
   ['audience', LOG_AUDIENCES_MAX * (IDENTIFIER_MAX + 1)],
   ['jwks', JWK_MEMBER_BYTES_MAX]

@@ -14,7 +14,7 @@ import { runFirstStart } from '../src/first-start.ts'
 import { TestClock } from './clock.ts'
 
 import { assertDocumented, DOCUMENT } from './documented.ts'
-import { plant, plantForAll, search } from './secrets.ts'
+import { plant, plantForAll, plantRandom, search } from './secrets.ts'
 
 export { TestClock } from './clock.ts'
 export type Database = 'sqlite' | 'postgres'
@@ -166,7 +166,13 @@ function secretsOf({ payload, headers }: InjectOptions): unknown[] {
   const { password, client_secret, current_password, new_password } = (form ?? {}) as Record<string, unknown>
   const [, credentials] =
     /^(?:Basic |Bearer [\w-]+\.[\w-]+\.)([\w+/=-]{40,})$/.exec(String(headers?.authorization)) ?? []
-  return [password, client_secret, current_password, new_password, headers?.cookie, credentials]
+  return [password, client_secret, current_password, new_password, credentials]
+}
+
+/** The random secrets of a sign-in, in the form of a request. */
+function randomSecretsOf({ payload }: InjectOptions): unknown[] {
+  const { code, form_token } = typeof payload === 'string' ? Object.fromEntries(new URLSearchParams(payload)) : {}
+  return [code, form_token]
 }
 
 /**
@@ -177,13 +183,16 @@ function watchAnswers(t: Test, app: FastifyInstance, usual: boolean): void {
   const inject = app.inject.bind(app) as (options: InjectOptions) => Promise<LightMyRequestResponse>
   const watched = async (options: InjectOptions): Promise<LightMyRequestResponse> => {
     plant(...secretsOf(options))
+    plantRandom(...randomSecretsOf(options))
     const response = await inject(options)
     const { statusCode, headers, body } = response
     const { method = 'GET', url = '/' } = options
     const gives = [200, 201].includes(statusCode) && method === 'POST' && /^\/(token|clients)/.test(String(url))
     const given = gives ? response.json() : {}
     const { access_token: token = '', refresh_token: refreshToken = '', client_secret: secret = '' } = given
-    const text = JSON.stringify(headers) + body.replace(token, '').replace(refreshToken, '').replace(secret, '')
+    // A cookie and a form token are given to the browser that has them.
+    const { 'set-cookie': _, ...others } = headers
+    const text = JSON.stringify(others) + body.replace(token, '').replace(refreshToken, '').replace(secret, '')
     search('answers', `${t.name}: ${method} ${String(url).split('?')[0]}`, text)
     plant(token.split('.')[2], refreshToken, secret)
     if (usual) assertDocumented(method, String(url), response)

@@ -1,4 +1,4 @@
-import { SCOPE_PARAMETER_MAX } from '../limits.ts'
+import { AUTHORIZATION_REQUEST_BYTES_MAX, AUTHORIZATION_RESOURCES_MAX, SCOPE_PARAMETER_MAX } from '../limits.ts'
 import {
   AuthorizationError,
   type AuthorizationErrorCode,
@@ -28,6 +28,12 @@ const RESPONSE_MODES: readonly ResponseMode[] = ['query', 'form_post']
 
 const isOneOf = <T extends string>(values: readonly T[], text: string): text is T =>
   (values as readonly string[]).includes(text)
+
+/** Returns the bytes of the parameters in a query. */
+const sizeOf = (params: AuthorizationParams): number =>
+  Object.entries(params)
+    .flatMap(([name, value]) => [value ?? []].flat().map((text) => name.length + encodeURIComponent(text).length + 2))
+    .reduce((sum, size) => sum + size, 0)
 
 /** Reads and checks authorization requests (RFC 6749 §4.1.1, RFC 7636, RFC 8707, OpenID Connect Core 1.0 §3.1.2.1). */
 export function createAuthorizationRequests(deps: {
@@ -80,6 +86,8 @@ export function createAuthorizationRequests(deps: {
 
       if (Object.entries(params).some(([name, value]) => Array.isArray(value) && name !== 'resource'))
         refuse('invalid_request', 'A parameter is repeated')
+      if (sizeOf(params) > AUTHORIZATION_REQUEST_BYTES_MAX)
+        refuse('invalid_request', `The request is longer than ${AUTHORIZATION_REQUEST_BYTES_MAX} bytes`)
       for (const [name, code] of REFUSED)
         if (params[name] !== undefined) refuse(code, `The parameter ${name} is not supported`)
       if (text('response_type') === null) refuse('invalid_request', 'The parameter response_type is missing')
@@ -105,6 +113,9 @@ export function createAuthorizationRequests(deps: {
       const scope = text('scope')
       if (scope !== null && scope.length > SCOPE_PARAMETER_MAX)
         refuse('invalid_scope', `The scope is longer than ${SCOPE_PARAMETER_MAX} characters`)
+      const resources = [...new Set([params.resource ?? []].flat())]
+      if (resources.length > AUTHORIZATION_RESOURCES_MAX)
+        refuse('invalid_target', `A request names at most ${AUTHORIZATION_RESOURCES_MAX} resources`)
       const hint = text('id_token_hint')
       const expectedUser = hint === null ? null : await userOfIdToken(hint)
       if (hint !== null && expectedUser === null)
@@ -118,7 +129,7 @@ export function createAuthorizationRequests(deps: {
           hasRedirectUri: params[REDIRECT_URI] !== undefined,
           nonce: text('nonce'),
           scope,
-          resources: [...new Set([params.resource ?? []].flat())],
+          resources,
           codeChallenge: challenge,
           prompts: known,
           maxAge: maxAge === null ? null : Number(maxAge),

@@ -10,7 +10,7 @@ import type { Caller } from './caller.ts'
 import { sha256 } from './client-authentication.ts'
 import type { Clients } from './clients.ts'
 import { OAuthError } from './errors.ts'
-import type { Client, Scope } from './model.ts'
+import type { Client, Scope, User } from './model.ts'
 import { OPENID } from './model.ts'
 import type { Authorization, AuthorizationRequest } from './ports/authorizations.ts'
 import type { Clock } from './ports/clock.ts'
@@ -30,6 +30,14 @@ export type Step =
   | { kind: 'choose'; logins: Login[] }
   | { kind: 'consent'; id: string }
   | { kind: 'respond'; response: AuthorizationResponse }
+
+/** What the user is asked before the client gets a code. */
+export interface ConsentQuestion {
+  authorization: Authorization
+  client: Client
+  user: User
+  scopes: Pick<Scope, 'name' | 'description'>[]
+}
 
 /** Decides the steps of authorization requests, from the sign-in to the code (RFC 6749 §4.1, OpenID Connect Core 1.0 §3.1). */
 export function createAuthorizations(deps: { store: Store; clients: Clients; scopes: Scopes; clock: Clock }) {
@@ -96,55 +104,76 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
     return isStored ? { kind: 'respond', response: { returnAddress: request, code } } : { kind: 'sign_in', again: null }
   }
 
-  /** Returns an authorization that waits for the consent of this login. @throws NoReturn attempt_over */
-  async function waiting(id: string, login: Login): Promise<Authorization> {
-    const authorization = await store.authorizations.get(id, { loginId: login.id, now: clock.now() })
-    if (authorization?.state !== 'signed_in') throw new NoReturn('attempt_over')
+  /** Returns an authorization that waits for the consent of one of these logins. @throws NoReturn attempt_over */
+  async function waiting(id: string, logins: Login[]): Promise<Authorization> {
+    const now = clock.now()
+    const found = await Promise.all(logins.map((login) => store.authorizations.get(id, { loginId: login.id, now })))
+    const authorization = found.find((each) => each?.state === 'signed_in') ?? null
+    if (authorization === null) throw new NoReturn('attempt_over')
     return authorization
+  }
+
+  /**
+   * Returns the next step of a request that arrives.
+   * @param logins the active logins of the browser, the last used first
+   * @throws AuthorizationError
+   */
+  async function start(
+    caller: Caller,
+    { client, request, logins }: { client: Client; request: AuthorizationRequest; logins: Login[] }
+  ): Promise<Step> {
+    const { prompts, maxAge, expectedUser } = request
+    const isSilent = prompts.includes('none')
+    const loginRequired = () => new AuthorizationError('login_required', 'The user must sign in', request)
+    if (prompts.includes('select_account') && logins.length > 0) return { kind: 'choose', logins }
+    const fitting = expectedUser === null ? logins : logins.filter(({ userId }) => userId === expectedUser)
+    const [login, ...others] = fitting
+    if (login === undefined) {
+      if (isSilent) throw loginRequired()
+      return { kind: 'sign_in', again: null }
+    }
+    const isOld = maxAge !== null && clock.now() - login.authAt > maxAge * 1000
+    if (isOld || prompts.includes('login')) {
+      if (isSilent) throw loginRequired()
+      return { kind: 'sign_in', again: login }
+    }
+    if (others.length > 0 && !isSilent && request.loginHint === null) return { kind: 'choose', logins: fitting }
+    const step = await proceed(caller, { client, request, login })
+    if (isSilent && step.kind === 'sign_in') throw loginRequired()
+    return step
   }
 
   return {
     proceed,
+    start,
 
     /**
-     * Returns the next step of a request that arrives.
-     * @param logins the active logins of the browser, the last used first
+     * Continues a request with the login that the user chose. The login must fulfil the request like any other.
      * @throws AuthorizationError
      */
-    async start(
+    choose: (
       caller: Caller,
-      { client, request, logins }: { client: Client; request: AuthorizationRequest; logins: Login[] }
-    ): Promise<Step> {
-      const { prompts, maxAge, expectedUser } = request
-      const isSilent = prompts.includes('none')
-      const loginRequired = () => new AuthorizationError('login_required', 'The user must sign in', request)
-      if (prompts.includes('select_account') && logins.length > 0) return { kind: 'choose', logins }
-      const fitting = expectedUser === null ? logins : logins.filter(({ userId }) => userId === expectedUser)
-      const [login, ...others] = fitting
-      if (login === undefined) {
-        if (isSilent) throw loginRequired()
-        return { kind: 'sign_in', again: null }
-      }
-      const isOld = maxAge !== null && clock.now() - login.authAt > maxAge * 1000
-      if (isOld || prompts.includes('login')) {
-        if (isSilent) throw loginRequired()
-        return { kind: 'sign_in', again: login }
-      }
-      if (others.length > 0 && !isSilent && request.loginHint === null) return { kind: 'choose', logins: fitting }
-      const step = await proceed(caller, { client, request, login })
-      if (isSilent && step.kind === 'sign_in') throw loginRequired()
-      return step
+      { client, request, login }: { client: Client; request: AuthorizationRequest; login: Login }
+    ): Promise<Step> => {
+      const prompts = request.prompts.filter((prompt) => prompt !== 'select_account')
+      return start(caller, { client, request: { ...request, prompts }, logins: [login] })
     },
 
-    /** Returns what the consent page asks: the client, and each scope with its description. @throws NoReturn attempt_over */
-    async consentQuestion(
-      id: string,
-      login: Login
-    ): Promise<{ authorization: Authorization; client: Client; scopes: Pick<Scope, 'name' | 'description'>[] }> {
-      const authorization = await waiting(id, login)
-      const client = await clients.enabled(authorization.request.clientId)
+    /**
+     * Returns what the consent page asks: who asks whom, and each scope with its description.
+     * @param logins the active logins of the browser
+     * @throws NoReturn attempt_over
+     */
+    async consentQuestion(id: string, logins: Login[]): Promise<ConsentQuestion> {
+      const authorization = await waiting(id, logins)
+      const [client, user, scopes] = await Promise.all([
+        clients.enabled(authorization.request.clientId),
+        store.users.get(authorization.login.userId),
+        store.scopes.find(authorization.scopes)
+      ])
       if (client === null) throw new NoReturn('client_unknown')
-      return { authorization, client, scopes: await store.scopes.find(authorization.scopes) }
+      if (user === null) throw new NoReturn('attempt_over')
+      return { authorization, client, user, scopes }
     },
 
     /**
@@ -156,7 +185,7 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
       caller: Caller,
       { id, login, allowed }: { id: string; login: Login; allowed: string[] | null }
     ): Promise<AuthorizationResponse> {
-      const { request, scopes: granted } = await waiting(id, login)
+      const { request, scopes: granted } = await waiting(id, [login])
       const chosen = intersect(granted, [...(allowed ?? []), OPENID])
       const now = clock.now()
       if (allowed === null || chosen.length === 0) {

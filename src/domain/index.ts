@@ -30,6 +30,7 @@ import { createRoles } from './roles.ts'
 import { createScopes } from './scopes.ts'
 import { createSessions } from './sessions.ts'
 import { createSetup } from './setup.ts'
+import { createSignIn } from './sign-in.ts'
 import { createUsers } from './users.ts'
 
 /** Builds the domain, which holds every rule of the service, from its ports. A module gets only modules that are created above it. */
@@ -55,6 +56,8 @@ export function createAuth(ports: {
   const grants = createGrants({ ...ports, passwordProof, refreshTokens })
   const clients = createClients({ ...ports, grants })
   const clientAuthentication = createClientAuthentication(ports)
+  const authorizationRequests = createAuthorizationRequests({ clients, userOfIdToken: async () => null })
+  const authorizations = createAuthorizations({ ...ports, clients, scopes })
   return {
     issuer: ports.settings.issuer,
     users,
@@ -63,9 +66,10 @@ export function createAuth(ports: {
     clients,
     clientAuthentication,
     logins,
-    authorizationRequests: createAuthorizationRequests({ clients, userOfIdToken: async () => null }),
-    authorizations: createAuthorizations({ ...ports, clients, scopes }),
+    authorizationRequests,
+    authorizations,
     consents: createConsents(ports),
+    signIn: createSignIn({ ...ports, authorizationRequests, authorizations, passwordProof, logins }),
     scopes,
     resources: createResources(ports),
     sessions,

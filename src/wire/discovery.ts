@@ -8,11 +8,20 @@ export const JWKS_PATH = '/.well-known/jwks.json'
 /** The authentication methods of confidential clients. */
 const CONFIDENTIAL = ['client_secret_basic', 'client_secret_post', 'private_key_jwt']
 
+/** What authorization requests may ask for, and what every response has. */
+const AUTHORIZATION = {
+  response_types_supported: ['code'],
+  response_modes_supported: ['query', 'form_post'],
+  code_challenge_methods_supported: ['S256'],
+  authorization_response_iss_parameter_supported: true
+}
+
 const texts = () => Type.Array(Type.String())
 
 export const Metadata = Type.Object(
   {
     issuer: Type.String(),
+    authorization_endpoint: Type.String(),
     token_endpoint: Type.String(),
     revocation_endpoint: Type.String(),
     introspection_endpoint: Type.String(),
@@ -20,7 +29,11 @@ export const Metadata = Type.Object(
     scopes_supported: Type.Array(Type.String(), {
       description: 'The scopes of Latchkey’s own API. The scopes of other resources are not public'
     }),
+    response_types_supported: texts(),
+    response_modes_supported: texts(),
     grant_types_supported: texts(),
+    code_challenge_methods_supported: texts(),
+    authorization_response_iss_parameter_supported: Type.Boolean({ description: 'RFC 9207 §3' }),
     token_endpoint_auth_methods_supported: texts(),
     token_endpoint_auth_signing_alg_values_supported: texts(),
     revocation_endpoint_auth_methods_supported: texts(),
@@ -37,12 +50,14 @@ export const Metadata = Type.Object(
     examples: [
       {
         issuer: 'https://id.example.com',
+        authorization_endpoint: 'https://id.example.com/authorize',
         token_endpoint: 'https://id.example.com/token',
         revocation_endpoint: 'https://id.example.com/revoke',
         introspection_endpoint: 'https://id.example.com/introspect',
         jwks_uri: 'https://id.example.com/.well-known/jwks.json',
         scopes_supported: ['profile', 'users:read'],
-        grant_types_supported: ['client_credentials', 'password', 'refresh_token'],
+        ...AUTHORIZATION,
+        grant_types_supported: ['authorization_code', 'client_credentials', 'password', 'refresh_token'],
         token_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
         token_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
         revocation_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
@@ -104,8 +119,7 @@ export function linksToWire(issuer: string, docs: boolean): Record<string, strin
 }
 
 /**
- * Returns the JSON of the metadata (RFC 8414 §2). Without an authorization endpoint there are no `response_types_supported`, and §3.2
- * forbids lists without a value.
+ * Returns the JSON of the metadata (RFC 8414 §2). §3.2 forbids lists without a value.
  * @param service `docs` says whether `/docs` exists
  */
 export const toWire = (service: {
@@ -118,11 +132,13 @@ export const toWire = (service: {
   const { issuer, docs, scopes, grantTypes, assertionAlgs } = service
   return {
     issuer,
+    authorization_endpoint: `${issuer}/authorize`,
     token_endpoint: `${issuer}/token`,
     revocation_endpoint: `${issuer}/revoke`,
     introspection_endpoint: `${issuer}/introspect`,
     jwks_uri: issuer + JWKS_PATH,
     scopes_supported: scopes,
+    ...AUTHORIZATION,
     grant_types_supported: grantTypes,
     token_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
     token_endpoint_auth_signing_alg_values_supported: assertionAlgs,

@@ -104,9 +104,9 @@ export function openLogins() {
   /** Logs in, and finishes the login when the password is right. */
   async function login(address: string | null, username = 'alice', password = WRONG): Promise<LoginOutcome> {
     try {
-      const credentials = await guess(address, username, password)
-      if (credentials === null) return 'failed'
-      const login = { userId: credentials.user.id, authVersion: 1, authAt: 0, amr: ['pwd'] }
+      const proved = await guess(address, username, password)
+      if (proved.kind === 'refused') return 'failed'
+      const login = { userId: proved.credentials.user.id, authVersion: 1, authAt: 0, amr: ['pwd'] }
       await logins.finish(from(address), { login, session: { id: 'session' } as Session, rev: 0 })
       return 'logged in'
     } catch (error) {

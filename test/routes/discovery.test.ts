@@ -18,6 +18,7 @@ const CONFIDENTIAL = ['client_secret_basic', 'client_secret_post', 'private_key_
 const ALGS = ['ES256', 'EdDSA', 'RS256', 'PS256']
 const metadataOf = (issuer: string) => ({
   issuer,
+  authorization_endpoint: `${issuer}/authorize`,
   token_endpoint: `${issuer}/token`,
   revocation_endpoint: `${issuer}/revoke`,
   introspection_endpoint: `${issuer}/introspect`,
@@ -37,7 +38,11 @@ const metadataOf = (issuer: string) => ({
     'users:read',
     'users:write'
   ],
-  grant_types_supported: ['password', 'refresh_token', 'client_credentials'],
+  response_types_supported: ['code'],
+  response_modes_supported: ['query', 'form_post'],
+  grant_types_supported: ['authorization_code', 'password', 'refresh_token', 'client_credentials'],
+  code_challenge_methods_supported: ['S256'],
+  authorization_response_iss_parameter_supported: true,
   token_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
   token_endpoint_auth_signing_alg_values_supported: ALGS,
   revocation_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],

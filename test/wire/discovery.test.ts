@@ -33,13 +33,17 @@ t.test('the metadata are written with the names of RFC 8414 §2', async (t) => {
   const metadata = toWire(service)
   t.strictSame(metadata, {
     issuer: ISSUER,
+    authorization_endpoint: `${ISSUER}/authorize`,
     token_endpoint: `${ISSUER}/token`,
     revocation_endpoint: `${ISSUER}/revoke`,
     introspection_endpoint: `${ISSUER}/introspect`,
     jwks_uri: `${ISSUER}/.well-known/jwks.json`,
     scopes_supported: ['profile'],
-
+    response_types_supported: ['code'],
+    response_modes_supported: ['query', 'form_post'],
     grant_types_supported: ['password'],
+    code_challenge_methods_supported: ['S256'],
+    authorization_response_iss_parameter_supported: true,
     token_endpoint_auth_methods_supported: ['none', ...METHODS],
     token_endpoint_auth_signing_alg_values_supported: ['ES256'],
     revocation_endpoint_auth_methods_supported: ['none', ...METHODS],
