@@ -32,7 +32,10 @@ export function formOf({ body }: LightMyRequestResponse): PageForm {
     const [name, value, type] = ['name', 'value', 'type'].map((each) => attribute(tag, each))
     return name === undefined || value === undefined || type === 'submit' ? [] : [[name, value] as const]
   })
-  return { action: attribute(/<form\b[^>]*>/i.exec(form)?.[0] ?? '', 'action') ?? '', fields: Object.fromEntries(fields) }
+  return {
+    action: attribute(/<form\b[^>]*>/i.exec(form)?.[0] ?? '', 'action') ?? '',
+    fields: Object.fromEntries(fields)
+  }
 }
 
 /** A browser: keeps cookies, and sends the headers that browsers send. */

@@ -17,7 +17,9 @@ type Failure = 'wrong password' | 'unknown user' | 'account locked' | 'user disa
 type Proof = { kind: 'proved'; credentials: Credentials } | { kind: 'failed'; reason: Failure }
 
 /** The outcome of a login by password. A locked account is `wrong` too; `disabled` only comes with the correct password. */
-export type LoginProof = { kind: 'proved'; credentials: Credentials } | { kind: 'refused'; reason: 'wrong' | 'disabled' }
+export type LoginProof =
+  | { kind: 'proved'; credentials: Credentials }
+  | { kind: 'refused'; reason: 'wrong' | 'disabled' }
 
 /** Returns a handler that rethrows an error. Calls `onThrottled` with the reason first when the error is a throttled attempt. */
 const rethrow =

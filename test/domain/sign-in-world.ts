@@ -46,8 +46,9 @@ export async function openSignIn(t: Test) {
   /** Signs a user in, in a browser without a login. */
   async function signIn(username = 'alice', replaces: string | null = null): Promise<Login> {
     const proved = await auth.passwordProof.verifyLogin(CALLER, { username, password: PASSWORD })
-    if (proved === null) throw new Error(`${username} could not sign in`)
-    const login = { userId: proved.user.id, authVersion: proved.authVersion, authAt: domain.clock.now(), amr: ['pwd'] }
+    if (proved.kind === 'refused') throw new Error(`${username} could not sign in`)
+    const { user, authVersion } = proved.credentials
+    const login = { userId: user.id, authVersion, authAt: domain.clock.now(), amr: ['pwd'] }
     const signedIn = await auth.logins.signIn(CALLER, { login, replaces })
     if (signedIn === null) throw new Error(`${username} was changed during the login`)
     return signedIn.login
