@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, LogController } from 'fastify'
+import browser from '../plugins/browser.ts'
 import clientAuthentication from '../plugins/client-authentication.ts'
 import cors from '../plugins/cors.ts'
 import deadline from '../plugins/deadline.ts'
@@ -18,6 +19,7 @@ import pages from '../plugins/pages.ts'
 import caller from '../plugins/request-caller.ts'
 import requestLog from '../plugins/request-log.ts'
 import sweep from '../plugins/sweep.ts'
+import authorize from '../routes/authorize.ts'
 import clients from '../routes/clients.ts'
 import discovery from '../routes/discovery.ts'
 import health from '../routes/health.ts'
@@ -136,6 +138,11 @@ export async function buildApp(
       await scope.register(async (forms) => {
         await forms.register(formbody)
         await forms.register(oauth)
+      })
+      await scope.register(async (forms) => {
+        await forms.register(formbody, { fromPages: true })
+        await forms.register(browser, { issuer, base })
+        await forms.register(authorize)
       })
       await scope.register(users)
       await scope.register(sessions)

@@ -6,7 +6,7 @@ import {
   type AuthorizationResponse,
   NoReturn
 } from './authorization-errors.ts'
-import type { Caller } from './caller.ts'
+import { asLogin, type Caller } from './caller.ts'
 import { sha256 } from './client-authentication.ts'
 import type { Clients } from './clients.ts'
 import { OAuthError } from './errors.ts'
@@ -96,11 +96,19 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
     const id = randomUUIDv7()
     const row = { id, loginId: login.id, request, scopes: granted, createdAt: now }
     if (asks) {
-      const isStored = await store.authorizations.add(caller, { ...row, codeHash: null, expiresAt: now + CONSENT_MS })
+      const isStored = await store.authorizations.add(asLogin(caller, login), {
+        ...row,
+        codeHash: null,
+        expiresAt: now + CONSENT_MS
+      })
       return isStored ? { kind: 'consent', id } : { kind: 'sign_in', again: null }
     }
     const { code, codeHash } = newCode()
-    const isStored = await store.authorizations.add(caller, { ...row, codeHash, expiresAt: now + CODE_MS })
+    const isStored = await store.authorizations.add(asLogin(caller, login), {
+      ...row,
+      codeHash,
+      expiresAt: now + CODE_MS
+    })
     return isStored ? { kind: 'respond', response: { returnAddress: request, code } } : { kind: 'sign_in', again: null }
   }
 
@@ -189,12 +197,12 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
       const chosen = intersect(granted, [...(allowed ?? []), OPENID])
       const now = clock.now()
       if (allowed === null || chosen.length === 0) {
-        if (!(await store.authorizations.deny(caller, { id, now }))) throw new NoReturn('attempt_over')
+        if (!(await store.authorizations.deny(asLogin(caller, login), { id, now }))) throw new NoReturn('attempt_over')
         return { returnAddress: request, error: 'access_denied', description: 'The user refused' }
       }
       const { code, codeHash } = newCode()
       const allowing = { id, codeHash, scopes: chosen, consent: true, now, expiresAt: now + CODE_MS }
-      if (!(await store.authorizations.allow(caller, allowing))) throw new NoReturn('attempt_over')
+      if (!(await store.authorizations.allow(asLogin(caller, login), allowing))) throw new NoReturn('attempt_over')
       return { returnAddress: request, code }
     }
   }

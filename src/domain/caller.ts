@@ -26,6 +26,12 @@ export type Caller = Origin &
     | { kind: 'login'; id: string; loginId: string }
   )
 
+/** Returns the user of a login in a browser as a caller, with the origin of another caller. */
+export const asLogin = (
+  { address, userAgent, requestId }: Caller,
+  { id: loginId, userId: id }: { id: string; userId: string }
+): Caller => ({ kind: 'login', id, loginId, address, userAgent, requestId })
+
 const NO_REQUEST: Origin = { address: null, userAgent: null, requestId: null }
 
 /** The person at the terminal. */
