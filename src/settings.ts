@@ -97,7 +97,8 @@ export const Settings = Type.Object({
   }),
   signingAlg: Type.Union([Type.Literal('ES256'), Type.Literal('EdDSA'), Type.Literal('RS256')], {
     default: 'ES256',
-    description: 'Signature algorithm of new keys'
+    description:
+      'Signature algorithm of access tokens, and of ID tokens whose client names no other. A change takes effect when every verifier knows the new keys'
   }),
   keyRotation: Type.Integer({
     minimum: 0,

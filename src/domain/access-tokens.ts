@@ -3,6 +3,7 @@ import type { Config } from '../settings.ts'
 import { toClaims } from '../token/claims.ts'
 import type { Principal } from '../token/principal.ts'
 import { quoted, type Refusal, refusal } from '../token/refusal.ts'
+import { TYP } from '../token/syntax.ts'
 import { createTokenVerifier, type VerifiedToken } from '../token/verifier.ts'
 import { isSwitchedOff } from './built-in.ts'
 import type { Keys } from './keys.ts'
@@ -100,7 +101,7 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
         sid: session === null ? null : session.sid,
         rev
       })
-      return { accessToken: signer.sign(claims, await keys.signing()), expiresIn }
+      return { accessToken: signer.sign(claims, await keys.signing(), TYP), expiresIn }
     },
 
     /** Returns the principal of a token for Latchkey's own API; the reason for every other token. */

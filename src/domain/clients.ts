@@ -8,6 +8,7 @@ import { parseJwks, validClient } from './client-registration.ts'
 import { createClientSecrets, generateSecret } from './client-secrets.ts'
 import { DomainError, invalid, noSuch } from './errors.ts'
 import type { Grant } from './grants/grant.ts'
+import type { KeyChains } from './key-chains.ts'
 import { ASSERTION_ALGS, type Client, DOCS_CLIENT } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { ClientChanges } from './ports/clients.ts'
@@ -37,8 +38,15 @@ function assertChangeable(id: string): void {
 }
 
 /** Manages clients: programs that request or introspect tokens. */
-export function createClients(deps: { store: Store; signer: Signer; clock: Clock; settings: Config; grants: Grant[] }) {
-  const { store, signer, clock, settings, grants } = deps
+export function createClients(deps: {
+  store: Store
+  signer: Signer
+  clock: Clock
+  settings: Config
+  grants: Grant[]
+  keyChains: KeyChains
+}) {
+  const { store, signer, clock, settings, grants, keyChains } = deps
 
   /** Returns a client in any state. @throws DomainError not_found */
   async function get(id: string): Promise<Client> {
@@ -96,6 +104,7 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
       )
       const secret = method === 'none' || keys !== null ? null : generateSecret(now, null)
       await store.clients.create(caller, { client, secret: secret?.stored ?? null })
+      if (client.idTokenAlg !== null) await keyChains.begin(caller, client.idTokenAlg)
       return { client: await get(id), secret: secret?.secret ?? null }
     },
 
@@ -119,6 +128,7 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
       } as ClientChanges
       const changed = await store.clients.change(caller, { id, changes, now: clock.now() })
       if (changed === null) throw noSuch('client', id)
+      if (changed.idTokenAlg !== null) await keyChains.begin(caller, changed.idTokenAlg)
       return changed
     },
 

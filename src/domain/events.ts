@@ -33,6 +33,7 @@ export const EVENT_TYPES = {
   'resource.created': 'A resource was registered',
   'resource.changed': 'A resource was changed',
   'resource.deleted': 'A resource was deleted',
+  'key.created': 'The first keys of an algorithm were created',
   'key.rotated': 'The next key began to sign',
   'key.retired': 'A key was taken out of use',
   'keys.resealed': 'All values were sealed again with the current sealing key',

@@ -12,6 +12,7 @@ import { createExpiry } from './expiry.ts'
 import { createGrants } from './grants/index.ts'
 import { createGuesses } from './guesses.ts'
 import { createIntrospection } from './introspection.ts'
+import { createKeyChains } from './key-chains.ts'
 import { createKeyRotation } from './key-rotation.ts'
 import { createKeys } from './keys.ts'
 import { createLogins } from './logins.ts'
@@ -52,9 +53,10 @@ export function createAuth(ports: {
   const sessions = createSessions({ ...ports, refreshTokens })
   const scopes = createScopes(ports)
   const keys = createKeys(ports)
+  const keyChains = createKeyChains({ ...ports, keys })
   const accessTokens = createAccessTokens({ ...ports, keys })
   const grants = createGrants({ ...ports, passwordProof, refreshTokens })
-  const clients = createClients({ ...ports, grants })
+  const clients = createClients({ ...ports, grants, keyChains })
   const clientAuthentication = createClientAuthentication(ports)
   const authorizationRequests = createAuthorizationRequests({ clients, userOfIdToken: async () => null })
   const authorizations = createAuthorizations({ ...ports, clients, scopes })
@@ -73,7 +75,7 @@ export function createAuth(ports: {
     scopes,
     resources: createResources(ports),
     sessions,
-    keys: { ...keys, ...createKeyRotation({ ...ports, keys, refreshTokens }) },
+    keys: { ...keys, ...createKeyRotation({ ...ports, keys, keyChains, refreshTokens }) },
     accessTokens,
     revocationLog: createRevocationLog(ports),
     grants,
@@ -81,7 +83,7 @@ export function createAuth(ports: {
     ...createRevocation({ ...ports, accessTokens, refreshTokens }),
     ...createIntrospection({ ...ports, users, clients, accessTokens, refreshTokens }),
     ...createExpiry(ports),
-    ...createRevokeEverything({ ...ports, keys, refreshTokens }),
+    ...createRevokeEverything({ ...ports, keys, keyChains, refreshTokens }),
     ...createSetup({ ...ports, users, keys, refreshTokens })
   }
 }

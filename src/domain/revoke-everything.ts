@@ -1,6 +1,8 @@
 import type { Caller } from './caller.ts'
 import { DomainError, SetupError } from './errors.ts'
+import type { KeyChains } from './key-chains.ts'
 import type { Keys } from './keys.ts'
+import type { StoredKey } from './model.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Sealer } from './ports/sealer.ts'
 import type { Store } from './ports/store.ts'
@@ -11,11 +13,19 @@ import { CANARY } from './sealing.ts'
 export function createRevokeEverything(deps: {
   store: Store
   keys: Keys
+  keyChains: KeyChains
   refreshTokens: RefreshTokens
   sealer: Sealer
   clock: Clock
 }) {
-  const { store, keys, refreshTokens, sealer, clock } = deps
+  const { store, keys, keyChains, refreshTokens, sealer, clock } = deps
+
+  /** Generates the keys of every algorithm in use. */
+  async function newKeys(): Promise<StoredKey[]> {
+    const states = ['signing', 'next'] as const
+    const pairs = (await keyChains.inUse()).map((alg) => Promise.all(states.map((state) => keys.generate(state, alg))))
+    return (await Promise.all(pairs)).flat()
+  }
 
   return {
     /**
@@ -30,7 +40,7 @@ export function createRevokeEverything(deps: {
       const revoked = sealer.isCurrent(canary)
         ? await store.keys.revokeEverything(caller, {
             canary,
-            keys: [await keys.generate('signing'), await keys.generate('next')],
+            keys: await newKeys(),
             refreshKey: refreshTokens.generateKey(),
             clock: () => clock.now()
           })

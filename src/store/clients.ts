@@ -76,6 +76,16 @@ export function clients(database: Database): ClientStore {
 
     get: (id) => getClient(db, id),
 
+    async idTokenAlgs() {
+      const rows = await db
+        .selectFrom('clients')
+        .select('id_token_alg')
+        .distinct()
+        .where('id_token_alg', 'is not', null)
+        .execute()
+      return rows.flatMap((row) => row.id_token_alg ?? [])
+    },
+
     async list({ after, limit }) {
       const rows = await selectClients(db)
         .$if(after !== null, (query) => query.where('clients.id', '>', after))

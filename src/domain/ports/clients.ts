@@ -1,5 +1,5 @@
 import type { Caller } from '../caller.ts'
-import type { Client, ClientSecret, Millis } from '../model.ts'
+import type { Client, ClientSecret, Millis, SigningAlg } from '../model.ts'
 import type { Page } from './page.ts'
 
 /** The members to change. A list replaces the whole list of the client. */
@@ -15,6 +15,8 @@ export type ClientChanges = Partial<
 export interface ClientStore {
   /** Returns a client in any state; null when there is no such client. */
   get(id: string): Promise<Client | null>
+  /** Returns the algorithms that clients have registered for their ID tokens, in any state of the client. */
+  idTokenAlgs(): Promise<SigningAlg[]>
   /** Returns clients in the order of their ids. */
   list(page: Page): Promise<Client[]>
   /**
