@@ -94,11 +94,16 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     (request, reply) => authorize(request, reply, request.query)
   )
 
-  // OpenID Connect Core 1.0 §3.1.2.1: clients may send the request as a form.
+  // OpenID Connect Core 1.0 §3.1.2.1: clients may send the request as a form. Browsers send no cookie with a form of another site, but they
+  // do with the redirect.
   fastify.post(
     '/authorize',
     { preHandler: foreignForm, config: PAGE, schema: { hide: true, body: wire.AuthorizationQuery } },
-    (request, reply) => authorize(request, reply, request.body)
+    async (request, reply) => {
+      const target = wire.targetOf('/authorize', wire.paramsFromWire(request.body))
+      if (target.length <= wire.TARGET_MAX) return reply.redirect(path + target, 303)
+      return authorize(request, reply, request.body)
+    }
   )
 
   fastify.get(

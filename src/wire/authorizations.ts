@@ -1,10 +1,11 @@
 import { type Static, Type } from '@sinclair/typebox'
 import type { AuthorizationResponse, ReturnAddress } from '../domain/authorization-errors.ts'
 import type { AuthorizationParams } from '../domain/authorization-requests.ts'
+import { AUTHORIZATION_REQUEST_BYTES_MAX } from '../limits.ts'
 
 const text = (description: string) => Type.Optional(Type.String({ description }))
 
-/** The parameters of an authorization request. Their values are checked by the domain, because the client gets most refusals. */
+/** What the parameters of an authorization request are. */
 const PARAMETERS = {
   response_type: 'Always `code`',
   client_id: 'The client',
@@ -25,17 +26,24 @@ const PARAMETERS = {
 }
 
 const [CLIENT_ID, RESOURCE] = ['client_id', 'resource']
-const NAMES = [...Object.keys(PARAMETERS), RESOURCE]
+/** Parameters that are refused by their own error code. */
+const REFUSED = ['request', 'request_uri', 'registration']
+const NAMES = [...Object.keys(PARAMETERS), RESOURCE, ...REFUSED]
 
-/** Only for the documentation: `paramsFromWire` reads the request. */
-const described = Object.fromEntries(
-  Object.entries(PARAMETERS).map(([name, description]) => [name, { type: 'string', description }])
+/** Characters of the target of an authorization request. The domain refuses a longer request. */
+export const TARGET_MAX = AUTHORIZATION_REQUEST_BYTES_MAX
+
+/**
+ * The parameters of an authorization request. Has no types, because a repeated parameter is a list: the domain refuses it, and the client
+ * gets the refusal.
+ */
+export const AuthorizationQuery = Type.Object(
+  Object.fromEntries(
+    Object.entries({ ...PARAMETERS, [RESOURCE]: 'A service that tokens are for (RFC 8707). May repeat' }).map(
+      ([name, description]) => [name, Type.Optional(Type.Unknown({ description }))]
+    )
+  )
 )
-
-export const AuthorizationQuery = Type.Unsafe<Record<string, unknown>>({
-  type: 'object',
-  properties: { ...described, [RESOURCE]: { description: 'A service that tokens are for (RFC 8707). May repeat' } }
-})
 
 /** The token of a form of a page. Its guard has checked it. */
 const token = { form_token: Type.String() }
