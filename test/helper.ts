@@ -129,7 +129,7 @@ export interface TestApp {
   inject: (options: InjectOptions) => Promise<LightMyRequestResponse>
   /** `POST /token` with a form. */
   token: (form: Record<string, string> | string, headers?: Record<string, string>) => Promise<LightMyRequestResponse>
-  /** An access token got by a login. */
+  /** An access token got by a login, by default with the scopes of one's own account. */
   login: (username: string, scope?: string, password?: string) => Promise<string>
   /** `GET url` with that token. */
   get: (url: string, token: string) => Promise<LightMyRequestResponse>
@@ -237,7 +237,7 @@ export async function build(
     env,
     inject: (options) => app.inject(options),
     token,
-    login: async (username, scope = 'profile', password = PASSWORD) =>
+    login: async (username, scope = 'profile email account', password = PASSWORD) =>
       (await token({ grant_type: 'password', username, password, scope })).json().access_token,
     get: (url, bearer) => app.inject({ method: 'GET', url, headers: { authorization: `Bearer ${bearer}` } }),
     send: (bearer, method, url, body) =>

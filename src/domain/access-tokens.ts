@@ -12,7 +12,7 @@ import type { Clock } from './ports/clock.ts'
 import type { LiveState } from './ports/revocations.ts'
 import type { Signer } from './ports/signer.ts'
 import type { Store } from './ports/store.ts'
-import { intersect, narrowRoles } from './scopes.ts'
+import { heldByUser, intersect, narrowRoles } from './scopes.ts'
 
 /** The accepted difference between the clocks of two instances. */
 const SKEW: Seconds = 5
@@ -56,7 +56,7 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     if (now >= session.idleExpiresAt || now >= session.expiresAt) return gone('its session has expired')
     return {
       ...principal,
-      scopes: intersect(scopes, client.scopes, user.scopes),
+      scopes: intersect(scopes, client.scopes, heldByUser(user.scopes)),
       roles: narrowRoles(user.roles, client)
     }
   }

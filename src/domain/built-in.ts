@@ -1,10 +1,14 @@
 import type { Config } from '../settings.ts'
 import {
+  ACCOUNT,
   ADMIN_ROLE,
   type Client,
   DOCS_CLIENT,
+  EMPTY_SCOPES,
+  IDENTITY_SCOPES,
   INTROSPECT,
   type Millis,
+  OPENID,
   READ_REVOCATIONS,
   REFRESH_GRANT,
   type Role,
@@ -18,7 +22,10 @@ const own = (name: string, description: string): Scope => ({ name, description, 
 
 /** The scopes of users at Latchkey's own API. */
 export const BUILT_IN_SCOPES: Scope[] = [
-  own('profile', 'See and change your own profile'),
+  own(OPENID, 'Know who you are'),
+  own('profile', 'See your name and your roles'),
+  own('email', 'See your e-mail address'),
+  own(ACCOUNT, 'Change your profile and your password, and end your sessions'),
   own('users:read', 'See every user'),
   own('users:write', 'Create, change and delete users'),
   own('roles:read', 'See every role and scope'),
@@ -30,6 +37,9 @@ export const BUILT_IN_SCOPES: Scope[] = [
   own('keys:read', 'See the keys that sign tokens'),
   own('keys:write', 'Rotate and retire keys')
 ]
+
+/** The scopes of users at Latchkey's own API that come from roles. */
+export const ROLE_SCOPES = BUILT_IN_SCOPES.map(({ name }) => name).filter((name) => !IDENTITY_SCOPES.includes(name))
 
 /** The scopes at Latchkey's own API that only clients hold, in their own name. No role holds them. */
 export const CLIENT_SCOPES: Scope[] = [
@@ -47,7 +57,7 @@ const RESERVED_NOUNS = ['latchkey', 'users', 'roles', 'clients', 'resources', 'k
   'settings'
 ])
 /** Scopes of one word that only Latchkey may register: of OpenID Connect Core §5.4 and §11, and its own. */
-const RESERVED_WORDS = ['openid', 'profile', 'email', 'address', 'phone', 'offline_access', 'account']
+const RESERVED_WORDS = [...IDENTITY_SCOPES, ...EMPTY_SCOPES, ACCOUNT]
 
 /** Returns whether a scope name is reserved for Latchkey or a later version of it. No other resource may register such a name. */
 export function isReservedScope(name: string): boolean {
@@ -57,8 +67,8 @@ export function isReservedScope(name: string): boolean {
 
 /** The roles of a first start. */
 export const BUILT_IN_ROLES: Role[] = [
-  { name: ADMIN_ROLE, description: 'May do everything', scopes: BUILT_IN_SCOPES.map((scope) => scope.name) },
-  { name: 'user', description: 'May see and change their own profile', scopes: ['profile'] }
+  { name: ADMIN_ROLE, description: 'May do everything', scopes: ROLE_SCOPES },
+  { name: 'user', description: 'May change their own profile', scopes: [ACCOUNT] }
 ]
 
 /** The members of a client that its registration may leave out. */

@@ -32,6 +32,18 @@ export const AUTHORIZATION_CODE_GRANT = 'authorization_code'
 /** The scope of a request for an ID token (OpenID Connect Core 1.0 §3.1.2.1). */
 export const OPENID = 'openid'
 
+/** The scope of a user who changes their own profile and password, and ends their own sessions. */
+export const ACCOUNT = 'account'
+
+/**
+ * Scopes by which a user shows who they are (OpenID Connect Core 1.0 §5.4). Every user holds them without a role. They do not decide the
+ * audience of a token: a token for any resource may have them.
+ */
+export const IDENTITY_SCOPES = [OPENID, 'profile', 'email']
+
+/** Scopes of OpenID Connect Core 1.0 §5.4 and §11 that a request may name, and that grant nothing. */
+export const EMPTY_SCOPES = ['address', 'phone', 'offline_access']
+
 export type SigningAlg = 'ES256' | 'EdDSA' | 'RS256'
 
 /** A person. The password hash is in `Credentials`. */
@@ -138,7 +150,7 @@ export interface Resource {
 }
 
 export interface Scope {
-  /** A scope-token of RFC 6749 §3.3: `noun:verb`, or `profile`. */
+  /** A scope-token of RFC 6749 §3.3: usually `noun:verb`. */
   name: string
   description: string
   /** The resource that the scope belongs to. */

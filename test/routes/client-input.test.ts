@@ -50,7 +50,9 @@ t.test('a member of a client with a wrong type or form is 400 with its place, an
 })
 
 t.test('a client that breaks a rule is 400 with the reason', async (t) => {
-  const grant = invalid('There is no grant "magic"; the grants are password, refresh_token, client_credentials')
+  const grant = invalid(
+    'There is no grant "magic"; the grants are authorization_code, password, refresh_token, client_credentials'
+  )
   const body = { grant_types: ['magic'] }
   t.strictSame(outcome(await api('POST', '/clients', { client_name: 'x', ...body })), grant)
   t.strictSame(outcome(await api('PATCH', '/clients/worker', body)), grant)

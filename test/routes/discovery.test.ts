@@ -24,10 +24,13 @@ const metadataOf = (issuer: string) => ({
   introspection_endpoint: `${issuer}/introspect`,
   jwks_uri: `${issuer}/.well-known/jwks.json`,
   scopes_supported: [
+    'account',
     'clients:read',
     'clients:write',
+    'email',
     'keys:read',
     'keys:write',
+    'openid',
     'profile',
     'resources:read',
     'resources:write',

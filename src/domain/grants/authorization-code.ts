@@ -5,6 +5,7 @@ import { AUTHORIZATION_CODE_GRANT, type Client } from '../model.ts'
 import type { Authorization } from '../ports/authorizations.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Store } from '../ports/store.ts'
+import { areIdentity } from '../scopes.ts'
 import { type Grant, required, type TokenParams } from './grant.ts'
 
 const [REDIRECT_URI, CODE_VERIFIER] = ['redirect_uri', 'code_verifier']
@@ -56,7 +57,8 @@ export const createAuthorizationCodeGrant = ({ store, clock }: { store: Store; c
     if (authorization.state !== 'code' || authorization.expiresAt <= now) throw invalidGrant()
 
     const { request, login, scopes } = authorization
-    const resources = params.resource ?? request.resources.slice(0, 1)
+    // The user may have refused every scope of the resource. The token then only shows who the user is.
+    const resources = params.resource ?? (areIdentity(scopes) ? [] : request.resources.slice(0, 1))
     if (request.resources.length > 0 && !resources.every((resource) => request.resources.includes(resource)))
       throw new OAuthError('invalid_target', 'The authorization request did not name this resource')
     const { userId, authVersion, authAt, amr } = login

@@ -1,4 +1,5 @@
-import type { Kysely, SchemaModule } from 'kysely'
+import { type Kysely, type SchemaModule, sql } from 'kysely'
+import { SetupError } from '../../domain/errors.ts'
 
 export const version = 8
 export const compatibleFrom = 5
@@ -7,6 +8,8 @@ export const compatibleFrom = 5
 export async function up(db: Kysely<unknown>): Promise<void> {
   const { schema } = db
   await extendClients(schema)
+  await markNativeClients(db)
+  await splitProfile(db)
   await createLogins(schema)
   await createAuthorizations(schema)
   await createConsents(schema)
@@ -31,6 +34,61 @@ async function extendClients(schema: SchemaModule): Promise<void> {
       .alterTable('clients')
       .addColumn(name, 'integer', (c) => c.notNull().defaultTo(1))
       .execute()
+}
+
+/** A private-use scheme in a redirect URI is for native apps only (RFC 8252 §7.1). */
+async function markNativeClients(db: Kysely<unknown>): Promise<void> {
+  const { rows } = await sql<{ id: string; redirect_uris: string }>`
+    select id, redirect_uris from clients where redirect_uris <> ''`.execute(db)
+  const isPrivateUse = (uri: string) => !/^https?:/i.test(uri)
+  for (const { id, redirect_uris } of rows)
+    if (redirect_uris.split(' ').some(isPrivateUse))
+      await sql`update clients set application_type = 'native' where id = ${id}`.execute(db)
+}
+
+const ADDED = [
+  ['openid', 'Know who you are'],
+  ['email', 'See your e-mail address'],
+  ['account', 'Change your profile and your password, and end your sessions']
+] as const
+
+/**
+ * The scope `profile` only shows from now on, and `account` changes. Roles and first-party clients with `profile` get `account`, so users
+ * and programs of the operator can do what they could do before. Roles keep `profile`, which the previous version needs.
+ */
+async function splitProfile(db: Kysely<unknown>): Promise<void> {
+  // An empty database gets its scopes by the first start.
+  const { rows } = await sql`select 1 from resources where id = 'latchkey'`.execute(db)
+  if (rows.length === 0) return
+  await assertFree(db)
+  for (const [name, description] of ADDED)
+    await sql`insert into scopes (name, description, resource_id) values (${name}, ${description}, 'latchkey')`.execute(
+      db
+    )
+  await sql`update scopes set description = 'See your name and your roles' where name = 'profile'`.execute(db)
+  await sql`update roles set description = 'May change their own profile'
+    where name = 'user' and description = 'May see and change their own profile'`.execute(db)
+  await sql`insert into role_scopes (role, scope)
+    select role, 'account' from role_scopes where scope = 'profile'`.execute(db)
+  await sql`insert into client_scopes (client_id, scope, is_default)
+    select client_id, 'account', case when client_id = 'docs' then 0 else is_default end
+    from client_scopes join clients on clients.id = client_id
+    where scope = 'profile' and first_party = 1`.execute(db)
+  for (const scope of ['openid', 'email'])
+    await sql`insert into client_scopes (client_id, scope, is_default)
+      select id, cast(${scope} as text), 0 from clients where id = 'docs'`.execute(db)
+}
+
+/** An earlier version let other resources register the new scopes. @throws SetupError */
+async function assertFree(db: Kysely<unknown>): Promise<void> {
+  const names = sql.join(ADDED.map(([name]) => name))
+  const { rows } = await sql<{ name: string; resource_id: string }>`
+    select name, resource_id from scopes where name in (${names})`.execute(db)
+  const [taken] = rows
+  if (taken !== undefined)
+    throw new SetupError(
+      `the scope "${taken.name}" of the resource "${taken.resource_id}" belongs to Latchkey in this version: remove it from the resource with the previous version`
+    )
 }
 
 async function createLogins(schema: SchemaModule): Promise<void> {
