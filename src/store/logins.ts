@@ -44,6 +44,34 @@ export async function endLogins(
   return ended.length
 }
 
+/**
+ * Ends a login, because its user has signed in again in the same browser. What the login opened goes on with the new login: other tabs and
+ * apps stay signed in, and a code that is on its way can be redeemed. Locks as `endLogins` does. Returns whether the login was active.
+ */
+async function replaceLogin(
+  trx: Db,
+  { from, to, now }: { from: string; to: { id: string; userId: string; authVersion: number }; now: Millis }
+): Promise<boolean> {
+  const { numUpdatedRows } = await trx
+    .updateTable('logins')
+    .set({ ended_at: now, idle_expires_at: now })
+    .where('id', '=', from)
+    .where('user_id', '=', to.userId)
+    .where('auth_version', '=', to.authVersion)
+    .where('ended_at', 'is', null)
+    .executeTakeFirstOrThrow()
+  if (numUpdatedRows !== 1n) return false
+  const ofLogin = { login_id: to.id }
+  await trx
+    .updateTable('authorizations')
+    .set(ofLogin)
+    .where('login_id', '=', from)
+    .where('state', 'in', ['signed_in', 'code'])
+    .execute()
+  await trx.updateTable('sessions').set(ofLogin).where('login_id', '=', from).where('ended_at', 'is', null).execute()
+  return true
+}
+
 /** Returns the ids of the logins by which a user has more than `LOGINS_MAX`: those that were not used for the longest time. */
 async function surplusOf(trx: Db, { id, userId, now }: { id: string; userId: string; now: Millis }): Promise<string[]> {
   const rows = await selectActiveLogins(trx, now)
@@ -91,18 +119,17 @@ export function logins({ db, transaction }: Database): LoginStore {
           .executeTakeFirstOrThrow()
         if (numInsertedOrUpdatedRows !== 1n) return false
         const now = login.authAt
-        const surplus = await surplusOf(trx, { id: login.id, userId: login.userId, now })
-        const ids = replaces === null ? surplus : [replaces, ...surplus]
+        const recordEnd = (id: string) =>
+          record({ type: 'login.ended', caller, subject: { user: login.userId, login: id } })
         record({
           type: 'login.succeeded',
           caller,
           subject: { user: login.userId, login: login.id },
           reason: login.amr.join(' ')
         })
-        const ending = { ids: [...new Set(ids)].toSorted(), userId: login.userId, now }
-        await endLogins(trx, ending, (id) =>
-          record({ type: 'login.ended', caller, subject: { user: login.userId, login: id } })
-        )
+        if (replaces !== null && (await replaceLogin(trx, { from: replaces, to: login, now }))) recordEnd(replaces)
+        const surplus = await surplusOf(trx, { id: login.id, userId: login.userId, now })
+        await endLogins(trx, { ids: surplus.toSorted(), userId: login.userId, now }, recordEnd)
         return true
       }),
 

@@ -130,6 +130,20 @@ export function logins(t: Test, { store, sql }: Opened): void {
     t.strictSame(await use(foreign), foreign, 'not a login of another user')
   })
 
+  t.test('what a replaced login opened goes on with the new login', async (t) => {
+    const alice = await addUser(store)
+    const [first, other] = [await addLogin(store, alice.id), await addLogin(store, alice.id)]
+    const { id: clientId } = await addClient(store, { firstParty: true })
+    const session = await addSession(store, alice.id, { clientId, loginId: first.id })
+    const second = newLogin(alice.id)
+    await openLogin(store, second, first.id)
+    const row = async () => (await sql(`select ended_at, login_id from sessions where id = '${session.id}'`))[0]
+    t.strictSame({ ...(await row()) }, { ended_at: null, login_id: second.id })
+    t.equal(await store.logins.end(OPERATOR, { id: second.id, userId: alice.id, now: NOW }), true)
+    t.not((await store.sessions.get(session.id))?.endedAt, null, 'and ends with it')
+    t.strictSame(await use(other), other)
+  })
+
   t.test('a user has a limited number of logins: the one that was not used for the longest time ends', async (t) => {
     const alice = await addUser(store)
     const used: Login[] = []

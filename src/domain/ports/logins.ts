@@ -29,7 +29,7 @@ export interface LoginStore {
    * Opens a login if the user is enabled and still has the `authVersion` of the login. Otherwise returns false. Ends the logins by
    * which the user has more than `LOGINS_MAX`, the one that was not used for the longest time first.
    * @param opening `tokenHash` is the SHA-256 of the cookie's token, base64url; `replaces` is the id of a login of the same user that
-   *   ends, because the user has signed in again
+   *   ends, because the user has signed in again in the same browser: its sessions and authorizations go on with the new login
    */
   open(caller: Caller, opening: { login: Login; tokenHash: string; replaces: string | null }): Promise<boolean>
   /**
