@@ -32,7 +32,7 @@ export default fp(
     const shapes = new Map<string, ShapeName>()
     const methods = new Set<string>()
     followResponses(fastify.server)
-    for (const { schema } of Object.values(SHAPES)) fastify.addSchema(schema)
+    for (const { schema } of Object.values(SHAPES)) if (schema.$id !== undefined) fastify.addSchema(schema)
 
     const logFailure = createFailureLog()
     fastify.decorateRequest('keepForm', null)

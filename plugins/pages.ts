@@ -1,7 +1,7 @@
 import fastifyView from '@fastify/view'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { SetupError } from '../src/domain/errors.ts'
+import { DomainError, SetupError } from '../src/domain/errors.ts'
 import { isLoopback } from '../src/loopback.ts'
 import { prefersHtml } from './pages/accept.ts'
 import { type Asset, createAssets } from './pages/assets.ts'
@@ -10,10 +10,15 @@ import { describeDevice } from './pages/device.ts'
 import { createLogos, type Image, readImage } from './pages/images.ts'
 import { languageOf } from './pages/language.ts'
 import { policyOf } from './pages/policy.ts'
+import type { FieldRefusal } from './pages/reasons.ts'
 import { loadTemplates, templateOf } from './pages/templates.ts'
 import type { Texts } from './pages/texts/en.ts'
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Returns the refusal of a field, which the page of the form shows. Throws every other error again. */
+    refusalOf(error: unknown): FieldRefusal
+  }
   interface FastifyReply {
     /**
      * Sends a page, with the status of the reply. The language is the first known one of `ui_locales` (of the data, else of the query), else
@@ -67,6 +72,11 @@ function describeTarget(uri: string, texts: Texts): string {
 function localesOf({ query }: FastifyRequest): string[] {
   const { ui_locales: locales } = (query ?? {}) as Record<string, unknown>
   return typeof locales === 'string' ? locales.split(' ') : []
+}
+
+function refusalOf(error: unknown): FieldRefusal {
+  if (!(error instanceof DomainError) || error.reason === undefined) throw error
+  return { kind: 'invalid', reason: error.reason }
 }
 
 /** Sends the pages that people see, and the files that they load. Pages work without scripts and load nothing from other hosts. */
@@ -152,6 +162,7 @@ export default fp<PagesOptions>(
         vary: 'accept, accept-language'
       }).send(html)
     })
+    fastify.decorate('refusalOf', refusalOf)
     fastify.decorateRequest('wantsPage', {
       getter() {
         return prefersHtml(this.headers.accept)

@@ -19,6 +19,7 @@ import pages from '../plugins/pages.ts'
 import caller from '../plugins/request-caller.ts'
 import requestLog from '../plugins/request-log.ts'
 import sweep from '../plugins/sweep.ts'
+import account from '../routes/account.ts'
 import authorize from '../routes/authorize.ts'
 import clients from '../routes/clients.ts'
 import discovery from '../routes/discovery.ts'
@@ -143,6 +144,7 @@ export async function buildApp(
         await forms.register(formbody, { fromPages: true })
         await forms.register(browser, { issuer, base })
         await forms.register(authorize)
+        await forms.register(account, { path })
       })
       await scope.register(users)
       await scope.register(sessions)

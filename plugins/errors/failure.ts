@@ -19,7 +19,7 @@ export interface Shape {
   mediaType: string
   /** The media type of the bodies that its endpoints accept. */
   accepts: string
-  /** The JSON schema of the body, for the OpenAPI document. */
-  schema: { readonly $id: string }
+  /** The JSON schema of the body, for the OpenAPI document. A schema with an `$id` stands in the document once. */
+  schema: { readonly $id?: string }
   body(failure: Failure): object | string
 }

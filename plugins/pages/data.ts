@@ -96,9 +96,6 @@ export interface Pages {
   'account-sessions': Account & {
     browsers: (Place & { isCurrent: boolean })[]
     apps: (Place & { client: Pick<Client, 'id' | 'name'> })[]
-    /** The URLs of the next part of each list; null at its end. */
-    nextBrowsers: string | null
-    nextApps: string | null
   }
   'account-apps': Account & {
     apps: {
@@ -106,6 +103,7 @@ export interface Pages {
       scopes: Pick<Scope, 'name' | 'description'>[]
       allowedAt: number
     }[]
+    /** The URL of the next part of the list; null at its end. */
     next: string | null
   }
 }

@@ -17,6 +17,7 @@ import { createKeyRotation } from './key-rotation.ts'
 import { createKeys } from './keys.ts'
 import { createLogins } from './logins.ts'
 import { createPasswordProof } from './password-proof.ts'
+import { createPlaces } from './places.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Hasher } from './ports/hasher.ts'
 import type { Sealer } from './ports/sealer.ts'
@@ -76,6 +77,7 @@ export function createAuth(ports: {
     resources: createResources(ports),
     sessions,
     keys: { ...keys, ...createKeyRotation({ ...ports, keys, keyChains, refreshTokens }) },
+    places: createPlaces(ports),
     accessTokens,
     revocationLog: createRevocationLog(ports),
     grants,

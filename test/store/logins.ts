@@ -76,6 +76,30 @@ export function logins(t: Test, { store, sql }: Opened): void {
     t.strictSame(await idsOf(alice.id, NOW + 3_600_000), [login.id])
   })
 
+  t.test('a new password ends all logins of its user except the kept one', async (t) => {
+    const [alice, bob] = [await addUser(store), await addUser(store)]
+    const [kept, other, foreign] = [
+      await addLogin(store, alice.id),
+      await addLogin(store, alice.id),
+      await addLogin(store, bob.id)
+    ]
+    const set = (from: number, keepLogin: string) =>
+      store.users.setPassword(OPERATOR, { id: alice.id, hash: 'new', from, keep: null, keepLogin, now: NOW })
+    t.equal(await set(9, kept.id), false)
+    t.strictSame(
+      (await idsOf(alice.id)).toSorted(),
+      [kept.id, other.id].toSorted(),
+      'a change that was refused ends and keeps nothing'
+    )
+    t.equal(await set(1, kept.id), true)
+    t.strictSame(await store.logins.list(alice.id, ALL, NOW), [{ ...kept, authVersion: 2 }])
+    t.equal(await set(2, foreign.id), true)
+    t.strictSame(await idsOf(alice.id), [], 'a login of another user is not kept')
+    t.strictSame(await store.logins.list(bob.id, ALL, NOW), [foreign])
+    t.equal(await set(3, other.id), true)
+    t.strictSame(await idsOf(alice.id), [], 'a login that has ended stays ended')
+  })
+
   t.test('a login is over when its user is disabled, gets a new password or is deleted', async (t) => {
     for (const change of [
       (id: string) => store.users.change(OPERATOR, { id, changes: { disabled: true }, now: NOW }),
