@@ -171,8 +171,8 @@ function secretsOf({ payload, headers }: InjectOptions): unknown[] {
 
 /** The random secrets of a sign-in, in the form of a request. */
 function randomSecretsOf({ payload }: InjectOptions): unknown[] {
-  const { code, form_token } = typeof payload === 'string' ? Object.fromEntries(new URLSearchParams(payload)) : {}
-  return [code, form_token]
+  const { code, code_verifier } = typeof payload === 'string' ? Object.fromEntries(new URLSearchParams(payload)) : {}
+  return [code, code_verifier]
 }
 
 /**
