@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Index, JWKS_PATH, Jwks, linksToWire, METADATA_PATH, Metadata, toWire } from '../src/wire/discovery.ts'
-import { json } from '../src/wire/responses.ts'
+import { json, jsonOrPage } from '../src/wire/responses.ts'
 
 export interface DiscoveryOptions {
   name: string
@@ -31,7 +31,7 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, opti
         summary: 'Get the name, the version and the links of the service',
         description: 'Anyone may call it.',
         tags: ['discovery'],
-        response: { 200: json('The index', Index) }
+        response: { 200: jsonOrPage('The index; a page if the request prefers `text/html` to JSON', Index) }
       }
     },
     async (request, reply) => {
