@@ -45,6 +45,8 @@ export interface FormOptions {
    * the schema or the domain refuses.
    */
   fromPages?: boolean
+  /** Whether a request with the method POST may have no body. */
+  mayBeMissing?: boolean
 }
 
 function decode(text: string): string {
@@ -111,7 +113,7 @@ function parsePageForm(text: string): Record<string, string | string[]> {
  * in the query.
  */
 export default fp<FormOptions>(
-  async (fastify, { fromPages = false }) => {
+  async (fastify, { fromPages = false, mayBeMissing = false }) => {
     fastify.removeAllContentTypeParsers()
     // A hook parses the text, because an error that the parser throws would not be caught and would end the process.
     await fastify.register(fastifyFormbody, { parser: (text) => ({ text }) })
@@ -123,7 +125,9 @@ export default fp<FormOptions>(
       if (!fromPages && Object.keys(request.query as object).some((name) => PARAMETERS.has(name)))
         throw new OAuthError('invalid_request', 'The parameters of OAuth must be in the form, not in the query')
       if (request.body === undefined) {
-        if (request.method === 'POST') throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
+        if (request.method !== 'POST') return
+        if (!mayBeMissing) throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
+        request.body = {}
         return
       }
       const { text } = request.body as { text: string }

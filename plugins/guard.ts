@@ -7,14 +7,20 @@ declare module 'fastify' {
     /** Returns guards that accept only tokens that have the scope and belong to a user with the role `admin`. */
     requireAdmin(scope: string): TokenGuard[]
   }
+  interface FastifyContextConfig {
+    /** The guards of the route accept tokens for every audience. Without it the audience must be Latchkey. */
+    anyAudience?: true
+  }
 }
 
 /** Adds the guards of Latchkey's own routes. The domain verifies the token and its current state at every request. */
 export default fp<Pick<GuardOptions, 'onRefused'>>(
   async (fastify, options) => {
+    const { verify, inspect } = fastify.auth.accessTokens
     await fastify.register(guard, {
       ...options,
-      verify: fastify.auth.accessTokens.verify,
+      verify: (token, { routeOptions }) =>
+        routeOptions.config.anyAudience ? inspect(token, async () => true) : verify(token),
       flows: { user: ['password'], client: ['clientCredentials'] }
     })
     // Replaces the `cache-control` that the routes of the JWKS and of the pages set, if the request has credentials.

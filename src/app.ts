@@ -9,6 +9,7 @@ import docs from '../plugins/docs.ts'
 import drain, { type DrainOptions } from '../plugins/drain.ts'
 import { clientErrorHandler, frameworkErrors } from '../plugins/errors/socket.ts'
 import errors from '../plugins/errors.ts'
+import formToken from '../plugins/form-token.ts'
 import formbody from '../plugins/formbody.ts'
 import forwarded from '../plugins/forwarded.ts'
 import guard from '../plugins/guard.ts'
@@ -30,6 +31,7 @@ import resources from '../routes/resources.ts'
 import revocations from '../routes/revocations.ts'
 import roles from '../routes/roles.ts'
 import sessions from '../routes/sessions.ts'
+import userinfo from '../routes/userinfo.ts'
 import users from '../routes/users.ts'
 import { compilersFactory } from './compilers.ts'
 import { registerCore } from './core.ts'
@@ -115,6 +117,7 @@ export async function buildApp(
   await app.register(caller)
   await app.register(requestLog)
   await app.register(clientAuthentication)
+  await app.register(formToken)
   await app.register(input)
   await app.register(helmet, { issuer })
   await app.register(host, { issuer })
@@ -139,6 +142,10 @@ export async function buildApp(
       await scope.register(async (forms) => {
         await forms.register(formbody)
         await forms.register(oauth)
+      })
+      await scope.register(async (forms) => {
+        await forms.register(formbody, { mayBeMissing: true })
+        await forms.register(userinfo)
       })
       await scope.register(async (forms) => {
         await forms.register(formbody, { fromPages: true })

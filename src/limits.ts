@@ -111,6 +111,7 @@ export const JWK_MEMBER_BYTES_MAX = 4096
 /** Bytes of the texts of a request that may be longer than `TEXT_BYTES_MAX`, by name. It holds for all texts inside the named value. */
 export const LONG_TEXT_BYTES: ReadonlyMap<string, number> = new Map([
   ['token', TOKEN_BYTES_MAX],
+  ['access_token', TOKEN_BYTES_MAX],
   ['client_assertion', ASSERTION_BYTES_MAX],
   ['scope', CLIENT_SCOPE_TEXT_MAX],
   ['state', STATE_BYTES_MAX],

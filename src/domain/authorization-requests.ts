@@ -63,6 +63,9 @@ export function createAuthorizationRequests(deps: {
   }
 
   return {
+    /** The values of `prompt`. */
+    prompts: [...PROMPTS],
+
     /**
      * Reads a request.
      * @throws NoReturn when client or redirect URI are not correct; AuthorizationError for every other fault, which the client gets

@@ -11,6 +11,7 @@ import { createExchange } from './exchange.ts'
 import { createExpiry } from './expiry.ts'
 import { createGrants } from './grants/index.ts'
 import { createGuesses } from './guesses.ts'
+import { createIdTokens } from './id-tokens.ts'
 import { createIntrospection } from './introspection.ts'
 import { createKeyChains } from './key-chains.ts'
 import { createKeyRotation } from './key-rotation.ts'
@@ -56,10 +57,14 @@ export function createAuth(ports: {
   const keys = createKeys(ports)
   const keyChains = createKeyChains({ ...ports, keys })
   const accessTokens = createAccessTokens({ ...ports, keys })
+  const idTokens = createIdTokens({ ...ports, keys, keyChains })
   const grants = createGrants({ ...ports, passwordProof, refreshTokens })
   const clients = createClients({ ...ports, grants, keyChains })
   const clientAuthentication = createClientAuthentication(ports)
-  const authorizationRequests = createAuthorizationRequests({ clients, userOfIdToken: async () => null })
+  const authorizationRequests = createAuthorizationRequests({
+    clients,
+    userOfIdToken: async (token) => (await idTokens.readHint(token))?.userId ?? null
+  })
   const authorizations = createAuthorizations({ ...ports, clients, scopes })
   return {
     issuer: ports.settings.issuer,
@@ -79,9 +84,19 @@ export function createAuth(ports: {
     keys: { ...keys, ...createKeyRotation({ ...ports, keys, keyChains, refreshTokens }) },
     places: createPlaces(ports),
     accessTokens,
+    idTokens,
     revocationLog: createRevocationLog(ports),
     grants,
-    exchange: createExchange({ ...ports, grants, clientAuthentication, scopes, sessions, logins, accessTokens }),
+    exchange: createExchange({
+      ...ports,
+      grants,
+      clientAuthentication,
+      scopes,
+      sessions,
+      logins,
+      accessTokens,
+      idTokens
+    }),
     ...createRevocation({ ...ports, accessTokens, refreshTokens }),
     ...createIntrospection({ ...ports, users, clients, accessTokens, refreshTokens }),
     ...createExpiry(ports),

@@ -44,7 +44,9 @@ export const IDENTITY_SCOPES = [OPENID, 'profile', 'email']
 /** Scopes of OpenID Connect Core 1.0 §5.4 and §11 that a request may name, and that grant nothing. */
 export const EMPTY_SCOPES = ['address', 'phone', 'offline_access']
 
-export type SigningAlg = 'ES256' | 'EdDSA' | 'RS256'
+/** The algorithms of the signing keys. */
+export const SIGNING_ALGS = ['ES256', 'EdDSA', 'RS256'] as const
+export type SigningAlg = (typeof SIGNING_ALGS)[number]
 
 /** A person. The password hash is in `Credentials`. */
 export interface User {

@@ -130,6 +130,7 @@ async function request(name: string, at?: Place): Promise<InjectOptions & { url:
   if (path === '/resource-scopes') return { method, url: `${url}?resource=${ISSUER}`, headers: FOLLOWER }
   if (path === '/revocations') return { method, url, headers: FOLLOWER }
   if (path === '/token') return { method, url, headers: FORM, payload: form() }
+  if (name === 'POST /userinfo') return { method, url, headers: { ...FORM, ...ADMIN }, payload: '' }
   if (path === '/revoke') return { method, url, headers: FORM, payload: 'token=unknown' }
   if (path === '/introspect')
     return { method, url, headers: FORM, payload: `token=x&client_id=api&client_secret=${secret}` }
