@@ -80,7 +80,7 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
   )
   t.strictSame(
     await key('retire', NO_KEY),
-    refused(`There is no key "${NO_KEY}"; "latchkey key list" lists every key\n`)
+    refused(`There is no key "${NO_KEY}"; "latchkey key list" lists the existing ones\n`)
   )
   t.match(await key(), { code: 2, stdout: '', stderr: 'Usage: latchkey key' })
   for (const args of [['retire'], ['rotate', 'x'], ['list', '--all'], ['retire', NO_KEY, '--compromized']])
