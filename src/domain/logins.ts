@@ -31,8 +31,8 @@ export function createLogins({ store, guesses, events }: { store: Store; guesses
     recordChanged,
 
     /**
-     * Finishes a login: forgives the earlier failures of the account and opens the session. Every proof of identity ends here,
-     * and nothing else forgives failures or opens a session.
+     * Finishes a login: forgives the earlier failures of the account and opens the session. Every login ends here, and nothing else
+     * calls `Guesses.forgive` or opens a session.
      * @param proof `rev` is the number of the revocation log that was read together with the client
      * @returns false, and records the failure, when the user was disabled or got a new password since the proof, or the client lost a
      *   right since `rev`

@@ -76,7 +76,7 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
     })
   t.strictSame(
     await key('retire', '--', of('next')),
-    refused('The key is in use: rotate the keys first, or retire it as compromised\n')
+    refused('The key is signing or next: rotate the keys until the key is verifying, or retire it as compromised\n')
   )
   t.strictSame(
     await key('retire', NO_KEY),

@@ -95,7 +95,7 @@ t.test('a key that is not compromised is retired only when its tokens have expir
   clock.advance(5 * MINUTE)
   const old = await kid('signing')
   await rotate()
-  const inUse = 'The key is in use: rotate the keys first, or retire it as compromised'
+  const inUse = 'The key is signing or next: rotate the keys until the key is verifying, or retire it as compromised'
   for (const state of ['signing', 'next'])
     await t.rejects(retire(await kid(state), false), { code: 'conflict', message: inUse })
   clock.advance(3659.999)
