@@ -23,7 +23,7 @@ export default fp<Pick<GuardOptions, 'onRefused'>>(
         routeOptions.config.anyAudience ? inspect(token, async () => true) : verify(token),
       flows: { user: ['password'], client: ['clientCredentials'] }
     })
-    // Replaces the `cache-control` that the routes of the JWKS and of the pages set, if the request has credentials.
+    // Replaces the `cache-control` that the routes of the JWKS and of the pages at /docs set, if the request has credentials.
     fastify.addHook('onSend', async ({ headers }, reply) => {
       if (headers.authorization !== undefined) reply.header('cache-control', 'no-store')
     })

@@ -6,7 +6,7 @@ import { createAdmission } from '../src/admission.ts'
 import { prolong } from '../src/deadline.ts'
 import { overloaded } from '../src/domain/errors.ts'
 import type { Hasher, HashVisit } from '../src/domain/ports/hasher.ts'
-import { HASH_WAIT_MS } from '../src/limits.ts'
+import { CONNECTION_SILENT_MS, HASH_MS, HASH_WAIT_MS } from '../src/limits.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -47,6 +47,15 @@ export default fp<HashingOptions>(
       refuse: overloaded
     })
 
+    let hasWarned = false
+    function warnOnce(ms: number): void {
+      if (hasWarned || ms <= HASH_MS) return
+      hasWarned = true
+      fastify.log.warn(
+        `a password hash took ${Math.round(ms)} ms, and a connection is closed after ${CONNECTION_SILENT_MS} ms: lower LATCHKEY_ARGON2_MEMORY or LATCHKEY_ARGON2_PASSES`
+      )
+    }
+
     /** Hashes after admission. The time of a hash does not count for the deadline: the settings decide it, and a hash cannot be stopped. */
     async function admitted<T>(visit: HashVisit, hash: () => Promise<T>): Promise<T> {
       const leave = await admission.enter(visit.isKnown)
@@ -54,7 +63,9 @@ export default fp<HashingOptions>(
         await visit.onAdmitted()
         const since = performance.now()
         const result = await hash()
-        prolong(performance.now() - since)
+        const ms = performance.now() - since
+        prolong(ms)
+        warnOnce(ms)
         return result
       } finally {
         leave()

@@ -54,7 +54,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         body: Type.Ref(ClientCreation),
         response: {
           201: created('The new client', ClientRegistration),
-          409: problem(409, 'A client with this id already exists')
+          409: problem(409, 'The id belongs to a client, or is the name of a user')
         }
       }
     },
@@ -88,7 +88,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'updateClient',
         summary: 'Change a client, disable or enable it',
         description:
-          'A change that takes something away ends the tokens issued before; disabling ends the sessions of the client too.',
+          'A client that loses a scope, a role, a resource, a grant or `first_party`, or is disabled, also loses the tokens issued before. The loss of a grant or of `first_party`, and disabling, also end its sessions.',
         tags: ['clients'],
         params: ClientParams,
         body: Type.Ref(ClientEdit),

@@ -72,7 +72,9 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'updateRole',
         summary: 'Change the description or the scopes of a role',
         description:
-          'Users with the role lose a removed scope at their next request, and get an added scope at their next login.',
+          'Users with the role lose a removed scope at their next request to Latchkey, and get an added scope at their next login. ' +
+          'A service that verifies tokens itself refuses the earlier tokens that carry the role, and those of clients that may request the ' +
+          'scope and whose tokens do not carry the role.',
         tags: ['roles'],
         params: RoleParams,
         body: Type.Ref(RoleChanges),

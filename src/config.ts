@@ -32,8 +32,8 @@ function isNetwork(text: string): boolean {
 }
 
 /**
- * Returns whether pg can read the URL. Refuses a URL with an "@" after the host: there a character of the password was not encoded, and
- * parts of the password would be read, and printed, as the names of a host and a database.
+ * Returns whether pg can read the URL. Refuses a URL with an "@" in the path, the fragment or the name of a parameter: there a character
+ * of the password was not encoded, and parts of the password would be read, and printed, as the names of a host and a database.
  */
 function isPostgresUrl(text: string): boolean {
   if (!/^postgres(ql)?:\/\/./.test(text)) return false
@@ -131,7 +131,7 @@ export function noticesOf(env: Environment): string[] {
 /**
  * Reads the settings from variables, fills in the defaults and checks all values. An empty variable counts as missing.
  * @param use `listens` says that this process will serve requests on its own port: then an https issuer needs `LATCHKEY_TRUSTED_PROXIES`
- * @throws SetupError with one line for each problem: the variable, the expected value and the given value
+ * @throws SetupError with one line for each problem: the variable, the expected value, and the given value unless it may be secret
  */
 export function loadConfig(env: Environment, { listens = false }: { listens?: boolean } = {}): Config {
   const given = givenIn(env)
@@ -178,7 +178,7 @@ export function loadConfig(env: Environment, { listens = false }: { listens?: bo
   }
   if (listens && config.issuer.startsWith('https:') && !env[variable('trustedProxies')]) {
     problems.push(
-      `${variable('trustedProxies')} is missing; an https issuer has a proxy in front of this service: set ${allowed(Settings.properties.trustedProxies)} if callers connect with their own addresses`
+      `${variable('trustedProxies')} is missing; an https issuer has a proxy in front of this service: set the addresses or networks of the proxies (10.0.0.0/8, but no /0), separated by commas; or none, if the proxy keeps the address of each caller`
     )
   }
   if (problems.length > 0) throw new SetupError(problems.join('\n'))

@@ -24,7 +24,10 @@ const requests = new AsyncLocalStorage<RequestTime>()
 /** Runs a function, and everything that it starts, as part of a request. */
 export const runInRequest = <T>(time: RequestTime, work: () => T): T => requests.run(time, work)
 
-/** Runs a function, and everything that it starts, without the deadline of the current request: work for several callers. */
+/**
+ * Runs a function, and everything that it starts, without the deadline of the current request: for work
+ * for several callers, and for work that must also run after the deadline.
+ */
 export const runOutsideRequest = <T>(work: () => T): T => requests.exit(work)
 
 /** Returns the milliseconds until the deadline of the current request, 0 after it. Infinite outside of a request. */
@@ -33,7 +36,7 @@ export function timeLeft(): number {
   return time === undefined ? Number.POSITIVE_INFINITY : Math.max(0, time.endsAt - performance.now())
 }
 
-/** Begins a step of the current request. @throws RequestOver after the deadline */
+/** Checks the deadline before a step of the current request. @throws RequestOver after the deadline */
 export function assertTimeLeft(): void {
   if (timeLeft() === 0) throw new RequestOver({ callerLeft: false })
 }
@@ -41,13 +44,13 @@ export function assertTimeLeft(): void {
 /** Returns the signal of the current request; undefined outside of a request. */
 export const callerSignal = (): AbortSignal | undefined => requests.getStore()?.signal
 
-/** Begins a step that is of no use to a caller that left. @throws RequestOver after the deadline and when the caller has left */
+/** Checks before a step that the deadline has not passed and that the caller still waits for the response. @throws RequestOver */
 export function assertCallerWaits(): void {
   assertTimeLeft()
   if (callerSignal()?.aborted === true) throw new RequestOver({ callerLeft: true })
 }
 
-/** Moves the deadline of the current request: a step that cannot be stopped and has its own limit took this time. */
+/** Moves the deadline of the current request: a step that cannot be stopped and does not count, such as a password hash, took this time. */
 export function prolong(milliseconds: number): void {
   const time = requests.getStore()
   if (time !== undefined) time.endsAt += milliseconds

@@ -37,6 +37,8 @@ export const ARRIVAL_MS = 8000
 export const CONNECTION_SILENT_MS = 8000
 /** Milliseconds from the arrival of a request to its response, without the time of its password hashes. */
 export const REQUEST_MS = 5000
+/** Milliseconds of one password hash. A longer one is warned of: its request may end after its connection was closed. */
+export const HASH_MS = 2000
 /** Milliseconds that a login may wait for its password hash. */
 export const HASH_WAIT_MS = 1500
 /** Milliseconds that an attempt may wait for a place to count in the database. */

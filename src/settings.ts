@@ -157,7 +157,7 @@ export const Settings = Type.Object({
     default: [],
     none: true,
     description:
-      'Reverse proxies whose `X-Forwarded-For` header is trusted. With an https issuer it must be set: `none` says that callers connect with their own addresses',
+      'Reverse proxies whose `X-Forwarded-For` header is trusted. With an https issuer it must be set: `none` is for a proxy that keeps the address of each caller (a proxy for TCP), so that there is no header',
     allowed: 'addresses or networks (10.0.0.0/8, but no /0), separated by commas, or none'
   }),
   corsOrigins: Type.Array(Type.String({ format: 'origin' }), {

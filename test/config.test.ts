@@ -180,7 +180,7 @@ t.test(
     for (const env of [https, { LATCHKEY_ISSUER: 'https://localhost' }, { ...https, LATCHKEY_TRUSTED_PROXIES: '' }])
       t.throws(start(env), {
         message:
-          'LATCHKEY_TRUSTED_PROXIES is missing; an https issuer has a proxy in front of this service: set addresses or networks (10.0.0.0/8, but no /0), separated by commas, or none if callers connect with their own addresses'
+          'LATCHKEY_TRUSTED_PROXIES is missing; an https issuer has a proxy in front of this service: set the addresses or networks of the proxies (10.0.0.0/8, but no /0), separated by commas; or none, if the proxy keeps the address of each caller'
       })
     t.strictSame(start({ ...https, LATCHKEY_TRUSTED_PROXIES: '10.0.0.1' })().trustedProxies, ['10.0.0.1'])
     t.strictSame(start({ ...https, LATCHKEY_TRUSTED_PROXIES: 'none' })().trustedProxies, [])

@@ -4,46 +4,53 @@ import { defined } from '../../src/defined.ts'
 import { DomainError, Overloaded } from '../../src/domain/errors.ts'
 import type { Failure } from './failure.ts'
 
-/** Milliseconds between two lines about refusals for overload. */
+/** Milliseconds between two lines of the same text about refusals of the service itself. */
 const SAMPLE_MS = 1000
+/** Maximum number of texts whose lines are counted. The texts are few: they come from this service and its database. */
+const TEXTS_MAX = 100
+
+interface Line {
+  level: 'warn' | 'error'
+  text: string
+  members: Record<string, string>
+}
 
 /**
  * Creates the function that logs failures, in one line each. Only an error that is a defect of Latchkey has a stack. Refusals for overload
- * share one line a second, because each must cost less than the work that it refuses.
+ * share one line a second, and so do equal refusals because the database is away or the request took too long: each must cost less than the work that it refuses.
  */
 export function createFailureLog() {
-  let lastSample = Number.NEGATIVE_INFINITY
-  let refused = 0
+  /** When a line was last written, and the number of refusals without a line since. */
+  const samples = new Map<string, { at: number; refused: number }>()
 
-  /**
-   * Counts a refusal for overload, and logs the count at most once in `SAMPLE_MS`. Silences the log of the request, so
-   * that a flood does not write a line for each refusal.
-   */
-  function sample(request: FastifyRequest): void {
-    refused++
+  function sample({ log }: FastifyRequest, { level, text, members }: Line): void {
+    const key = JSON.stringify([text, members])
+    if (samples.size >= TEXTS_MAX) samples.clear()
+    const last = samples.get(key) ?? { at: Number.NEGATIVE_INFINITY, refused: 0 }
     const now = performance.now()
-    if (now - lastSample >= SAMPLE_MS) {
-      request.log.warn({ logins: refused }, 'logins were refused, because too many wait for a password hash')
-      lastSample = now
-      refused = 0
-    }
-    request.log.level = 'silent'
+    const isDue = now - last.at >= SAMPLE_MS
+    if (isDue) log[level]({ ...members, requests: last.refused + 1 }, text)
+    samples.set(key, isDue ? { at: now, refused: 0 } : { ...last, refused: last.refused + 1 })
   }
 
   return (error: unknown, failure: Failure, request: FastifyRequest): void => {
     const { log } = request
-    if (error instanceof Overloaded) sample(request)
-    else if (error instanceof RequestOver) log[error.callerLeft ? 'debug' : 'warn'](error.message)
-    else if (failure.status === 500) log.error({ err: error }, 'request failed')
+    if (error instanceof Overloaded) {
+      const text = 'logins were refused, because too many wait for a password hash'
+      sample(request, { level: 'warn', text, members: {} })
+      // A flood would write a line of the request for each refusal.
+      log.level = 'silent'
+    } else if (error instanceof RequestOver) {
+      if (error.callerLeft) log.debug(error.message)
+      else sample(request, { level: 'warn', text: error.message, members: {} })
+    } else if (failure.status === 500) log.error({ err: error }, 'request failed')
     else if (failure.status > 500) {
       const { message, cause } = error as Error
-      log.error(
-        defined({
-          reason: message === failure.detail ? undefined : message,
-          cause: cause instanceof Error ? cause.message : undefined
-        }),
-        failure.detail
-      )
+      const members = defined({
+        reason: message === failure.detail ? undefined : message,
+        cause: cause instanceof Error ? cause.message : undefined
+      })
+      sample(request, { level: 'error', text: failure.detail, members })
     } else if (failure.status === 429 && !(error instanceof DomainError && error.isRecorded))
       log.warn({ address: request.ip }, failure.detail)
   }

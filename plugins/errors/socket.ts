@@ -25,10 +25,10 @@ export function frameworkErrors(error: FastifyError, request: FastifyRequest, re
 
 /** The responses of each connection that are not complete, in the order of their requests. */
 const openResponses = new WeakMap<Socket, Set<ServerResponse>>()
-/** The connections with a request that the parser refused. It reports an error again for each further piece of their bytes. */
+/** The connections with a request that Node.js refused. It reports an error again for each further piece of their bytes. */
 const broken = new WeakSet<Socket>()
 
-/** Follows the responses of a server, so that a refusal by the HTTP parser waits for the responses to earlier requests. */
+/** Follows the responses of a server, so that a refusal by Node.js waits for the responses to earlier requests. */
 export function followResponses(server: Server): void {
   server.on('request', ({ socket }, response) => {
     const responses = openResponses.get(socket) ?? new Set()
@@ -41,7 +41,7 @@ export function followResponses(server: Server): void {
  * Waits for the responses to all complete requests of a connection. Returns the response to the request that is not complete, if the
  * connection has one.
  */
-async function earlierResponses(socket: Socket): Promise<ServerResponse | undefined> {
+async function awaitEarlierResponses(socket: Socket): Promise<ServerResponse | undefined> {
   for (const response of openResponses.get(socket) ?? []) {
     if (!response.req.complete) return response
     await new Promise((resolve) => response.once('close', resolve))
@@ -50,7 +50,7 @@ async function earlierResponses(socket: Socket): Promise<ServerResponse | undefi
 }
 
 /**
- * Handles a request that the HTTP parser of Node.js refuses, and closes the connection. Logs the code only, because the error contains
+ * Handles a request that Node.js refuses before it is complete, because it is malformed or too slow, and closes the connection. Logs the code only, because the error contains
  * the bytes of the request.
  */
 export async function clientErrorHandler(
@@ -61,11 +61,11 @@ export async function clientErrorHandler(
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   if (broken.has(socket)) return
   broken.add(socket)
-  this.log.debug({ code: error.code }, 'refused by the HTTP parser')
-  const refused = await earlierResponses(socket)
+  this.log.debug({ code: error.code }, 'refused by Node.js')
+  const incomplete = await awaitEarlierResponses(socket)
   if (!socket.writable) return
-  // The request was refused before its body arrived.
-  if (refused?.headersSent) return void socket.destroySoon()
+  // A response was sent before the body had arrived, so no second one may follow.
+  if (incomplete?.headersSent) return void socket.destroySoon()
   const status = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[error.code ?? ''] ?? 400
   const body = JSON.stringify(problem.body(frameworkFailure(status) as Failure))
   const headers = {

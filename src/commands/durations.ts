@@ -10,7 +10,7 @@ export function parseDuration(text: string): number {
   const [, count, unit = 's'] = /^(\d{1,9})([smhd])?$/.exec(text) ?? []
   if (count === undefined)
     throw new InvalidArgumentError(
-      'It must be a number of seconds, or a number with the unit s, m, h or d, such as 12h'
+      'It must be a number of seconds, or a number with the unit s, m, h or d, such as 12h; with at most 9 digits'
     )
   return Number(count) * (UNITS[unit] as number)
 }

@@ -19,9 +19,9 @@ const LISTS: Record<Missing['kind'], string> = {
 
 /** Returns the line for an object that does not exist: its name, a similar name, and the command that lists the names. */
 const missingLine = ({ kind, name, names = [] }: Missing): string =>
-  `There is no ${kind} ${quoted(name)}${didYouMean(name, names)}; "latchkey ${LISTS[kind]}" lists every ${kind}`
+  `There is no ${kind} ${quoted(name)}${didYouMean(name, names)}; "latchkey ${LISTS[kind]}" lists the existing ones`
 
-/** Returns what a command prints about an error: one line for an expected failure, else the stack. */
+/** Returns what a command prints about an error: its message, with one line for each problem, if it was expected, else the stack. */
 export function failureText(error: Error): string {
   if (error instanceof DomainError && error.missing !== undefined) return missingLine(error.missing)
   if (error instanceof DomainError && error.code === 'unavailable' && error.cause instanceof Error)

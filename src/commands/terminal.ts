@@ -48,7 +48,7 @@ export const createTerminal = (streams: Streams): Terminal => ({
   env: streams.env
 })
 
-/** The option that every command has. */
+/** The option of the commands that manage users, roles, clients, resources, sessions and keys. */
 export interface Json {
   json?: true
 }
@@ -124,7 +124,7 @@ async function ask({ stdin, stderr, echo: visible }: Terminal, questions: string
   return answers
 }
 
-/** Reading stops after this number of bytes. A line cut there is still longer than every password, so it is refused as too long. */
+/** Reading stops after this number of bytes. A line cut there is still longer than every password, so it is refused. */
 const LINE_BYTES_MAX = 4096
 
 async function firstLine(stdin: Readable): Promise<string> {

@@ -56,7 +56,7 @@ const RESERVED_NOUNS = ['latchkey', 'users', 'roles', 'clients', 'resources', 'k
   'audit',
   'settings'
 ])
-/** Scopes of one word that only Latchkey may register: of OpenID Connect Core §5.4 and §11, and its own. */
+/** Scopes of one word that only Latchkey may register: of OpenID Connect Core §3.1.2.1, §5.4 and §11, and its own. */
 const RESERVED_WORDS = [...IDENTITY_SCOPES, ...EMPTY_SCOPES, ACCOUNT]
 
 /** Returns whether a scope name is reserved for Latchkey or a later version of it. No other resource may register such a name. */

@@ -8,11 +8,12 @@ export interface Origin {
 }
 
 /**
- * The user, client or process that changes something. It is the first argument of every function that changes something.
+ * Who makes a change: a user, a client, an operator or Latchkey itself. It is the first argument of every function whose change is
+ * recorded as an event.
  * - `operator`: a person at the terminal, who may grant every role and scope
  * - `system`: Latchkey itself, on a schedule
- * - `anonymous`: a request that names neither a user nor a client
- * - `client`: a client in its own name, or a client that requests tokens
+ * - `anonymous`: a request without an authenticated user or client
+ * - `client`: a client in its own name, or a client that has authenticated at an OAuth endpoint
  * - `user`: a user with an access token
  * - `login`: a user on the pages of this service, by the cookie of a login. Holds no role and no scope
  */

@@ -18,7 +18,7 @@ export const isClientId = (text: string): boolean => CLIENT_ID.test(text) && tex
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64url')
 /** The longest time to the `exp` of an assertion (RFC 7523 §3). */
 const ASSERTION_TTL: Seconds = 300
-/** The accepted difference between the clocks of client and service. */
+/** The time by which the clock of a client may be ahead. */
 const SKEW: Seconds = 5
 /** The precision of `lastUsedAt` of a secret. */
 const USE_RECORDED_EVERY: Millis = 3_600_000
@@ -49,7 +49,7 @@ export type ClientCredentials =
 export interface AuthenticatedClient {
   client: Client
   method: ClientAuthMethod
-  /** The number of the revocation log when the client was read. */
+  /** The number of the last entry of the revocation log when the client was read. */
   rev: number
 }
 

@@ -74,8 +74,8 @@ export function createClients(deps: {
     /**
      * Registers a client.
      * @returns the client and its secret, which is not stored; the secret is null for a public client and for a client with keys
-     * @throws DomainError conflict when the id is taken by a client or a username; forbidden when the caller lacks a scope of the
-     *   client or of its roles; invalid
+     * @throws DomainError conflict when the id is taken by a client or a username; forbidden when the caller may not
+     *   grant the scopes or roles of the client; invalid
      */
     async create(
       caller: Caller,
@@ -109,10 +109,10 @@ export function createClients(deps: {
     },
 
     /**
-     * Changes a client. A change that takes something away ends the tokens issued before. If the client is disabled, or loses a grant
-     * or `firstParty`, its sessions end too. Enabling the client revives none of them.
-     * @throws DomainError not_found, invalid, forbidden when the caller lacks a scope of the client or of its roles, conflict for
-     *   the client of /docs
+     * Changes a client. A client that loses a scope, a role, a resource, a grant or `firstParty`, or is disabled, also loses the tokens
+     * issued before. The loss of a grant or of `firstParty`, and disabling, end its sessions too. Enabling the client revives nothing.
+     * @throws DomainError not_found, invalid, forbidden when the caller may not grant the scopes or roles of the client (not checked
+     *   when the change only disables it), conflict for the client of /docs
      */
     async change(caller: Caller, id: string, { jwks, ...edit }: ClientEdit): Promise<Client> {
       assertChangeable(id)

@@ -104,7 +104,7 @@ export class Overloaded extends DomainError {}
 export const overloaded = (wait: Millis): DomainError =>
   new Overloaded('unavailable', 'Too many logins at once', { retryAfter: Math.max(1, Math.ceil(wait / 1000)) })
 
-/** A problem of the installation that only its operator can repair. `message` is one line for the operator. */
+/** A problem of the installation that only its operator can repair. `message` has one line for each problem, for the operator. */
 export class SetupError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)

@@ -38,7 +38,7 @@ export const waitOfPair = ({ count, lastAt }: GuessCount, now: Millis): Millis =
 export const delayOfAccount = ({ count }: GuessCount): Millis =>
   count < ACCOUNT.free ? 0 : doubling(ACCOUNT.firstDelay, ACCOUNT.longestDelay, count - ACCOUNT.free)
 
-/** Returns the counter of an account with another number of failures. `lastAt` is the instant from which the next failure fades. */
+/** Returns the counter of an account with another number of failures. After `lastAt` one failure is forgotten in each `fade`. */
 export const withFailures = (counter: GuessCount, count: number): GuessCount => ({
   ...counter,
   count,

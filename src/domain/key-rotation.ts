@@ -142,8 +142,8 @@ export function createKeyRotation(deps: {
      * Retires a key. A compromised key is retired at once, and every token that it signed becomes invalid.
      * If it was the signing key, the next key signs at once, even if verifiers may not know it yet. A key that is not compromised
      * can be retired when all tokens that it signed have expired. For a retired key the call changes nothing.
-     * @throws DomainError not_found; conflict for a key that is in use, when another call changed the keys at the same time, and for
-     *   a compromised next or signing key between a replacement of the sealing key and `reseal`
+     * @throws DomainError not_found; conflict for a key that cannot be retired yet, when another call changed the keys at the same time,
+     *   and for a compromised next or signing key between a replacement of the sealing key and `reseal`
      */
     async retire(caller: Caller, kid: string, { compromised }: { compromised: boolean }): Promise<StoredKey> {
       const key = await get(kid)
@@ -158,7 +158,9 @@ export function createKeyRotation(deps: {
         return get(kid)
       }
       if (key.state !== 'verifying')
-        throw conflict('The key is in use: rotate the keys first, or retire it as compromised')
+        throw conflict(
+          'The key is signing or next: rotate the keys until the key is verifying, or retire it as compromised'
+        )
       const until = key.verifiesUntilAt as Millis
       if (now() < until) throw conflict(`Tokens that the key signed can be valid until ${iso(until)}`)
       await store.keys.expire(caller, { now: now(), kid })

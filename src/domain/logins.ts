@@ -40,7 +40,7 @@ export function createLogins(deps: { store: Store; guesses: Guesses; events: Eve
       reason: 'user or client changed during the login'
     })
 
-  /** Forgives the earlier failures of the account. Every proof of identity ends here, and nothing else forgives. */
+  /** Forgives the earlier failures of the account. Every login ends here, and nothing else calls `Guesses.forgive`. */
   async function forgive(caller: Caller, { userId }: VerifiedLogin): Promise<void> {
     await guesses.forgive(userId, caller.address)
     assertCallerWaits()

@@ -152,7 +152,7 @@ export interface Resource {
 }
 
 export interface Scope {
-  /** A scope-token of RFC 6749 §3.3: usually `noun:verb`. */
+  /** A scope-token of RFC 6749 §3.3: one word, or words joined by colons (usually `noun:verb`). */
   name: string
   description: string
   /** The resource that the scope belongs to. */
@@ -212,14 +212,18 @@ export interface RefreshKey {
 }
 
 /**
- * An entry for a session, token or key revokes it. An entry for the tokens of a session, or for a user, client or role, revokes all
- * tokens issued before the entry. An entry of the kind `all` revokes every token issued before it.
+ * An entry for a session, token or key revokes it. An entry for the tokens of a session, or for a user, client or role, revokes those of
+ * its tokens that were issued before the entry. The tokens of a role are the tokens that carry the role. An entry of the kind `all`
+ * revokes every token issued before the entry.
  */
 export type RevocationKind = 'session' | 'token' | 'key' | 'session_tokens' | 'user' | 'client' | 'role' | 'all'
 
 /** An entry of the revocation log. */
 export interface Revocation {
-  /** Numbers follow the order of commits. They have no gap, except before an entry of the kind `all`. */
+  /**
+   * Numbers are given in the order of commits, without a gap except before an entry of the kind `all`. The log itself has gaps: replaced
+   * and expired entries are removed.
+   */
   seq: number
   kind: RevocationKind
   id: string

@@ -16,8 +16,9 @@ function withoutSlashes(text: string): string {
 
 /**
  * Returns the normal form of an absolute URI (RFC 3986 §6.2.2, §6.2.3): scheme and host in lower case, no default port, no dot segments,
- * no dot at the end of the host, no escape of an unreserved character, no empty query, no slash at the end, no credentials. Two URIs with
- * one normal form reach the same service.
+ * no dot at the end of the host, no escape of an unreserved character, no empty query, no slash at the end, no credentials. If the URL
+ * standard does not list the scheme as special, the host keeps its case; a URI without `//` (a URN) also keeps its dot segments. Two URIs
+ * with one normal form reach the same service.
  */
 export function normalUri(text: string): string {
   const url = new URL(text)

@@ -70,7 +70,9 @@ export function createRoles({ store, clock }: { store: Store; clock: Clock }) {
     },
 
     /**
-     * Changes a role. Users with the role lose a removed scope at their next request, and get an added scope at their next login.
+     * Changes a role. Users with the role lose a removed scope at their next request to Latchkey, and get an added scope at their next
+     * login. Guards refuse the earlier tokens that carry the role, and those of clients that may request the scope and whose
+     * tokens do not carry the role.
      * @throws DomainError not_found, invalid, forbidden when the caller lacks an added scope, conflict when the role admin would
      *   lose a scope of Latchkey's own API
      */

@@ -4,7 +4,7 @@ import type { RoleStore } from '../domain/ports/roles.ts'
 import { assertMayGrantScopes } from './caller-rights.ts'
 import { type Db, needsRowLocks, words } from './columns.ts'
 import { describeChanges, describeGiven } from './event-reasons.ts'
-import { appendRevocations } from './revocations.ts'
+import { appendRevocations, type NewRevocation } from './revocations.ts'
 import type { Database } from './transaction.ts'
 
 const SCOPES = sql<
@@ -39,6 +39,29 @@ const selectRoles = (trx: Db) =>
 async function getRole(trx: Db, name: string): Promise<Role | null> {
   const row = await selectRoles(trx).where('name', '=', name).executeTakeFirst()
   return row === undefined ? null : toRole(row)
+}
+
+/**
+ * Returns the entries that revoke the tokens which hold scopes because of a role that loses them: those that carry the role, and those of
+ * clients that may request these scopes and whose tokens do not carry the role. Locks these clients, as every change of a client does
+ * before its entry.
+ */
+async function entriesOf(trx: Db, role: string, lost: string[]): Promise<NewRevocation[]> {
+  const own = { kind: 'role' as const, id: role }
+  if (lost.length === 0) return [own]
+  const rows = await trx
+    .selectFrom('clients')
+    .select(['id', 'roles', 'first_party'])
+    .where(({ exists, selectFrom }) =>
+      exists(
+        selectFrom('client_scopes').select('scope').whereRef('client_id', '=', 'clients.id').where('scope', 'in', lost)
+      )
+    )
+    .orderBy('id')
+    .$if(needsRowLocks(trx), (query) => query.forNoKeyUpdate())
+    .execute()
+  const others = rows.filter((row) => (row.roles === null ? row.first_party === 0 : !words(row.roles).includes(role)))
+  return [own, ...others.map(({ id }) => ({ kind: 'client' as const, id }))]
 }
 
 export function roles({ db, transaction }: Database): RoleStore {
@@ -87,8 +110,8 @@ export function roles({ db, transaction }: Database): RoleStore {
           .executeTakeFirstOrThrow()
         const after = toRole(row)
         const before = { description: locked.description, scopes: scopes === undefined ? after.scopes : previous }
-        if (before.scopes.some((scope) => !after.scopes.includes(scope)))
-          await appendRevocations(trx, [{ kind: 'role', id: name }], now)
+        const lost = before.scopes.filter((scope) => !after.scopes.includes(scope))
+        if (lost.length > 0) await appendRevocations(trx, await entriesOf(trx, name, lost), now)
         const reason = describeChanges(before, { description: after.description, scopes: after.scopes })
         if (reason !== '') record({ type: 'role.changed', caller, subject: { role: name }, reason })
         return after
@@ -99,10 +122,11 @@ export function roles({ db, transaction }: Database): RoleStore {
         // Waits for transactions that give the role to a user.
         if (needsRowLocks(trx))
           await trx.selectFrom('roles').select('name').where('name', '=', name).forUpdate().execute()
+        const { scopes: lost = [] } = (await getRole(trx, name)) ?? {}
         await trx.deleteFrom('user_roles').where('role', '=', name).execute()
         const { numDeletedRows } = await trx.deleteFrom('roles').where('name', '=', name).executeTakeFirstOrThrow()
         if (numDeletedRows === 0n) return false
-        await appendRevocations(trx, [{ kind: 'role', id: name }], now)
+        await appendRevocations(trx, await entriesOf(trx, name, lost), now)
         record({ type: 'role.deleted', caller, subject: { role: name } })
         return true
       })

@@ -2,7 +2,7 @@ import t from 'tap'
 import { NOBODY } from '../helper.ts'
 import { clientTerminal, refused, wrong } from './command.ts'
 
-const noSecret = (id: string) => `There is no secret "${id}"; "latchkey client show <client>" lists every secret`
+const noSecret = (id: string) => `There is no secret "${id}"; "latchkey client show <client>" lists the existing ones`
 
 t.test('a refusal of the domain is one line, and changes nothing', async (t) => {
   const { client, json } = await clientTerminal(t)
@@ -10,7 +10,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   await json('add', 'Page', '--id', 'page', '--public')
   const before = [await client(['list', '--json']), await client(['show', 'worker'])]
   const BUILT_IN = 'The client of /docs cannot be changed; LATCHKEY_DOCS=false switches it off'
-  const MISSING = 'There is no client "none"; "latchkey client list" lists every client'
+  const MISSING = 'There is no client "none"; "latchkey client list" lists the existing ones'
   const SPAN = 'A new secret expires after 1 to 315360000 seconds, the other secrets after 0 to 315360000'
   for (const [args, line] of [
     [['add', 'X', '--id', 'worker'], 'A client with this id already exists'],
@@ -34,8 +34,11 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
       ['add', 'X', '--public', '--scope', 'tokens:introspect'],
       'The scope tokens:introspect is for confidential clients only'
     ],
-    [['add', 'X', '--scope', 'none'], 'There is no scope "none"; "latchkey resource list" lists every scope'],
-    [['add', 'X', '--resource', 'none'], 'There is no resource "none"; "latchkey resource list" lists every resource'],
+    [['add', 'X', '--scope', 'none'], 'There is no scope "none"; "latchkey resource list" lists the existing ones'],
+    [
+      ['add', 'X', '--resource', 'none'],
+      'There is no resource "none"; "latchkey resource list" lists the existing ones'
+    ],
     [
       ['add', 'X', '--redirect-uri', 'http://a.example'],
       'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
@@ -72,7 +75,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
 
 t.test('the error for an unknown name shows at most 100 characters of it, and proposes a similar name', async (t) => {
   const { client } = await clientTerminal(t)
-  const lists = '; "latchkey resource list" lists every scope'
+  const lists = '; "latchkey resource list" lists the existing ones'
   t.strictSame(
     await client(['add', 'X', '--scope', 'profil']),
     refused(`There is no scope "profil", did you mean "profile"?${lists}`)
@@ -84,7 +87,7 @@ t.test('the error for an unknown name shows at most 100 characters of it, and pr
   )
   t.strictSame(
     await client(['show', long]),
-    refused(`There is no client "${'x'.repeat(100)}…"; "latchkey client list" lists every client`)
+    refused(`There is no client "${'x'.repeat(100)}…"; "latchkey client list" lists the existing ones`)
   )
 })
 

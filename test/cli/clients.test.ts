@@ -9,7 +9,7 @@ import { clientTerminal, command, done, keyboard, refused, wrong } from './comma
 
 const DAY = 86_400
 
-const noSecret = (id: string) => `There is no secret "${id}"; "latchkey client show <client>" lists every secret`
+const noSecret = (id: string) => `There is no secret "${id}"; "latchkey client show <client>" lists the existing ones`
 
 /** Writes a file with a JWK Set. Returns its path, and the keys as they are stored. */
 function keyFile(dataDir: string) {
@@ -301,7 +301,7 @@ t.test('a client is deleted after its id is typed again, or with --yes', async (
   t.strictSame(await client(['delete', 'worker']), wrong('there is no terminal to ask on: add --yes to confirm\n'))
   t.strictSame(
     await client(['delete', 'none']),
-    refused('There is no client "none"; "latchkey client list" lists every client'),
+    refused('There is no client "none"; "latchkey client list" lists the existing ones'),
     'there is no question about a client that does not exist'
   )
   t.equal((await json('list')).length, 2)

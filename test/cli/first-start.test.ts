@@ -2,6 +2,9 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { buildApp } from '../../src/app.ts'
+import { loadConfig } from '../../src/config.ts'
+import { unshownPassword } from '../../src/first-start.ts'
 import { createDatabase, environment, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
 import { command } from './command.ts'
@@ -48,15 +51,17 @@ t.test(
     t.match(await server.exited, { code: 0, signal: null })
 
     t.match((await command(env, ['user', 'passwd', 'admin'], PASSWORD)).stderr, '')
-    const changed = await serve(t, { LATCHKEY_DATA_DIR })
-    t.notMatch(changed.output().stderr, 'admin-password', 'a password that was changed')
-    changed.process.kill('SIGKILL')
-    await changed.exited
+    const second = await serve(t, env)
+    t.notMatch(second.output().stderr, 'password', 'a password that was changed')
+    t.equal((await me(second.origin, await login(second.origin, 'admin', PASSWORD))).status, 200)
+
     await command(env, ['user', 'passwd', 'admin'], password)
-    rmSync(join(dir, 'admin-password'))
-    const second = await serve(t, { LATCHKEY_DATA_DIR })
-    t.notMatch(second.output().stderr, 'password')
-    t.equal((await me(second.origin, await login(second.origin, 'admin', password))).status, 200)
+    const config = loadConfig(env)
+    const app = await buildApp(config, { logger: false })
+    t.teardown(() => app.close())
+    t.equal(await unshownPassword(app, config), password)
+    rmSync(file)
+    t.equal(await unshownPassword(app, config), null, 'a password whose file was removed')
   }
 )
 

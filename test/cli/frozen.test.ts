@@ -7,7 +7,7 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import { plant } from '../secrets.ts'
 import { startInstances } from './instances.ts'
 
-/** Seconds: the shortest time after which the revocation log is stale. */
+/** Seconds: the smallest `staleAfter` that the guard accepts. */
 const STALE_AFTER = 4
 
 t.test('a guarded service that was frozen reads the log before it decides about the first requests', async (t) => {

@@ -25,18 +25,21 @@ for (const database of ['sqlite', 'postgres'] as const) {
       const problems: string[] = []
       const seen = { rotated: 0, retired: 0, unanswered: 0 }
       const gone = new Set<string>()
+      const signed = new Set<string>()
 
       for (let round = 0; round <= rounds; round++) {
         const rows = await sql<Key & { sealed: string }>(
           { env },
           'select kid, state, sealed_private_key as sealed from signing_keys'
         )
-        const whole = rows.filter(({ sealed }) => sealed !== '').map(({ state }) => state)
-        if (whole.toSorted().join() !== 'next,signing') problems.push(`round ${round}: ${whole}`)
+        const withPrivateKey = rows.filter(({ sealed }) => sealed !== '').map(({ state }) => state)
+        if (withPrivateKey.toSorted().join() !== 'next,signing') problems.push(`round ${round}: ${withPrivateKey}`)
         const current = await sql({ env }, "select id from refresh_keys where state = 'current'")
         if (current.length !== 1) problems.push(`round ${round}: ${current.length} refresh keys`)
         const back = rows.filter(({ kid, state }) => gone.has(kid) && state !== 'retired')
-        if (back.length > 0) problems.push(`round ${round}: ${back.length} keys are back`)
+        if (back.length > 0) problems.push(`round ${round}: ${back.length} retired keys are not retired`)
+        const lost = rows.filter(({ kid, state }) => signed.has(kid) && state === 'next')
+        if (lost.length > 0) problems.push(`round ${round}: ${lost.length} rotations are lost`)
         const entries = await sql<{ id: string }>({ env }, "select id from revocations where kind = 'key'")
         const retired = rows.filter(({ state }) => state === 'retired').map(({ kid }) => kid)
         if (
@@ -70,7 +73,10 @@ for (const database of ['sqlite', 'postgres'] as const) {
         const all = Promise.all([
           until(async () => {
             await sleep(20)
-            if ((await send('POST', '/rotate', {})).status === 200) seen.rotated++
+            const { status, answer } = await send('POST', '/rotate', {})
+            if (status !== 200) return
+            signed.add(answer.kid)
+            seen.rotated++
           }),
           // Each retirement creates another next key. The pauses let one become old enough to sign, so that a rotation succeeds.
           until(async () => {

@@ -76,11 +76,11 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
     })
   t.strictSame(
     await key('retire', '--', of('next')),
-    refused('The key is in use: rotate the keys first, or retire it as compromised\n')
+    refused('The key is signing or next: rotate the keys until the key is verifying, or retire it as compromised\n')
   )
   t.strictSame(
     await key('retire', NO_KEY),
-    refused(`There is no key "${NO_KEY}"; "latchkey key list" lists every key\n`)
+    refused(`There is no key "${NO_KEY}"; "latchkey key list" lists the existing ones\n`)
   )
   t.match(await key(), { code: 2, stdout: '', stderr: 'Usage: latchkey key' })
   for (const args of [['retire'], ['rotate', 'x'], ['list', '--all'], ['retire', NO_KEY, '--compromized']])

@@ -8,7 +8,7 @@ import { command, keyboard } from './command.ts'
 const HOSTILE = 'a\u001b[2J\u009b31m\u009d0;title\u009c\u007f\u202evil\u2066\u061c\u2028\r\nb'
 const UNSAFE = /[^\P{Cc}\n]|[\p{Bidi_Control}\u2028\u2029]/u
 
-/** A database in which every text that a command prints is hostile, also texts that the service would refuse. */
+/** A database in which every display name, e-mail address and description that these commands print is hostile, as the service would refuse it. */
 async function hostileDatabase(t: Parameters<typeof createDatabase>[0]) {
   const env = environment(await createDatabase(t, 'sqlite', 'ready'))
   await command(env, ['role', 'add', 'support'])

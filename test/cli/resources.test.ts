@@ -135,7 +135,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
   const resource = await terminal(t)
   await resource(['add', 'orders', URI, '--scope', 'orders:read'])
   const before = await resource(['list', '--json'])
-  const MISSING = 'There is no resource "none"; "latchkey resource list" lists every resource'
+  const MISSING = 'There is no resource "none"; "latchkey resource list" lists the existing ones'
   const NAME =
     'A scope name is one or more words joined by colons (orders:read), at most 128 characters; a word begins with a letter and has only a-z, 0-9, dot, hyphen and underscore'
   const RESERVED = 'The scope name profile is reserved for Latchkey'
@@ -167,7 +167,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
     [['add', 'x', 'urn:x', '--scope', 'profile'], RESERVED],
     [
       ['add', 'x', 'urn:x', '--introspect', 'none'],
-      'There is no client "none"; "latchkey client list" lists every client'
+      'There is no client "none"; "latchkey client list" lists the existing ones'
     ],
     [['scope', 'none', '--add', 'a'], MISSING],
     [['scope', 'orders', '--add', 'profile'], RESERVED],
@@ -185,7 +185,10 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
     [['scope', 'latchkey', '--add', 'a'], STAY],
     [['scope', 'latchkey', '--remove', 'profile', '--yes'], STAY],
     [['set', 'none', '--name', 'x'], MISSING],
-    [['set', 'orders', '--introspect', 'none'], 'There is no client "none"; "latchkey client list" lists every client'],
+    [
+      ['set', 'orders', '--introspect', 'none'],
+      'There is no client "none"; "latchkey client list" lists the existing ones'
+    ],
     [['delete', 'none', '--yes'], MISSING],
     [['delete', 'latchkey', '--yes'], 'Latchkey’s own API cannot be deleted']
   ] as const)
@@ -225,7 +228,7 @@ t.test('a resource is deleted after its id is typed again, or with --yes', async
   t.strictSame(await resource(['delete', 'orders']), wrong('there is no terminal to ask on: add --yes to confirm\n'))
   t.strictSame(
     await resource(['delete', 'none']),
-    refused('There is no resource "none"; "latchkey resource list" lists every resource')
+    refused('There is no resource "none"; "latchkey resource list" lists the existing ones')
   )
   t.equal(JSON.parse((await resource(['list', '--json'])).stdout).length, 2)
   t.match(await resource(['delete', 'orders'], keyboard('orders\r').stream), {

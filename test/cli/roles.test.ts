@@ -38,7 +38,7 @@ onEachDatabase(
     t.strictSame(await role('delete', 'support', '--yes'), { name: 'support', description: '', scopes: [] })
     t.strictSame(
       await command(env, ['role', 'delete', 'support', '--yes']),
-      refused('There is no role "support"; "latchkey role list" lists every role\n')
+      refused('There is no role "support"; "latchkey role list" lists the existing ones\n')
     )
   }
 )
@@ -78,19 +78,22 @@ t.test('a refused command prints one line and changes nothing', async (t) => {
     ],
     [
       ['add', 'support', '--scope', 'nothing'],
-      'There is no scope "nothing"; "latchkey resource list" lists every scope'
+      'There is no scope "nothing"; "latchkey resource list" lists the existing ones'
     ],
     [['add', 'support', '--scope', 'tokens:introspect'], 'The scope tokens:introspect is for clients only'],
     [['set', 'user', '--scope', 'revocations:read'], 'The scope revocations:read is for clients only'],
-    [['set', 'support', '--no-scope'], 'There is no role "support"; "latchkey role list" lists every role'],
-    [['set', 'user', '--scope', 'nothing'], 'There is no scope "nothing"; "latchkey resource list" lists every scope'],
+    [['set', 'support', '--no-scope'], 'There is no role "support"; "latchkey role list" lists the existing ones'],
+    [
+      ['set', 'user', '--scope', 'nothing'],
+      'There is no scope "nothing"; "latchkey resource list" lists the existing ones'
+    ],
     [['set', 'admin', '--no-scope'], 'The role admin keeps every scope of Latchkey’s own API'],
     [
       ['set', 'usr', '--no-scope'],
-      'There is no role "usr", did you mean "user"?; "latchkey role list" lists every role'
+      'There is no role "usr", did you mean "user"?; "latchkey role list" lists the existing ones'
     ],
     [['delete', 'admin', '--yes'], 'The role admin cannot be deleted'],
-    [['delete', 'support', '--yes'], 'There is no role "support"; "latchkey role list" lists every role']
+    [['delete', 'support', '--yes'], 'There is no role "support"; "latchkey role list" lists the existing ones']
   ] as const)
     t.strictSame(await role([...args]), refused(`${line}\n`), args.join(' '))
   t.strictSame(await role(['list', '--json']), before)

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import t from 'tap'
 import { withSettings } from '../../docs/settings.ts'
 import { command } from './command.ts'
@@ -14,21 +16,18 @@ t.test('port 0 selects a free port, the issuer contains it, and the log names ig
 })
 
 t.test('a used port is an error of one line, and the next start still says where the password is', async (t) => {
-  const { LATCHKEY_DATA_DIR } = await fresh(t)
-  const server = await serve(t, { LATCHKEY_DATA_DIR })
-  const { code, stderr } = await command({ LATCHKEY_DATA_DIR, LATCHKEY_PORT: new URL(server.origin).port }, ['serve'])
+  const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
+  const holder = createServer().listen(0)
+  t.teardown(() => holder.close())
+  await once(holder, 'listening')
+  const { port } = holder.address() as AddressInfo
+  const { code, stderr } = await command({ LATCHKEY_DATA_DIR, LATCHKEY_PORT: String(port) }, ['serve'])
   t.strictSame([code, stderr.split('\n').length], [1, 2])
   t.match(stderr, 'EADDRINUSE')
   t.match(stderr, 'LATCHKEY_PORT to a port that no other process uses')
 
-  const other = await fresh(t)
-  await command({ LATCHKEY_DATA_DIR: other.dir, LATCHKEY_PORT: new URL(server.origin).port }, ['serve'])
-  const again = await serve(t, { LATCHKEY_DATA_DIR: other.dir })
-  t.match(
-    again.output().stderr,
-    `password  in ${other.dir}/admin-password`,
-    'the next start still says where the password is'
-  )
+  const again = await serve(t, { LATCHKEY_DATA_DIR })
+  t.match(again.output().stderr, `password  in ${dir}/admin-password`)
 })
 
 t.test('invalid settings stop the command, with one line for each', async (t) => {

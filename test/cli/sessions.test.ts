@@ -31,7 +31,7 @@ onEachDatabase(
     const gone = (id: string) => ({
       code: 1,
       stdout: '',
-      stderr: `There is no session "${id}"; "latchkey session list <username>" lists every session\n`
+      stderr: `There is no session "${id}"; "latchkey session list <username>" lists the existing ones\n`
     })
     t.strictSame(await session('revoke', 'alice', items[0].id), gone(items[0].id))
     t.strictSame(await session('revoke', 'admin', items[1].id), gone(items[1].id), 'not under another user')
@@ -46,7 +46,7 @@ onEachDatabase(
     t.match(await session('revoke', 'alice', NOBODY, '--all'), { code: 2 })
     t.match(await session('list', 'nobody'), {
       code: 1,
-      stderr: 'There is no user "nobody"; "latchkey user list" lists every user\n'
+      stderr: 'There is no user "nobody"; "latchkey user list" lists the existing ones\n'
     })
   }
 )

@@ -53,7 +53,7 @@ onEachDatabase(t, 'each change is stored and printed', async (t, database) => {
   t.strictSame(await user(['delete', 'alice', '--yes']), { disabled: false, roles: [] })
   t.strictSame(
     await command(env, ['user', 'show', 'alice']),
-    refused('There is no user "alice"; "latchkey user list" lists every user\n')
+    refused('There is no user "alice"; "latchkey user list" lists the existing ones\n')
   )
 })
 
@@ -126,23 +126,23 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
     [
       ['add', 'bob', '--role', 'nothing'],
       PASSWORD,
-      'There is no role "nothing"; "latchkey role list" lists every role'
+      'There is no role "nothing"; "latchkey role list" lists the existing ones'
     ],
     [['add', 'bob', '--email', 'nothing'], PASSWORD, 'The e-mail address is invalid'],
     [
       ['add', 'bob', '--role', 'usr'],
       PASSWORD,
-      'There is no role "usr", did you mean "user"?; "latchkey role list" lists every role'
+      'There is no role "usr", did you mean "user"?; "latchkey role list" lists the existing ones'
     ],
     [
       ['list', '--role', 'admn'],
       '',
-      'There is no role "admn", did you mean "admin"?; "latchkey role list" lists every role'
+      'There is no role "admn", did you mean "admin"?; "latchkey role list" lists the existing ones'
     ],
     [['passwd', 'alice'], 'short', 'A password has at least 15 characters'],
-    [['passwd', 'nobody'], PASSWORD, 'There is no user "nobody"; "latchkey user list" lists every user'],
-    [['show', 'nobody'], '', 'There is no user "nobody"; "latchkey user list" lists every user'],
-    [['roles', 'alice', 'nothing'], '', 'There is no role "nothing"; "latchkey role list" lists every role'],
+    [['passwd', 'nobody'], PASSWORD, 'There is no user "nobody"; "latchkey user list" lists the existing ones'],
+    [['show', 'nobody'], '', 'There is no user "nobody"; "latchkey user list" lists the existing ones'],
+    [['roles', 'alice', 'nothing'], '', 'There is no role "nothing"; "latchkey role list" lists the existing ones'],
     [['disable', 'admin'], '', 'One enabled user must have the role admin: give it to another user first'],
     [['roles', 'admin', '--none'], '', 'One enabled user must have the role admin: give it to another user first'],
     [['delete', 'admin', '--yes'], '', 'One enabled user must have the role admin: give it to another user first']
@@ -267,7 +267,7 @@ onEachDatabase(t, 'a user is renamed, also by the id when the current name is no
   await sql({ env }, "update users set username = 'my alice', username_key = 'my alice' where username = 'alice'")
   t.equal(
     (await user(['show', 'my alice'])).stderr,
-    'There is no user "my alice"; "latchkey user list" lists every user\n'
+    'There is no user "my alice"; "latchkey user list" lists the existing ones\n'
   )
   const { id } = JSON.parse((await user(['list', '--search', 'my', '--json'])).stdout)[0]
   t.equal((await user(['rename', id, 'Alice'])).stdout, `user Alice is the new name of ${id}\n`)

@@ -33,7 +33,7 @@ function example(t: Test, file: string, env: Record<string, string>) {
   return { child, lines, errors }
 }
 
-t.test('restarts of Latchkey lose no call of examples/worker', async (t) => {
+t.test('the examples run, and restarts of Latchkey lose no call of examples/worker', async (t) => {
   const [port, servicePort] = [String(await freePort()), String(await freePort())]
   const issuer = `http://localhost:${port}`
   const audience = `http://localhost:${servicePort}`
@@ -61,18 +61,18 @@ t.test('restarts of Latchkey lose no call of examples/worker', async (t) => {
     ISSUER: issuer,
     AUDIENCE: audience,
     PORT: servicePort,
-    CLIENT_ID: 'orders-api',
     CLIENT_SECRET: api.client_secret
   })
   while (!orders.lines.some((line) => line.includes('Server listening'))) {
     if (orders.child.exitCode !== null) throw new Error(orders.errors.join(''))
     await sleep(20)
   }
+  const health = await fetch(`${audience}/health`)
+  t.match([health.status, await health.json()], [200, { status: 'ok', guard: { revocation: 'log' } }])
   const worker = example(t, 'worker/main.ts', {
     ISSUER: issuer,
     ORDERS: audience,
     INTERVAL_MS: '20',
-    CLIENT_ID: 'worker',
     CLIENT_SECRET: caller.client_secret
   })
 
@@ -97,6 +97,8 @@ t.test('restarts of Latchkey lose no call of examples/worker', async (t) => {
   worker.child.kill('SIGTERM')
   const [code] = await once(worker.child, 'exit')
   t.equal(code, 0)
+  orders.child.kill('SIGTERM')
+  t.strictSame(await once(orders.child, 'exit'), [0, null])
   t.comment(`${RESTARTS} restarts, ${worker.lines.length} calls`)
   t.strictSame(
     worker.lines.filter((line) => line !== '200 []'),

@@ -77,7 +77,7 @@ t.test('the span of a secret is 1 second to 10 years', async (t) => {
   await t.resolves(add({ expiresIn: 315_360_000 }))
 })
 
-t.test('the secret of one client is invalid for another, which cannot delete it', async (t) => {
+t.test('the secret of one client is invalid for another, and cannot be deleted under the id of another', async (t) => {
   const { clients, register, remove, isValid, first } = await open(t)
   const second = await register('second')
   t.strictSame([await isValid(first, 'worker'), await isValid(second, 'second')], [true, true])

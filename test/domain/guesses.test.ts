@@ -137,7 +137,7 @@ t.test('one network may fail 100 times in 15 minutes, at all accounts together [
 })
 
 t.test(
-  'of 200 parallel guesses from one network, each at another account, 100 fail and 100 are throttled [BF2]',
+  'after 100 failures from one network, which come in batches of 50, all guesses from it are throttled [BF2]',
   async (t) => {
     const { login, verified } = openLogins()
     const outcomes: Record<string, number> = {}
@@ -190,6 +190,7 @@ t.test('all spellings of a name share their counters [BF4]', async (t) => {
     ['Zoë', 'zoë', 'ZOË', 'ZOË'.normalize('NFD'), 'ｚｏë'],
     ['nobodyë', 'NOBODYË', 'nobodyë'.normalize('NFD'), 'ｎobodyë', 'NoBoDyË'],
     ['no bodyë', 'NO BODYË', 'no bodyë'.normalize('NFD'), 'ｎo bodyë', 'No BoDyË'],
+    // Names that are too long share one key: the first 64 characters.
     ['x'.repeat(600), 'X'.repeat(600), 'x'.repeat(65), 'x'.repeat(900), 'ｘ'.repeat(80)]
   ]
   for (const names of groups) {

@@ -122,52 +122,55 @@ t.test('the role admin gets every new scope, and no other role does', async (t) 
   t.strictSame(await scopesOf('user'), ['account'])
 })
 
-t.test('a removed scope is taken from roles, clients and tokens at once, and is logged [SC4 SC6]', async (t) => {
-  const { auth, store, resources, register, request, enter, refresh, revocationsSince } = await open(t)
-  await register('api', ['tokens:introspect'], { grantTypes: [] })
-  const api = await auth.clients.get('api')
-  for (const id of ['orders', 'latchkey']) await resources.change(OPERATOR, id, { introspectionClients: ['api'] })
-  await auth.roles.create(OPERATOR, { name: 'clerk', description: '', scopes: ['orders:write'] })
-  await auth.roles.create(OPERATOR, { name: 'viewer', description: '', scopes: ['orders:read'] })
-  const both = ['orders:read', 'orders:write']
-  await register('both', both)
-  await register('reader', ['orders:read'])
-  const ownToken = (id: string) => request(id, { grant_type: 'client_credentials' })
-  const admin = { username: 'admin', clientId: 'both', scope: both.join(' ') }
-  const session = await enter(admin)
-  const issued = [await ownToken('both'), session, await ownToken('reader')]
-  t.strictSame(
-    issued.map(({ scopes }) => scopes),
-    [both, both, ['orders:read']]
-  )
-  const active = () =>
-    Promise.all(issued.map(async ({ accessToken }) => (await auth.introspect(api, accessToken)) !== null))
-  t.strictSame(await active(), [true, true, true])
+t.test(
+  'a removed scope is removed from roles and clients at once, and their earlier tokens are revoked [SC4 SC6]',
+  async (t) => {
+    const { auth, store, resources, register, request, enter, refresh, revocationsSince } = await open(t)
+    await register('api', ['tokens:introspect'], { grantTypes: [] })
+    const api = await auth.clients.get('api')
+    for (const id of ['orders', 'latchkey']) await resources.change(OPERATOR, id, { introspectionClients: ['api'] })
+    await auth.roles.create(OPERATOR, { name: 'clerk', description: '', scopes: ['orders:write'] })
+    await auth.roles.create(OPERATOR, { name: 'viewer', description: '', scopes: ['orders:read'] })
+    const both = ['orders:read', 'orders:write']
+    await register('both', both)
+    await register('reader', ['orders:read'])
+    const ownToken = (id: string) => request(id, { grant_type: 'client_credentials' })
+    const admin = { username: 'admin', clientId: 'both', scope: both.join(' ') }
+    const session = await enter(admin)
+    const issued = [await ownToken('both'), session, await ownToken('reader')]
+    t.strictSame(
+      issued.map(({ scopes }) => scopes),
+      [both, both, ['orders:read']]
+    )
+    const active = () =>
+      Promise.all(issued.map(async ({ accessToken }) => (await auth.introspect(api, accessToken)) !== null))
+    t.strictSame(await active(), [true, true, true])
 
-  const seq = await store.revocations.seq()
-  await resources.change(OPERATOR, 'orders', { name: 'x', scopes: [...ORDERS.scopes, scope('more')] })
-  t.strictSame(await revocationsSince(seq), [], 'a new scope revokes nothing')
-  t.strictSame(await active(), [true, true, true])
+    const seq = await store.revocations.seq()
+    await resources.change(OPERATOR, 'orders', { name: 'x', scopes: [...ORDERS.scopes, scope('more')] })
+    t.strictSame(await revocationsSince(seq), [], 'a new scope revokes nothing')
+    t.strictSame(await active(), [true, true, true])
 
-  await resources.change(OPERATOR, 'orders', { scopes: [scope('orders:read')] })
-  t.strictSame(await revocationsSince(seq), ['client both', 'role admin', 'role clerk'])
-  t.strictSame(await active(), [false, false, true], 'the tokens of a client without the scope stay valid')
-  const { scopes, defaultScopes } = await auth.clients.get('both')
-  t.strictSame([scopes, defaultScopes], [['orders:read'], ['orders:read']])
-  t.strictSame((await auth.roles.get('clerk')).scopes, [])
-  t.strictSame((await auth.roles.get('viewer')).scopes, ['orders:read'])
+    await resources.change(OPERATOR, 'orders', { scopes: [scope('orders:read')] })
+    t.strictSame(await revocationsSince(seq), ['client both', 'role admin', 'role clerk'])
+    t.strictSame(await active(), [false, false, true], 'the tokens of a client without the scope stay valid')
+    const { scopes, defaultScopes } = await auth.clients.get('both')
+    t.strictSame([scopes, defaultScopes], [['orders:read'], ['orders:read']])
+    t.strictSame((await auth.roles.get('clerk')).scopes, [])
+    t.strictSame((await auth.roles.get('viewer')).scopes, ['orders:read'])
 
-  const unknown = { code: 'invalid_scope', message: 'A requested scope is not registered' }
-  await t.rejects(enter(admin), unknown)
-  t.strictSame((await ownToken('both')).scopes, ['orders:read'])
-  t.strictSame((await auth.introspect(api, session.refreshToken))?.scopes, ['orders:read'])
-  const renewed = await refresh(session.refreshToken, { clientId: 'both' })
-  t.strictSame(renewed.scopes, ['orders:read'], 'the session continues with the other scope')
+    const unknown = { code: 'invalid_scope', message: 'A requested scope is not registered' }
+    await t.rejects(enter(admin), unknown)
+    t.strictSame((await ownToken('both')).scopes, ['orders:read'])
+    t.strictSame((await auth.introspect(api, session.refreshToken))?.scopes, ['orders:read'])
+    const renewed = await refresh(session.refreshToken, { clientId: 'both' })
+    t.strictSame(renewed.scopes, ['orders:read'], 'the session continues with the other scope')
 
-  await resources.change(OPERATOR, 'orders', { scopes: ORDERS.scopes })
-  t.strictSame(await active(), [false, false, true], 'a new scope with this name revives nothing')
-  t.strictSame((await auth.clients.get('both')).scopes, ['orders:read'])
-})
+    await resources.change(OPERATOR, 'orders', { scopes: ORDERS.scopes })
+    t.strictSame(await active(), [false, false, true], 'a new scope with this name revives nothing')
+    t.strictSame((await auth.clients.get('both')).scopes, ['orders:read'])
+  }
+)
 
 t.test('a resource is deleted with its scopes and tokens, unless a client names it', async (t) => {
   const { auth, store, resources, register, request, refusal, revocationsSince } = await open(t)

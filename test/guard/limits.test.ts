@@ -71,7 +71,7 @@ const METADATA = metadataToWire({
   scopes: [...BUILT_IN_SCOPES, ...CLIENT_SCOPES].map(({ name }) => name),
   grantTypes: ['client_credentials', 'password', 'refresh_token'],
   idTokenAlgs: ['ES256', 'EdDSA', 'RS256'],
-    prompts: ['none', 'login', 'consent', 'select_account'],
+  prompts: ['none', 'login', 'consent', 'select_account'],
   assertionAlgs: ['ES256', 'EdDSA', 'RS256', 'PS256']
 })
 

@@ -4,6 +4,7 @@ import fastify from 'fastify'
 import t, { type Test } from 'tap'
 import hashing from '../../plugins/hashing.ts'
 import { build, createDatabase, PASSWORD, type TestApp } from '../helper.ts'
+import { stopClock } from '../request-time.ts'
 import { sql } from '../sql.ts'
 
 const AT_ONCE = Math.max(1, availableParallelism() - 1)
@@ -177,6 +178,21 @@ t.test('every instance verifies unknown users against another hash, so no passwo
   }
   const [one, two] = verified().map(({ args }) => args[0])
   t.not(one, two)
+})
+
+t.test('a hash that takes too long for its connection is warned of once', async (t) => {
+  const { advance } = stopClock(t)
+  t.capture(argon2, 'verify', async () => {
+    advance(9000)
+    return true
+  })
+  const lines: string[] = []
+  const app = fastify({ logger: { stream: { write: (line: string) => void lines.push(JSON.parse(line).msg) } } })
+  await app.register(hashing, { argon2Memory: 7168, argon2Passes: 1, argon2Lanes: 1 })
+  for (let count = 0; count < 2; count++) await app.hasher.verify(null, PASSWORD)
+  t.strictSame(lines, [
+    'a password hash took 9000 ms, and a connection is closed after 8000 ms: lower LATCHKEY_ARGON2_MEMORY or LATCHKEY_ARGON2_PASSES'
+  ])
 })
 
 t.test('a password is stored as argon2id with a salt of its own [KS3]', async (t) => {

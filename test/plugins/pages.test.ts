@@ -225,7 +225,7 @@ t.test(
       ['data:text/html,x', undefined],
       ['sealing-key', undefined],
       ['../shop.png', undefined],
-    ['./shop.png', undefined],
+      ['./shop.png', undefined],
       ['missing.png', undefined],
       [null, undefined]
     ]

@@ -135,7 +135,9 @@ t.test('a compromised signing key is refused on every instance at the next reque
 
 t.test('a key in use cannot be retired without being compromised: 409; an unknown key is 404', async (t) => {
   const { retire, kid, send, login } = await start(t)
-  const inUse = conflict('The key is in use: rotate the keys first, or retire it as compromised')
+  const inUse = conflict(
+    'The key is signing or next: rotate the keys until the key is verifying, or retire it as compromised'
+  )
   for (const state of ['signing', 'next']) t.strictSame(outcome(await retire(await kid(state), false)), inUse)
   t.strictSame(outcome(await retire(NO_KEY)), notFound('There is no such key'))
   const admin = await login('admin', SCOPES)

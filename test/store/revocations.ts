@@ -33,6 +33,28 @@ const revokeToken = (store: Store, jti: string) => store.revocations.revokeToken
 export function revocations(t: Test, opened: Opened): void {
   const { store, others, sql } = opened
 
+  t.test(
+    'a role that loses a scope or is deleted revokes also the tokens with the scope that do not carry the role',
+    async (t) => {
+      const name = unique('role')
+      const scopes = ['things:read']
+      await store.roles.create(OPERATOR, { name, description: '', scopes: [...scopes, 'profile'], now: NOW })
+      const carrying = await addClient(store, { scopes, defaultScopes: [], roles: [name] })
+      const without = await addClient(store, { scopes, defaultScopes: [], roles: [] })
+      const foreign = await addClient(store, { scopes, defaultScopes: [], firstParty: false })
+      const other = await addClient(store, { scopes: ['profile'], defaultScopes: [], roles: [] })
+      const ids = [carrying, without, foreign, other].map(({ id }) => id)
+      const idsSince = async (before: number) =>
+        (await entriesAfter(store, before)).map(({ id }) => id).filter((id) => [name, ...ids].includes(id))
+      const start = await store.revocations.seq()
+      await store.roles.change(OPERATOR, { name, changes: { scopes: ['profile'] }, now: NOW })
+      t.strictSame((await idsSince(start)).toSorted(), [name, without.id, foreign.id].toSorted())
+      const changed = await store.revocations.seq()
+      await store.roles.delete(OPERATOR, { name, now: NOW })
+      t.strictSame((await idsSince(changed)).toSorted(), [name, other.id].toSorted())
+    }
+  )
+
   t.test('the log begins at 0, and its number is that of the last committed entry', async (t) => {
     await opened.seed()
     t.equal(await store.revocations.seq(), 0)

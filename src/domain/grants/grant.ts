@@ -57,7 +57,7 @@ export interface Grant {
   /**
    * Finds out who the tokens are for and what may be granted. If a later step finds that the user or the session is no longer valid,
    * the request fails with `invalid_grant` and the `refusal` of the outcome as description.
-   * @throws OAuthError invalid_grant, invalid_request (RFC 6749 §5.2)
+   * @throws OAuthError invalid_grant, invalid_request (RFC 6749 §5.2); DomainError throttled
    */
   authorize(caller: Caller, request: { client: Client; params: TokenParams }): Promise<Outcome>
 }
