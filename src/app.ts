@@ -26,6 +26,7 @@ import clients from '../routes/clients.ts'
 import discovery from '../routes/discovery.ts'
 import health from '../routes/health.ts'
 import keys from '../routes/keys.ts'
+import logout from '../routes/logout.ts'
 import oauth from '../routes/oauth.ts'
 import resources from '../routes/resources.ts'
 import revocations from '../routes/revocations.ts'
@@ -152,6 +153,7 @@ export async function buildApp(
         await forms.register(browser, { issuer, base })
         await forms.register(authorize)
         await forms.register(account, { path })
+        await forms.register(logout, { path })
       })
       await scope.register(users)
       await scope.register(sessions)

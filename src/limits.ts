@@ -120,6 +120,7 @@ export const LONG_TEXT_BYTES: ReadonlyMap<string, number> = new Map([
   ['id_token_hint', ID_TOKEN_BYTES_MAX],
   ['redirect_uri', REDIRECT_URI_MAX],
   ['redirect_uris', REDIRECT_URI_MAX],
+  ['post_logout_redirect_uri', REDIRECT_URI_MAX],
   ['audience', LOG_AUDIENCES_MAX * (IDENTIFIER_MAX + 1)],
   ['jwks', JWK_MEMBER_BYTES_MAX]
 ])

@@ -17,6 +17,7 @@ import { createKeyChains } from './key-chains.ts'
 import { createKeyRotation } from './key-rotation.ts'
 import { createKeys } from './keys.ts'
 import { createLogins } from './logins.ts'
+import { createLogouts } from './logouts.ts'
 import { createPasswordProof } from './password-proof.ts'
 import { createPlaces } from './places.ts'
 import type { Clock } from './ports/clock.ts'
@@ -74,6 +75,7 @@ export function createAuth(ports: {
     clients,
     clientAuthentication,
     logins,
+    logouts: createLogouts({ clients, idTokens }),
     authorizationRequests,
     authorizations,
     consents: createConsents(ports),
