@@ -1,5 +1,12 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { ACCESS_TOKEN_TTL_MAX, ISSUER_MAX, LOGO_BYTES_MAX, PASSWORD_BYTES_MAX, SERVICE_NAME_MAX } from './limits.ts'
+import {
+  ACCESS_TOKEN_TTL_MAX,
+  ISSUER_MAX,
+  LOGO_BYTES_MAX,
+  PASSWORD_BYTES_MAX,
+  SERVICE_NAME_MAX,
+  SESSION_TTL_MAX
+} from './limits.ts'
 
 /**
  * Every setting, with its default, its unit and its description. `allowed` describes the allowed values if the schema alone does not.
@@ -94,6 +101,20 @@ export const Settings = Type.Object({
     unit: 's',
     description:
       'Time for which the previous refresh token returns the same successor again, while the successor is unused, in case a response was lost'
+  }),
+  loginIdleTtl: Type.Integer({
+    minimum: 60,
+    maximum: SESSION_TTL_MAX,
+    default: 43_200,
+    unit: 's',
+    description: 'Time after which a sign-in in a browser ends when the browser does not use it'
+  }),
+  loginAbsoluteTtl: Type.Integer({
+    minimum: 60,
+    maximum: SESSION_TTL_MAX,
+    default: 2_592_000,
+    unit: 's',
+    description: 'Time after which a sign-in in a browser ends in any case'
   }),
   signingAlg: Type.Union([Type.Literal('ES256'), Type.Literal('EdDSA'), Type.Literal('RS256')], {
     default: 'ES256',

@@ -128,6 +128,16 @@ export const SETTINGS: Record<
     refused: ['0', '3601', '-1', '5m', '1.5'],
     says: 'an integer from 1 to 3600 s'
   },
+  LATCHKEY_LOGIN_IDLE_TTL: {
+    allowed: ['60', '43200', '31536000'],
+    refused: ['0', '59', '31536001', '12h'],
+    says: 'an integer from 60 to 31536000 s'
+  },
+  LATCHKEY_LOGIN_ABSOLUTE_TTL: {
+    allowed: ['60', '2592000', '31536000'],
+    refused: ['0', '59', '31536001', '30d'],
+    says: 'an integer from 60 to 31536000 s'
+  },
   LATCHKEY_REFRESH_LEEWAY: {
     allowed: ['0', '60', '86400'],
     refused: ['-1', '86401', '10s'],

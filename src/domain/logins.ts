@@ -1,5 +1,6 @@
 import { randomBytes, randomUUIDv7 } from 'node:crypto'
 import { assertCallerWaits } from '../deadline.ts'
+import type { Config } from '../settings.ts'
 import type { Caller } from './caller.ts'
 import { sha256 } from './client-authentication.ts'
 import { noSuch } from './errors.ts'
@@ -22,13 +23,16 @@ export interface VerifiedLogin {
   amr: string[]
 }
 
-/** How long logins in browsers live, in milliseconds. */
-const LOGIN_IDLE: Millis = 12 * 3_600_000
-const LOGIN_ABSOLUTE: Millis = 30 * 86_400_000
-
 /** Finishes logins: of requests for tokens, and of browsers, which a cookie remembers. */
-export function createLogins(deps: { store: Store; guesses: Guesses; events: Events; clock: Clock }) {
-  const { store, guesses, events, clock } = deps
+export function createLogins(deps: {
+  store: Store
+  guesses: Guesses
+  events: Events
+  clock: Clock
+  settings: Pick<Config, 'loginIdleTtl' | 'loginAbsoluteTtl'>
+}) {
+  const { store, guesses, events, clock, settings } = deps
+  const [idleTtl, absoluteTtl] = [settings.loginIdleTtl * 1000, settings.loginAbsoluteTtl * 1000]
 
   /** Records that a user or client was changed between the proof and the end of a login. */
   const recordChanged = (caller: Caller, { userId }: VerifiedLogin): void =>
@@ -82,8 +86,8 @@ export function createLogins(deps: { store: Store; guesses: Guesses; events: Eve
         ...verified,
         id: randomUUIDv7(),
         lastUsedAt: now,
-        idleExpiresAt: now + LOGIN_IDLE,
-        expiresAt: now + LOGIN_ABSOLUTE,
+        idleExpiresAt: now + Math.min(idleTtl, absoluteTtl),
+        expiresAt: now + absoluteTtl,
         address: caller.address,
         userAgent: caller.userAgent
       }
@@ -93,8 +97,7 @@ export function createLogins(deps: { store: Store; guesses: Guesses; events: Eve
     },
 
     /** Returns the active login of a token of a cookie; null for any other text. */
-    use: (token: string): Promise<Login | null> =>
-      store.logins.use(sha256(token), { now: clock.now(), idleTtl: LOGIN_IDLE }),
+    use: (token: string): Promise<Login | null> => store.logins.use(sha256(token), { now: clock.now(), idleTtl }),
 
     /** Returns one page of the active logins of a user, oldest first. */
     list: (userId: string, page: Page): Promise<Paged<Login>> =>

@@ -95,7 +95,13 @@ export function openLogins() {
     dummyHashes,
     events: { record: (event) => void events.push(event) }
   })
-  const logins = createLogins({ store, guesses, clock, events: { record: (event) => void events.push(event) } })
+  const logins = createLogins({
+    store,
+    guesses,
+    clock,
+    settings: { loginIdleTtl: 60, loginAbsoluteTtl: 60 },
+    events: { record: (event) => void events.push(event) }
+  })
 
   /** Verifies a password as a login does. */
   const guess = (address: string | null, username: string, password: string) =>

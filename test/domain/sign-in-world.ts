@@ -28,8 +28,8 @@ export const requestOf = (more: AuthorizationParams = {}): AuthorizationParams =
 })
 
 /** Opens the domain with the user `alice` and with the confidential client `app`, which is no program of the operator. */
-export async function openSignIn(t: Test) {
-  const domain = await openDomain(t)
+export async function openSignIn(t: Test, settings: Record<string, string> = {}) {
+  const domain = await openDomain(t, { settings })
   const { auth } = domain
   const alice = await domain.createUser('alice')
   const register = (id: string, more: Partial<NewClient> = {}) =>
@@ -43,16 +43,18 @@ export async function openSignIn(t: Test) {
     })
   await register('app')
 
-  /** Signs a user in, in a browser without a login. */
-  async function signIn(username = 'alice', replaces: string | null = null): Promise<Login> {
+  /** Signs a user in, in a browser without a login. Returns the login with the token of its cookie. */
+  async function signInWithToken(username = 'alice', replaces: string | null = null) {
     const proved = await auth.passwordProof.verifyLogin(CALLER, { username, password: PASSWORD })
     if (proved.kind === 'refused') throw new Error(`${username} could not sign in`)
     const { user, authVersion } = proved.credentials
     const login = { userId: user.id, authVersion, authAt: domain.clock.now(), amr: ['pwd'] }
     const signedIn = await auth.logins.signIn(CALLER, { login, replaces })
     if (signedIn === null) throw new Error(`${username} was changed during the login`)
-    return signedIn.login
+    return signedIn
   }
+  const signIn = async (username = 'alice', replaces: string | null = null): Promise<Login> =>
+    (await signInWithToken(username, replaces)).login
 
   /** Sends a request from a browser with these logins. */
   const ask = async (logins: Login[], more: AuthorizationParams = {}): Promise<Step> =>
@@ -68,6 +70,7 @@ export async function openSignIn(t: Test) {
     alice,
     register,
     signIn,
+    signInWithToken,
     ask,
     /** Answers the question for consent. */
     decide: (step: Step, login: Login, allowed: string[] | null) => {

@@ -10,7 +10,12 @@ await register('old', { method: 'client_secret_basic', requirePkce: false, first
 await register('native', {
   applicationType: 'native',
   firstParty: true,
-  redirectUris: ['http://127.0.0.1/callback', 'http://[::1]:4321/callback', 'com.example.app:/callback']
+  redirectUris: [
+    'http://127.0.0.1/callback',
+    'http://[::1]:4321/callback',
+    'com.example.app:/callback',
+    'http://localhost:3000/callback'
+  ]
 })
 await register('worker', { grantTypes: ['client_credentials'], method: 'client_secret_basic' })
 await register('off')
@@ -57,7 +62,8 @@ t.test('only the port of a loopback address is free [AC2]', async (t) => {
     'http://127.0.0.1/callback',
     'http://127.0.0.1:50123/callback',
     'http://[::1]:1/callback',
-    'com.example.app:/callback'
+    'com.example.app:/callback',
+    'http://localhost:3000/callback'
   ])
     t.equal(await to(uri), uri)
   for (const uri of [
