@@ -106,7 +106,7 @@ t.test('every other refusal goes back to the client, with state and iss [AC3, AC
     t.match(description, /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/)
   }
   const { params } = responseOf(await createJar(world).get(url({ prompt: 'none' })))
-  t.equal(params.error, 'login_required')
+  t.strictSame([params.error, params.iss], ['login_required', ISSUER])
   t.notOk('state' in params, 'no state comes back if none was sent')
 })
 
