@@ -23,6 +23,7 @@ import sweep from '../plugins/sweep.ts'
 import account from '../routes/account.ts'
 import authorize from '../routes/authorize.ts'
 import clients from '../routes/clients.ts'
+import consents from '../routes/consents.ts'
 import discovery from '../routes/discovery.ts'
 import health from '../routes/health.ts'
 import keys from '../routes/keys.ts'
@@ -157,6 +158,7 @@ export async function buildApp(
       })
       await scope.register(users)
       await scope.register(sessions)
+      await scope.register(consents)
       await scope.register(roles)
       await scope.register(clients)
       await scope.register(resources)

@@ -35,6 +35,8 @@ const TABLE: Record<
   'GET /users/me/sessions': [401, 401, 200, 200, 403, 200],
   'DELETE /users/me/sessions': [401, 401, 204, 204, 403, 204],
   'DELETE /users/me/sessions/{session}': [401, 401, 404, 404, 403, 404],
+  'GET /users/me/consents': [401, 401, 200, 200, 403, 200],
+  'DELETE /users/me/consents/{client}': [401, 401, 404, 404, 403, 404],
   'GET /users/{id}/sessions': [401, 401, 403, 403, 403, 200],
   'DELETE /users/{id}/sessions': [401, 401, 403, 403, 403, 204],
   'DELETE /users/{id}/sessions/{session}': [401, 401, 403, 403, 403, 404],
@@ -120,6 +122,7 @@ async function urlOf(operation: string): Promise<string> {
     .replace('{name}', name)
     .replace('{session}', NOBODY)
     .replace('{secret}', NOBODY)
+    .replace('{client}', 'nobody')
     .replace('{kid}', kid)
   return operation === 'DELETE /users/me/sessions' ? `${url}?except=current` : url
 }

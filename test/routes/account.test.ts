@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import { build, PASSWORD } from '../helper.ts'
 import { authorizeUrl, createJar, formOf, responseOf } from '../jar.ts'
+import { sql } from '../sql.ts'
 
 const NEW_PASSWORD = 'seven otters juggle turnips'
 const CALLBACK = 'https://app.example/callback'
@@ -192,4 +193,23 @@ t.test('the account of a disabled user is closed at once', async (t) => {
   const { app, jar, id } = await open(t)
   await app.auth.users.change(OPERATOR, id, { disabled: true })
   t.equal((await jar.get('/account')).headers.location, '/sign-in')
+})
+
+t.test('GET and DELETE /users/me/consents list and remove what a user has allowed, by the client', async (t) => {
+  const world = await build(t)
+  const { app, login, get, send, clock } = world
+  const { id } = await app.auth.users.find('alice')
+  await app.auth.clients.create(OPERATOR, { id: 'a/b', name: 'The app' })
+  const now = clock.now()
+  await sql(world, `insert into consents values ('${id}', 'a/b', 'openid profile', ${now}, ${now})`)
+  const bearer = await login('alice', 'profile account')
+  const at = new Date(now).toISOString()
+  const consent = { client_id: 'a/b', client_name: 'The app', scope: 'openid profile', created_at: at, updated_at: at }
+  t.strictSame((await get('/users/me/consents', bearer)).json(), { items: [consent], next_cursor: null })
+  t.strictSame((await get('/users/me/consents', await login('admin', 'account'))).json().items, [])
+  const url = `/users/me/consents/${encodeURIComponent('a/b')}`
+  t.equal((await send(await login('admin', 'account'), 'DELETE', url)).statusCode, 404, 'of another user')
+  t.equal((await send(bearer, 'DELETE', url)).statusCode, 204)
+  t.equal((await send(bearer, 'DELETE', url)).statusCode, 404)
+  t.strictSame((await get('/users/me/consents', bearer)).json().items, [])
 })
