@@ -165,7 +165,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         username: user.username,
         scopes,
         returnsTo: request.redirectUri,
-        other: null,
+        other: request.expectedUser === null ? path + wire.targetOf('/sign-in', wire.paramsOf(request)) : null,
         uiLocales: request.uiLocales
       })
     }

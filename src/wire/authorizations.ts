@@ -1,6 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import type { AuthorizationResponse, ReturnAddress } from '../domain/authorization-errors.ts'
 import type { AuthorizationParams } from '../domain/authorization-requests.ts'
+import type { AuthorizationRequest } from '../domain/ports/authorizations.ts'
 import { AUTHORIZATION_REQUEST_BYTES_MAX } from '../limits.ts'
 
 const text = (description: string) => Type.Optional(Type.String({ description }))
@@ -82,6 +83,23 @@ export function attemptFromWire(query: unknown): AuthorizationParams | null {
   const params = paramsFromWire(query)
   return params[CLIENT_ID] === undefined ? null : params
 }
+
+/** Returns the parameters of a request that another account may continue. `max_age` and most prompts are fulfilled by its sign-in. */
+export const paramsOf = (request: AuthorizationRequest): AuthorizationParams =>
+  paramsFromWire({
+    response_type: 'code',
+    client_id: request.clientId,
+    redirect_uri: request.hasRedirectUri ? request.redirectUri : null,
+    response_mode: request.responseMode === 'query' ? null : request.responseMode,
+    state: request.state,
+    nonce: request.nonce,
+    scope: request.scope,
+    resource: request.resources,
+    code_challenge: request.codeChallenge,
+    code_challenge_method: request.codeChallenge === null ? null : 'S256',
+    prompt: request.prompts.includes('consent') ? 'consent' : null,
+    ui_locales: request.uiLocales.join(' ')
+  })
 
 /** Returns the target of a form or a link of the sign-in: it carries the authorization request in its query. */
 export function targetOf(path: string, params: AuthorizationParams | null): string {
