@@ -12,7 +12,7 @@ import type { Clients } from './clients.ts'
 import { OAuthError } from './errors.ts'
 import type { Client, Scope, User } from './model.ts'
 import { OPENID } from './model.ts'
-import type { Authorization, AuthorizationRequest } from './ports/authorizations.ts'
+import type { Authorization, AuthorizationRequest, AuthorizationState } from './ports/authorizations.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Login } from './ports/logins.ts'
 import type { Store } from './ports/store.ts'
@@ -112,11 +112,11 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
     return isStored ? { kind: 'respond', response: { returnAddress: request, code } } : { kind: 'sign_in', again: null }
   }
 
-  /** Returns an authorization that waits for the consent of one of these logins. @throws NoReturn attempt_over */
-  async function waiting(id: string, logins: Login[]): Promise<Authorization> {
+  /** Returns an authorization of one of these logins. @throws NoReturn attempt_over when it is in another state */
+  async function find(id: string, logins: Login[], states: AuthorizationState[]): Promise<Authorization> {
     const now = clock.now()
     const found = await Promise.all(logins.map((login) => store.authorizations.get(id, { loginId: login.id, now })))
-    const authorization = found.find((each) => each?.state === 'signed_in') ?? null
+    const authorization = found.find((each) => each !== null && states.includes(each.state)) ?? null
     if (authorization === null) throw new NoReturn('attempt_over')
     return authorization
   }
@@ -173,7 +173,7 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
      * @throws NoReturn attempt_over
      */
     async consentQuestion(id: string, logins: Login[]): Promise<ConsentQuestion> {
-      const authorization = await waiting(id, logins)
+      const authorization = await find(id, logins, ['signed_in'])
       const [client, user, scopes] = await Promise.all([
         clients.enabled(authorization.request.clientId),
         store.users.get(authorization.login.userId),
@@ -185,24 +185,30 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
     },
 
     /**
-     * Ends the question for consent. Exactly one of concurrent calls gets a response.
+     * Ends the question for consent. A form that was sent twice gets a response each time, because browsers show only the last one; only the
+     * code of the last response is valid.
      * @param allowed the scopes that the user allows; null when the user refuses. `openid` cannot be refused alone
-     * @throws NoReturn attempt_over when it was answered before, or has expired, or the login has ended
+     * @throws NoReturn attempt_over when the code was redeemed, the user has refused before, the attempt has expired, or the login has ended
      */
     async decide(
       caller: Caller,
       { id, login, allowed }: { id: string; login: Login; allowed: string[] | null }
     ): Promise<AuthorizationResponse> {
-      const { request, scopes: granted } = await waiting(id, [login])
+      const user = asLogin(caller, login)
+      const states: AuthorizationState[] = allowed === null ? ['signed_in'] : ['signed_in', 'code']
+      const { request, scopes: granted } = await find(id, [login], states)
       const chosen = intersect(granted, [...(allowed ?? []), OPENID])
       const now = clock.now()
       if (allowed === null || chosen.length === 0) {
-        if (!(await store.authorizations.deny(asLogin(caller, login), { id, now }))) throw new NoReturn('attempt_over')
+        if (!(await store.authorizations.deny(user, { id, now }))) throw new NoReturn('attempt_over')
         return { returnAddress: request, error: 'access_denied', description: 'The user refused' }
       }
       const { code, codeHash } = newCode()
       const allowing = { id, codeHash, scopes: chosen, consent: true, now, expiresAt: now + CODE_MS }
-      if (!(await store.authorizations.allow(asLogin(caller, login), allowing))) throw new NoReturn('attempt_over')
+      const isAllowed =
+        (await store.authorizations.allow(user, allowing)) ||
+        (await store.authorizations.replaceCode(user, { id, codeHash, now }))
+      if (!isAllowed) throw new NoReturn('attempt_over')
       return { returnAddress: request, code }
     }
   }

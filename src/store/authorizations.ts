@@ -150,6 +150,22 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
         return true
       }),
 
+    replaceCode: (caller, { id, codeHash, now }) =>
+      transaction(async (trx, record) => {
+        const replaced = await trx
+          .updateTable('authorizations')
+          .set({ code_hash: codeHash })
+          .where('id', '=', id)
+          .where('state', '=', 'code')
+          .where('expires_at', '>', now)
+          .returning(['client_id', 'login_id'])
+          .executeTakeFirst()
+        if (replaced === undefined) return false
+        const subject = { client: replaced.client_id, login: replaced.login_id }
+        record({ type: 'authorization.allowed', caller, subject, reason: 'the form was sent again' })
+        return true
+      }),
+
     deny: (caller, { id, now }) =>
       transaction(async (trx, record) => {
         const denied = await trx

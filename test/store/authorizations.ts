@@ -88,8 +88,15 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
     t.equal(await allow(first.id, 'late', { now: CODE_END }), false)
     t.equal(await allow(first.id, `allowed ${first.id}`), true)
     t.equal(await allow(first.id, 'again'), false)
+    const replaceCode = (id: string, now = NOW) =>
+      store.authorizations.replaceCode(OPERATOR, { id, codeHash: `replaced ${first.id}`, now })
+    const waiting = await add(login)
+    t.strictSame([await replaceCode(first.id, CODE_END), await replaceCode(waiting.id)], [false, false])
+    t.equal(await replaceCode(first.id), true)
+    t.equal(await store.authorizations.find(`allowed ${first.id}`), null, 'the earlier code is unknown')
     t.equal(await store.authorizations.deny(OPERATOR, { id: first.id, now: NOW }), false)
-    const presented = await store.authorizations.find(`allowed ${first.id}`)
+    const presented = await store.authorizations.find(`replaced ${first.id}`)
+    t.equal(presented?.authorization.expiresAt, CODE_END)
     t.match(presented, { sessionId: null, authorization: { state: 'code', scopes: ['profile'] } })
     t.match(await store.consents.get(alice.id, CLIENT.id), { scopes: ['profile'], createdAt: NOW })
 

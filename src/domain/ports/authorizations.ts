@@ -99,6 +99,11 @@ export interface AuthorizationStore {
     caller: Caller,
     allowing: { id: string; codeHash: string; scopes: string[]; consent: boolean; now: Millis; expiresAt: Millis }
   ): Promise<boolean>
+  /**
+   * Replaces the code of an authorization in the state `code` by another one that expires at the same instant. The earlier code is unknown
+   * from then on. Returns false in every other state, and when the code has expired.
+   */
+  replaceCode(caller: Caller, replacing: { id: string; codeHash: string; now: Millis }): Promise<boolean>
   /** Ends an authorization in the state `signed_in`. Returns false in every other state. */
   deny(caller: Caller, denial: { id: string; now: Millis }): Promise<boolean>
   /** Returns what a code was issued for, also after its redemption or expiry; null for an unknown code. */
