@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, LogController } from 'fastify'
+import backchannelLogout from '../plugins/backchannel-logout.ts'
 import browser from '../plugins/browser.ts'
 import clientAuthentication from '../plugins/client-authentication.ts'
 import cors from '../plugins/cors.ts'
@@ -126,6 +127,7 @@ export async function buildApp(
   await app.register(cors, { origins: config.corsOrigins, issuer })
   await app.register(drain, drainTimes)
   await app.register(sweep)
+  await app.register(backchannelLogout)
   await app.register(pages, {
     issuer,
     base,

@@ -6,6 +6,7 @@ export const EVENT_TYPES = {
   'login.failed': 'A user could not prove who they are, or may not log in',
   'login.throttled': 'A login was refused because of earlier failures',
   'login.ended': 'A login in a browser was ended',
+  'logout.undelivered': 'A client did not accept a logout token; it is sent again later',
   'authorization.allowed': 'A client got a code for a user',
   'authorization.denied': 'A user refused the request of a client',
   'code.replayed': 'A code was used twice, and its session was ended',

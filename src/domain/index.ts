@@ -2,6 +2,7 @@ import type { Config } from '../settings.ts'
 import { createAccessTokens } from './access-tokens.ts'
 import { createAuthorizationRequests } from './authorization-requests.ts'
 import { createAuthorizations } from './authorizations.ts'
+import { createBackchannelLogout } from './backchannel-logout.ts'
 import { createClientAuthentication } from './client-authentication.ts'
 import { createClients } from './clients.ts'
 import { createConsents } from './consents.ts'
@@ -101,6 +102,7 @@ export function createAuth(ports: {
     }),
     ...createRevocation({ ...ports, accessTokens, refreshTokens }),
     ...createIntrospection({ ...ports, users, clients, accessTokens, refreshTokens }),
+    ...createBackchannelLogout({ ...ports, clients, idTokens }),
     ...createExpiry(ports),
     ...createRevokeEverything({ ...ports, keys, keyChains, refreshTokens }),
     ...createSetup({ ...ports, users, keys, refreshTokens })

@@ -10,6 +10,7 @@ import { expiry } from './expiry.ts'
 import { guesses } from './guesses.ts'
 import { keys } from './keys.ts'
 import { logins } from './logins.ts'
+import { logoutNotices } from './logout-notices.ts'
 import { MIGRATIONS } from './migrations/index.ts'
 import { openPostgres } from './postgres.ts'
 import { refreshKeys } from './refresh-keys.ts'
@@ -87,6 +88,7 @@ export function openStore(url: string, events: Events): Store {
     logins: logins(database),
     authorizations: authorizations(database),
     consents: consents(database),
+    logoutNotices: logoutNotices(database),
     keys: {
       ...keys(database),
       async revokeEverything(...args) {

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Millis } from '../domain/model.ts'
+import type { LogoutNoticeStore } from '../domain/ports/logouts.ts'
 import type { Db } from './columns.ts'
+import type { Database } from './transaction.ts'
 
 /** Milliseconds for which Latchkey tries to deliver a notice. */
 const DELIVERY_MS = 24 * 3_600_000
@@ -32,3 +34,48 @@ export async function addLogoutNotices(trx: Db, { loginIds, now }: { loginIds: s
     )
     .execute()
 }
+
+/** The notices of logouts, and the attempts to deliver them. */
+export const logoutNotices = ({ db }: Database): LogoutNoticeStore => ({
+  async due(now, limit) {
+    const rows = await db
+      .selectFrom('logout_notices')
+      .selectAll()
+      .where('next_at', '<=', now)
+      .where('expires_at', '>', now)
+      .orderBy('next_at')
+      .orderBy('id')
+      .limit(limit)
+      .execute()
+    return rows.map((row) => ({
+      id: row.id,
+      clientId: row.client_id,
+      userId: row.user_id,
+      sessionId: row.session_id,
+      attempts: row.attempts
+    }))
+  },
+
+  async claim({ id, attempts }, nextAt) {
+    const { numUpdatedRows } = await db
+      .updateTable('logout_notices')
+      .set({ attempts: attempts + 1, next_at: nextAt })
+      .where('id', '=', id)
+      .where('attempts', '=', attempts)
+      .executeTakeFirstOrThrow()
+    return numUpdatedRows === 1n
+  },
+
+  async postpone(clientId, until) {
+    await db
+      .updateTable('logout_notices')
+      .set({ next_at: until })
+      .where('client_id', '=', clientId)
+      .where('next_at', '<', until)
+      .execute()
+  },
+
+  async remove(id) {
+    await db.deleteFrom('logout_notices').where('id', '=', id).execute()
+  }
+})

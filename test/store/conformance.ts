@@ -8,6 +8,7 @@ import { expiry } from './expiry.ts'
 import { guesses } from './guesses.ts'
 import { keys } from './keys.ts'
 import { logins } from './logins.ts'
+import { logoutNotices } from './logout-notices.ts'
 import { type Kind, type Opened, open } from './open.ts'
 import { renewal } from './renewal.ts'
 import { resources } from './resources.ts'
@@ -29,6 +30,7 @@ const PARTS: Record<string, (t: Test, opened: Opened) => void> = {
   resources,
   sessions,
   logins,
+  logoutNotices,
   authorizations,
   renewal,
   revocations,

@@ -5,6 +5,7 @@ import type { ClientStore } from './clients.ts'
 import type { GuessStore } from './guesses.ts'
 import type { KeyStore } from './keys.ts'
 import type { LoginStore } from './logins.ts'
+import type { LogoutNoticeStore } from './logouts.ts'
 import type { ResourceStore, ScopeStore } from './resources.ts'
 import type { ExpiryStore, LiveState, RevocationStore } from './revocations.ts'
 import type { RoleStore } from './roles.ts'
@@ -70,6 +71,7 @@ export interface Store {
   logins: LoginStore
   authorizations: AuthorizationStore
   consents: ConsentStore
+  logoutNotices: LogoutNoticeStore
   refreshKeys: RefreshKeyStore
   keys: KeyStore
   /** Values that were sealed before they were stored. */
