@@ -45,8 +45,9 @@ async function isCommon(text: string): Promise<boolean> {
 }
 
 /**
- * Returns the one or two common words that a run of letters and digits consists of. At most four digits, or a common number, may
- * follow the words. Returns an empty list for such digits alone, and null for any other run.
+ * Returns the one or two common words that a run of letters and digits consists of. A number in the list of common passwords is a word
+ * too. At most four digits, or a common number, may follow the words. Returns an empty list for such digits alone if they are not in the
+ * list, and null for any other run.
  */
 async function commonWordsOf(run: string): Promise<string[] | null> {
   const list = await (common ??= loadCommon())
