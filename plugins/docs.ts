@@ -23,7 +23,7 @@ const DESCRIPTION = `Self-hosted OAuth2 login for your services.
 2. Scroll down and press **Authorize** at the end of the form.
 3. Open an operation and press **Execute**.
 
-You stay logged in, in every tab and after a reload, until you log out or do nothing for an hour, and for at most twelve
+You stay logged in, in every tab and after a reload, until you log out or keep these pages closed for an hour, and for at most twelve
 hours. Over plain HTTP on a host other than localhost, and if Latchkey is mounted in an app that does not set \`docsStoreLogin\`, the
 login is valid in its tab only. If you fill in the client fields, the login ends when its token expires.
 

@@ -33,7 +33,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'getReady',
         summary: 'Check whether the service is ready: database and keys',
         description:
-          'Anyone may call it. The status is 503 when the database cannot be reached or takes no writes, there is no signing key, or the service is stopping.',
+          'Anyone may call it. The status is 503 when the database cannot be reached or does not fit this version, PostgreSQL takes no writes, a key is missing or cannot be opened, or the service is stopping.',
         tags: ['health'],
         response
       }

@@ -77,7 +77,8 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
     const [name, network] = [hashed(account), networkOf(address)]
     return {
       pair: `pair ${name} ${network}`,
-      // Counts in place of the pair while the network is over its limit. Attempts of unknown networks are not counted then.
+      // Counts in place of the pair while the network is over its limit: the attempts of a known network, which are exempt from this
+      // limit. Attempts of unknown networks are not counted then.
       exempt: `exempt ${name} ${network}`,
       network: `network ${network}`,
       account: `account ${name}`,
@@ -117,7 +118,8 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
       const wait = waitOfPair(ofPair, now)
       if (wait > 0) return { next: [ofPair], result: { wait, isCounted: false, locked: false } }
 
-      // If a full counter grew by failures from known networks, they would delay the next attempt of the other networks.
+      // A full counter does not grow. `currentFailures` returns at most the limit, so the removal of an attempt above the limit would
+      // remove an earlier failure, and the account would no longer be locked.
       const isFull = ofAccount.count >= ACCOUNT.limit
       const isCounted = !isFull && !isExempt
       const next = [
@@ -159,8 +161,8 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
      * Waits for the turn of one attempt on the secret of an account: for earlier attempts and for the delay of the account. Reads only.
      *
      * The limit of the network does not stop a known network. To a caller who does not know the secret, a known network looks like an
-     * unknown one: its delay comes after the failure, and a failure over the limit of the network is throttled. Such a
-     * refusal without a verification waits about as long as a verification takes.
+     * unknown one: its delay comes after the failure, and a failure over the limit of the network is throttled. Over this
+     * limit an attempt that is refused without a verification waits about as long as a verification takes.
      * @param account the id of the account, or the canonical name if no account has this name
      * @throws DomainError throttled, with the seconds after which the caller may try again
      */

@@ -46,8 +46,9 @@ async function isCommon(text: string): Promise<boolean> {
 }
 
 /**
- * Returns the one or two common words that a run of letters and digits consists of. At most four digits, or a common number, may
- * follow the words. Returns an empty list for such digits alone, and null for any other run.
+ * Returns the one or two common words that a run of letters and digits consists of. A number in the list of common passwords is a word
+ * too. At most four digits, or a common number, may follow the words. Returns an empty list for such digits alone if they are not in the
+ * list, and null for any other run.
  */
 async function commonWordsOf(run: string): Promise<string[] | null> {
   const list = await (common ??= loadCommon())
@@ -61,7 +62,7 @@ async function commonWordsOf(run: string): Promise<string[] | null> {
   return stem === '' && few ? [] : null
 }
 
-/** Returns whether the text consists of one or two common words, repeated or not, with any separators. */
+/** Returns whether the text consists of one or two common words, repeated or not, with any separators, and of common numbers. */
 async function isCommonWords(text: string): Promise<boolean> {
   const words = new Set<string>()
   for (const run of text.split(/[^\p{L}\p{M}\p{N}]+/u).filter(Boolean)) {
@@ -69,7 +70,8 @@ async function isCommonWords(text: string): Promise<boolean> {
     if (found === null) return false
     for (const word of found) words.add(word)
   }
-  return words.size === 1 || words.size === 2
+  const [count, ofNumbers] = [words.size, [...words].filter((word) => /^\d+$/.test(word)).length]
+  return count > 0 && (count <= 2 || count - ofNumbers <= 2)
 }
 
 /** A password that consists of names and at most this number of other characters is refused. */

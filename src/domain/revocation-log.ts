@@ -79,7 +79,7 @@ export function createRevocationLog(deps: { store: Store; clock: Clock; settings
     }
   }
 
-  /** Returns whether a page holds no news for a reader: an earlier end of the log is news. */
+  /** Returns whether a page holds no news for a reader. A log that ends before `after` is news: the database was restored. */
   const isWithoutNews = ({ entries, seq }: RevocationPage, { after }: { after: number }) =>
     entries.length === 0 && seq >= after
 

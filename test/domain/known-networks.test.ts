@@ -86,6 +86,17 @@ t.test('failures from a known network do not use the attempts of unknown network
   t.equal(await login(elsewhere(), 'alice', PASSWORD), 'logged in')
 })
 
+t.test('a correct password unlocks the account for other networks only when its login is finished [BF3]', async (t) => {
+  const { login, guess, events, failFromEverywhere } = openLogins()
+  t.equal(await login(HOME, 'alice', PASSWORD), 'logged in')
+  await failFromEverywhere(100)
+  t.not(await guess(HOME, 'alice', PASSWORD), null)
+  t.equal(await login(elsewhere(), 'alice', PASSWORD), 'failed')
+  t.equal(events.at(-1)?.reason, 'account locked')
+  t.equal(await login(HOME, 'alice', PASSWORD), 'logged in')
+  t.equal(await login(elsewhere(), 'alice', PASSWORD), 'logged in')
+})
+
 t.test('a network is known for 90 days after its last login [BF3]', async (t) => {
   const { login, clock, failFromEverywhere } = openLogins()
   await login(HOME, 'alice', PASSWORD)

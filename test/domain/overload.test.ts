@@ -40,6 +40,8 @@ t.test('an attempt that is throttled or cannot be counted after its admission is
     throw new Error('no database')
   }
   await t.rejects(login(HOME, 'alice', PASSWORD), { message: 'no database' })
+  store.guesses.count = async () => ({ wait: 7000, isCounted: false, locked: false }) as never
+  t.equal(await login(HOME, 'alice', PASSWORD), 'wait 7')
   t.equal(verified(), 0)
   store.guesses.count = count
   t.equal(await login(HOME, 'alice', PASSWORD), 'logged in', 'and leaves its turn to the next')

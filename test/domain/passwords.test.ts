@@ -36,6 +36,8 @@ const table: [password: string, answer: string | null][] = [
   ['1234567password', COMMON],
   ['!!!! Password !!!!', COMMON],
   ['dragon 2026-11-22', COMMON],
+  ['dragon monkey 1234', COMMON],
+  ['123456-dragon-monkey', COMMON],
   ['passwordpassword', COMMON],
   ['PasswordpassworD', COMMON],
   ['baseballbaseballbaseball', COMMON],

@@ -2,35 +2,36 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { handler, send, serve, statuses } from './core.ts'
 
-const refused = { none: 401, nothing: 403, a: 403, b: 403, ab: 403, admin: 403, all: 200, service: 403, unknown: 401 }
+/** The statuses of a guard that only the token with every scope and role satisfies. */
+const onlyAll = { none: 401, nothing: 403, a: 403, b: 403, ab: 403, admin: 403, all: 200, service: 403, unknown: 401 }
 const MERGED: [name: string, guards: (app: FastifyInstance) => unknown[], expected: Record<string, number>][] = [
-  ['a user', (app) => [app.requireUser()], { ...refused, nothing: 200, a: 200, b: 200, ab: 200, admin: 200 }],
+  ['a user', (app) => [app.requireUser()], { ...onlyAll, nothing: 200, a: 200, b: 200, ab: 200, admin: 200 }],
   [
     'any token',
     (app) => [app.requireScope()],
-    { ...refused, nothing: 200, a: 200, b: 200, ab: 200, admin: 200, service: 200 }
+    { ...onlyAll, nothing: 200, a: 200, b: 200, ab: 200, admin: 200, service: 200 }
   ],
-  ['a scope', (app) => [app.requireScope('a')], { ...refused, a: 200, ab: 200, service: 200 }],
-  ['two scopes of one guard', (app) => [app.requireScope('a', 'b')], { ...refused, ab: 200, service: 200 }],
+  ['a scope', (app) => [app.requireScope('a')], { ...onlyAll, a: 200, ab: 200, service: 200 }],
+  ['two scopes of one guard', (app) => [app.requireScope('a', 'b')], { ...onlyAll, ab: 200, service: 200 }],
   [
     'two scopes of two guards',
     (app) => [app.requireScope('a'), app.requireScope('b')],
-    { ...refused, ab: 200, service: 200 }
+    { ...onlyAll, ab: 200, service: 200 }
   ],
-  ['a role', (app) => [app.requireRole('admin')], { ...refused, admin: 200 }],
-  ['two roles of one guard', (app) => [app.requireRole('admin', 'auditor')], refused],
-  ['two roles of two guards', (app) => [app.requireRole('admin'), app.requireRole('auditor')], refused],
-  ['a user with two scopes', (app) => [app.requireScope('b', 'a'), app.requireUser()], { ...refused, ab: 200 }],
-  ['user, scope and role', (app) => [app.requireUser(), app.requireScope('a'), app.requireRole('admin')], refused],
+  ['a role', (app) => [app.requireRole('admin')], { ...onlyAll, admin: 200 }],
+  ['two roles of one guard', (app) => [app.requireRole('admin', 'auditor')], onlyAll],
+  ['two roles of two guards', (app) => [app.requireRole('admin'), app.requireRole('auditor')], onlyAll],
+  ['a user with two scopes', (app) => [app.requireScope('b', 'a'), app.requireUser()], { ...onlyAll, ab: 200 }],
+  ['user, scope and role', (app) => [app.requireUser(), app.requireScope('a'), app.requireRole('admin')], onlyAll],
   [
     'a scope after public access',
     (app) => [app.publicAccess, app.requireScope('a')],
-    { ...refused, a: 200, ab: 200, service: 200 }
+    { ...onlyAll, a: 200, ab: 200, service: 200 }
   ],
   [
     'a scope before public access',
     (app) => [app.requireScope('a'), app.publicAccess],
-    { ...refused, a: 200, ab: 200, service: 200 }
+    { ...onlyAll, a: 200, ab: 200, service: 200 }
   ]
 ]
 for (const [name, guards, expected] of MERGED)
@@ -77,7 +78,7 @@ t.test('a route at the root of a prefix is guarded with and without a trailing s
   for (const path of ['/x', '/x/']) t.strictSame(await statuses(app, path, ['a', 'b']), NEEDS_A)
 })
 
-t.test('the guard of a scope applies to the routes in it that name no guard, and to no others', async (t) => {
+t.test('the default guard of a plugin applies to its routes that name no guard, and to no others', async (t) => {
   const app = await serve(t, async (scope) => {
     await scope.register(async (open) => {
       open.decorate('defaultGuard', open.publicAccess)

@@ -80,7 +80,7 @@ const REFUSALS = {
 }
 const SCOPES = { 'orders:read': 'For GET /orders, POST /orders', 'orders:write': 'For POST /orders' }
 
-t.test('the document has the logins of the issuer, and the requirements and refusals of each operation', async (t) => {
+t.test('the document has the security schemes, and the requirements and refusals of each operation', async (t) => {
   const { document } = await setUpDocument(t, declare)
   t.strictSame(document.components, {
     schemas: {},
@@ -233,12 +233,16 @@ const problem = { type: 'object', properties: { message: text } }
 for (const statuses of [['401'], ['4xx'], ['4XX'], ['default']])
   t.test(`a declared refusal is documented, and its schema serializes the body: ${statuses}`, async (t) => {
     const response = Object.fromEntries(statuses.map((status) => [status, problem]))
-    const { get, token, app } = await setUpDocument(t, (app) => {
+    const { get, token, app, document } = await setUpDocument(t, (app) => {
       app.get('/x', { preHandler: app.requireUser(), ...schema({ response }) }, async () => ({ all: 1, message: 'm' }))
       app.get('/400', { preHandler: app.requireUser(), ...schema({ response }) }, async (_request, reply) =>
         reply.code(400).send({ message: 'mine', hidden: true })
       )
     })
+    for (const status of statuses)
+      t.match(document.paths['/x'].get.responses[status.replace('xx', 'XX')], {
+        content: { 'application/json': { schema: problem } }
+      })
     t.strictSame((await app.inject('/x')).json(), { message: 'Not authenticated' })
     t.equal((await app.inject('/x')).statusCode, 401)
     const isCovered = statuses[0] !== '401'
@@ -311,7 +315,7 @@ const AUDIENCES: [audience: string, path: string, url: string | null][] = [
 ]
 for (const [audience, path, url] of AUDIENCES)
   t.test(
-    `the metadata of the resource is at the URL of RFC 9728 §3.1, which every challenge names: ${audience}`,
+    `the metadata of the resource is at the path of RFC 9728 §3.1, and every challenge names its URL if the audience has a host: ${audience}`,
     async (t) => {
       const { app, status, issuer, token } = await setUpDocument(t, declareOrders, { audience })
       const response = await app.inject(path)

@@ -5,7 +5,10 @@ export interface GuessCount {
   /** Names the account, the network, or both. */
   key: string
   count: number
-  /** The instant of the last attempt. */
+  /**
+   * The instant of the last attempt; 0 when the next attempt need not wait. For the failures of an account, the instant from which they
+   * fade. For a known network, the instant of its login.
+   */
   lastAt: Millis
   /** The instant at which the attempts are forgotten. */
   expiresAt: Millis

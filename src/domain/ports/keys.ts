@@ -57,8 +57,8 @@ export interface KeyStore {
   /**
    * Retires a key and appends an entry to the revocation log. If the key was the signing key, the next key of its algorithm
    * signs. If it was the signing key or the next key, `next`, which has the same algorithm, becomes the next key. For a key that is
-   * already retired or unknown, changes nothing and returns true. Returns false and changes nothing when a next key is needed and
-   * `next` is null, or when the stored canary differs from `canary`.
+   * already retired or unknown, changes nothing and returns true. Returns false and changes nothing when a next key is needed, and
+   * `next` is null or the stored canary differs from `canary`.
    */
   compromise(
     caller: Caller,

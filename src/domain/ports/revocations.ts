@@ -2,7 +2,7 @@ import type { Caller } from '../caller.ts'
 import type { KeyState, Millis, RevocationPage, Session } from '../model.ts'
 
 export interface RevocationStore {
-  /** Returns the number of the last committed entry of the revocation log; 0 for an empty log. */
+  /** Returns the number of the last committed entry of the revocation log, also after the entry was removed; 0 before the first entry. */
   seq(): Promise<number>
   /**
    * Returns the first entries after the number `after`, at most `limit`, and the first and last number of the log, all read at one
@@ -10,8 +10,8 @@ export interface RevocationStore {
    */
   since(after: number, limit: number): Promise<RevocationPage>
   /**
-   * Revokes one access token. When `SESSION_TOKEN_ENTRIES_MAX` tokens of its session are revoked one by one, replaces their entries by
-   * one entry for all tokens that the session has got so far. A refused call only reads.
+   * Revokes one access token. When `SESSION_TOKEN_ENTRIES_MAX` other tokens of its session already have entries of their own, replaces
+   * these by one entry for all tokens that the session has got so far. A refused call only reads.
    * @throws DomainError conflict when the token is revoked already, throttled when the writer has used up its quota
    */
   revokeToken(caller: Caller, token: RevokedToken): Promise<void>

@@ -7,9 +7,9 @@ export type NewUser = Pick<User, 'id' | 'username' | 'email' | 'fullName' | 'rol
   usernameKey: string
   /** The canonical username with Latin letters in place of letters that look like them. */
   lookAlike: string
-  /** Whether the username mixes scripts. Then no other user may have the same `lookAlike`. */
+  /** Whether the username mixes scripts. Such a name is refused when another user already has the same `lookAlike`. */
   mixesScripts: boolean
-  /** The canonical form of the e-mail address, which is unique. */
+  /** The canonical form of the e-mail address. Several users may have it. */
   emailKey: string | null
   passwordHash: string
   now: Millis
