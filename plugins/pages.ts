@@ -127,17 +127,24 @@ export default fp<PagesOptions>(
       }
     }
 
-    fastify.decorateReply('page', async function (this: FastifyReply, name, data) {
-      const { request } = this
-      const {
-        returnsTo = null,
-        redirectUri = null,
-        uiLocales
-      } = data as {
+    /**
+     * Returns where the forms of a page lead. Browsers check each redirect on the way, so a callback that redirects to another origin works
+     * if this is the origin of `client_uri`.
+     */
+    function formActionsOf(data: object): string[] {
+      const { returnsTo, redirectUri, client } = data as {
         returnsTo?: string | null
         redirectUri?: string
-        uiLocales?: string[]
+        client?: { clientUri?: string | null } | null
       }
+      if (redirectUri !== undefined) return [redirectUri]
+      if (typeof returnsTo !== 'string') return []
+      return typeof client?.clientUri === 'string' ? [returnsTo, client.clientUri] : [returnsTo]
+    }
+
+    fastify.decorateReply('page', async function (this: FastifyReply, name, data) {
+      const { request } = this
+      const { uiLocales } = data as { uiLocales?: string[] }
       const language = languageOf(uiLocales ?? localesOf(request), request.headers['accept-language'])
       const html = await this.viewAsync(templateOf(name), {
         ...shared,
@@ -155,7 +162,7 @@ export default fp<PagesOptions>(
         'content-security-policy': policyOf({
           hasScript: name === 'form-post',
           hasForm: 'form' in data,
-          formAction: redirectUri ?? returnsTo
+          formActions: formActionsOf(data)
         }),
         'referrer-policy': REFERRER_POLICY,
         'cache-control': 'no-store',

@@ -12,7 +12,7 @@ export interface Form {
 
 /**
  * Where the browser may go after a form of the page was posted: the redirect URI of the client. Browsers apply `form-action` also to the
- * redirect of the response. Null for pages of this service only.
+ * redirects of the response. Null for pages of this service only.
  */
 export interface Returning {
   returnsTo: string | null

@@ -10,18 +10,18 @@ export function formSource(url: string): string {
 
 /**
  * Returns the content security policy of a page.
- * @param formAction the URL to which the forms of the page are posted, or to which the response to them redirects
+ * @param formActions URLs to which the forms of the page are posted, or to which the responses to them redirect
  */
 export function policyOf({
   hasScript,
   hasForm,
-  formAction
+  formActions
 }: {
   hasScript: boolean
   hasForm: boolean
-  formAction: string | null
+  formActions: string[]
 }): string {
-  const targets = [...(hasForm ? ["'self'"] : []), ...(formAction === null ? [] : [formSource(formAction)])]
+  const targets = [...(hasForm ? ["'self'"] : []), ...new Set(formActions.map(formSource))]
   return [
     "default-src 'none'",
     "style-src 'self'",

@@ -134,7 +134,7 @@ for (const javaScriptEnabled of [true, false])
     }
   )
 
-t.test('by keyboard and without scripts a person ends a session, whose next call is 401', async (t) => {
+t.test('by keyboard and without scripts a person ends a session, whose next call is 401, and signs out', async (t) => {
   const { app, login, page, origin } = await open(t, { javaScriptEnabled: false, viewport: WIDE, locale: 'en-GB' })
   const bearer = await login('alice')
   const call = () => app.inject({ url: '/users/me', headers: { authorization: `Bearer ${bearer}` } })
@@ -151,4 +151,14 @@ t.test('by keyboard and without scripts a person ends a session, whose next call
   await page.getByRole('status').waitFor()
   t.match(await page.getByRole('status').innerText(), 'It was ended.')
   t.equal((await call()).statusCode, 401)
+
+  await page.getByRole('link', { name: 'Sign out' }).focus()
+  await press(page, 'Enter')
+  await page.getByRole('heading', { name: 'Do you want to sign out?' }).waitFor()
+  await picture(page, 'sign-out')
+  await press(page, 'Tab', 'Enter')
+  await page.getByRole('heading', { name: 'You are signed out' }).waitFor()
+  await picture(page, 'signed-out')
+  await page.goto(`${origin}/account`)
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor()
 })

@@ -111,6 +111,11 @@ t.test('the policy of a form names where its response may redirect to', async (t
     t.equal(headers['content-security-policy'], policyOf(source, "script-src 'self'; "))
     t.match(body, '<input type="hidden" name="state" value="&quot;&gt;&lt;b&gt;">')
   }
+  const client = { ...CLIENT, clientUri: 'https://www.shop.example/start' }
+  const data = { ...(SAMPLES.consent?.data as object), client }
+  const { headers } = await (await pagesApp(t, {}, [{ page: 'consent', data }])).inject({ url: '/data' })
+  const sources = "'self' https://shop.example https://www.shop.example"
+  t.equal(headers['content-security-policy'], policyOf(sources), 'the app may redirect on to its own page')
 })
 
 t.test('the consent page says who asks, where the user returns to, and each scope except openid', async (t) => {
