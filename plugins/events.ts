@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import type { Event, Events } from '../src/domain/events.ts'
+import { type Event, type Events, WARNINGS } from '../src/domain/events.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -9,7 +9,7 @@ declare module 'fastify' {
   }
 }
 
-/** Writes events to the log: failures with the level `warn`, successes with the level `info`. */
+/** Writes events to the log: failures and warnings with the level `warn`, other successes with the level `info`. */
 export default fp(
   async (fastify) => {
     const listeners: ((event: Event) => void)[] = []
@@ -19,7 +19,7 @@ export default fp(
         const { type, caller, subject, outcome, reason } = event
         const { requestId, ...loggedCaller } = caller
         const line = { event: type, outcome, subject, caller: loggedCaller, reqId: requestId ?? undefined, reason }
-        if (outcome === 'failure') fastify.log.warn(line, type)
+        if (outcome === 'failure' || WARNINGS.includes(type)) fastify.log.warn(line, type)
         else fastify.log.info(line, type)
         for (const listener of listeners) listener(event)
       }

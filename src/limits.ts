@@ -100,6 +100,10 @@ export const CLIENT_LIST_MAX = 100
 export const CLIENT_SCOPE_TEXT_MAX = 4096
 export const GRANT_TYPES_MAX = 20
 export const REDIRECT_URI_MAX = 2000
+/** A logo of a client: the name of a file in the data directory, or an image as `data:` URI. */
+export const LOGO_FILE_PATTERN = '^[\\w\\-][\\w.\\-]{0,99}$'
+export const LOGO_DATA_PATTERN = '^data:image/(png|jpeg|webp|gif|svg\\+xml)[;,][\\x21-\\x7e]+$'
+export const LOGO_URI_MAX = 12_288
 export const CLIENT_KEYS_MAX = 10
 /** Secrets of one client that have not expired. */
 export const CLIENT_SECRETS_MAX = 10
@@ -121,6 +125,12 @@ export const LONG_TEXT_BYTES: ReadonlyMap<string, number> = new Map([
   ['redirect_uri', REDIRECT_URI_MAX],
   ['redirect_uris', REDIRECT_URI_MAX],
   ['post_logout_redirect_uri', REDIRECT_URI_MAX],
+  ['post_logout_redirect_uris', REDIRECT_URI_MAX],
+  ['client_uri', REDIRECT_URI_MAX],
+  ['policy_uri', REDIRECT_URI_MAX],
+  ['tos_uri', REDIRECT_URI_MAX],
+  ['backchannel_logout_uri', REDIRECT_URI_MAX],
+  ['logo_uri', LOGO_URI_MAX],
   ['audience', LOG_AUDIENCES_MAX * (IDENTIFIER_MAX + 1)],
   ['jwks', JWK_MEMBER_BYTES_MAX]
 ])

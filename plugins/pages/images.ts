@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { LOGO_BYTES_MAX } from '../../src/limits.ts'
+import { LOGO_BYTES_MAX, LOGO_DATA_PATTERN, LOGO_FILE_PATTERN } from '../../src/limits.ts'
 
 export interface Image {
   mediaType: string
@@ -31,9 +31,8 @@ export async function readImage(file: string): Promise<Image> {
   return { mediaType, extension, bytes }
 }
 
-/** A file name without a folder, which does not begin with a dot. */
-const FILE_NAME = /^[\w-][\w.-]{0,99}$/
-const DATA_URI = /^data:image\/(png|jpeg|webp|gif|svg\+xml)[;,]/
+const FILE_NAME = new RegExp(LOGO_FILE_PATTERN, 'u')
+const DATA_URI = new RegExp(LOGO_DATA_PATTERN, 'u')
 
 /**
  * Returns a function that returns the logo of a client as a `data:` URI, so that a page loads nothing from other hosts. Returns null for a

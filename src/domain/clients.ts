@@ -7,6 +7,7 @@ import { type ClientAuthMethod, isClientId } from './client-authentication.ts'
 import { parseJwks, validClient } from './client-registration.ts'
 import { createClientSecrets, generateSecret } from './client-secrets.ts'
 import { DomainError, invalid, noSuch } from './errors.ts'
+import type { Events } from './events.ts'
 import type { Grant } from './grants/grant.ts'
 import type { KeyChains } from './key-chains.ts'
 import { ASSERTION_ALGS, type Client, DOCS_CLIENT } from './model.ts'
@@ -41,18 +42,26 @@ function assertChangeable(id: string): void {
 export function createClients(deps: {
   store: Store
   signer: Signer
+  events: Events
   clock: Clock
   settings: Config
   grants: Grant[]
   keyChains: KeyChains
 }) {
-  const { store, signer, clock, settings, grants, keyChains } = deps
+  const { store, signer, events, clock, settings, grants, keyChains } = deps
 
   /** Returns a client in any state. @throws DomainError not_found */
   async function get(id: string): Promise<Client> {
     const client = await store.clients.get(id)
     if (client === null) throw noSuch('client', id)
     return client
+  }
+
+  /** Warns that codes of the client can be stolen and used: without PKCE nothing binds a code to the browser that asked for it. */
+  function warnWithoutPkce(caller: Caller, { id, requirePkce }: Client): void {
+    if (requirePkce) return
+    const reason = 'require_pkce is false: turn it on as soon as the client sends a code_challenge'
+    events.record({ type: 'client.without_pkce', caller, subject: { client: id }, outcome: 'success', reason })
   }
 
   return {
@@ -105,6 +114,7 @@ export function createClients(deps: {
       const secret = method === 'none' || keys !== null ? null : generateSecret(now, null)
       await store.clients.create(caller, { client, secret: secret?.stored ?? null })
       if (client.idTokenAlg !== null) await keyChains.begin(caller, client.idTokenAlg)
+      warnWithoutPkce(caller, client)
       return { client: await get(id), secret: secret?.secret ?? null }
     },
 
@@ -128,6 +138,7 @@ export function createClients(deps: {
       } as ClientChanges
       const changed = await store.clients.change(caller, { id, changes, now: clock.now() })
       if (changed === null) throw noSuch('client', id)
+      warnWithoutPkce(caller, changed)
       if (changed.idTokenAlg !== null) await keyChains.begin(caller, changed.idTokenAlg)
       return changed
     },

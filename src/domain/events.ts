@@ -29,6 +29,7 @@ export const EVENT_TYPES = {
   'client.created': 'A client was registered',
   'client.changed': 'A client was changed, disabled or enabled',
   'client.deleted': 'A client was deleted',
+  'client.without_pkce': 'A client that needs no PKCE was registered, changed or used',
   'client.secret_added': 'A secret was added to a client',
   'client.secret_deleted': 'A secret of a client was deleted',
   'resource.created': 'A resource was registered',
@@ -43,6 +44,9 @@ export const EVENT_TYPES = {
 } as const
 
 export type EventType = keyof typeof EVENT_TYPES
+
+/** Events that are warnings although they succeed. */
+export const WARNINGS: readonly EventType[] = ['client.without_pkce']
 
 /** The objects of an event: ids and public names, never a secret. */
 export interface Subject {

@@ -80,6 +80,16 @@ async function endReplayed(
   return ended.length > 0
 }
 
+/** Makes the codes of a client worthless, and ends its requests that wait for consent. The caller holds a lock on the client. */
+export async function endAuthorizations(trx: Db, clientId: string): Promise<void> {
+  await trx
+    .updateTable('authorizations')
+    .set({ state: 'ended' })
+    .where('client_id', '=', clientId)
+    .where('state', 'in', ['signed_in', 'code'])
+    .execute()
+}
+
 export function authorizations({ db, transaction }: Database): AuthorizationStore {
   return {
     add: (caller, { id, loginId, request, scopes, codeHash, createdAt, expiresAt }) =>
@@ -193,9 +203,11 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
 
     redeem: (caller, { codeHash, session, authVersion, rev, now }) =>
       transaction(async (trx, record) => {
-        // Locks the user before the authorization, as an opened login does that ends others.
-        if (needsRowLocks(trx))
+        // Locks the user and the client before the authorization, as an opened login that ends others and a change of the client do.
+        if (needsRowLocks(trx)) {
           await trx.selectFrom('users').select('id').where('id', '=', session.userId).forNoKeyUpdate().execute()
+          await trx.selectFrom('clients').select('id').where('id', '=', session.clientId).forShare().execute()
+        }
         const { numUpdatedRows } = await trx
           .updateTable('authorizations')
           .set({ state: 'redeemed', session_id: session.id })

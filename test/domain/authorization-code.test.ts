@@ -1,5 +1,6 @@
 import t from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
+import type { ClientEdit } from '../../src/domain/clients.ts'
 import { OAuthError } from '../../src/domain/errors.ts'
 import { CALLBACK, openSignIn } from './sign-in-world.ts'
 
@@ -105,4 +106,46 @@ t.test('a session has the scopes of all resources, and each token is for one [SC
     }
   })
   t.strictSame(renewed.scopes, ['orders:read'], 'the session has the scopes of both')
+})
+
+t.test(
+  'a change that takes something from a client makes its codes worthless, also when it is undone [SC6]',
+  async (t) => {
+    const { auth, signIn, codeOf, redeem, register } = await openSignIn(t)
+    const login = await signIn()
+    const OTHER = 'https://other.example/'
+    const changes: Record<string, [change: ClientEdit, undo: ClientEdit]> = {
+      disabling: [{ disabled: true }, { disabled: false }],
+      'a removed redirect URI': [{ redirectUris: [OTHER] }, { redirectUris: [CALLBACK, OTHER] }],
+      'another removed redirect URI': [{ redirectUris: [CALLBACK] }, {}],
+      'a removed scope': [{ scopes: ['profile'] }, { scopes: ['profile', 'openid'] }],
+      'a removed grant': [
+        { grantTypes: ['authorization_code'] },
+        { grantTypes: ['authorization_code', 'refresh_token'] }
+      ],
+      'PKCE from now on': [{ requirePkce: true }, { requirePkce: false }]
+    }
+    for (const [index, [name, [change, undo]]] of Object.entries(changes).entries()) {
+      const client_id = `app-${index}`
+      const scopes = ['profile', 'openid']
+      await register(client_id, { redirectUris: [CALLBACK, OTHER], scopes, requirePkce: false })
+      const code = await codeOf(login, { client_id })
+      await auth.clients.change(OPERATOR, client_id, change)
+      await auth.clients.change(OPERATOR, client_id, undo)
+      await t.rejects(redeem(code, {}, client_id), REFUSED, name)
+    }
+    const code = await codeOf(login)
+    await auth.clients.change(OPERATOR, 'app', { name: 'Another', redirectUris: [CALLBACK, OTHER] })
+    t.ok(await redeem(code), 'a change that takes nothing leaves the codes')
+  }
+)
+
+t.test('a code of a request without PKCE is redeemed with a warning [AC3]', async (t) => {
+  const { signIn, codeOf, redeem, register, events } = await openSignIn(t)
+  await register('old', { requirePkce: false })
+  const plain = { client_id: 'old', code_challenge: undefined, code_challenge_method: undefined }
+  const before = events.length
+  await redeem(await codeOf(await signIn(), plain), { code_verifier: undefined }, 'old')
+  const warning = events.slice(before).find(({ type }) => type === 'client.without_pkce')
+  t.match(warning, { subject: { client: 'old' }, reason: 'the authorization request had no code_challenge' })
 })

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { sha256 } from '../client-authentication.ts'
 import { OAuthError } from '../errors.ts'
+import type { Events } from '../events.ts'
 import { AUTHORIZATION_CODE_GRANT, type Client } from '../model.ts'
 import type { Authorization } from '../ports/authorizations.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -32,7 +33,15 @@ function isFor({ request }: Authorization, client: Client, params: TokenParams):
  * Authorization Code, RFC 6749 §4.1, with PKCE (RFC 7636). A code is valid once, for a minute. A request that does not fit makes the
  * code worthless, and a code that comes twice ends its session.
  */
-export const createAuthorizationCodeGrant = ({ store, clock }: { store: Store; clock: Clock }): Grant => ({
+export const createAuthorizationCodeGrant = ({
+  store,
+  events,
+  clock
+}: {
+  store: Store
+  events: Events
+  clock: Clock
+}): Grant => ({
   type: AUTHORIZATION_CODE_GRANT,
   params: {
     code: 'The code of the authorization response',
@@ -57,6 +66,11 @@ export const createAuthorizationCodeGrant = ({ store, clock }: { store: Store; c
     if (authorization.state !== 'code' || authorization.expiresAt <= now) throw invalidGrant()
 
     const { request, login, scopes } = authorization
+    if (request.codeChallenge === null) {
+      const subject = { client: client.id, user: login.userId }
+      const reason = 'the authorization request had no code_challenge'
+      events.record({ type: 'client.without_pkce', caller, subject, outcome: 'success', reason })
+    }
     // The user may have refused every scope of the resource. The token then only shows who the user is.
     const resources = params.resource ?? (areIdentity(scopes) ? [] : request.resources.slice(0, 1))
     if (request.resources.length > 0 && !resources.every((resource) => request.resources.includes(resource)))

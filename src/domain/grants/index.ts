@@ -1,3 +1,4 @@
+import type { Events } from '../events.ts'
 import type { PasswordProof } from '../password-proof.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Store } from '../ports/store.ts'
@@ -13,6 +14,7 @@ export const createGrants = (deps: {
   store: Store
   passwordProof: PasswordProof
   refreshTokens: RefreshTokens
+  events: Events
   clock: Clock
 }): Grant[] => [
   createAuthorizationCodeGrant(deps),
