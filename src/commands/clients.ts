@@ -71,6 +71,7 @@ export function addClientCommands(program: Command, terminal: Terminal): void {
     .action(async (name: string, options: Json & MemberOptions & PresetOptions & { id?: string; public?: true }) => {
       const { json, id, ...given } = options
       const { public: isPublic, ...members } = filledIn(given)
+      const isPreset = [given.spa, given.web, given.native, given.service].some((each) => each !== undefined)
       const input = {
         name,
         ...membersOf(members),
@@ -83,7 +84,7 @@ export function addClientCommands(program: Command, terminal: Terminal): void {
       const shown = { ...toWire(client), ...defined({ client_secret: secret ?? undefined }) }
       const lines = [`client ${client.id} was added`]
       if (secret !== null) lines.push(`client_secret ${secret}   (shown this once)`)
-      print(terminal, json, shown, [...lines, ...nextSteps(client, issuer)].join('\n'))
+      print(terminal, json, shown, [...lines, ...(isPreset ? nextSteps(client, issuer) : [])].join('\n'))
       warnWithoutPkce(client)
       if (client.grantTypes.includes('client_credentials') && client.scopes.length === 0)
         terminal.stderr.write(
