@@ -7,6 +7,8 @@ import type { ApplicationType } from './model.ts'
 const URI_TEXT = /^(?:[\w\-.~:/?#[\]@!$&'()*+,;=]|%[0-9a-f]{2})+$/i
 /** A host follows the scheme at once: URL parsers repair other texts in different ways. */
 const WEB_URI = /^https?:\/\/[^/?#]/i
+/** Names of DNS and IP addresses. URL parsers also accept others, and a host with a semicolon would end a directive of a page's CSP. */
+const HOST = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])$/
 const CREDENTIALS = /^[^/?#]+:\/\/[^/?#]*@/
 /** Parameters of authorization responses. A second one in the redirect URI would make a response ambiguous. */
 const RESPONSE_PARAMETERS = ['code', 'state', 'iss', 'error', 'error_description', 'error_uri']
@@ -30,6 +32,7 @@ export function webUriFault(text: string): string | null {
   if (!WEB_URI.test(text)) return 'it must begin with https://, or with http:// and a loopback host'
   if (protocol === 'http:' && !isLoopback(hostname)) return 'http is for loopback hosts only: use https'
   if (hostname.includes('*')) return 'a host has no wildcard: register each URI'
+  if (!HOST.test(hostname)) return 'the host has a character that no host name has'
   return null
 }
 

@@ -8,6 +8,7 @@ const FRAGMENT = 'it must not have a fragment'
 const CREDENTIALS = 'it must not have a user name or a password'
 const PLAIN_HTTP = 'http is for loopback hosts only: use https'
 const WILDCARD = 'a host has no wildcard: register each URI'
+const HOST = 'the host has a character that no host name has'
 const BEGINNING = 'it must begin with https://, or with http:// and a loopback host'
 const SCHEME =
   'it must begin with https://, with http:// and a loopback host, or for a native app with a scheme with a dot'
@@ -57,6 +58,12 @@ const URIS: [uri: string, fault: string | null][] = [
   ['http://localhost.example/', PLAIN_HTTP],
   ['http://127.0.0.1.example/', PLAIN_HTTP],
   ['https://*.example/', WILDCARD],
+  ['https://a;b.example/', HOST],
+  ['https://a%3Bscript-src.example/', HOST],
+  ['https://a,b.example/', HOST],
+  ["https://a'b.example/", HOST],
+  ['https://a$b.example/', HOST],
+  ['https://a_b.example/', null],
   ['https://app.example/?code=1', parameter('code')],
   ['https://app.example/?a=1&state=2', parameter('state')],
   ['https://app.example/?iss=x', parameter('iss')],
