@@ -40,8 +40,8 @@ const refusal = (statusCode: number, error: string, message: string) => ({
 })
 
 t.test('the examples import what they depend on, and nothing else', async (t) => {
-  for (const example of ['orders', 'worker']) {
-    const { dependencies, devDependencies, scripts } = JSON.parse(
+  for (const example of ['orders', 'worker', 'spa', 'web', 'cli']) {
+    const { dependencies, devDependencies = {}, scripts } = JSON.parse(
       readFileSync(`examples/${example}/package.json`, 'utf8')
     )
     const [, file = ''] = /^node (\S+\.ts)$/.exec(scripts.start) ?? []
