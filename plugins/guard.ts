@@ -1,6 +1,7 @@
 import fp from 'fastify-plugin'
 import { BUILT_IN_SCOPES, CLIENT_SCOPES } from '../src/domain/built-in.ts'
 import guard, { type GuardOptions, type TokenGuard } from '../src/guard/core.ts'
+import { FLOWS } from '../src/guard/document.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -21,7 +22,7 @@ export default fp<Pick<GuardOptions, 'onRefused'>>(
       ...options,
       verify: (token, { routeOptions }) =>
         routeOptions.config.anyAudience ? inspect(token, async () => true) : verify(token),
-      flows: { user: ['password'], client: ['clientCredentials'] }
+      flows: FLOWS
     })
     // Replaces the `cache-control` that the routes of the JWKS and of the pages at /docs set, if the request has credentials.
     fastify.addHook('onSend', async ({ headers }, reply) => {
@@ -48,7 +49,7 @@ export default fp<Pick<GuardOptions, 'onRefused'>>(
         )
       // Only clients can get these scopes, so the OpenAPI document names only the client credentials flow.
       if (required.some((scope) => clientScopes.includes(scope)))
-        Object.assign(route.schema as object, { security: security.filter((flow) => !('password' in flow)) })
+        Object.assign(route.schema as object, { security: security.filter((flow) => 'clientCredentials' in flow) })
     })
   },
   { name: 'guard', dependencies: ['auth'] }

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import * as wire from '../src/wire/authorizations.ts'
 
-const PAGE = { errors: 'page' as const }
+const PAGE = { errors: 'page', popup: true } as const
 
 /** The sign-in of browsers: authorization requests of clients, and the pages on the way to their response. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {

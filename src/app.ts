@@ -138,7 +138,7 @@ export async function buildApp(
     docs: hasDocs
   })
   await app.register(errors)
-  await app.register(docs, { version, path, base, pages: hasDocs, storesLogin: !mounted || docsStoreLogin })
+  await app.register(docs, { version, issuer, path, base, pages: hasDocs, storesLogin: !mounted || docsStoreLogin })
 
   await app.register(discovery, { name, version, docs: hasDocs, base, jwksMaxAge })
   await app.register(

@@ -2,6 +2,7 @@ import type { Config } from '../settings.ts'
 import {
   ACCOUNT,
   ADMIN_ROLE,
+  AUTHORIZATION_CODE_GRANT,
   type Client,
   DOCS_CLIENT,
   EMPTY_SCOPES,
@@ -101,7 +102,7 @@ export const docsClient = (now: Millis): Client => ({
   name: 'Interactive documentation',
   kind: 'public',
   firstParty: true,
-  grantTypes: ['password', REFRESH_GRANT],
+  grantTypes: [AUTHORIZATION_CODE_GRANT, 'password', REFRESH_GRANT],
   scopes: BUILT_IN_SCOPES.map((scope) => scope.name),
   defaultScopes: ['profile'],
   jwks: null,
@@ -115,3 +116,7 @@ export const docsClient = (now: Millis): Client => ({
 /** Returns whether a setting switches the client off. */
 export const isSwitchedOff = (clientId: string, { docs }: Pick<Config, 'docs'>): boolean =>
   clientId === DOCS_CLIENT && !docs
+
+/** Returns a stored client as the settings complete it: the client of /docs returns to the pages of the issuer. */
+export const completed = (client: Client, { issuer }: Pick<Config, 'issuer'>): Client =>
+  client.id === DOCS_CLIENT ? { ...client, redirectUris: [`${issuer}/docs/static/oauth2-redirect.html`] } : client

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { defined } from '../defined.ts'
 import type { Config } from '../settings.ts'
-import { CLIENT_DEFAULTS, isSwitchedOff } from './built-in.ts'
+import { CLIENT_DEFAULTS, completed, isSwitchedOff } from './built-in.ts'
 import type { Caller } from './caller.ts'
 import { type ClientAuthMethod, isClientId } from './client-authentication.ts'
 import { parseJwks, validClient } from './client-registration.ts'
@@ -54,7 +54,7 @@ export function createClients(deps: {
   async function get(id: string): Promise<Client> {
     const client = await store.clients.get(id)
     if (client === null) throw noSuch('client', id)
-    return client
+    return completed(client, settings)
   }
 
   /** Warns that codes of the client can be stolen and used: without PKCE nothing binds a code to the browser that asked for it. */
@@ -74,11 +74,14 @@ export function createClients(deps: {
     /** Returns a client; null when it is unknown, disabled, or switched off by a setting. */
     async enabled(id: string): Promise<Client | null> {
       const client = isSwitchedOff(id, settings) ? null : await store.clients.get(id)
-      return client?.disabledAt === null ? client : null
+      return client?.disabledAt === null ? completed(client, settings) : null
     },
 
     /** Returns one page of all clients in the order of their ids, in any state. */
-    list: (page: Page): Promise<Paged<Client>> => paged(page, (client) => client.id, store.clients.list),
+    async list(page: Page): Promise<Paged<Client>> {
+      const { items, ...rest } = await paged(page, (client) => client.id, store.clients.list)
+      return { ...rest, items: items.map((client) => completed(client, settings)) }
+    },
 
     /**
      * Registers a client.

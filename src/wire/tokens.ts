@@ -48,7 +48,10 @@ export const tokenRequest = (grants: Grant[]) => {
   )
   return Type.Object(
     {
-      grant_type: Type.String({ description: `One of: ${grants.map(({ type }) => `\`${type}\``).join(', ')}` }),
+      grant_type: Type.String({
+        description: `One of: ${grants.map(({ type }) => `\`${type}\``).join(', ')}`,
+        examples: grants.map(({ type }) => type)
+      }),
       ...(Object.fromEntries(ofGrants) as Record<string, ReturnType<typeof text>>),
       scope: text('Scopes, separated by spaces; without it the default scopes of the client'),
       client_id: text('The client; without it a login or a renewal uses the client of /docs'),

@@ -53,8 +53,12 @@ for (const [path, viewport] of [
     await page.locator('.btn.authorize').click()
     t.strictSame(
       await page.locator('.auth-container h4').allInnerTexts(),
-      ['password (OAuth2, password)', 'clientCredentials (OAuth2, clientCredentials)'],
-      'both flows are there'
+      [
+        'code (OAuth2, authorizationCode with PKCE)',
+        'password (OAuth2, password)',
+        'clientCredentials (OAuth2, clientCredentials)'
+      ],
+      'and no form for HTTP Basic'
     )
     const dialog = form(page, 'clientCredentials')
     t.equal(await dialog.getByLabel('client_secret').getAttribute('type'), 'password', 'the typed secret is hidden')
@@ -66,9 +70,9 @@ for (const [path, viewport] of [
       [refused.status(), await refused.json()],
       [401, { error: 'invalid_client', error_description: 'Client authentication failed' }]
     )
-    await dialog.locator('.errors').waitFor()
-    t.match(await dialog.locator('.errors').innerText(), 'Client authentication failed')
-    await dialog.locator('.errors').scrollIntoViewIfNeeded()
+    await dialog.getByRole('alert').waitFor()
+    t.match(await dialog.getByRole('alert').innerText(), 'Client authentication failed')
+    await dialog.getByRole('alert').scrollIntoViewIfNeeded()
     await picture(page, `client-refused-${viewport.width}`)
 
     const answer = await enter(page, secret)
@@ -105,12 +109,12 @@ t.test('a selected scope is requested, and a scope that the client may not have 
   const { origin, context, secret } = await serve(t, 'profile')
   const page = await open(t, context, { origin })
   await page.locator('.btn.authorize').click()
-  await form(page, 'clientCredentials').locator('label[for^="tokens:introspect-"]').first().click()
+  await form(page, 'clientCredentials').locator('input[data-value="tokens:introspect"]').check()
   const answer = await enter(page, secret)
   t.equal(new URLSearchParams(answer.request().postData() ?? '').get('scope'), 'tokens:introspect')
-  await form(page, 'clientCredentials').locator('.errors').waitFor()
+  await form(page, 'clientCredentials').getByRole('alert').waitFor()
   t.match(
-    await form(page, 'clientCredentials').locator('.errors').innerText(),
+    await form(page, 'clientCredentials').getByRole('alert').innerText(),
     'None of the requested scopes is allowed'
   )
 })

@@ -18,13 +18,13 @@ for (const [path, viewport] of [
     t.equal(await execute(page, 'getMe'), '401')
 
     await page.locator('.btn.authorize').click()
-    const dialog = await fillIn(page, 'alice', 'not the password', ['profile'])
-    await dialog.locator('.errors').waitFor()
-    t.match(await dialog.locator('.errors').innerText(), 'Incorrect username or password')
+    const dialog = await fillIn(page, 'alice', 'not the password', [])
+    await dialog.getByRole('alert').waitFor()
+    t.strictSame(await dialog.getByRole('alert').allInnerTexts(), ['Incorrect username or password'])
     await picture(page, `wrong-password-${viewport.width}`)
 
-    await dialog.getByLabel('password').fill(PASSWORD)
-    await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
+    await dialog.getByLabel('Password', { exact: true }).fill(PASSWORD)
+    await page.keyboard.press('Enter')
     await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
     await picture(page, `logged-in-${viewport.width}`)
     await close(page)

@@ -10,6 +10,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await extendClients(schema)
   await markNativeClients(db)
   await splitProfile(db)
+  await sql`update clients set grant_types = 'authorization_code ' || grant_types where id = 'docs'`.execute(db)
   await createLogins(schema)
   await createAuthorizations(schema)
   await createConsents(schema)
