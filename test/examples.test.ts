@@ -41,7 +41,7 @@ const refusal = (statusCode: number, error: string, message: string) => ({
 
 t.test('the examples import what they depend on, and nothing else', async (t) => {
   for (const example of ['orders', 'worker', 'spa', 'web', 'cli']) {
-    const { dependencies, devDependencies = {}, scripts } = JSON.parse(
+    const { dependencies, devDependencies, scripts } = JSON.parse(
       readFileSync(`examples/${example}/package.json`, 'utf8')
     )
     const [, file = ''] = /^node (\S+\.ts)$/.exec(scripts.start) ?? []
