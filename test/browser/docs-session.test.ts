@@ -208,7 +208,7 @@ t.test('an unavailable server does not end the login; a refused refresh does, an
     t.equal((await stored(page)).local.length, 1)
     await page.unroute('**/token')
     const before = refreshes.length
-    // The first retry comes after a second, or at the latest after 30.
+    // The first retry comes after 1 s; no later retry waits more than 30 s.
     await advance(30)
     await until(() => refreshes.length > before)
     await shows(page, 'locked')
@@ -303,7 +303,7 @@ t.test('with a path in the issuer the login is stored for that path', async (t) 
   }
 })
 
-t.test('a login with another client than docs is not stored', async (t) => {
+t.test('a login with the client field filled in is not stored, even for the client docs', async (t) => {
   const { origin, context } = await serve(t)
   const page = await open(t, context, { origin })
   await login(page, 'alice', 'docs')
