@@ -26,7 +26,7 @@ const CONCURRENCY = Math.max(1, availableParallelism() - 1)
 /** The expected time of the first hashes, in milliseconds. */
 const FIRST_HASH_MS = 50
 
-const OF_KNOWN_CALLER: HashVisit = { isKnown: true, onAdmitted: async () => {} }
+const OF_KNOWN_CALLER: HashVisit = { isKnown: true, onEntered: async () => {} }
 
 /** Hashes passwords with argon2id (RFC 9106), a few at a time. */
 export default fp<HashingOptions>(
@@ -56,11 +56,11 @@ export default fp<HashingOptions>(
       )
     }
 
-    /** Hashes after admission. The time of a hash does not count for the deadline: the settings decide it, and a hash cannot be stopped. */
+    /** Hashes after the wait in the queue. The time of a hash does not count for the deadline: the settings decide it, and a hash cannot be stopped. */
     async function admitted<T>(visit: HashVisit, hash: () => Promise<T>): Promise<T> {
       const leave = await admission.enter(visit.isKnown)
       try {
-        await visit.onAdmitted()
+        await visit.onEntered()
         const since = performance.now()
         const result = await hash()
         const ms = performance.now() - since

@@ -41,7 +41,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         operationId: 'revokeToken',
         summary: 'Revoke a token',
         description:
-          'The client that the token belongs to may call it (RFC 7009). Revoking a refresh token ends its session and all tokens of the session. Revoking an access token ends only this token; if many access tokens of its session were revoked before, it ends all earlier access tokens of the session. A user or client that revokes very many access tokens gets 429. The response is the same for a token that is unknown, expired or already revoked.',
+          'The client that the token belongs to may call it (RFC 7009). Revoking a refresh token ends its session and all tokens of the session. Revoking an access token ends only this token; if many access tokens of its session were revoked before, it revokes all access tokens that the session has got so far. A user or client that revokes very many access tokens gets 429. The response is the same for a token that is unknown, expired or already revoked.',
         tags: ['oauth'],
         consumes: ['application/x-www-form-urlencoded'],
         body: Type.Ref(TokenReference),

@@ -96,7 +96,8 @@ export async function buildApp(
       ? { logger: logger !== false && { level: config.logLevel, serializers, ...logger } }
       : { loggerInstance: log.child({}, { serializers }) }),
     genReqId: () => randomUUID(),
-    // The router ignores the first character of a target. No route has the asterisk of `OPTIONS *` (RFC 9112 §3.2.4).
+    // The router skips the first character of a target, so `*token` would reach `/token`. With the slash it is `/*token`, which no
+    // route has; so is the target of `OPTIONS *` (RFC 9112 §3.2.4).
     rewriteUrl: ({ url = '/' }) => (url.startsWith('*') ? `/${url}` : url),
     // plugins/request-log.ts writes one line for each request.
     logController: new LogController({ disableRequestLogging: true }),

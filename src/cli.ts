@@ -56,9 +56,9 @@ export async function run(args: string[], streams: Streams): Promise<number> {
       const config = loadConfig(env())
       const app = await openCore(config)
       try {
-        const { seeded, admin } = await runFirstStart(app, config, { mayCreateDatabase: true })
+        const { seedStored, admin } = await runFirstStart(app, config, { mayCreateDatabase: true })
         const schema = await app.store.schema()
-        stderr.write(`the database is at version ${schema?.version}${seeded ? ', newly set up' : ''}\n`)
+        stderr.write(`the database is at version ${schema?.version}${seedStored ? ', newly set up' : ''}\n`)
         if (admin !== null) {
           const password = findAdminPassword(config) === null ? '' : `; the password is in ${adminPasswordFile(config)}`
           stderr.write(`admin ${admin} was created${password}\n`)

@@ -5,7 +5,8 @@ import { createAdminPassword, createSealingKey, explainAccess, findAdminPassword
 import type { Config } from './settings.ts'
 
 export interface FirstStart {
-  seeded: boolean
+  /** Whether this start set up the database. */
+  seedStored: boolean
   /** The name of the created admin; null when no admin was created. */
   admin: string | null
 }
@@ -54,7 +55,7 @@ async function setUp(
   if (keyFile !== undefined && !hasKey && !(await store.setupState()).seeded) createSealingKey(keyFile)
 
   const { adminUsername: username, adminPassword } = config
-  const { seeded, adminCreated } = await auth
+  const { seedStored, adminCreated } = await auth
     .setUp(OPERATOR, () => {
       if (adminPassword !== undefined) return { username, password: adminPassword }
       return embedded ? { username, password: createAdminPassword(config) } : null
@@ -63,7 +64,7 @@ async function setUp(
       if (!(error instanceof DomainError) || !['invalid', 'conflict'].includes(error.code)) throw error
       throw new SetupError(`LATCHKEY_ADMIN_USERNAME, LATCHKEY_ADMIN_PASSWORD: ${error.message}`)
     })
-  return { seeded, admin: adminCreated ? username : null }
+  return { seedStored, admin: adminCreated ? username : null }
 }
 
 /**

@@ -27,7 +27,7 @@ function open(t: Test, { firstVisitMs = 100, concurrency = 1 } = {}) {
     leaves.shift()?.()
     await settled()
   }
-  /** Lets callers in until one is refused. Returns the number of the others, and the reason. */
+  /** Adds waiting callers until one is refused. Returns how many were accepted before it, and the message of the refusal. */
   const fill = async (isKnown: boolean) => {
     for (let count = 0; ; count++) {
       const call = enter('one of many', isKnown)
@@ -65,7 +65,7 @@ t.test('each line has half of the places, whatever waits in the other [UA2]', as
 })
 
 t.test(
-  'the two lines take turns, so a flood of one line delays the other by one visit for each place [UA2]',
+  'the two lines take turns, so a flood of one line delays a caller of the other by one visit for each caller up to its position in its own line [UA2]',
   async (t) => {
     const { enter, leave, order } = open(t)
     await enter('first')
@@ -84,7 +84,7 @@ t.test('the first caller of a line is admitted, however long a visit takes [UA2]
 })
 
 t.test(
-  'a caller that waits longer than expected is refused, and takes no place from those behind it [UA2]',
+  'a caller that has waited for maxWaitMs is refused, and takes no place from those behind it [UA2]',
   async (t) => {
     const { enter, leave, order, timers } = open(t)
     await enter('first')

@@ -219,7 +219,7 @@ export async function build(
   const app = await buildApp(config, { clock, ...overrides, logger: watchedLog(t, overrides.logger) })
   watchAnswers(t, app, Object.keys(extra).length === 0)
   t.teardown(() => app.close())
-  const { seeded } = await runFirstStart(app, config, { mayCreateDatabase: true })
+  const { seedStored } = await runFirstStart(app, config, { mayCreateDatabase: true })
 
   const token: TestApp['token'] = (form, headers = {}) =>
     app.inject({
@@ -230,7 +230,7 @@ export async function build(
     })
   const createUser: TestApp['createUser'] = async (username, roles = ['user']) =>
     (await app.auth.users.create(OPERATOR, { username, password: PASSWORD, roles })).id
-  if (seeded) await app.auth.users.create(OPERATOR, ALICE)
+  if (seedStored) await app.auth.users.create(OPERATOR, ALICE)
 
   return {
     app,

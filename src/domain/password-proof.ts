@@ -50,14 +50,14 @@ export function createPasswordProof(deps: {
     const turn = await guesses.enter(account, address)
     try {
       let counted: Attempt | undefined
-      const onAdmitted = async () => {
+      const onEntered = async () => {
         counted = await turn.count()
       }
       let isRight: boolean
       try {
         isRight = await hasher.verify(credentials?.passwordHash ?? dummy, password, {
           isKnown: turn.isKnown,
-          onAdmitted
+          onEntered
         })
       } catch (error) {
         await counted?.cancel()

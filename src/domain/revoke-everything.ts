@@ -36,7 +36,10 @@ export function createRevokeEverything(deps: {
      */
     async revokeEverything(caller: Caller): Promise<{ sessions: number; keys: number }> {
       const canary = await store.sealed.get(CANARY.name)
-      if (canary === null) throw new SetupError('the database has no canary: restore a backup of the database')
+      if (canary === null)
+        throw new SetupError(
+          'the database lacks the value "canary", with which Latchkey checks the sealing key: restore a backup of the database'
+        )
       const revoked = sealer.isCurrent(canary)
         ? await store.keys.revokeEverything(caller, {
             canary,

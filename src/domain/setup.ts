@@ -27,7 +27,9 @@ export function createSetup(deps: {
   async function assertSealingKey(): Promise<void> {
     const canary = await store.sealed.get(CANARY.name)
     if (canary === null)
-      throw new SetupError('the database has no canary, which proves the sealing key: restore a backup of the database')
+      throw new SetupError(
+        'the database lacks the value "canary", with which Latchkey checks the sealing key: restore a backup of the database'
+      )
     sealer.open(canary, CANARY.context)
   }
 
@@ -49,11 +51,11 @@ export function createSetup(deps: {
     async setUp(
       caller: Caller,
       makeAdmin: () => { username: string; password: string } | null
-    ): Promise<{ seeded: boolean; adminCreated: boolean }> {
+    ): Promise<{ seedStored: boolean; adminCreated: boolean }> {
       const state = await store.setupState()
       if (state.seeded) await assertSealingKey()
       const firstAdmin = state.admin ? null : makeAdmin()
-      if (state.seeded && firstAdmin === null) return { seeded: false, adminCreated: false }
+      if (state.seeded && firstAdmin === null) return { seedStored: false, adminCreated: false }
 
       const admin = firstAdmin && (await users.prepare({ ...firstAdmin, roles: [ADMIN_ROLE] }))
       const seed = {

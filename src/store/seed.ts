@@ -29,9 +29,9 @@ export function seed({ db, transaction }: Database): Pick<Store, 'setUp' | 'setu
   return {
     setUp: (caller, { seed, admin }) =>
       transaction(async (trx, record) => {
-        const seeded = (await lock(trx, 'setup')) === 1
+        const seedStored = (await lock(trx, 'setup')) === 1
         await lock(trx, 'admins')
-        if (seeded) {
+        if (seedStored) {
           await insertSeed(trx, seed)
           record({ type: 'setup.completed', caller, subject: {} })
         }
@@ -41,7 +41,7 @@ export function seed({ db, transaction }: Database): Pick<Store, 'setUp' | 'setu
           const { id: user, username, roles } = admin
           record({ type: 'user.created', caller, subject: { user, username }, reason: describeGiven({ roles }) })
         }
-        return { seeded, adminCreated }
+        return { seedStored, adminCreated }
       }),
 
     async setupState() {

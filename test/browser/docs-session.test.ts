@@ -217,7 +217,7 @@ t.test('an unavailable server does not end the login; a refused refresh does, an
     t.equal((await stored(page)).local.length, 1)
     await page.unroute('**/token')
     const before = refreshes.length
-    // The first retry comes after a second, or at the latest after 30.
+    // The first retry comes after 1 s; no later retry waits more than 30 s.
     await advance(30)
     await until(() => refreshes.length > before)
     await shows(page, 'locked')

@@ -33,7 +33,7 @@ async function enter(origin: string): Promise<Tokens[]> {
 for (const database of ['sqlite', 'postgres'] as const) {
   const rounds = ROUNDS[database]
   t.test(
-    `kill -9 during refreshes loses no acknowledged renewal and no session, and no token is renewed twice (${database}) [F1 RF6]`,
+    `kill -9 during refreshes loses no acknowledged renewal and no session, and no refresh token gets two successors (${database}) [F1 RF6]`,
     async (t) => {
       const env = {
         ...environment(await createDatabase(t, database, 'ready')),

@@ -110,7 +110,7 @@ t.test('a login with an unknown name verifies one hash, with parameters that use
   await createUser('olga')
   const seen: (string | null)[] = []
   hasher.verify = async (hash, _password, visit) => {
-    await visit?.onAdmitted()
+    await visit?.onEntered()
     seen.push(hash)
     return true
   }

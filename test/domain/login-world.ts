@@ -80,7 +80,7 @@ export function openLogins() {
   const hasher = {
     hash: async () => PASSWORD,
     verify: async (hash: string | null, password: string, visit?: HashVisit) => {
-      await visit?.onAdmitted()
+      await visit?.onEntered()
       verified++
       return hash === password
     },

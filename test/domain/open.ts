@@ -78,7 +78,7 @@ export async function openDomain(
   const hasher: Hasher = {
     hash: async (password) => `hash of ${password}`,
     verify: async (hash, password, visit) => {
-      await visit?.onAdmitted()
+      await visit?.onEntered()
       return hash === `hash of ${password}`
     },
     outdated: () => false

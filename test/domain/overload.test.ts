@@ -25,7 +25,7 @@ t.test('an attempt is counted after it was admitted, and before its hash [UA2]',
   const { verify } = hasher
   hasher.verify = async (hash, password, visit) => {
     seen.push(writes())
-    await visit?.onAdmitted()
+    await visit?.onEntered()
     seen.push(writes())
     return verify(hash, password)
   }

@@ -29,7 +29,7 @@ async function setUp(t: Test, options: Partial<LatchkeyGuardOptions> = {}) {
 }
 
 t.test(
-  'the guard logs why it refused, once per refusal at info, and calls onRefused; the answer says nothing',
+  'the guard logs why it refused, once per refusal at info, and calls onRefused; the response to an invalid token does not say why it is invalid',
   async (t) => {
     const { app, get, token, clock, clientToken, reasons } = await setUp(t)
     const CASES: [code: string, message: string | RegExp, ask: () => ReturnType<typeof get>, expected: object][] = [

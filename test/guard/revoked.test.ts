@@ -132,28 +132,37 @@ t.test(
   }
 )
 
-t.test('of too many entries those of expired tokens go first, then the oldest, and none of a key [UA4]', async (t) => {
-  const { add, isRevoked, judgeOther, size, timer, version } = setUp({ maxEntries: 4 })
-  add([
-    { seq: 1, kind: 'key', id: 'key-2' },
-    token(2),
-    token(3, { expiresIn: 10 }),
-    { seq: 4, kind: 'session', id: 's' }
-  ])
-  await timer.advance(70_000)
-  add([token(5)])
-  t.strictSame([size(), isRevoked({ jti: 'jti-2' }), judgeOther(0)], [4, true, 'valid'], 'nothing is lost')
-  const before = version()
-  add([token(6)])
-  t.strictSame(
-    [size(), isRevoked({}, 'key-2'), isRevoked({ jti: 'jti-2' }), isRevoked({ sid: 's' }), isRevoked({ jti: 'jti-6' })],
-    [4, true, false, true, true]
-  )
-  t.strictSame([judgeOther(1), judgeOther(2)], ['unknown', 'valid'], 'tokens from before the dropped entry')
-  t.not(version(), before)
-  add(Array.from({ length: 100 }, (_, index) => token(7 + index)))
-  t.strictSame([size(), judgeOther(102), judgeOther(103)], [4, 'unknown', 'valid'], 'never all tokens')
-})
+t.test(
+  'when there are too many entries, those of expired tokens are dropped first, then the oldest; an entry of a key is never dropped [UA4]',
+  async (t) => {
+    const { add, isRevoked, judgeOther, size, timer, version } = setUp({ maxEntries: 4 })
+    add([
+      { seq: 1, kind: 'key', id: 'key-2' },
+      token(2),
+      token(3, { expiresIn: 10 }),
+      { seq: 4, kind: 'session', id: 's' }
+    ])
+    await timer.advance(70_000)
+    add([token(5)])
+    t.strictSame([size(), isRevoked({ jti: 'jti-2' }), judgeOther(0)], [4, true, 'valid'], 'nothing is lost')
+    const before = version()
+    add([token(6)])
+    t.strictSame(
+      [
+        size(),
+        isRevoked({}, 'key-2'),
+        isRevoked({ jti: 'jti-2' }),
+        isRevoked({ sid: 's' }),
+        isRevoked({ jti: 'jti-6' })
+      ],
+      [4, true, false, true, true]
+    )
+    t.strictSame([judgeOther(1), judgeOther(2)], ['unknown', 'valid'], 'tokens from before the dropped entry')
+    t.not(version(), before)
+    add(Array.from({ length: 100 }, (_, index) => token(7 + index)))
+    t.strictSame([size(), judgeOther(102), judgeOther(103)], [4, 'unknown', 'valid'], 'never all tokens')
+  }
+)
 
 t.test('a log that has started to count from an earlier number makes no new token unknown', async (t) => {
   const { add, judgeOther, forgetNumbered } = setUp({ maxEntries: 2 })
@@ -162,5 +171,9 @@ t.test('a log that has started to count from an earlier number makes no new toke
   forgetNumbered()
   t.equal(judgeOther(50), 'valid')
   add([token(51), token(52)])
-  t.strictSame([judgeOther(50), judgeOther(51)], ['valid', 'valid'], 'entries from before are dropped without a trace')
+  t.strictSame(
+    [judgeOther(50), judgeOther(51)],
+    ['valid', 'valid'],
+    'dropping an entry from before forgetNumbered makes no token unknown'
+  )
 })

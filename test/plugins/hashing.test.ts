@@ -38,7 +38,7 @@ async function fill({ app }: TestApp, counts: { all: number }): Promise<Promise<
   const waiting: Promise<boolean>[] = []
   for (const isKnown of [true, false]) {
     for (let isFull = false; !isFull; ) {
-      const call = app.hasher.verify(null, PASSWORD, { isKnown, onAdmitted: async () => {} })
+      const call = app.hasher.verify(null, PASSWORD, { isKnown, onEntered: async () => {} })
       isFull = await Promise.race([
         call.then(
           () => false,

@@ -6,7 +6,7 @@ import type { Opened } from './open.ts'
 import { asUser, newUser, outcomes, ROUNDS, refusedAs, SEED, unique } from './rows.ts'
 
 const ALL = { after: null, limit: 100 }
-const NEITHER = { seeded: false, adminCreated: false }
+const NEITHER = { seedStored: false, adminCreated: false }
 const newAdmin = (username: string): NewUser => newUser({ username, roles: ['admin'] })
 
 /** The first start of a database. */
@@ -18,7 +18,7 @@ export function setup(t: Test, opened: Opened): void {
     await opened.empty()
     const admin = newAdmin('Admin')
     t.strictSame(await store.setupState(), { seeded: false, admin: false })
-    t.strictSame(await setUp(admin), { seeded: true, adminCreated: true })
+    t.strictSame(await setUp(admin), { seedStored: true, adminCreated: true })
     t.strictSame(await others[0].setupState(), { seeded: true, admin: true })
     t.strictSame(await store.users.list(ALL, {}), [asUser(admin)])
     t.strictSame(await others[0].refreshKeys.current(), SEED.refreshKey)
@@ -33,7 +33,7 @@ export function setup(t: Test, opened: Opened): void {
     await opened.seed()
     t.strictSame(await store.setupState(), { seeded: true, admin: false })
     const admin = newAdmin('admin')
-    t.strictSame(await setUp(admin), { seeded: false, adminCreated: true })
+    t.strictSame(await setUp(admin), { seedStored: false, adminCreated: true })
     t.strictSame(await setUp(newAdmin('second')), NEITHER)
     t.strictSame(await store.setupState(), { seeded: true, admin: true })
     t.strictSame(await store.users.get(admin.id), asUser(admin))
@@ -48,7 +48,7 @@ export function setup(t: Test, opened: Opened): void {
         await opened.empty()
         const calls = [...others, ...others].map((at, index) => setUp(newAdmin(nameOf(index)), { at }))
         const results = await Promise.all(calls)
-        t.equal(results.filter((result) => result.seeded).length, 1)
+        t.equal(results.filter((result) => result.seedStored).length, 1)
         t.equal(results.filter((result) => result.adminCreated).length, 1)
         t.equal((await store.users.list(ALL, {})).length, 1)
         t.equal((await store.keys.list()).length, 3)
@@ -61,7 +61,7 @@ export function setup(t: Test, opened: Opened): void {
       await opened.seed()
       const calls = [...others, ...others].map((at, index) => setUp(newAdmin(`admin${index}`), { at }))
       const results = await Promise.all(calls)
-      t.equal(results.filter((result) => result.seeded).length, 0)
+      t.equal(results.filter((result) => result.seedStored).length, 0)
       t.equal(results.filter((result) => result.adminCreated).length, 1)
       t.equal((await store.users.list(ALL, {})).length, 1)
     }
@@ -74,7 +74,7 @@ export function setup(t: Test, opened: Opened): void {
     t.strictSame(await store.setupState(), { seeded: false, admin: false })
     t.strictSame(await store.scopes.list(ALL), [])
     t.strictSame(await store.keys.list(), [])
-    t.strictSame(await setUp(null), { seeded: true, adminCreated: false })
+    t.strictSame(await setUp(null), { seedStored: true, adminCreated: false })
   })
 
   t.test('an admin whose name is taken is a conflict, and the seed is not stored', async (t) => {

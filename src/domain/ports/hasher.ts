@@ -19,6 +19,6 @@ export interface Hasher {
 export interface HashVisit {
   /** Whether the caller waits in the line of known callers. */
   isKnown: boolean
-  /** Runs when the call is admitted, before the verification. Its error ends the call without a verification. */
-  onAdmitted(): Promise<void>
+  /** Runs after the wait, before the verification. Its error ends the call without a verification. */
+  onEntered(): Promise<void>
 }

@@ -57,7 +57,7 @@ export interface Store {
   setUp(
     caller: Caller,
     rows: { seed: Seed; admin: NewUser | null }
-  ): Promise<{ seeded: boolean; adminCreated: boolean }>
+  ): Promise<{ seedStored: boolean; adminCreated: boolean }>
   /** Returns whether the seed is stored, and whether an enabled user has the role `admin`. */
   setupState(): Promise<{ seeded: boolean; admin: boolean }>
 
