@@ -44,7 +44,6 @@ const RETURN_PAGE = '/static/oauth2-redirect.html'
 
 const described = (scopes: { name: string; description: string }[]) =>
   Object.fromEntries(scopes.map(({ name, description }) => [name, description]))
-const USER_SCOPES = described(BUILT_IN_SCOPES)
 
 /** The content security policy of the pages. The hash allows the one style attribute that Swagger UI sets. */
 const CSP = [
@@ -98,7 +97,7 @@ export default fp<DocsOptions>(
                   authorizationUrl: `${path}/authorize`,
                   tokenUrl: `${path}/token`,
                   refreshUrl: `${path}/token`,
-                  scopes: USER_SCOPES
+                  scopes: described(BUILT_IN_SCOPES)
                 }
               }
             },
@@ -109,7 +108,7 @@ export default fp<DocsOptions>(
                 password: {
                   tokenUrl: `${path}/token`,
                   refreshUrl: `${path}/token`,
-                  scopes: USER_SCOPES
+                  scopes: described(BUILT_IN_SCOPES)
                 }
               }
             },

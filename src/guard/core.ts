@@ -188,7 +188,9 @@ export default fp<GuardOptions>(
       const { description } = (route.schema ?? {}) as { description?: string }
       route.schema = {
         ...route.schema,
-        security: [...flows.user, ...(demand.user ? [] : flows.client)].map((flow) => ({ [flow]: demand.scopes })),
+        security: [...flows.user, ...(demand.user ? [] : flows.client)].map((flow) => ({
+          [flow]: [...demand.scopes]
+        })),
         description: [description, describe(demand)].filter(Boolean).join('\n\n')
       } as object
       route.onRequest = [enforcing(demand), ...[route.onRequest ?? []].flat()]
