@@ -6,7 +6,7 @@ import type { Login } from '../../src/domain/ports/logins.ts'
 import { AUTHORIZATIONS_MAX } from '../../src/limits.ts'
 import { addLogin } from './logins.ts'
 import type { Opened } from './open.ts'
-import { addUser, CLIENT, entriesAfter, LATEST, NOW, newSession, ROUNDS } from './rows.ts'
+import { addClient, addUser, CLIENT, entriesAfter, LATEST, NOW, newSession, ROUNDS } from './rows.ts'
 
 const REQUEST: AuthorizationRequest = {
   clientId: CLIENT.id,
@@ -34,9 +34,19 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
   }
 
   /** Adds an authorization with a code, or without one in the state `signed_in`. */
-  async function add({ id: loginId }: Login, { codeHash = null as string | null, createdAt = NOW } = {}) {
+  async function add(
+    { id: loginId }: Login,
+    { codeHash = null as string | null, createdAt = NOW, clientId = CLIENT.id } = {}
+  ) {
     const id = randomUUIDv7()
-    const row = { id, loginId, request: REQUEST, scopes: ['profile', 'things:read'], codeHash, createdAt }
+    const row = {
+      id,
+      loginId,
+      request: { ...REQUEST, clientId },
+      scopes: ['profile', 'things:read'],
+      codeHash,
+      createdAt
+    }
     const isStored = await store.authorizations.add(OPERATOR, { ...row, expiresAt: CODE_END })
     return { id, isStored }
   }
@@ -185,6 +195,32 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
     t.equal(await redeem(`client ${login.id}`, login, { rev: -1 }), 'refused', 'the client lost a right')
     t.equal(await stateOf(`client ${login.id}`), 'ended')
   })
+
+  t.test(
+    'a change that takes something from a client ends its codes, also at the same time as their redemption [SC6]',
+    async (t) => {
+      const redirectUris = [REQUEST.redirectUri, 'https://app.example/other']
+      const wrong: unknown[] = []
+      for (let round = 0; round < ROUNDS; round++) {
+        const [{ login }, { id }] = [await signedIn(), await addClient(store, { redirectUris })]
+        const codes = [`change ${id}`, `later ${id}`]
+        for (const codeHash of codes) await add(login, { codeHash, clientId: id })
+        const { id: waiting } = await add(login, { clientId: id })
+        const use = (codeHash: string) =>
+          redeem(codeHash, login, { session: newSession(login.userId, { loginId: login.id, clientId: id }) })
+        const changes = round % 3 === 0 ? { disabled: true } : { redirectUris: redirectUris.slice(1) }
+        const change = () => (others[1] ?? store).clients.change(OPERATOR, { id, changes, now: NOW })
+        const [first = '', second = ''] = codes
+        const calls = round % 2 === 0 ? [use(first), change()] : [change(), use(first)]
+        const outcome = (await Promise.all(calls))[round % 2]
+        const later = await use(second)
+        const state = (await store.authorizations.get(waiting, { loginId: login.id, now: NOW }))?.state
+        if (!['opened', 'refused'].includes(outcome as string) || later !== 'refused' || state !== 'ended')
+          wrong.push({ round, outcome, later, state })
+      }
+      t.strictSame(wrong, [])
+    }
+  )
 
   t.test('of concurrent redemptions of one code at most one succeeds, and no session survives [AC5]', async (t) => {
     const wrong: unknown[] = []
