@@ -9,8 +9,8 @@ import { listen } from '../listen.ts'
 import { launch } from './browser.ts'
 import { NARROW, picture, WIDE } from './docs.ts'
 
-/** The line that Chromium writes to the console for a page with the status 400. */
-const EXPECTED = /^Failed to load resource: the server responded with a status of 400/
+/** The line that Chromium writes to the console for a page with the status 400 or 429. */
+const EXPECTED = /^Failed to load resource: the server responded with a status of 4(00|29)/
 
 /** Starts Latchkey and an app with a client, and opens a browser that may reach nothing else. */
 async function open(t: Test, options: BrowserContextOptions) {
@@ -18,7 +18,7 @@ async function open(t: Test, options: BrowserContextOptions) {
   const origin = `http://localhost:${port}`
   // The browser compares the expiry of cookies with its own clock.
   const clock = { now: Date.now, sleep: async () => {} }
-  const { app, login } = await build(t, { env: { LATCHKEY_ISSUER: origin }, clock })
+  const { app, login } = await build(t, { env: { LATCHKEY_ISSUER: origin, LATCHKEY_THROTTLE: 'true' }, clock })
   await app.listen({ host: '127.0.0.1', port })
 
   const received: { method: string | undefined; params: URLSearchParams }[] = []
@@ -109,6 +109,25 @@ t.test('by keyboard and without scripts a person signs in, refuses one scope and
   await picture(page, 'attempt-over')
   t.equal(received.length, 1, 'the back button returns nothing')
 })
+
+t.test(
+  'after too many wrong passwords the page says for how long the sign-in is locked, and keeps the name',
+  async (t) => {
+    const { page, start } = await open(t, { javaScriptEnabled: false, viewport: NARROW, locale: 'en-GB' })
+    await start()
+    const refusal = page.getByRole('alert')
+    await signIn(page, { username: 'alice', password: 'not the password' })
+    for (let guess = 0; guess < 9; guess++) {
+      await refusal.waitFor()
+      if (/locked/.test(await refusal.innerText())) break
+      await signIn(page, { password: 'not the password' })
+      await page.waitForLoadState()
+    }
+    await refusal.filter({ hasText: 'sign-in is locked. Wait 1 minute, then try again.' }).waitFor()
+    t.equal(await page.getByLabel('Username').inputValue(), 'alice')
+    await picture(page, 'sign-in-locked')
+  }
+)
 
 t.test('a cancelled consent returns to the app with access_denied', async (t) => {
   const { page, received, start } = await open(t, { viewport: WIDE, locale: 'en-GB' })
