@@ -1,6 +1,7 @@
 import fp from 'fastify-plugin'
 import { runOutsideRequest } from '../src/deadline.ts'
 import type { SendLogout } from '../src/domain/ports/logouts.ts'
+import { LOGOUT_RESPONSE_MS } from '../src/limits.ts'
 import { isLoopback } from '../src/loopback.ts'
 
 declare module 'fastify' {
@@ -12,13 +13,11 @@ declare module 'fastify' {
 
 /** Milliseconds between two rounds, for tokens that a client did not accept. */
 const INTERVAL_MS = 15_000
-/** Milliseconds that a client has for its response. */
-const RESPONSE_MS = 5000
 
 /** Returns the reason of an error of `fetch`, without the URL. */
 function reasonOf(error: unknown): string {
   const { name, cause } = error as Error
-  if (name === 'TimeoutError') return `no response within ${RESPONSE_MS / 1000} s`
+  if (name === 'TimeoutError') return `no response within ${LOGOUT_RESPONSE_MS / 1000} s`
   const { code = 'unknown error' } = (cause ?? {}) as { code?: string }
   return `no connection: ${code}`
 }
@@ -40,7 +39,7 @@ export default fp(
           method: 'POST',
           body: new URLSearchParams({ logout_token: logoutToken }),
           redirect: 'manual',
-          signal: AbortSignal.any([stop.signal, AbortSignal.timeout(RESPONSE_MS)])
+          signal: AbortSignal.any([stop.signal, AbortSignal.timeout(LOGOUT_RESPONSE_MS)])
         })
         await response.body?.cancel()
         return response.ok ? null : `status ${response.status}`

@@ -43,6 +43,8 @@ export const HASH_MS = 2000
 export const HASH_WAIT_MS = 1500
 /** Milliseconds that an attempt may wait for a place to count in the database. */
 export const COUNT_WAIT_MS = 1000
+/** Milliseconds that a client may take to respond to a logout token. */
+export const LOGOUT_RESPONSE_MS = 5000
 /** Milliseconds that a write may wait while another process writes to the embedded database. */
 export const SQLITE_WAIT_MS = 2000
 /** Milliseconds that PostgreSQL may take for a connection and for a statement, and that Latchkey waits for a response. */

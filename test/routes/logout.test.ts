@@ -5,7 +5,11 @@ import { CALLBACK, openSignIn } from './sign-in-world.ts'
 const GOODBYE = 'https://app.example/goodbye?a=b'
 const world = await openSignIn(t)
 const { register, codeOf, redeem, inject, createUser } = world
-const oidc = { scopes: ['openid', 'profile', 'account'], postLogoutRedirectUris: [GOODBYE, 'com.example.app:/out'] }
+const oidc = {
+  applicationType: 'native' as const,
+  scopes: ['openid', 'profile', 'account'],
+  postLogoutRedirectUris: [GOODBYE, 'com.example.app:/out']
+}
 await register('first', { ...oidc, firstParty: true })
 await register('third', { ...oidc, requireConsent: false, redirectUris: [CALLBACK] })
 await createUser('bob')
