@@ -14,6 +14,7 @@ const PLACES = [
   `DELETE /users/${NOBODY}`,
   `DELETE /users/${NOBODY}/sessions`,
   `DELETE /users/${NOBODY}/sessions/${NOBODY}`,
+  'DELETE /users/me/consents/none',
   'DELETE /roles/none',
   'DELETE /clients/none',
   `DELETE /clients/none/secrets/${NOBODY}`,
