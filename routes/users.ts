@@ -31,6 +31,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     '/users/me',
     {
       preHandler: [requireUser(), requireScope('profile')],
+      config: { cors: true },
       schema: {
         operationId: 'getMe',
         summary: 'Get the user of the token',

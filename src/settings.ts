@@ -184,7 +184,7 @@ export const Settings = Type.Object({
   corsOrigins: Type.Array(Type.String({ format: 'origin' }), {
     default: [],
     description:
-      'Origins of browser apps that may call `/token`, `/revoke`, the JWKS and the metadata. If the issuer is on a loopback host, every `http` origin on a loopback host may call them too',
+      'Origins of browser apps that may call `/token`, `/revoke`, `/userinfo`, `GET /users/me`, the JWKS and the metadata. If the issuer is on a loopback host, every `http` origin on a loopback host may call them too',
     allowed: 'origins (https://app.example.com), separated by commas'
   }),
   name: Type.String({

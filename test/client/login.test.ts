@@ -140,6 +140,11 @@ const RESPONSES: [string, Change, ReturnType<typeof failure>][] = [
     { code: null, error: 'access_denied', error_description: 'The user refused' },
     failure('access_denied: The user refused', 'access_denied')
   ],
+  [
+    'a reason that a terminal would execute',
+    { code: null, error: 'access_denied', error_description: 'a\u001b[2J\nb' },
+    failure(String.raw`access_denied: a\u001b[2J\nb`, 'access_denied')
+  ],
   ['no iss', { iss: null }, failure('the authorization response is of another issuer')],
   [
     'the iss of another issuer',
