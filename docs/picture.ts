@@ -45,8 +45,8 @@ async function logIn(page: Page): Promise<void> {
     .filter({ has: page.getByRole('heading', { name: 'password (OAuth2' }) })
   await dialog.getByLabel('Username').fill('admin')
   await dialog.getByLabel('Password', { exact: true }).fill(PASSWORD)
-  await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
-  await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+  await dialog.getByRole('button', { name: 'Authorize' }).click()
+  await dialog.getByRole('button', { name: 'Logout' }).waitFor()
   await page.locator('.btn-done').first().click()
 
   const operation = page.locator('[id$="-getMe"]')

@@ -189,13 +189,7 @@
                 { className: 'latchkey-state', role: 'status' },
                 username ? `Authorized as ${username}` : 'Authorized'
               ),
-              actions(
-                h(
-                  'button',
-                  { type: 'button', onClick: this.leave, 'aria-label': 'Remove authorization', ...button },
-                  'Logout'
-                )
-              )
+              actions(h('button', { type: 'button', onClick: this.leave, ...button }, 'Logout'))
             )
           return h(
             'form',
@@ -206,16 +200,18 @@
             fields[flow]?.(),
             elsewhere === null && this.scopeFields(flow),
             error && h('p', { className: 'latchkey-refusal', role: 'alert' }, error.get('message')),
-            actions(
-              elsewhere === null &&
-                h('button', { type: 'submit', 'aria-label': 'Apply given OAuth2 credentials', ...button }, 'Authorize')
-            )
+            actions(elsewhere === null && h('button', { type: 'submit', ...button }, 'Authorize'))
           )
         }
       }
 
     return {
-      wrapComponents: { oauth2: createLogin },
+      wrapComponents: {
+        oauth2: createLogin,
+        // Names the button that closes the dialog.
+        CloseIcon: (Original) => (props) =>
+          h(React.Fragment, null, h(Original, props), h('span', { className: 'latchkey-unseen' }, 'Close the dialog'))
+      },
       statePlugins: {
         err: {
           wrapActions: { newAuthErr: (original) => (error) => original({ ...error, message: reasonIn(error.message) }) }
@@ -235,9 +231,6 @@
   }
 
   window.SwaggerUIBundle = new Proxy(window.SwaggerUIBundle, {
-    apply: (bundle, _this, [config]) => {
-      const ui = bundle({ ...config, plugins: [...config.plugins, plugin] })
-      return ui
-    }
+    apply: (bundle, _this, [config]) => bundle({ ...config, plugins: [...config.plugins, plugin] })
   })
 })()

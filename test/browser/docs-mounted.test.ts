@@ -21,7 +21,7 @@ async function loginAndReload(t: Test, options: object) {
   const page = await open(t, context, { origin, path: '/auth/docs' })
   await page.locator('.btn.authorize').click()
   const dialog = await fillIn(page, 'admin', PASSWORD, ['profile'])
-  await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+  await dialog.getByRole('button', { name: 'Logout' }).waitFor()
   await close(page)
   t.equal(await execute(page, 'getMe'), '200')
   const stored = await page.evaluate(() =>

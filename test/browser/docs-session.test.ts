@@ -71,14 +71,14 @@ async function login(page: Page, username = 'alice', clientId = ''): Promise<str
   }
   const answer = page.waitForResponse((response) => response.url().endsWith('/token'))
   const dialog = await fillIn(page, username, PASSWORD, ['account'])
-  await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+  await dialog.getByRole('button', { name: 'Logout' }).waitFor()
   await close(page)
   return (await (await answer).json()).access_token
 }
 
 async function logout(page: Page): Promise<void> {
   await page.locator('.btn.authorize').click()
-  await form(page, 'password').getByRole('button', { name: 'Remove authorization' }).click()
+  await form(page, 'password').getByRole('button', { name: 'Logout' }).click()
 }
 
 const shows = (page: Page, state: 'locked' | 'unlocked'): Promise<void> =>
@@ -122,7 +122,7 @@ for (const [path, viewport] of [
       await shows(page, 'locked')
       t.equal(await execute(page, 'getMe'), '200')
       await page.locator('.btn.authorize').click()
-      await form(page, 'password').getByRole('button', { name: 'Remove authorization' }).waitFor()
+      await form(page, 'password').getByRole('button', { name: 'Logout' }).waitFor()
       await picture(page, `session-reloaded-${width}`)
 
       const { local, others } = await stored(page)

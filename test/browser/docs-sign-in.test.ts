@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import type { FastifyInstance } from 'fastify'
 import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
@@ -5,6 +7,8 @@ import { freePort } from '../cli/process.ts'
 import { build, PASSWORD } from '../helper.ts'
 import { launch } from './browser.ts'
 import { close, execute, form, NARROW, open, picture, shorten, signIn, WIDE } from './docs.ts'
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 interface World {
   app: FastifyInstance
@@ -29,7 +33,7 @@ async function serve(
   return { app, origin, context }
 }
 
-const LOGOUT = { name: 'Remove authorization' }
+const LOGOUT = { name: 'Logout' }
 
 /** Returns the entry that the pages have stored. */
 const stored = (page: Page): Promise<string> => page.evaluate('localStorage.getItem("latchkey:/")')
@@ -54,6 +58,14 @@ for (const [viewport, colorScheme] of [
       t.equal(await dialog.getByLabel('profile').first().isChecked(), true)
       await dialog.locator('input[data-value="account"]').check()
       await picture(page, `sign-in-dialog-${name}`)
+      await page.evaluate(AXE)
+      const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']
+      t.strictSame(
+        await page.evaluate(
+          `axe.run('.modal-ux', { runOnly: ${JSON.stringify(tags)} }).then(({ violations }) => violations.map(({ id, nodes }) => id + nodes.map(({ html }) => html)))`
+        ),
+        []
+      )
       for (const part of ['password', 'clientCredentials'] as const) {
         await form(page, part).scrollIntoViewIfNeeded()
         await picture(page, `sign-in-dialog-${part}-${name}`)
@@ -79,7 +91,7 @@ for (const [viewport, colorScheme] of [
       t.equal((await revoked).status(), 200, 'the logout ends the session')
       t.equal(await stored(page), null)
       await picture(page, `sign-in-left-${name}`)
-      await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
+      await dialog.getByRole('button', { name: 'Authorize' }).click()
       await dialog.getByRole('button', LOGOUT).click()
       const opened = page.waitForEvent('popup')
       await dialog.getByRole('link', { name: 'Sign out' }).click()
@@ -143,7 +155,7 @@ t.test('at another address than the issuer, the dialog names the address where t
   await page.locator('.btn.authorize').click()
   const dialog = form(page, 'code')
   t.equal(await dialog.getByRole('link').getAttribute('href'), `${origin}/docs`)
-  t.equal(await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).count(), 0)
+  t.equal(await dialog.getByRole('button', { name: 'Authorize' }).count(), 0)
 })
 
 t.test('a refused sign-in is said once and in words', async (t) => {
@@ -155,7 +167,7 @@ t.test('a refused sign-in is said once and in words', async (t) => {
   await page.locator('.btn.authorize').click()
   for (let time = 0; time < 2; time++) {
     if (time === 0) await signIn(page, { username: 'alice' })
-    else await form(page, 'code').getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
+    else await form(page, 'code').getByRole('button', { name: 'Authorize' }).click()
     await page.getByRole('alert').waitFor({ timeout: 5000 })
     t.strictSame(await page.getByRole('alert').allInnerTexts(), ['The code is not valid'])
   }

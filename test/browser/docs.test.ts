@@ -25,7 +25,7 @@ for (const [path, viewport] of [
 
     await dialog.getByLabel('Password', { exact: true }).fill(PASSWORD)
     await page.keyboard.press('Enter')
-    await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+    await dialog.getByRole('button', { name: 'Logout' }).waitFor()
     await picture(page, `logged-in-${viewport.width}`)
     await close(page)
 
@@ -38,7 +38,7 @@ for (const [path, viewport] of [
     t.equal(await execute(page, 'listUsers'), '403')
 
     await page.locator('.btn.authorize').click()
-    await form(page, 'password').getByRole('button', { name: 'Remove authorization' }).click()
+    await form(page, 'password').getByRole('button', { name: 'Logout' }).click()
     await close(page)
     t.equal(await execute(page, 'getMe'), '401')
   })
@@ -52,7 +52,7 @@ t.test('an admin lists the existing ones from /docs, with both scopes selected',
   const page = await open(t, context, { origin })
   await page.locator('.btn.authorize').click()
   const dialog = await fillIn(page, 'admin', PASSWORD, ['profile', 'users:read'])
-  await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+  await dialog.getByRole('button', { name: 'Logout' }).waitFor()
   await close(page)
   t.equal(await execute(page, 'listUsers'), '200')
 })

@@ -76,7 +76,7 @@ export async function fillIn(page: Page, username: string, password: string, sco
   await dialog.getByLabel('Username').fill(username)
   await dialog.getByLabel('Password', { exact: true }).fill(password)
   for (const scope of scopes) await dialog.locator(`input[data-value="${scope}"]`).check()
-  await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
+  await dialog.getByRole('button', { name: 'Authorize' }).click()
   return dialog
 }
 
@@ -107,7 +107,7 @@ export async function signIn(
   }: { username: string; password?: string; act?: (popup: Page) => Promise<unknown> }
 ): Promise<void> {
   const opened = page.waitForEvent('popup')
-  await form(page, 'code').getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
+  await form(page, 'code').getByRole('button', { name: 'Authorize' }).click()
   const popup = await opened
   await popup.getByLabel('Username').waitFor()
   await act(popup)

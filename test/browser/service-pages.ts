@@ -32,7 +32,7 @@ export async function visitService(t: Test, service: string, latchkey: string): 
       await picture(page, `service-form-below-${viewport.width}`)
       if (viewport === WIDE) await signIn(page, { username: 'alice' })
       else await logInHere(t, page)
-      await page.getByRole('button', { name: 'Remove authorization' }).waitFor()
+      await page.getByRole('button', { name: 'Logout' }).waitFor()
       await picture(page, `service-authorized-${viewport.width}`)
       await close(page)
 
@@ -45,7 +45,7 @@ export async function visitService(t: Test, service: string, latchkey: string): 
 
       await page.locator('.btn.authorize').click()
       const revoked = page.waitForResponse(`${latchkey}/revoke`)
-      await page.getByRole('button', { name: 'Remove authorization' }).click()
+      await page.getByRole('button', { name: 'Logout' }).click()
       t.equal((await revoked).status(), 200, 'the logout ends the session')
     })
   }

@@ -178,7 +178,7 @@ t.test('the settings of the mobile guide sign alice in, with the requests of App
     t.strictSame(await hello(redirectUri), { asks, name: 'Alice' }, redirectUri)
 })
 
-t.test('examples/spa signs in, signs in again after a reload without a password, and signs out', async (t) => {
+t.test('examples/spa gets a new token without a password, after the old one or a reload, and signs out', async (t) => {
   const example = await startPublished(t, ['examples/spa/server.ts'], {
     env: { ISSUER: issuer, PORT: new URL(latchkey.page).port },
     awaited: ['http://']
@@ -191,7 +191,12 @@ t.test('examples/spa signs in, signs in again after a reload without a password,
   await heading.waitFor()
   t.equal(page.url(), latchkey.page, 'the code is gone from the address')
   t.strictSame(await page.evaluate('[Object.keys(localStorage), Object.keys(sessionStorage)]'), [[], []])
+  // The page that comes back has the right time again.
+  await page.evaluate('const now = Date.now(); Date.now = () => now + 600_000')
+  const renewal = page.waitForRequest((request) => request.url().startsWith(`${issuer}/token`))
   await page.getByRole('button', { name: 'Who am I?' }).click()
+  await renewal
+  await heading.waitFor()
   await page.reload()
   await page.getByRole('button', { name: 'Sign in' }).click()
   await heading.waitFor()
