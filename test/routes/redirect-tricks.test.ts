@@ -145,7 +145,7 @@ const URIS: Record<string, string[]> = {
     'https://app.example/*',
     '*',
     'null',
-    'x'.repeat(3000)
+    's'.repeat(3000)
   ]
 }
 
