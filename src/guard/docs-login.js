@@ -42,8 +42,7 @@
           event.preventDefault()
           const { errActions, name } = this.props
           errActions.clear({ authId: name })
-          // Swagger UI would send the code of the previous attempt again.
-          delete this.state.code
+          // Creates a new state without the code of the previous attempt, which Swagger UI would send again.
           this.setState({ hasLeft: false })
           this.authorize()
         }
