@@ -223,7 +223,7 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
   t.match(table[0], /^ID +NAME +KIND +GRANTS +SCOPES +STATE$/)
   t.match(
     table[1],
-    /^docs +Interactive documentation +public +password refresh_token +account clients:read .* enabled$/
+    /^docs +Interactive documentation +public +authorization_code password refresh_token +account clients:read .* enabled$/
   )
   t.match(table[2], /^worker +Wörker +confidential +client_credentials +profile +disabled$/)
   t.strictSame(await client(['enable', 'worker']), done('client worker is enabled\n'))

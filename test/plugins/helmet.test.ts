@@ -18,7 +18,7 @@ const secure = await build(t, {
 t.test('a browser shows no answer as a page or in a frame, and guesses no other type [BR2]', async (t) => {
   for (const [method, url] of [
     ['GET', '/'],
-    ['GET', '/users/me'],
+    ['GET', '/users/me/sessions'],
     ['POST', '/users'],
     ['GET', '/none'],
     ['PUT', '/token'],
