@@ -40,7 +40,10 @@ onEachDatabase(
       const successes = answers.filter(({ statusCode }) => statusCode === 200)
       t.ok(successes.length <= 1, statuses.join(' '))
       // A busy database may refuse some for load.
-      t.ok(statuses.every((status) => [200, 400, 503].includes(status)), statuses.join(' '))
+      t.ok(
+        statuses.every((status) => [200, 400, 503].includes(status)),
+        statuses.join(' ')
+      )
       for (const answer of successes) {
         const { access_token: token, refresh_token: refreshToken } = answer.json()
         for (const each of instances) {
