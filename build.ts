@@ -29,7 +29,7 @@ const PACKAGES: Package[] = [
   {
     name: 'latchkey-guard',
     description:
-      'Guards for Fastify services that accept tokens of Latchkey, and a token client for programs that call such services',
+      'Guards for Fastify services that accept tokens of Latchkey, and clients for programs that call such services, in their own name or for a user',
     node: '>=22.12',
     exports: { '.': 'src/guard/index.js', './client': 'src/client/index.js' }
   }

@@ -71,7 +71,7 @@ async function add(count: number): Promise<void> {
         expiresAt: now + 7_200_000
       }
       await app.store.sessions.open(OPERATOR, {
-        session: { ...login, ...times, id: randomUUIDv7(), salt: 'AAAAAAAAAAAAAAAAAAAAAA' },
+        session: { ...login, ...times, id: randomUUIDv7(), salt: 'AAAAAAAAAAAAAAAAAAAAAA', loginId: null },
         authVersion: 1,
         rev: Number.MAX_SAFE_INTEGER
       })

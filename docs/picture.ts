@@ -42,12 +42,11 @@ async function logIn(page: Page): Promise<void> {
   await page.locator('.btn.authorize').click()
   const dialog = page
     .locator('.auth-container')
-    .filter({ has: page.getByRole('heading', { name: '(OAuth2, password)' }) })
-  await dialog.getByLabel('username').fill('admin')
-  await dialog.getByLabel('password').fill(PASSWORD)
-  await dialog.locator('label[for^="profile-"]').first().click()
-  await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
-  await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+    .filter({ has: page.getByRole('heading', { name: 'password (OAuth2' }) })
+  await dialog.getByLabel('Username').fill('admin')
+  await dialog.getByLabel('Password', { exact: true }).fill(PASSWORD)
+  await dialog.getByRole('button', { name: 'Authorize' }).click()
+  await dialog.getByRole('button', { name: 'Logout' }).waitFor()
   await page.locator('.btn-done').first().click()
 
   const operation = page.locator('[id$="-getMe"]')

@@ -4,9 +4,13 @@ import fastifySwaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { BUILT_IN_SCOPES, CLIENT_SCOPES } from '../src/domain/built-in.ts'
+import { DOCS_CLIENT } from '../src/domain/model.ts'
+import { createSwaggerUi } from '../src/guard/swagger-ui.ts'
+import { pathOf } from '../src/request-target.ts'
 
 export interface DocsOptions {
   version: string
+  issuer: string
   /** The path of the issuer; empty at the root of its host. */
   path: string
   /** The beginning of the paths of all routes: the path of the issuer, or empty if a proxy removes this path. */
@@ -19,22 +23,27 @@ export interface DocsOptions {
 
 const DESCRIPTION = `Self-hosted OAuth2 login for your services.
 
-1. Press **Authorize**. Enter a user name and a password, and select scopes. Leave the client fields blank.
-2. Scroll down and press **Authorize** at the end of the form.
+1. Press **Authorize**, select scopes, and press **Authorize** in the first part of the dialog.
+2. Sign in on the page that opens. It closes, and you are logged in here.
 3. Open an operation and press **Execute**.
 
 You stay logged in, in every tab and after a reload, until you log out or keep these pages closed for an hour, and for at most twelve
 hours. Over plain HTTP on a host other than localhost, and if Latchkey is mounted in an app that does not set \`docsStoreLogin\`, the
-login is valid in its tab only. If you fill in the client fields, the login ends when its token expires.
+login is valid in its tab only.
 
-Below the login, **clientCredentials** accepts the id and the secret of a client. The client gets a token in its own name
+The second part of the dialog, **password**, takes a username and a password here. It is for these pages and other first-party clients
+only (RFC 9700 §2.4). With another client, the login ends when its token expires.
+
+The third part, **clientCredentials**, accepts the id and the secret of a client. The client gets a token in its own name
 for the resources that it may use. Of the operations on this page that require
-an access token, only \`GET /revocations\` and \`GET /resource-scopes\` accept the token of a client in its own name.
+an access token, only \`GET /revocations\` and \`GET /resource-scopes\` accept the token of a client in its own name.`
 
-The login by password is for these pages and other first-party clients only (RFC 9700 §2.4). All other clients should use the
-authorization code flow with PKCE, which this version does not have yet.`
+const DOCUMENT_SCRIPT = readFileSync(new URL('./docs-document.js', import.meta.url), 'utf8')
+/** The page to which the code flow of the pages returns, below the path of the pages. */
+const RETURN_PAGE = '/static/oauth2-redirect.html'
 
-const SESSION_SCRIPT = readFileSync(new URL('./docs-session.js', import.meta.url), 'utf8')
+const described = (scopes: { name: string; description: string }[]) =>
+  Object.fromEntries(scopes.map(({ name, description }) => [name, description]))
 
 /** The content security policy of the pages. The hash allows the one style attribute that Swagger UI sets. */
 const CSP = [
@@ -49,23 +58,9 @@ const CSP = [
   "frame-ancestors 'none'"
 ].join('; ')
 
-interface Document {
-  paths: Record<string, Record<string, { security?: Record<string, string[]>[] }>>
-  components: { securitySchemes: Record<string, object> }
-}
-
-/** Returns the document without the security scheme of clients, for which the login dialog would ask for a second user name and password. */
-function forPages(document: Document): Document {
-  const { client: _, ...securitySchemes } = document.components.securitySchemes
-  const paths = structuredClone(document.paths)
-  for (const operation of Object.values(paths).flatMap(Object.values))
-    if (operation.security?.some((scheme: object) => 'client' in scheme)) operation.security = []
-  return { ...document, paths, components: { ...document.components, securitySchemes } }
-}
-
 /** Generates the OpenAPI document from the routes, and serves the pages at /docs, where users log in and try the routes. */
 export default fp<DocsOptions>(
-  async (fastify, { version, path, base, pages, storesLogin }) => {
+  async (fastify, { version, issuer, path, base, pages, storesLogin }) => {
     await fastify.register(fastifySwagger, {
       openapi: {
         openapi: '3.1.0',
@@ -94,14 +89,26 @@ export default fp<DocsOptions>(
               description:
                 'A client by its id and its secret (`client_secret_basic`, RFC 6749 §2.3.1). In place of the header, the form can hold `client_id` and `client_secret` (`client_secret_post`), or `client_assertion_type` and `client_assertion` (`private_key_jwt`, RFC 7523 §2.2). A public client sends only `client_id`.'
             },
+            code: {
+              type: 'oauth2',
+              description: 'Sign in on the page of Latchkey',
+              flows: {
+                authorizationCode: {
+                  authorizationUrl: `${path}/authorize`,
+                  tokenUrl: `${path}/token`,
+                  refreshUrl: `${path}/token`,
+                  scopes: described(BUILT_IN_SCOPES)
+                }
+              }
+            },
             password: {
               type: 'oauth2',
-              description: 'Log in with a user name and a password',
+              description: 'Log in here with a username and a password',
               flows: {
                 password: {
                   tokenUrl: `${path}/token`,
                   refreshUrl: `${path}/token`,
-                  scopes: Object.fromEntries(BUILT_IN_SCOPES.map(({ name, description }) => [name, description]))
+                  scopes: described(BUILT_IN_SCOPES)
                 }
               }
             },
@@ -112,7 +119,7 @@ export default fp<DocsOptions>(
               flows: {
                 clientCredentials: {
                   tokenUrl: `${path}/token`,
-                  scopes: Object.fromEntries(CLIENT_SCOPES.map(({ name, description }) => [name, description]))
+                  scopes: described(CLIENT_SCOPES)
                 }
               }
             }
@@ -125,22 +132,24 @@ export default fp<DocsOptions>(
     })
 
     if (!pages) return
+    const config = { issuer, clientId: DOCS_CLIENT, scopes: ['profile'], isOwn: true, storesLogin }
+    const { initOAuth, theme } = createSwaggerUi(config)
     await fastify.register(async (scope: FastifyInstance) => {
       scope.decorate('defaultGuard', scope.publicAccess)
+      // The pages keep a reference to the window of the sign-in, which comes back to the last of these pages.
+      scope.addHook('onSend', async ({ url }, reply) => {
+        const isReturn = pathOf(url).endsWith(RETURN_PAGE)
+        reply.header('cross-origin-opener-policy', isReturn ? 'unsafe-none' : 'same-origin-allow-popups')
+      })
       await scope.register(fastifySwaggerUi, {
         routePrefix: `${base}/docs`,
         indexPrefix: base === '' ? path : '',
         staticCSP: CSP,
-        transformSpecificationClone: false,
-        transformSpecification: (document) => forPages(document as unknown as Document),
+        initOAuth,
         theme: {
+          ...theme,
           title: 'Latchkey',
-          js: [
-            {
-              filename: 'docs-session.js',
-              content: (storesLogin ? '' : 'window.latchkeyLoginInMemory = true\n') + SESSION_SCRIPT
-            }
-          ]
+          js: [...theme.js, { filename: 'docs-document.js', content: DOCUMENT_SCRIPT }]
         },
         uiConfig: {
           layout: 'BaseLayout',

@@ -14,7 +14,14 @@ declare module 'fastify' {
     /** The route responds from memory, so it never fails because of the database. */
     standalone?: true
   }
+  interface FastifyRequest {
+    /** Set by the handler of a form: shows the form again when the attempt was refused for load or after too many attempts. */
+    keepForm: ((refusal: { kind: 'throttled' | 'busy'; retryAfter: number }) => Promise<FastifyReply>) | null
+  }
 }
+
+/** The refusals after which the user can send the form again, by status. */
+const FORM_REFUSALS: Record<number, 'throttled' | 'busy'> = { 429: 'throttled', 503: 'busy' }
 
 const DEFAULT_SHAPE: ShapeName = 'problem'
 
@@ -25,9 +32,10 @@ export default fp(
     const shapes = new Map<string, ShapeName>()
     const methods = new Set<string>()
     followResponses(fastify.server)
-    for (const { schema } of Object.values(SHAPES)) fastify.addSchema(schema)
+    for (const { schema } of Object.values(SHAPES)) if (schema.$id !== undefined) fastify.addSchema(schema)
 
     const logFailure = createFailureLog()
+    fastify.decorateRequest('keepForm', null)
 
     fastify.addHook('onRoute', (route) => {
       for (const method of [route.method].flat()) methods.add(method)
@@ -45,7 +53,9 @@ export default fp(
       if (allow.length > 0 && !allow.includes(request.method)) throw new MethodNotAllowed(allow.sort())
     })
 
-    fastify.setNotFoundHandler((_request, reply) => sendFailure(reply, NOT_FOUND, DEFAULT_SHAPE))
+    fastify.setNotFoundHandler((request, reply) =>
+      sendFailure(reply, NOT_FOUND, request.wantsPage ? 'page' : DEFAULT_SHAPE)
+    )
 
     fastify.setErrorHandler((error, request, reply) => {
       // The caller left, or sent a body that is not HTTP or too slow: nobody reads this response.
@@ -55,8 +65,14 @@ export default fp(
       if (failure.status === 415) failure = unsupported(SHAPES[shape].accepts)
       if (isAborted) request.log.info('the body of the request ended before it was complete')
       logFailure(error, failure, request)
-      return sendFailure(reply, failure, shape)
+      const refusal = FORM_REFUSALS[failure.status]
+      if (request.keepForm === null || refusal === undefined) return sendFailure(reply, failure, shape)
+      const { 'retry-after': retryAfter = '1' } = failure.headers ?? {}
+      reply.code(failure.status).header('retry-after', retryAfter)
+      return request
+        .keepForm({ kind: refusal, retryAfter: Number(retryAfter) })
+        .catch(() => sendFailure(reply, failure, shape))
     })
   },
-  { name: 'errors', dependencies: ['guard-core', 'input'] }
+  { name: 'errors', dependencies: ['guard-core', 'input', 'pages'] }
 )

@@ -1,21 +1,28 @@
 import fp from 'fastify-plugin'
 import { BUILT_IN_SCOPES, CLIENT_SCOPES } from '../src/domain/built-in.ts'
 import guard, { type GuardOptions, type TokenGuard } from '../src/guard/core.ts'
+import { FLOWS } from '../src/guard/document.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     /** Returns guards that accept only tokens that have the scope and belong to a user with the role `admin`. */
     requireAdmin(scope: string): TokenGuard[]
   }
+  interface FastifyContextConfig {
+    /** The guards of the route accept tokens for every audience. Without it the audience must be Latchkey. */
+    anyAudience?: true
+  }
 }
 
 /** Adds the guards of Latchkey's own routes. The domain verifies the token and its current state at every request. */
 export default fp<Pick<GuardOptions, 'onRefused'>>(
   async (fastify, options) => {
+    const { verify, inspect } = fastify.auth.accessTokens
     await fastify.register(guard, {
       ...options,
-      verify: fastify.auth.accessTokens.verify,
-      flows: { user: ['password'], client: ['clientCredentials'] }
+      verify: (token, { routeOptions }) =>
+        routeOptions.config.anyAudience ? inspect(token, async () => true) : verify(token),
+      flows: FLOWS
     })
     // Replaces the `cache-control` that the routes of the JWKS and of the pages at /docs set, if the request has credentials.
     fastify.addHook('onSend', async ({ headers }, reply) => {
@@ -42,7 +49,7 @@ export default fp<Pick<GuardOptions, 'onRefused'>>(
         )
       // Only clients can get these scopes, so the OpenAPI document names only the client credentials flow.
       if (required.some((scope) => clientScopes.includes(scope)))
-        Object.assign(route.schema as object, { security: security.filter((flow) => !('password' in flow)) })
+        Object.assign(route.schema as object, { security: security.filter((flow) => 'clientCredentials' in flow) })
     })
   },
   { name: 'guard', dependencies: ['auth'] }

@@ -14,7 +14,7 @@ import {
 import type { Signer } from '../src/domain/ports/signer.ts'
 import { ASSERTION_BYTES_MAX } from '../src/limits.ts'
 import { isKeyFor, publicKeyOf } from '../src/token/keys.ts'
-import { isCanonical, looseObject, TYP } from '../src/token/syntax.ts'
+import { isCanonical, looseObject } from '../src/token/syntax.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -56,8 +56,8 @@ export default fp(
       secret: { public: () => Promise.reject(new Error('every call must give a key')) }
     })
 
-    /** The signer of the current signing key. Signers of previous keys are dropped, because they hold private keys. */
-    let signer: { kid: string; sign: (claims: object) => string } | undefined
+    /** The signers of the current keys, by algorithm and type. Signers of previous keys are dropped, because they hold private keys. */
+    const signers = new Map<string, { kid: string; sign: (claims: object) => string }>()
     const pems = new Map<string, string>()
 
     function pemOf({ kid, alg, publicJwk }: PublicKey): string {
@@ -94,12 +94,14 @@ export default fp(
         return { kid, alg, publicJwk, privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string }
       },
 
-      sign(claims, { kid, alg, privateKey }) {
-        if (signer?.kid !== kid) {
-          const sign = createSigner({ key: privateKey, algorithm: alg, kid, header: { alg, typ: TYP } })
-          signer = { kid, sign: sign as (claims: object) => string }
-        }
-        return signer.sign(claims)
+      sign(claims, { kid, alg, privateKey }, typ) {
+        const known = signers.get(`${alg} ${typ}`)
+        if (known?.kid === kid) return known.sign(claims)
+        const sign = createSigner({ key: privateKey, algorithm: alg, kid, header: { alg, typ } }) as (
+          claims: object
+        ) => string
+        signers.set(`${alg} ${typ}`, { kid, sign })
+        return sign(claims)
       },
 
       hasValidSignature: (token, key) => hasSignatureOf(token, pemOf(key), key.alg),

@@ -3,7 +3,7 @@ import type { Caller, Origin } from '../src/domain/caller.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The user or client of the access token, else the client that authenticated, else anonymous. Anonymous before the guards ran. */
+    /** The login of the form, else the user or client of the access token, else the client that authenticated, else anonymous. Anonymous before the guards ran. */
     readonly caller: Caller
     /** Set when the request arrives. */
     origin: Origin
@@ -31,7 +31,9 @@ export default fp(
     })
     fastify.decorateRequest('caller', {
       getter(): Caller {
-        const { principal, clientAuth, origin } = this
+        const { principal, clientAuth, browser, origin } = this
+        const sender = browser?.sender ?? null
+        if (sender !== null) return { kind: 'login', id: sender.userId, loginId: sender.id, ...origin }
         if (principal?.kind === 'user' && principal.sid !== null)
           return { kind: 'user', id: principal.sub, clientId: principal.clientId, sid: principal.sid, ...origin }
         if (principal !== null) return { kind: 'client', id: principal.clientId, ...origin }

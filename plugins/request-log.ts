@@ -24,7 +24,7 @@ export default fp(
         status,
         ms: Math.round(reply.elapsedTime),
         ...defined({
-          user: caller.kind === 'user' ? caller.id : undefined,
+          user: caller.kind === 'user' || caller.kind === 'login' ? caller.id : undefined,
           client: caller.kind === 'user' ? caller.clientId : caller.kind === 'client' ? caller.id : undefined,
           // The caller left before the response ended.
           aborted: reply.raw.writableEnded ? undefined : true

@@ -1,6 +1,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Index, JWKS_PATH, Jwks, linksToWire, METADATA_PATH, Metadata, toWire } from '../src/wire/discovery.ts'
-import { json } from '../src/wire/responses.ts'
+import {
+  Index,
+  JWKS_PATH,
+  Jwks,
+  linksToWire,
+  METADATA_PATH,
+  Metadata,
+  OPENID_PATH,
+  toWire
+} from '../src/wire/discovery.ts'
+import { json, jsonOrPage } from '../src/wire/responses.ts'
 
 export interface DiscoveryOptions {
   name: string
@@ -31,10 +40,13 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, opti
         summary: 'Get the name, the version and the links of the service',
         description: 'Anyone may call it.',
         tags: ['discovery'],
-        response: { 200: json('The index', Index) }
+        response: { 200: jsonOrPage('The index; a page if the request prefers `text/html` to JSON', Index) }
       }
     },
-    async () => ({ name, version, links })
+    async (request, reply) => {
+      reply.header('vary', 'accept')
+      return request.wantsPage ? reply.page('home', {}) : { name, version, links }
+    }
   )
 
   const metadata = {
@@ -53,14 +65,26 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, opti
         docs,
         scopes: auth.scopes.own,
         grantTypes: auth.grants.map(({ type }) => type),
-        assertionAlgs: auth.clients.assertionAlgs
+        assertionAlgs: auth.clients.assertionAlgs,
+        idTokenAlgs: auth.idTokens.algs,
+        prompts: auth.authorizationRequests.prompts
       })
   }
+  const hidden = { ...metadata, schema: { ...metadata.schema, hide: true } }
   fastify.get(base + METADATA_PATH, metadata)
+  fastify.get(base + OPENID_PATH, {
+    ...metadata,
+    schema: {
+      ...metadata.schema,
+      operationId: 'getOpenidConfiguration',
+      summary: 'Get the OpenID provider metadata',
+      description: 'Anyone may call it (OpenID Connect Discovery 1.0). It is the document of RFC 8414.'
+    }
+  })
   // RFC 8414 §3.1: the path of the issuer follows the well-known part.
   const { pathname } = new URL(issuer)
   const path = pathname.replace(/\/$/, '')
-  if (path !== '') fastify.get(METADATA_PATH + path, { ...metadata, schema: { ...metadata.schema, hide: true } })
+  if (path !== '') for (const each of [METADATA_PATH, OPENID_PATH]) fastify.get(each + path, hidden)
 
   fastify.get(
     base + JWKS_PATH,

@@ -18,7 +18,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   const { PageQuery } = pages
   for (const schema of [SessionView, SessionPage]) fastify.addSchema(schema)
 
-  const own = [requireUser(), requireScope('profile')]
+  const own = [requireUser(), requireScope('account')]
   const onePage = json('A page of sessions', SessionPage)
   const missing = problem(404, 'There is no such session')
   const noUser = problem(404, 'There is no such user')
@@ -65,7 +65,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   fastify.delete(
     '/users/me/sessions',
     {
-      preHandler: [requireUser(), requireScope('profile'), refuseTrailingSlash],
+      preHandler: [requireUser(), requireScope('account'), refuseTrailingSlash],
       schema: {
         operationId: 'endMySessions',
         summary: 'End all of your own sessions, or all except the current session',

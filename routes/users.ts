@@ -7,11 +7,21 @@ import * as wire from '../src/wire/users.ts'
 /** The account of the caller, and for admins the accounts of all users. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   const { auth, requireUser, requireScope, requireAdmin } = fastify
-  const { UserView, UserPage, UserChanges, UserEdit, UserCreation, PasswordChange, UserParams, UserQuery } = wire
-  for (const schema of [UserView, UserPage, UserChanges, UserEdit, UserCreation, PasswordChange])
+  const {
+    UserView,
+    OwnUserView,
+    UserPage,
+    UserChanges,
+    UserEdit,
+    UserCreation,
+    PasswordChange,
+    UserParams,
+    UserQuery
+  } = wire
+  for (const schema of [UserView, OwnUserView, UserPage, UserChanges, UserEdit, UserCreation, PasswordChange])
     fastify.addSchema(schema)
 
-  const own = [requireUser(), requireScope('profile')]
+  const own = [requireUser(), requireScope('account')]
   const user = json('The user', UserView)
   const missing = problem(404, 'There is no such user')
   const taken = problem(409, 'The username is taken')
@@ -20,15 +30,16 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   fastify.get(
     '/users/me',
     {
-      preHandler: own,
+      preHandler: [requireUser(), requireScope('profile')],
+      config: { cors: true },
       schema: {
         operationId: 'getMe',
         summary: 'Get the user of the token',
         tags: ['users'],
-        response: { 200: user }
+        response: { 200: json('The user', OwnUserView) }
       }
     },
-    async (request) => wire.toWire(await auth.users.get(request.principal.sub))
+    async ({ principal }) => wire.ownToWire(await auth.users.get(principal.sub), principal)
   )
 
   fastify.patch(

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, LogController } from 'fastify'
+import backchannelLogout from '../plugins/backchannel-logout.ts'
+import browser from '../plugins/browser.ts'
 import clientAuthentication from '../plugins/client-authentication.ts'
 import cors from '../plugins/cors.ts'
 import deadline from '../plugins/deadline.ts'
@@ -8,24 +10,31 @@ import docs from '../plugins/docs.ts'
 import drain, { type DrainOptions } from '../plugins/drain.ts'
 import { clientErrorHandler, frameworkErrors } from '../plugins/errors/socket.ts'
 import errors from '../plugins/errors.ts'
+import formToken from '../plugins/form-token.ts'
 import formbody from '../plugins/formbody.ts'
 import forwarded from '../plugins/forwarded.ts'
 import guard from '../plugins/guard.ts'
 import helmet from '../plugins/helmet.ts'
 import host from '../plugins/host.ts'
 import input from '../plugins/input.ts'
+import pages from '../plugins/pages.ts'
 import caller from '../plugins/request-caller.ts'
 import requestLog from '../plugins/request-log.ts'
 import sweep from '../plugins/sweep.ts'
+import account from '../routes/account.ts'
+import authorize from '../routes/authorize.ts'
 import clients from '../routes/clients.ts'
+import consents from '../routes/consents.ts'
 import discovery from '../routes/discovery.ts'
 import health from '../routes/health.ts'
 import keys from '../routes/keys.ts'
+import logout from '../routes/logout.ts'
 import oauth from '../routes/oauth.ts'
 import resources from '../routes/resources.ts'
 import revocations from '../routes/revocations.ts'
 import roles from '../routes/roles.ts'
 import sessions from '../routes/sessions.ts'
+import userinfo from '../routes/userinfo.ts'
 import users from '../routes/users.ts'
 import { compilersFactory } from './compilers.ts'
 import { registerCore } from './core.ts'
@@ -112,14 +121,25 @@ export async function buildApp(
   await app.register(caller)
   await app.register(requestLog)
   await app.register(clientAuthentication)
+  await app.register(formToken)
   await app.register(input)
   await app.register(helmet, { issuer })
   await app.register(host, { issuer })
   await app.register(cors, { origins: config.corsOrigins, issuer })
   await app.register(drain, drainTimes)
   await app.register(sweep)
+  await app.register(backchannelLogout)
+  await app.register(pages, {
+    issuer,
+    base,
+    serviceName: config.name,
+    logoFile: config.logoFile,
+    accent: config.accent,
+    dataDir: config.dataDir,
+    docs: hasDocs
+  })
   await app.register(errors)
-  await app.register(docs, { version, path, base, pages: hasDocs, storesLogin: !mounted || docsStoreLogin })
+  await app.register(docs, { version, issuer, path, base, pages: hasDocs, storesLogin: !mounted || docsStoreLogin })
 
   await app.register(discovery, { name, version, docs: hasDocs, base, jwksMaxAge })
   await app.register(
@@ -128,8 +148,20 @@ export async function buildApp(
         await forms.register(formbody)
         await forms.register(oauth)
       })
+      await scope.register(async (forms) => {
+        await forms.register(formbody, { mayBeMissing: true })
+        await forms.register(userinfo)
+      })
+      await scope.register(async (forms) => {
+        await forms.register(formbody, { fromPages: true })
+        await forms.register(browser, { issuer, base })
+        await forms.register(authorize)
+        await forms.register(account, { path })
+        await forms.register(logout, { path })
+      })
       await scope.register(users)
       await scope.register(sessions)
+      await scope.register(consents)
       await scope.register(roles)
       await scope.register(clients)
       await scope.register(resources)

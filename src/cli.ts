@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { addClientCommands } from './commands/clients.ts'
 import { addHelpCommand, failureText, findCommand, usageLine } from './commands/failures.ts'
 import { addKeyCommands } from './commands/keys.ts'
+import { addLoginCommand } from './commands/login.ts'
 import { addResourceCommands } from './commands/resources.ts'
 import { addRevokeEverythingCommand } from './commands/revoke-everything.ts'
 import { addRoleCommands } from './commands/roles.ts'
@@ -93,6 +94,7 @@ export async function run(args: string[], streams: Streams): Promise<number> {
   addResourceCommands(program, terminal)
   addKeyCommands(program, terminal)
   addRevokeEverythingCommand(program, terminal)
+  addLoginCommand(program, terminal)
   addHelpCommand(program)
 
   try {

@@ -20,6 +20,17 @@ export const FORWARDED_BYTES_MAX = 512
 /** Parameters of one form. */
 export const FORM_PARAMETERS_MAX = 100
 
+/**
+ * Bytes of the parameters of an authorization request in a query. The form of the sign-in carries them in its URL, so they must fit into
+ * the header of a request (16 KiB) together with cookies.
+ */
+export const AUTHORIZATION_REQUEST_BYTES_MAX = 10_240
+/** Resources of one authorization request. */
+export const AUTHORIZATION_RESOURCES_MAX = 20
+/** Bytes of `state` and of `id_token_hint` in an authorization request. */
+export const STATE_BYTES_MAX = 4096
+export const ID_TOKEN_BYTES_MAX = 8192
+
 /** Milliseconds in which the headers and the body of a request must have arrived. */
 export const ARRIVAL_MS = 8000
 /** Milliseconds without traffic after which a connection is closed, except while it waits for its next request. */
@@ -32,6 +43,8 @@ export const HASH_MS = 2000
 export const HASH_WAIT_MS = 1500
 /** Milliseconds that an attempt may wait for a place to count in the database. */
 export const COUNT_WAIT_MS = 1000
+/** Milliseconds that a client may take to respond to a logout token. */
+export const LOGOUT_RESPONSE_MS = 5000
 /** Milliseconds that a write may wait while another process writes to the embedded database. */
 export const SQLITE_WAIT_MS = 2000
 /** Milliseconds that PostgreSQL may take for a connection and for a statement, and that Latchkey waits for a response. */
@@ -89,6 +102,10 @@ export const CLIENT_LIST_MAX = 100
 export const CLIENT_SCOPE_TEXT_MAX = 4096
 export const GRANT_TYPES_MAX = 20
 export const REDIRECT_URI_MAX = 2000
+/** A logo of a client: the name of a file in the data directory, or an image as `data:` URI. */
+export const LOGO_FILE_PATTERN = '^[\\w\\-][\\w.\\-]{0,99}$'
+export const LOGO_DATA_PATTERN = '^data:image/(png|jpeg|webp|gif|svg\\+xml)[;,][\\x21-\\x7e]+$'
+export const LOGO_URI_MAX = 12_288
 export const CLIENT_KEYS_MAX = 10
 /** Secrets of one client that have not expired. */
 export const CLIENT_SECRETS_MAX = 10
@@ -102,9 +119,20 @@ export const JWK_MEMBER_BYTES_MAX = 4096
 /** Bytes of the texts of a request that may be longer than `TEXT_BYTES_MAX`, by name. It holds for all texts inside the named value. */
 export const LONG_TEXT_BYTES: ReadonlyMap<string, number> = new Map([
   ['token', TOKEN_BYTES_MAX],
+  ['access_token', TOKEN_BYTES_MAX],
   ['client_assertion', ASSERTION_BYTES_MAX],
   ['scope', CLIENT_SCOPE_TEXT_MAX],
+  ['state', STATE_BYTES_MAX],
+  ['id_token_hint', ID_TOKEN_BYTES_MAX],
+  ['redirect_uri', REDIRECT_URI_MAX],
   ['redirect_uris', REDIRECT_URI_MAX],
+  ['post_logout_redirect_uri', REDIRECT_URI_MAX],
+  ['post_logout_redirect_uris', REDIRECT_URI_MAX],
+  ['client_uri', REDIRECT_URI_MAX],
+  ['policy_uri', REDIRECT_URI_MAX],
+  ['tos_uri', REDIRECT_URI_MAX],
+  ['backchannel_logout_uri', REDIRECT_URI_MAX],
+  ['logo_uri', LOGO_URI_MAX],
   ['audience', LOG_AUDIENCES_MAX * (IDENTIFIER_MAX + 1)],
   ['jwks', JWK_MEMBER_BYTES_MAX]
 ])
@@ -113,6 +141,16 @@ export const LONG_TEXT_BYTES: ReadonlyMap<string, number> = new Map([
 export const ACCESS_TOKEN_TTL_MAX = 3600
 /** Active sessions of one user. A login beyond it ends the session that was not used for the longest time. */
 export const SESSIONS_MAX = 100
+/** Active logins of one user in browsers. A login beyond it ends the login that was not used for the longest time. */
+export const LOGINS_MAX = 50
+/** Logins that one browser keeps, of several users. */
+export const BROWSER_LOGINS_MAX = 5
+/** Authorization requests of one login that wait for consent or for the redemption of their code. A new one removes the oldest. */
+export const AUTHORIZATIONS_MAX = 50
+/** Milliseconds from the sign-in to the consent. */
+export const CONSENT_MS = 30 * 60_000
+/** Milliseconds for which a code is valid (RFC 6749 §4.1.2 recommends at most 10 minutes). */
+export const CODE_MS = 60_000
 /** Seconds: 365 days. */
 export const SESSION_TTL_MAX = 31_536_000
 /** Seconds: 3650 days. */
@@ -160,3 +198,8 @@ export const INTROSPECTION_BYTES_MAX = 65_536
 
 /** Entries of the revocation log that a guard keeps in memory. */
 export const GUARD_ENTRIES_MAX = 250_000
+
+/** Bytes of the image file of a logo. */
+export const LOGO_BYTES_MAX = 262_144
+/** Characters of the name of the service. */
+export const SERVICE_NAME_MAX = 60

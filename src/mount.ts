@@ -38,7 +38,8 @@ export interface LatchkeyOptions extends Partial<Omit<Config, 'host' | 'port' | 
   onRefused?: (reason: Refusal, request: RefusedRequest) => unknown
 }
 
-const WELL_KNOWN = '/.well-known/oauth-authorization-server'
+/** The documents at the root of the host: the path of the issuer follows these paths (RFC 8414 §3.1). */
+const WELL_KNOWN = ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']
 
 /** Returns the path of the issuer for the router of the host. @throws SetupError */
 function mountPath(host: FastifyInstance, issuer: string): string {
@@ -76,6 +77,7 @@ async function mount(
     log.warn('there is no admin yet: run "latchkey user add <name> --role admin"')
   }
   app.startSweeping()
+  app.startDelivering()
   host.addHook('preClose', () => app.finishConnections())
 
   // Runs in onRequest, because nothing has read the body yet.
@@ -99,9 +101,10 @@ async function mount(
   const guard = host.hasDecorator('publicAccess') ? { preHandler: host.publicAccess } : {}
   const route = { schema: { hide: true }, logLevel: 'silent' as const, ...guard }
   host.addHook('onRequest', handOver)
-  for (const url of [path, `${path}/*`, WELL_KNOWN + path]) host.all(url, route, unreachable)
+  const documents = WELL_KNOWN.map((wellKnown) => wellKnown + path)
+  for (const url of [path, `${path}/*`, ...documents]) host.all(url, route, unreachable)
   // A guard that the host registers later finds these routes.
-  declareMounted(host, [path, WELL_KNOWN + path])
+  declareMounted(host, [path, ...documents])
   // Requests with a method that the host does not know reach the hook through the not-found handler.
   await host.register(async (scope) => scope.setNotFoundHandler(unreachable), { prefix: path })
 }

@@ -1,5 +1,12 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { ACCESS_TOKEN_TTL_MAX, ISSUER_MAX, PASSWORD_BYTES_MAX } from './limits.ts'
+import {
+  ACCESS_TOKEN_TTL_MAX,
+  ISSUER_MAX,
+  LOGO_BYTES_MAX,
+  PASSWORD_BYTES_MAX,
+  SERVICE_NAME_MAX,
+  SESSION_TTL_MAX
+} from './limits.ts'
 
 /**
  * Every setting, with its default, its unit and its description. `allowed` describes the allowed values if the schema alone does not.
@@ -95,9 +102,24 @@ export const Settings = Type.Object({
     description:
       'Time for which the previous refresh token returns the same successor again, while the successor is unused, in case a response was lost'
   }),
+  loginIdleTtl: Type.Integer({
+    minimum: 60,
+    maximum: SESSION_TTL_MAX,
+    default: 43_200,
+    unit: 's',
+    description: 'Time after which a sign-in in a browser ends when the browser does not use it'
+  }),
+  loginAbsoluteTtl: Type.Integer({
+    minimum: 60,
+    maximum: SESSION_TTL_MAX,
+    default: 2_592_000,
+    unit: 's',
+    description: 'Time after which a sign-in in a browser ends in any case'
+  }),
   signingAlg: Type.Union([Type.Literal('ES256'), Type.Literal('EdDSA'), Type.Literal('RS256')], {
     default: 'ES256',
-    description: 'Signature algorithm of new keys'
+    description:
+      'Signature algorithm of access tokens, and of ID tokens whose client names no other. A change takes effect when every verifier knows the new keys'
   }),
   keyRotation: Type.Integer({
     minimum: 0,
@@ -162,8 +184,30 @@ export const Settings = Type.Object({
   corsOrigins: Type.Array(Type.String({ format: 'origin' }), {
     default: [],
     description:
-      'Origins of browser apps that may call `/token`, `/revoke`, the JWKS and the metadata. If the issuer is on a loopback host, every `http` origin on a loopback host may call them too',
+      'Origins of browser apps that may call `/token`, `/revoke`, `/userinfo`, `GET /users/me`, the JWKS and the metadata. If the issuer is on a loopback host, every `http` origin on a loopback host may call them too',
     allowed: 'origins (https://app.example.com), separated by commas'
+  }),
+  name: Type.String({
+    minLength: 1,
+    maxLength: SERVICE_NAME_MAX,
+    default: 'Latchkey',
+    description: 'Name of the service on the pages that people see',
+    allowed: `a text of at most ${SERVICE_NAME_MAX} characters`
+  }),
+  logoFile: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description: `Image file (PNG, JPEG, WebP or SVG, at most ${LOGO_BYTES_MAX / 1024} KiB) that stands before the name on the pages`,
+      allowed: 'a path',
+      shown: 'none'
+    })
+  ),
+  accent: Type.String({
+    pattern: '^#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$',
+    default: '#2b4c9b',
+    description:
+      'Colour of links and buttons on the pages. It is made darker or lighter if its contrast would be lower than WCAG 2.2 AA requires',
+    allowed: 'a colour as #rgb or #rrggbb'
   }),
   docs: Type.Boolean({
     default: true,

@@ -61,6 +61,7 @@ const RULES: Rule[] = [
       /^fastify-plugin$/,
       /^fast-jwt$/,
       /^argon2$/,
+      /^eta$/,
       /^src\/(domain|store|guard|token)\//,
       LEAVES
     ],

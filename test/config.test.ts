@@ -27,6 +27,8 @@ const DEFAULTS = {
   sealingKeyFile: 'data/sealing-key',
   accessTokenTtl: 300,
   refreshLeeway: 60,
+  loginIdleTtl: 43_200,
+  loginAbsoluteTtl: 2_592_000,
   signingAlg: 'ES256',
   keyRotation: 30,
   jwksMaxAge: 300,
@@ -38,6 +40,8 @@ const DEFAULTS = {
   throttle: true,
   trustedProxies: [],
   corsOrigins: [],
+  name: 'Latchkey',
+  accent: '#2b4c9b',
   docs: true,
   logLevel: 'info'
 }
@@ -65,6 +69,8 @@ t.test('every variable is read', async (t) => {
       LATCHKEY_SEALING_KEY_FILE: '/run/secrets/key',
       LATCHKEY_ACCESS_TOKEN_TTL: '60',
       LATCHKEY_REFRESH_LEEWAY: '0',
+      LATCHKEY_LOGIN_IDLE_TTL: '600',
+      LATCHKEY_LOGIN_ABSOLUTE_TTL: '3600',
       LATCHKEY_SEALING_KEY_PREVIOUS_FILE: '/run/secrets/key-before',
       LATCHKEY_SIGNING_ALG: 'EdDSA',
       LATCHKEY_KEY_ROTATION: '7',
@@ -78,6 +84,9 @@ t.test('every variable is read', async (t) => {
       LATCHKEY_THROTTLE: 'false',
       LATCHKEY_TRUSTED_PROXIES: '10.0.0.0/8, 192.0.2.1,fd00::/8',
       LATCHKEY_CORS_ORIGINS: 'https://app.example.com,http://localhost:5173',
+      LATCHKEY_NAME: 'Example',
+      LATCHKEY_LOGO_FILE: '/etc/latchkey/logo.svg',
+      LATCHKEY_ACCENT: '#b00020',
       LATCHKEY_DOCS: 'false',
       LATCHKEY_LOG_LEVEL: 'warn'
     }),
@@ -92,6 +101,8 @@ t.test('every variable is read', async (t) => {
       sealingKeyPreviousFile: '/run/secrets/key-before',
       accessTokenTtl: 60,
       refreshLeeway: 0,
+      loginIdleTtl: 600,
+      loginAbsoluteTtl: 3600,
       signingAlg: 'EdDSA',
       keyRotation: 7,
       jwksMaxAge: 60,
@@ -104,6 +115,9 @@ t.test('every variable is read', async (t) => {
       throttle: false,
       trustedProxies: ['10.0.0.0/8', '192.0.2.1', 'fd00::/8'],
       corsOrigins: ['https://app.example.com', 'http://localhost:5173'],
+      name: 'Example',
+      logoFile: '/etc/latchkey/logo.svg',
+      accent: '#b00020',
       docs: false,
       logLevel: 'warn'
     }

@@ -40,7 +40,7 @@ const refusal = (statusCode: number, error: string, message: string) => ({
 })
 
 t.test('the examples import what they depend on, and nothing else', async (t) => {
-  for (const example of ['orders', 'worker']) {
+  for (const example of ['orders', 'worker', 'spa', 'web', 'cli']) {
     const { dependencies, devDependencies, scripts } = JSON.parse(
       readFileSync(`examples/${example}/package.json`, 'utf8')
     )

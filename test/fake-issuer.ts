@@ -29,6 +29,7 @@ export function sign({ kid, alg, privateKey }: Key, claims: Members): string {
 /** The valid metadata of an issuer (RFC 8414 §2). */
 export const metadataOf = (issuer: string) => ({
   issuer,
+  authorization_endpoint: `${issuer}/authorize`,
   token_endpoint: `${issuer}/token`,
   jwks_uri: `${issuer}/jwks`,
   introspection_endpoint: `${issuer}/introspect`,

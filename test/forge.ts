@@ -11,8 +11,8 @@ export { type Content, decode, encode, es256, type Forge } from './jws.ts'
 
 /** Makes a forge with the signing key of an app. @param valid an access token of that app */
 export async function createForge({ app, env }: Pick<TestApp, 'app' | 'env'>, valid: string): Promise<Forge> {
-  const key = await app.store.keys.signing()
-  if (key === null) throw new Error('there is no signing key')
+  const [key] = await app.store.keys.signing()
+  if (key === undefined) throw new Error('there is no signing key')
   const sealer = createSealer(() => Buffer.from(env.LATCHKEY_SEALING_KEY as string, 'base64'))
   const privateKey = createPrivateKey(
     sealer.open(key.sealedPrivateKey as string, `signing_keys/${key.kid}/private_key`)

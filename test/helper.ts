@@ -14,7 +14,7 @@ import { runFirstStart } from '../src/first-start.ts'
 import { TestClock } from './clock.ts'
 
 import { assertDocumented, DOCUMENT } from './documented.ts'
-import { plant, plantForAll, search } from './secrets.ts'
+import { plant, plantForAll, plantRandom, search } from './secrets.ts'
 
 export { TestClock } from './clock.ts'
 export type Database = 'sqlite' | 'postgres'
@@ -129,7 +129,7 @@ export interface TestApp {
   inject: (options: InjectOptions) => Promise<LightMyRequestResponse>
   /** `POST /token` with a form. */
   token: (form: Record<string, string> | string, headers?: Record<string, string>) => Promise<LightMyRequestResponse>
-  /** An access token got by a login. */
+  /** An access token got by a login, by default with the scopes of one's own account. */
   login: (username: string, scope?: string, password?: string) => Promise<string>
   /** `GET url` with that token. */
   get: (url: string, token: string) => Promise<LightMyRequestResponse>
@@ -166,7 +166,13 @@ function secretsOf({ payload, headers }: InjectOptions): unknown[] {
   const { password, client_secret, current_password, new_password } = (form ?? {}) as Record<string, unknown>
   const [, credentials] =
     /^(?:Basic |Bearer [\w-]+\.[\w-]+\.)([\w+/=-]{40,})$/.exec(String(headers?.authorization)) ?? []
-  return [password, client_secret, current_password, new_password, headers?.cookie, credentials]
+  return [password, client_secret, current_password, new_password, credentials]
+}
+
+/** The random secrets of a sign-in, in the form of a request. */
+function randomSecretsOf({ payload }: InjectOptions): unknown[] {
+  const { code, code_verifier } = typeof payload === 'string' ? Object.fromEntries(new URLSearchParams(payload)) : {}
+  return [code, code_verifier]
 }
 
 /**
@@ -177,13 +183,17 @@ function watchAnswers(t: Test, app: FastifyInstance, usual: boolean): void {
   const inject = app.inject.bind(app) as (options: InjectOptions) => Promise<LightMyRequestResponse>
   const watched = async (options: InjectOptions): Promise<LightMyRequestResponse> => {
     plant(...secretsOf(options))
+    plantRandom(...randomSecretsOf(options))
     const response = await inject(options)
     const { statusCode, headers, body } = response
     const { method = 'GET', url = '/' } = options
     const gives = [200, 201].includes(statusCode) && method === 'POST' && /^\/(token|clients)/.test(String(url))
     const given = gives ? response.json() : {}
     const { access_token: token = '', refresh_token: refreshToken = '', client_secret: secret = '' } = given
-    const text = JSON.stringify(headers) + body.replace(token, '').replace(refreshToken, '').replace(secret, '')
+    // A cookie and a form token are given to the browser that has them.
+    const { 'set-cookie': _, ...others } = headers
+    const page = body.replaceAll(/name="form_token" value="[^"]*"/g, '')
+    const text = JSON.stringify(others) + page.replace(token, '').replace(refreshToken, '').replace(secret, '')
     search('answers', `${t.name}: ${method} ${String(url).split('?')[0]}`, text)
     plant(token.split('.')[2], refreshToken, secret)
     if (usual) assertDocumented(method, String(url), response)
@@ -228,7 +238,7 @@ export async function build(
     env,
     inject: (options) => app.inject(options),
     token,
-    login: async (username, scope = 'profile', password = PASSWORD) =>
+    login: async (username, scope = 'profile email account', password = PASSWORD) =>
       (await token({ grant_type: 'password', username, password, scope })).json().access_token,
     get: (url, bearer) => app.inject({ method: 'GET', url, headers: { authorization: `Bearer ${bearer}` } }),
     send: (bearer, method, url, body) =>

@@ -27,7 +27,7 @@ t.test(
       t.equal(host.hasDecorator(name), false, name)
     t.equal(host.hasRequestDecorator('clientAuth'), false)
 
-    const answer = await login(host, '/auth')
+    const answer = await login(host, '/auth', { scope: 'profile account' })
     t.match(answer, { statusCode: 200, headers: { 'cache-control': 'no-store' } })
     const { access_token: token, refresh_token: refreshToken } = answer.json()
     plant(token.split('.')[2], refreshToken)
@@ -51,7 +51,12 @@ t.test(
 
     const metadata = (await host.inject('/.well-known/oauth-authorization-server/auth')).json()
     t.match(metadata, { issuer, token_endpoint: `${issuer}/token`, jwks_uri: `${issuer}/.well-known/jwks.json` })
-    t.strictSame((await host.inject('/auth/.well-known/oauth-authorization-server')).json(), metadata)
+    for (const url of [
+      '/auth/.well-known/oauth-authorization-server',
+      '/auth/.well-known/openid-configuration',
+      '/.well-known/openid-configuration/auth'
+    ])
+      t.strictSame((await host.inject(url)).json(), metadata, url)
     t.equal((await host.inject('/auth/.well-known/jwks.json')).json().keys.length, 2)
     const index = (await host.inject('/auth')).json()
     t.strictSame((await host.inject('/auth/')).json(), index)
@@ -243,7 +248,9 @@ t.test(
     const outside = routesOf(mounted as FastifyInstance).filter((route) => !/^\w+ \/auth(\/|$)/.test(route))
     t.strictSame(
       outside.filter((route) => route !== 'OPTIONS *').toSorted(),
-      ['GET', 'HEAD'].map((method) => `${method} /.well-known/oauth-authorization-server/auth`)
+      ['GET', 'HEAD'].flatMap((method) =>
+        ['oauth-authorization-server', 'openid-configuration'].map((name) => `${method} /.well-known/${name}/auth`)
+      )
     )
     t.strictSame(mounted?.swagger(), proxied?.swagger())
   }

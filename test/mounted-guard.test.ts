@@ -139,7 +139,7 @@ t.test(
 
     t.match(await ask('/docs/json'), { status: 200, body: { info: { title: 'Host' } } })
     t.match((await ask('/docs/json')).body.paths, {
-      '/orders': { get: { security: [{ password: ['orders:read'] }, {}] } }
+      '/orders': { get: { security: [{ code: ['orders:read'] }, { password: ['orders:read'] }, {}] } }
     })
     t.match((await ask('/docs/json')).body.components.securitySchemes.password.flows.password, {
       tokenUrl: `${issuer}/token`

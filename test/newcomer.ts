@@ -58,6 +58,8 @@ export const runPublished = (args: string[], circumstances?: Circumstances): Pro
 
 export interface Program {
   output(): string
+  /** The exit code, once the program has ended. */
+  ended: Promise<number | null>
   /** Ends the program with SIGTERM and returns its exit code. */
   stop(): Promise<number | null>
 }
@@ -89,6 +91,7 @@ export async function startPublished(
   await Promise.race([ready, ended.then(() => Promise.reject(new Error(output)))])
   return {
     output: () => output,
+    ended,
     stop() {
       child.kill('SIGTERM')
       return ended

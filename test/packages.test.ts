@@ -173,7 +173,7 @@ t.test('npx latchkey in an empty directory starts the service', async (t) => {
     plant(password)
     t.match(await me(latchkey, await login(latchkey, 'admin', password)), { status: 200, body: { username: 'admin' } })
     const script = await fetch(`${latchkey}/docs/static/theme/docs-session.js`)
-    t.equal(await script.text(), readFileSync('plugins/docs-session.js', 'utf8'))
+    t.equal(await script.text(), readFileSync('src/guard/docs-session.js', 'utf8'))
   })
 
   await t.test('it runs in the process of the command, with the options that keep its memory small', async (t) => {

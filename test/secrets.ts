@@ -43,11 +43,16 @@ function forms(secret: string): string[] {
 }
 
 /** Plants secrets: from now on a search that finds one fails the run. */
-export function plant(...secrets: unknown[]): void {
+export const plant = (...secrets: unknown[]): void => plantForms(secrets, forms)
+
+/** Plants random secrets of 256 bits, which may be stored as a hash. */
+export const plantRandom = (...secrets: unknown[]): void => plantForms(secrets, (secret) => [secret])
+
+function plantForms(secrets: unknown[], formsOf: (secret: string) => string[]): void {
   for (const secret of secrets) {
     if (typeof secret !== 'string' || secret.length < SHORTEST || known.has(secret)) continue
     known.add(secret)
-    for (const form of forms(secret)) {
+    for (const form of formsOf(secret)) {
       const beginning = form.slice(0, SHORTEST)
       planted.set(beginning, (planted.get(beginning) ?? new Set()).add(form))
       marks[hash(form, 0)] = 1

@@ -70,7 +70,7 @@ t.test('a mistyped setting is refused, also one that looks like a variable of a 
     ['LATCHKEY_SERVICE_PORT', 'http', '; "latchkey settings" lists the settings'],
     ['LATCHKEY_HTTP_PORT', '8080', '; "latchkey settings" lists the settings'],
     ['LATCHKEY_PORT_3000_TCP', '3000', '; "latchkey settings" lists the settings'],
-    ['LATCHKEY_NAME', 'Our login', '; "latchkey settings" lists the settings'],
+    ['LATCHKEY_KIND', 'Our login', '; "latchkey settings" lists the settings'],
     ['LATCHKEY_ENV_HOST', '0.0.0.0', '; "latchkey settings" lists the settings']
   ] as const)
     t.strictSame(problems({ [name]: value }), [`${name} is not a setting${says}`])

@@ -128,6 +128,16 @@ export const SETTINGS: Record<
     refused: ['0', '3601', '-1', '5m', '1.5'],
     says: 'an integer from 1 to 3600 s'
   },
+  LATCHKEY_LOGIN_IDLE_TTL: {
+    allowed: ['60', '43200', '31536000'],
+    refused: ['0', '59', '31536001', '12h'],
+    says: 'an integer from 60 to 31536000 s'
+  },
+  LATCHKEY_LOGIN_ABSOLUTE_TTL: {
+    allowed: ['60', '2592000', '31536000'],
+    refused: ['0', '59', '31536001', '30d'],
+    says: 'an integer from 60 to 31536000 s'
+  },
   LATCHKEY_REFRESH_LEEWAY: {
     allowed: ['0', '60', '86400'],
     refused: ['-1', '86401', '10s'],
@@ -200,6 +210,17 @@ export const SETTINGS: Record<
       'https://a.example,'
     ],
     says: 'origins (https://app.example.com), separated by commas'
+  },
+  LATCHKEY_NAME: {
+    allowed: ['Example', 'x', 'Übungsplatz & Söhne', 'x'.repeat(60)],
+    refused: ['x'.repeat(61)],
+    says: 'a text of at most 60 characters'
+  },
+  LATCHKEY_LOGO_FILE: { allowed: ['logo.svg', '/etc/latchkey/logo.png'], refused: [], says: 'a path' },
+  LATCHKEY_ACCENT: {
+    allowed: ['#000', '#abc', '#2b4c9b', '#ABCDEF'],
+    refused: ['red', 'abc', '#12', '#1234', '#12345g', 'url(x)', '#fff}'],
+    says: 'a colour as #rgb or #rrggbb'
   },
   LATCHKEY_DOCS: {
     allowed: ['true', 'false'],

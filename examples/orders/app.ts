@@ -59,7 +59,7 @@ export async function buildApp(
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     uiConfig: { tryItOutEnabled: true },
-    initOAuth: { clientId: 'orders-docs' }
+    ...app.guard.swaggerUi('orders-docs')
   })
 
   const orders: Order[] = []

@@ -52,7 +52,9 @@ function errorResponse(failure: Failure, name: ShapeName): object {
   const headers = HEADERS[status]
   return {
     description: STATUS_CODES[status],
-    content: { [mediaType]: { schema: { $ref: schema.$id }, example: body(failure) } },
+    content: {
+      [mediaType]: { schema: schema.$id === undefined ? schema : { $ref: schema.$id }, example: body(failure) }
+    },
     ...defined({ headers })
   }
 }

@@ -1,3 +1,5 @@
+import type { NoReturnReason } from '../../src/domain/authorization-errors.ts'
+
 /** A refused or failed request, before it is written in the shape of its endpoint. */
 export interface Failure {
   status: number
@@ -8,6 +10,8 @@ export interface Failure {
   /** The invalid parts of the request. Only the shape `problem` sends them. */
   errors?: { pointer: string; detail: string }[]
   headers?: Record<string, string>
+  /** Why a request of a browser goes back to no client. Only the shape `page` shows it. */
+  reason?: NoReturnReason
 }
 
 /** A format for failures. A new format is a file in this folder and an entry in `shapes.ts`. */
@@ -15,7 +19,7 @@ export interface Shape {
   mediaType: string
   /** The media type of the bodies that its endpoints accept. */
   accepts: string
-  /** The JSON schema of the body, for the OpenAPI document. */
-  schema: { readonly $id: string }
-  body(failure: Failure): object
+  /** The JSON schema of the body, for the OpenAPI document. A schema with an `$id` stands in the document once. */
+  schema: { readonly $id?: string }
+  body(failure: Failure): object | string
 }

@@ -20,7 +20,7 @@ const BARE_HEADERS = {
 export function frameworkErrors(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   request.log.info({ method: request.method, code: error.code }, 'refused before routing')
   reply.headers(BARE_HEADERS)
-  sendFailure(reply, failureOf(error), 'problem')
+  void sendFailure(reply, failureOf(error), 'problem')
 }
 
 /** The responses of each connection that are not complete, in the order of their requests. */

@@ -1,6 +1,7 @@
 import type { FastifyError } from 'fastify'
 import { RequestOver } from '../../src/deadline.ts'
 import { defined } from '../../src/defined.ts'
+import { NoReturn } from '../../src/domain/authorization-errors.ts'
 import { DomainError, type DomainErrorCode, OAuthError, SetupError } from '../../src/domain/errors.ts'
 import { AccessError } from '../../src/guard/errors.ts'
 import type { Failure } from './failure.ts'
@@ -48,6 +49,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof OAuthError) return oauthFailure(error)
   if (error instanceof AccessError) return accessFailure(error)
   if (error instanceof DomainError) return domainFailure(error)
+  if (error instanceof NoReturn) return { ...MALFORMED, detail: error.message, reason: error.reason }
   if (error instanceof RequestOver) return unavailable(error.message, 1)
   if (error instanceof SetupError) return unavailable('The service is not ready', 10)
   if (error instanceof MethodNotAllowed) {

@@ -27,7 +27,8 @@ const RENEWAL = { from: 0.75, to: 0.9 }
 const MARGIN = { part: 0.1, maxMs: 5000 }
 
 /** Returns whether the failure may be temporary: no response, too many requests, or an error of the server. */
-const isTemporary = ({ status }: TokenError): boolean => status === null || status === 429 || status >= 500
+const isTemporary = ({ status, error }: TokenError): boolean =>
+  error !== 'invalid_grant' && (status === null || status === 429 || status >= 500)
 
 /** Returns the milliseconds to wait after a failure. @param failures the number of previous failures in a row */
 function pauseAfter(failure: TokenError, failures: number): number {

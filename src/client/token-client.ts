@@ -1,15 +1,11 @@
 import { isAbsoluteUri } from '../absolute-uri.ts'
-import { postForm } from '../guard/client-request.ts'
 import { type Credentials, createAuthentication } from '../guard/credentials.ts'
-import { UpstreamError } from '../guard/http.ts'
 import { createMetadata } from '../guard/metadata.ts'
 import type { Timer } from '../guard/timer.ts'
-import { TOKEN_RESPONSE_BYTES_MAX } from '../limits.ts'
-import { printableLine } from '../printable.ts'
 import { type Clock, systemClock } from '../token/clock.ts'
 import { refusesToken } from './challenge.ts'
-import { TokenError } from './errors.ts'
-import { createTokenCache, type IssuedToken } from './token-cache.ts'
+import { createTokenCache } from './token-cache.ts'
+import { createTokenRequest } from './token-request.ts'
 
 export type TokenClientOptions = Credentials & {
   /** The `iss` of tokens: an https URL without a trailing slash (http on a loopback host, or with `insecureHttp`). */
@@ -66,30 +62,6 @@ export interface TokenClient {
   close(): void
 }
 
-/** Maximum milliseconds of one request to the issuer. */
-const REQUEST_TIMEOUT = 5000
-/** Lifetime of a token in seconds: `default` without `expires_in` (RFC 6749 §5.1), `max` for a longer `expires_in`. */
-const LIFETIME = { default: 60, max: 86_400 }
-/** Number of UTF-16 units of the issuer's description of an error. */
-const DESCRIPTION_MAX = 300
-/** The syntax of a token (RFC 6750 §2.1). */
-const TOKEN = /^[\w.~+/-]+=*$/
-
-/** Reads a token response (RFC 6749 §5.1). @throws UpstreamError */
-function readToken(body: unknown): IssuedToken {
-  const {
-    access_token: token,
-    token_type: type,
-    expires_in: lifetime = LIFETIME.default
-  } = (body ?? {}) as Record<string, unknown>
-  const invalid = (problem: string) => new UpstreamError(`the response ${problem}`, { status: 200 })
-  if (typeof token !== 'string' || !TOKEN.test(token)) throw invalid('has no valid access_token')
-  if (typeof type !== 'string' || type.toLowerCase() !== 'bearer') throw invalid('has a token_type other than Bearer')
-  if (typeof lifetime !== 'number' || !(lifetime >= 1))
-    throw invalid('has an expires_in that is not a number of at least 1')
-  return { token, lifetime: Math.min(lifetime, LIFETIME.max) }
-}
-
 const isRequest = (input: string | URL | Request): input is Request => typeof input === 'object' && 'url' in input
 
 /** Returns whether the body can be sent a second time. */
@@ -110,13 +82,9 @@ function parseOrigins({ origins, resource }: Pick<TokenClientOptions, 'origins' 
   return resource !== undefined && /^https?:/i.test(resource) ? [new URL(resource).origin] : null
 }
 
-/** Returns whether a value is a text that cannot hold the credentials that were sent: neither the secret nor a long word. */
-const isDescription = (value: unknown, secret: string | undefined): value is string =>
-  typeof value === 'string' && !(secret !== undefined && value.includes(secret)) && !/[^\s]{64}/.test(value)
-
 /** Creates a token client. @param timer measures pauses, time limits and, without `clock`, the age of a token */
 export function createClient(options: TokenClientOptions, timer: Timer): TokenClient {
-  const { issuer, insecureHttp, internalUrl, clientId, clientSecret, scope, resource, clock } = options
+  const { issuer, insecureHttp, internalUrl, scope, resource, clock } = options
   const { timeout = 10_000, fetch = globalThis.fetch } = options
   if (!(timeout > 0 && timeout < 2 ** 31))
     throw new TypeError('timeout must be a number of milliseconds from 1 to 2147483647')
@@ -129,30 +97,8 @@ export function createClient(options: TokenClientOptions, timer: Timer): TokenCl
     ...(resource === undefined ? {} : { resource })
   }
 
-  /** Converts the failure of a request to the error of the caller. */
-  function tokenError(cause: UpstreamError): TokenError {
-    const { message, status, retryAfter, body } = cause
-    const { error, error_description: text } = (body ?? {}) as Record<string, unknown>
-    const code = typeof error === 'string' && /^[a-z][a-z_]{1,40}$/.test(error) ? error : null
-    const description = code !== null && isDescription(text, clientSecret) ? text.slice(0, DESCRIPTION_MAX) : null
-    const reason = [
-      `no token for ${clientId} from ${issuer}`,
-      code ?? message,
-      ...(description === null ? [] : [description])
-    ]
-    return new TokenError(printableLine(reason.join(': ')), { error: code, description, status, retryAfter, cause })
-  }
-
-  async function request(signal: AbortSignal): Promise<IssuedToken> {
-    try {
-      const { tokenEndpoint } = await metadata.get()
-      const limits = { timeout: REQUEST_TIMEOUT, timer, maxBytes: TOKEN_RESPONSE_BYTES_MAX, signal }
-      const { body } = await postForm(fetch, tokenEndpoint, { form, authenticate, ...limits })
-      return readToken(body)
-    } catch (cause) {
-      throw tokenError(cause as UpstreamError)
-    }
-  }
+  const requestToken = createTokenRequest({ ...options, metadata, authenticate, fetch, timer })
+  const request = async (signal: AbortSignal) => (await requestToken(form, signal)).issued
   const tokens = createTokenCache({ request, clock: clock ?? { now: timer.elapsed }, timer, timeout })
 
   return {

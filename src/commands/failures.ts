@@ -10,6 +10,8 @@ const LISTS: Record<Missing['kind'], string> = {
   client: 'client list',
   resource: 'resource list',
   session: 'session list <username>',
+  login: 'session list <username>',
+  consent: 'client list',
   key: 'key list',
   secret: 'client show <client>',
   scope: 'resource list'

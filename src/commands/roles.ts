@@ -17,7 +17,7 @@ export function addRoleCommands(program: Command, terminal: Terminal): void {
   command('add <name>', 'add a role')
     .option('--description <text>', 'the purpose of the role', '')
     .option('--scope <scope...>', 'scopes of the role', [])
-    .addHelpText('after', '\nExample:\n  latchkey role add support --description "First line" --scope profile')
+    .addHelpText('after', '\nExample:\n  latchkey role add support --description "First line" --scope users:read')
     .action(
       async (name: string, { json, description, scope: scopes }: Json & { description: string; scope: string[] }) => {
         const role = await withAuth(terminal, ({ roles }) => roles.create(OPERATOR, { name, description, scopes }))
@@ -37,7 +37,7 @@ export function addRoleCommands(program: Command, terminal: Terminal): void {
     .option('--no-scope', 'remove all scopes')
     .addHelpText(
       'after',
-      '\nExamples:\n  latchkey role set support --scope profile\n  latchkey role set support --no-scope'
+      '\nExamples:\n  latchkey role set support --scope users:read\n  latchkey role set support --no-scope'
     )
     .action(
       async (name: string, { json, description, scope }: Json & { description?: string; scope?: string[] | false }) => {

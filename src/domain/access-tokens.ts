@@ -3,6 +3,7 @@ import type { Config } from '../settings.ts'
 import { toClaims } from '../token/claims.ts'
 import type { Principal } from '../token/principal.ts'
 import { quoted, type Refusal, refusal } from '../token/refusal.ts'
+import { TYP } from '../token/syntax.ts'
 import { createTokenVerifier, type VerifiedToken } from '../token/verifier.ts'
 import { isSwitchedOff } from './built-in.ts'
 import type { Keys } from './keys.ts'
@@ -11,7 +12,7 @@ import type { Clock } from './ports/clock.ts'
 import type { LiveState } from './ports/revocations.ts'
 import type { Signer } from './ports/signer.ts'
 import type { Store } from './ports/store.ts'
-import { intersect, narrowRoles } from './scopes.ts'
+import { heldByUser, intersect, narrowRoles } from './scopes.ts'
 
 /** The accepted difference between the clocks of two instances. */
 const SKEW: Seconds = 5
@@ -55,7 +56,7 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     if (now >= session.idleExpiresAt || now >= session.expiresAt) return gone('its session has expired')
     return {
       ...principal,
-      scopes: intersect(scopes, client.scopes, user.scopes),
+      scopes: intersect(scopes, client.scopes, heldByUser(user.scopes)),
       roles: narrowRoles(user.roles, client)
     }
   }
@@ -100,7 +101,7 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
         sid: session === null ? null : session.sid,
         rev
       })
-      return { accessToken: signer.sign(claims, await keys.signing()), expiresIn }
+      return { accessToken: signer.sign(claims, await keys.signing(), TYP), expiresIn }
     },
 
     /** Returns the principal of a token for Latchkey's own API; the reason for every other token. */

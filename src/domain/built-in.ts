@@ -1,10 +1,15 @@
 import type { Config } from '../settings.ts'
 import {
+  ACCOUNT,
   ADMIN_ROLE,
+  AUTHORIZATION_CODE_GRANT,
   type Client,
   DOCS_CLIENT,
+  EMPTY_SCOPES,
+  IDENTITY_SCOPES,
   INTROSPECT,
   type Millis,
+  OPENID,
   READ_REVOCATIONS,
   REFRESH_GRANT,
   type Role,
@@ -18,7 +23,10 @@ const own = (name: string, description: string): Scope => ({ name, description, 
 
 /** The scopes of users at Latchkey's own API. */
 export const BUILT_IN_SCOPES: Scope[] = [
-  own('profile', 'See and change your own profile'),
+  own(OPENID, 'Know who you are'),
+  own('profile', 'See your name and your roles'),
+  own('email', 'See your e-mail address'),
+  own(ACCOUNT, 'Change your profile and your password, and end your sessions'),
   own('users:read', 'See every user'),
   own('users:write', 'Create, change and delete users'),
   own('roles:read', 'See every role and scope'),
@@ -30,6 +38,9 @@ export const BUILT_IN_SCOPES: Scope[] = [
   own('keys:read', 'See the keys that sign tokens'),
   own('keys:write', 'Rotate and retire keys')
 ]
+
+/** The scopes of users at Latchkey's own API that come from roles. */
+export const ROLE_SCOPES = BUILT_IN_SCOPES.map(({ name }) => name).filter((name) => !IDENTITY_SCOPES.includes(name))
 
 /** The scopes at Latchkey's own API that only clients hold, in their own name. No role holds them. */
 export const CLIENT_SCOPES: Scope[] = [
@@ -47,7 +58,7 @@ const RESERVED_NOUNS = ['latchkey', 'users', 'roles', 'clients', 'resources', 'k
   'settings'
 ])
 /** Scopes of one word that only Latchkey may register: of OpenID Connect Core §3.1.2.1, §5.4 and §11, and its own. */
-const RESERVED_WORDS = ['openid', 'profile', 'email', 'address', 'phone', 'offline_access', 'account']
+const RESERVED_WORDS = [...IDENTITY_SCOPES, ...EMPTY_SCOPES, ACCOUNT]
 
 /** Returns whether a scope name is reserved for Latchkey or a later version of it. No other resource may register such a name. */
 export function isReservedScope(name: string): boolean {
@@ -57,24 +68,44 @@ export function isReservedScope(name: string): boolean {
 
 /** The roles of a first start. */
 export const BUILT_IN_ROLES: Role[] = [
-  { name: ADMIN_ROLE, description: 'May do everything', scopes: BUILT_IN_SCOPES.map((scope) => scope.name) },
-  { name: 'user', description: 'May see and change their own profile', scopes: ['profile'] }
+  { name: ADMIN_ROLE, description: 'May do everything', scopes: ROLE_SCOPES },
+  { name: 'user', description: 'May change their own profile', scopes: [ACCOUNT] }
 ]
+
+/** The members of a client that its registration may leave out. */
+export const CLIENT_DEFAULTS = {
+  firstParty: false,
+  grantTypes: [],
+  scopes: [],
+  roles: null,
+  resources: [],
+  redirectUris: [],
+  postLogoutRedirectUris: [],
+  applicationType: 'web',
+  clientUri: null,
+  policyUri: null,
+  tosUri: null,
+  logoUri: null,
+  requirePkce: true,
+  requireConsent: true,
+  idTokenAlg: null,
+  backchannelLogoutUri: null,
+  accessTokenTtl: null,
+  sessionIdleTtl: 14 * 86_400,
+  sessionAbsoluteTtl: 90 * 86_400
+} satisfies Partial<Client>
 
 /** Creates the client of /docs for a first start. */
 export const docsClient = (now: Millis): Client => ({
+  ...CLIENT_DEFAULTS,
   id: DOCS_CLIENT,
   name: 'Interactive documentation',
   kind: 'public',
   firstParty: true,
-  grantTypes: ['password', REFRESH_GRANT],
+  grantTypes: [AUTHORIZATION_CODE_GRANT, 'password', REFRESH_GRANT],
   scopes: BUILT_IN_SCOPES.map((scope) => scope.name),
   defaultScopes: ['profile'],
-  roles: null,
-  resources: [],
-  redirectUris: [],
   jwks: null,
-  accessTokenTtl: null,
   sessionIdleTtl: 3600,
   sessionAbsoluteTtl: 12 * 3600,
   disabledAt: null,
@@ -85,3 +116,7 @@ export const docsClient = (now: Millis): Client => ({
 /** Returns whether a setting switches the client off. */
 export const isSwitchedOff = (clientId: string, { docs }: Pick<Config, 'docs'>): boolean =>
   clientId === DOCS_CLIENT && !docs
+
+/** Returns a stored client as the settings complete it: the client of /docs returns to the pages of the issuer. */
+export const completed = (client: Client, { issuer }: Pick<Config, 'issuer'>): Client =>
+  client.id === DOCS_CLIENT ? { ...client, redirectUris: [`${issuer}/docs/static/oauth2-redirect.html`] } : client

@@ -15,6 +15,7 @@ export interface Origin {
  * - `anonymous`: a request without an authenticated user or client
  * - `client`: a client in its own name, or a client that has authenticated at an OAuth endpoint
  * - `user`: a user with an access token
+ * - `login`: a user on the pages of this service, by the cookie of a login. Holds no role and no scope
  */
 export type Caller = Origin &
   (
@@ -23,7 +24,14 @@ export type Caller = Origin &
     | { kind: 'anonymous' }
     | { kind: 'client'; id: string }
     | { kind: 'user'; id: string; clientId: string; sid: string }
+    | { kind: 'login'; id: string; loginId: string }
   )
+
+/** Returns the user of a login in a browser as a caller, with the origin of another caller. */
+export const asLogin = (
+  { address, userAgent, requestId }: Caller,
+  { id: loginId, userId: id }: { id: string; userId: string }
+): Caller => ({ kind: 'login', id, loginId, address, userAgent, requestId })
 
 const NO_REQUEST: Origin = { address: null, userAgent: null, requestId: null }
 

@@ -3,30 +3,22 @@ import {
   CLIENT_KEYS_MAX,
   CLIENT_LIST_MAX,
   LINE_MAX,
-  REDIRECT_URI_MAX,
+  LOGO_DATA_PATTERN,
+  LOGO_FILE_PATTERN,
+  LOGO_URI_MAX,
   SCOPE_ITEMS_MAX,
   SCOPE_PARAMETER_MAX,
   SESSION_TTL_MAX
 } from '../limits.ts'
-import { isLoopback } from '../loopback.ts'
 import { invalid, quoted } from './errors.ts'
 import type { Grant } from './grants/grant.ts'
 import { isLine } from './line.ts'
-import { CLIENT_ONLY_SCOPES, type Client, type ClientKey, type Seconds } from './model.ts'
+import { AUTHORIZATION_CODE_GRANT, CLIENT_ONLY_SCOPES, type Client, type ClientKey, type Seconds } from './model.ts'
 import type { Signer } from './ports/signer.ts'
+import { redirectUriFault, webUriFault } from './redirect-uris.ts'
 
-/**
- * Returns whether a text may be a redirect URI (RFC 8252 §7, RFC 9700 §4.1.1): https, http on a loopback host, or a private-use
- * scheme, which has a dot.
- */
-function isRedirectUri(text: string): boolean {
-  if (text.length > REDIRECT_URI_MAX || !/^[\x21-\x7e]+$/.test(text) || !URL.canParse(text) || text.includes('#'))
-    return false
-  const { protocol, hostname, username, password } = new URL(text)
-  if (username !== '' || password !== '') return false
-  if (protocol === 'http:') return isLoopback(hostname)
-  return protocol === 'https:' || protocol.includes('.')
-}
+const LOGO_FILE = new RegExp(LOGO_FILE_PATTERN, 'u')
+const LOGO_DATA = new RegExp(LOGO_DATA_PATTERN, 'u')
 
 const unique = (list: string[]): string[] => [...new Set(list)]
 
@@ -56,6 +48,33 @@ function assertGrants(client: Client, grants: Grant[]): void {
     if (grant === undefined) throw invalid(`There is no grant ${JSON.stringify(type)}; the grants are ${all}`)
     if (!grant.isFor(client)) throw invalid(`The grant ${type} is for ${grant.allowedClients}`)
   }
+  if (client.grantTypes.includes(AUTHORIZATION_CODE_GRANT) && client.redirectUris.length === 0)
+    throw invalid(`The grant ${AUTHORIZATION_CODE_GRANT} needs a redirect URI`)
+}
+
+function assertUris(client: Client): void {
+  const refuse = (what: string, text: string, fault: string | null) => {
+    if (fault !== null) throw invalid(`The ${what} ${quoted(text)} is not allowed: ${fault}`)
+  }
+  for (const uri of client.redirectUris) refuse('redirect URI', uri, redirectUriFault(uri, client.applicationType))
+  for (const uri of client.postLogoutRedirectUris)
+    refuse('redirect URI after a logout', uri, redirectUriFault(uri, client.applicationType))
+  const { clientUri, policyUri, tosUri, backchannelLogoutUri } = client
+  for (const [what, uri] of [
+    ['URI of the app', clientUri],
+    ['URI of the privacy policy', policyUri],
+    ['URI of the terms of service', tosUri],
+    ['URI for logout tokens', backchannelLogoutUri]
+  ] as const)
+    if (uri !== null) refuse(what, uri, webUriFault(uri))
+}
+
+function assertLogo({ logoUri }: Client): void {
+  if (logoUri === null || (logoUri.length <= LOGO_URI_MAX && (LOGO_FILE.test(logoUri) || LOGO_DATA.test(logoUri))))
+    return
+  throw invalid(
+    `A logo is the name of a file in the data directory, or a data: URI of a PNG, JPEG, WebP, GIF or SVG image with at most ${LOGO_URI_MAX} characters: the pages load nothing from other hosts`
+  )
 }
 
 function assertScopes({ kind, scopes, defaultScopes }: Client): void {
@@ -82,17 +101,19 @@ function assertTtls({ accessTokenTtl, sessionIdleTtl, sessionAbsoluteTtl }: Clie
  * @throws DomainError invalid when a member breaks a rule
  */
 export function validClient(client: Client, grants: Grant[]): Client {
-  const { name, kind, grantTypes, scopes, defaultScopes, roles, redirectUris, resources } = client
+  const { name, kind, grantTypes, scopes, defaultScopes, roles, resources, redirectUris, postLogoutRedirectUris } =
+    client
   if (name === '' || !isLine(name)) throw invalid(`A name has 1 to ${LINE_MAX} characters and no control characters`)
   assertGrants(client, grants)
   if (kind === 'public' && client.jwks !== null) throw invalid('A public client has no keys')
-  if ([scopes, roles ?? [], resources, redirectUris].some((list) => list.length > CLIENT_LIST_MAX))
+  if (
+    [scopes, roles ?? [], resources, redirectUris, postLogoutRedirectUris].some((list) => list.length > CLIENT_LIST_MAX)
+  )
     throw invalid(`A client has at most ${CLIENT_LIST_MAX} each of scopes, roles, resources and redirect URIs`)
   assertScopes(client)
-  if (!redirectUris.every(isRedirectUri))
-    throw invalid(
-      'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
-    )
+  assertUris(client)
+  assertLogo(client)
+  if (kind === 'public' && !client.requirePkce) throw invalid('Only a confidential client may do without PKCE')
   assertTtls(client)
   return {
     ...client,
@@ -101,6 +122,7 @@ export function validClient(client: Client, grants: Grant[]): Client {
     defaultScopes: unique(defaultScopes),
     roles: roles && unique(roles),
     resources: unique(resources),
-    redirectUris: unique(redirectUris)
+    redirectUris: unique(redirectUris),
+    postLogoutRedirectUris: unique(postLogoutRedirectUris)
   }
 }

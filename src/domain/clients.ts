@@ -1,25 +1,22 @@
 import { randomBytes } from 'node:crypto'
 import { defined } from '../defined.ts'
 import type { Config } from '../settings.ts'
-import { isSwitchedOff } from './built-in.ts'
+import { CLIENT_DEFAULTS, completed, isSwitchedOff } from './built-in.ts'
 import type { Caller } from './caller.ts'
 import { type ClientAuthMethod, isClientId } from './client-authentication.ts'
 import { parseJwks, validClient } from './client-registration.ts'
 import { createClientSecrets, generateSecret } from './client-secrets.ts'
 import { DomainError, invalid, noSuch } from './errors.ts'
+import type { Events } from './events.ts'
 import type { Grant } from './grants/grant.ts'
-import { ASSERTION_ALGS, type Client, DOCS_CLIENT, type Seconds } from './model.ts'
+import type { KeyChains } from './key-chains.ts'
+import { ASSERTION_ALGS, type Client, DOCS_CLIENT } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { ClientChanges } from './ports/clients.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Page } from './ports/page.ts'
 import type { Signer } from './ports/signer.ts'
 import type { Store } from './ports/store.ts'
-
-const DAY: Seconds = 86_400
-/** The default lifetimes of the sessions of a client. */
-const SESSION_IDLE_TTL: Seconds = 14 * DAY
-const SESSION_ABSOLUTE_TTL: Seconds = 90 * DAY
 
 /** The form of user ids. A client must not have such an id, because the `sub` of its own tokens is its id. */
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
@@ -42,14 +39,29 @@ function assertChangeable(id: string): void {
 }
 
 /** Manages clients: programs that request or introspect tokens. */
-export function createClients(deps: { store: Store; signer: Signer; clock: Clock; settings: Config; grants: Grant[] }) {
-  const { store, signer, clock, settings, grants } = deps
+export function createClients(deps: {
+  store: Store
+  signer: Signer
+  events: Events
+  clock: Clock
+  settings: Config
+  grants: Grant[]
+  keyChains: KeyChains
+}) {
+  const { store, signer, events, clock, settings, grants, keyChains } = deps
 
   /** Returns a client in any state. @throws DomainError not_found */
   async function get(id: string): Promise<Client> {
     const client = await store.clients.get(id)
     if (client === null) throw noSuch('client', id)
-    return client
+    return completed(client, settings)
+  }
+
+  /** Warns that codes of the client can be stolen and used: without PKCE nothing binds a code to the browser that asked for it. */
+  function warnWithoutPkce(caller: Caller, { id, requirePkce }: Client): void {
+    if (requirePkce) return
+    const reason = 'require_pkce is false: turn it on as soon as the client sends a code_challenge'
+    events.record({ type: 'client.without_pkce', caller, subject: { client: id }, outcome: 'success', reason })
   }
 
   return {
@@ -62,11 +74,14 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
     /** Returns a client; null when it is unknown, disabled, or switched off by a setting. */
     async enabled(id: string): Promise<Client | null> {
       const client = isSwitchedOff(id, settings) ? null : await store.clients.get(id)
-      return client?.disabledAt === null ? client : null
+      return client?.disabledAt === null ? completed(client, settings) : null
     },
 
     /** Returns one page of all clients in the order of their ids, in any state. */
-    list: (page: Page): Promise<Paged<Client>> => paged(page, (client) => client.id, store.clients.list),
+    async list(page: Page): Promise<Paged<Client>> {
+      const { items, ...rest } = await paged(page, (client) => client.id, store.clients.list)
+      return { ...rest, items: items.map((client) => completed(client, settings)) }
+    },
 
     /**
      * Registers a client.
@@ -87,16 +102,8 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
         throw invalid('A client must have jwks with the method private_key_jwt, and with no other method')
       const client = validClient(
         {
-          grantTypes: [],
-          scopes: [],
+          ...CLIENT_DEFAULTS,
           defaultScopes: input.scopes ?? [],
-          roles: null,
-          resources: [],
-          redirectUris: [],
-          firstParty: false,
-          accessTokenTtl: null,
-          sessionIdleTtl: SESSION_IDLE_TTL,
-          sessionAbsoluteTtl: SESSION_ABSOLUTE_TTL,
           ...input,
           id,
           kind: method === 'none' ? 'public' : 'confidential',
@@ -109,6 +116,8 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
       )
       const secret = method === 'none' || keys !== null ? null : generateSecret(now, null)
       await store.clients.create(caller, { client, secret: secret?.stored ?? null })
+      if (client.idTokenAlg !== null) await keyChains.begin(caller, client.idTokenAlg)
+      warnWithoutPkce(caller, client)
       return { client: await get(id), secret: secret?.secret ?? null }
     },
 
@@ -132,6 +141,8 @@ export function createClients(deps: { store: Store; signer: Signer; clock: Clock
       } as ClientChanges
       const changed = await store.clients.change(caller, { id, changes, now: clock.now() })
       if (changed === null) throw noSuch('client', id)
+      warnWithoutPkce(caller, changed)
+      if (changed.idTokenAlg !== null) await keyChains.begin(caller, changed.idTokenAlg)
       return changed
     },
 

@@ -31,11 +31,22 @@ export type DomainErrorCode = 'invalid' | 'forbidden' | 'not_found' | 'conflict'
 
 /** An object that the caller named and that does not exist. */
 export interface Missing {
-  kind: 'user' | 'role' | 'client' | 'resource' | 'session' | 'key' | 'secret' | 'scope'
+  kind: 'user' | 'role' | 'client' | 'resource' | 'session' | 'login' | 'consent' | 'key' | 'secret' | 'scope'
   name: string
   /** Some or all names that exist, to find the one that was meant. */
   names?: string[]
 }
+
+/** Why the profile or the password of a user is invalid. The account pages have a text for each in every language. */
+export type InvalidReason =
+  | 'password_wrong'
+  | 'password_malformed'
+  | 'password_long'
+  | 'password_short'
+  | 'password_names'
+  | 'password_common'
+  | 'email_invalid'
+  | 'full_name_invalid'
 
 /** A refusal for which no RFC has an error code. The caller gets `message`. */
 export class DomainError extends Error {
@@ -44,24 +55,28 @@ export class DomainError extends Error {
   readonly missing: Missing | undefined
   /** Seconds after which the same request can succeed; with `throttled` and `unavailable`. */
   readonly retryAfter: number | undefined
+  /** The reason for the pages; with `invalid`. */
+  readonly reason: InvalidReason | undefined
   /** Whether an event describes this refusal, so that the log needs no other line. */
   isRecorded = false
 
   constructor(
     code: DomainErrorCode,
     message: string,
-    options: { retryAfter?: number; missing?: Missing; cause?: unknown } = {}
+    options: { retryAfter?: number; missing?: Missing; reason?: InvalidReason | undefined; cause?: unknown } = {}
   ) {
     super(message, { cause: options.cause })
     this.name = 'DomainError'
     this.code = code
     this.retryAfter = options.retryAfter
     this.missing = options.missing
+    this.reason = options.reason
   }
 }
 
 /** Returns the refusal of invalid input. */
-export const invalid = (message: string): DomainError => new DomainError('invalid', message)
+export const invalid = (message: string, reason?: InvalidReason): DomainError =>
+  new DomainError('invalid', message, { reason })
 
 /** Maximum number of characters of a name in an error. */
 const NAME_SHOWN = 100

@@ -2,9 +2,17 @@ import type { Caller } from './caller.ts'
 
 /** Every type of event, with its meaning. The list is closed: an event of another type does not compile. */
 export const EVENT_TYPES = {
-  'login.succeeded': 'A user proved who they are, and a session was opened',
+  'login.succeeded': 'A user proved who they are, and a session or a login in a browser was opened',
   'login.failed': 'A user could not prove who they are, or may not log in',
   'login.throttled': 'A login was refused because of earlier failures',
+  'login.ended': 'A login in a browser was ended',
+  'logout.undelivered': 'A client did not accept a logout token; it is sent again later',
+  'authorization.allowed': 'A client got a code for a user',
+  'authorization.denied': 'A user refused the request of a client',
+  'code.replayed': 'A code was used twice, and its session was ended',
+  'code.refused': 'A code was used with a wrong verifier, redirect URI or client, and is worthless now',
+  'consent.removed': 'A user removed what they had allowed a client',
+  'session.opened': 'A client exchanged a code, and a session was opened',
   'session.replayed': 'A refresh token was used twice, and its session was ended',
   'session.ended': 'Sessions were ended',
   'token.revoked': 'An access token was revoked',
@@ -21,11 +29,13 @@ export const EVENT_TYPES = {
   'client.created': 'A client was registered',
   'client.changed': 'A client was changed, disabled or enabled',
   'client.deleted': 'A client was deleted',
+  'client.without_pkce': 'A client that needs no PKCE was registered, changed or used',
   'client.secret_added': 'A secret was added to a client',
   'client.secret_deleted': 'A secret of a client was deleted',
   'resource.created': 'A resource was registered',
   'resource.changed': 'A resource was changed',
   'resource.deleted': 'A resource was deleted',
+  'key.created': 'The first keys of an algorithm were created',
   'key.rotated': 'The next key began to sign',
   'key.retired': 'A key was taken out of use',
   'keys.resealed': 'All values were sealed again with the current sealing key',
@@ -35,6 +45,9 @@ export const EVENT_TYPES = {
 
 export type EventType = keyof typeof EVENT_TYPES
 
+/** Events that are warnings although they succeed. */
+export const WARNINGS: readonly EventType[] = ['client.without_pkce']
+
 /** The objects of an event: ids and public names, never a secret. */
 export interface Subject {
   user?: string
@@ -42,6 +55,8 @@ export interface Subject {
   username?: string
   client?: string
   session?: string
+  /** A login in a browser. */
+  login?: string
   role?: string
   resource?: string
   key?: string

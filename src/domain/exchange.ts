@@ -3,8 +3,9 @@ import type { Caller } from './caller.ts'
 import type { AuthenticatedClient, ClientAuthentication } from './client-authentication.ts'
 import { clientRefused, OAuthError } from './errors.ts'
 import { type Grant, type Outcome, required, type TokenParams } from './grants/grant.ts'
+import type { IdTokens } from './id-tokens.ts'
 import type { Logins } from './logins.ts'
-import type { Client, Seconds, Session } from './model.ts'
+import { type Client, OPENID, type Seconds, type Session } from './model.ts'
 import type { Store } from './ports/store.ts'
 import { wasUsed } from './refresh-tokens.ts'
 import { narrowRoles, type Scopes } from './scopes.ts'
@@ -22,6 +23,8 @@ export interface IssuedToken {
   scopes: string[]
   /** Null when the client may not renew the session, and for a client's own token. */
   refreshToken: string | null
+  /** Only for a session with the scope `openid` (OpenID Connect Core 1.0 §3.1.3.3, §12.2). */
+  idToken: string | null
 }
 
 const invalidGrant = (description: string) => new OAuthError('invalid_grant', description)
@@ -35,8 +38,9 @@ export function createExchange(deps: {
   sessions: Sessions
   logins: Logins
   accessTokens: AccessTokens
+  idTokens: IdTokens
 }) {
-  const { store, grants, clientAuthentication, scopes, sessions, logins, accessTokens } = deps
+  const { store, grants, clientAuthentication, scopes, sessions, logins, accessTokens, idTokens } = deps
 
   /** @throws OAuthError unsupported_grant_type, invalid_client, unauthorized_client */
   async function grantAndClient({ clientAuth, params }: TokenRequest) {
@@ -77,11 +81,27 @@ export function createExchange(deps: {
         const { session, refreshToken } = await sessions.draft(caller, {
           login: outcome.login,
           client,
-          scopes: granted
+          scopes: outcome.code?.scopes ?? granted,
+          loginId: outcome.code?.loginId ?? null
         })
         return { tokenSession: { sid: session.id, expiresAt: session.idleExpiresAt, refreshToken }, draft: session }
       }
     }
+  }
+
+  /** Returns the ID token of a response; null for a session without the scope `openid`, and for a client's own token. */
+  async function idTokenOf(
+    outcome: Outcome,
+    {
+      client,
+      draft,
+      token
+    }: { client: Client; draft: Session | null; token: { accessToken: string; expiresIn: Seconds } }
+  ): Promise<string | null> {
+    const session = outcome.kind === 'renewal' ? outcome.token.session : draft
+    if (session === null || !session.scopes.includes(OPENID)) return null
+    const nonce = outcome.kind === 'login' ? (outcome.code?.nonce ?? null) : null
+    return idTokens.issue(client, { session, nonce, ...token })
   }
 
   /** @throws OAuthError invalid_grant when the session was not renewed */
@@ -133,12 +153,17 @@ export function createExchange(deps: {
       session: tokenSession,
       rev
     })
+    const idToken = await idTokenOf(outcome, { client, draft, token })
 
     if (outcome.kind === 'login' && draft !== null) {
-      const isOpen = await logins.finish(asClient, { login: outcome.login, session: draft, rev })
+      const opening = { login: outcome.login, session: draft, rev }
+      const isOpen =
+        outcome.code === null
+          ? await logins.finish(asClient, opening)
+          : await logins.redeem(asClient, { ...opening, codeHash: outcome.code.hash })
       if (!isOpen) throw invalidGrant(outcome.refusal)
     }
     if (outcome.kind === 'renewal' && !isRepeated) await renew(asClient, outcome, client)
-    return { ...token, scopes: granted, refreshToken: tokenSession?.refreshToken ?? null }
+    return { ...token, scopes: granted, refreshToken: tokenSession?.refreshToken ?? null, idToken }
   }
 }

@@ -1,18 +1,26 @@
 import type { Config } from '../settings.ts'
 import { createAccessTokens } from './access-tokens.ts'
+import { createAuthorizationRequests } from './authorization-requests.ts'
+import { createAuthorizations } from './authorizations.ts'
+import { createBackchannelLogout } from './backchannel-logout.ts'
 import { createClientAuthentication } from './client-authentication.ts'
 import { createClients } from './clients.ts'
+import { createConsents } from './consents.ts'
 import { createDummyHashes } from './dummy-hashes.ts'
 import type { Events } from './events.ts'
 import { createExchange } from './exchange.ts'
 import { createExpiry } from './expiry.ts'
 import { createGrants } from './grants/index.ts'
 import { createGuesses } from './guesses.ts'
+import { createIdTokens } from './id-tokens.ts'
 import { createIntrospection } from './introspection.ts'
+import { createKeyChains } from './key-chains.ts'
 import { createKeyRotation } from './key-rotation.ts'
 import { createKeys } from './keys.ts'
 import { createLogins } from './logins.ts'
+import { createLogouts } from './logouts.ts'
 import { createPasswordProof } from './password-proof.ts'
+import { createPlaces } from './places.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Hasher } from './ports/hasher.ts'
 import type { Sealer } from './ports/sealer.ts'
@@ -27,6 +35,7 @@ import { createRoles } from './roles.ts'
 import { createScopes } from './scopes.ts'
 import { createSessions } from './sessions.ts'
 import { createSetup } from './setup.ts'
+import { createSignIn } from './sign-in.ts'
 import { createUsers } from './users.ts'
 
 /** Builds the domain, which holds every rule of the service, from its ports. A module gets only modules that are created above it. */
@@ -48,10 +57,17 @@ export function createAuth(ports: {
   const sessions = createSessions({ ...ports, refreshTokens })
   const scopes = createScopes(ports)
   const keys = createKeys(ports)
+  const keyChains = createKeyChains({ ...ports, keys })
   const accessTokens = createAccessTokens({ ...ports, keys })
+  const idTokens = createIdTokens({ ...ports, keys, keyChains })
   const grants = createGrants({ ...ports, passwordProof, refreshTokens })
-  const clients = createClients({ ...ports, grants })
+  const clients = createClients({ ...ports, grants, keyChains })
   const clientAuthentication = createClientAuthentication(ports)
+  const authorizationRequests = createAuthorizationRequests({
+    clients,
+    userOfIdToken: async (token) => (await idTokens.readHint(token))?.userId ?? null
+  })
+  const authorizations = createAuthorizations({ ...ports, clients, scopes })
   return {
     issuer: ports.settings.issuer,
     users,
@@ -59,18 +75,36 @@ export function createAuth(ports: {
     roles: createRoles(ports),
     clients,
     clientAuthentication,
+    logins,
+    logouts: createLogouts({ clients, idTokens }),
+    authorizationRequests,
+    authorizations,
+    consents: createConsents(ports),
+    signIn: createSignIn({ ...ports, authorizationRequests, authorizations, passwordProof, logins }),
     scopes,
     resources: createResources(ports),
     sessions,
-    keys: { ...keys, ...createKeyRotation({ ...ports, keys, refreshTokens }) },
+    keys: { ...keys, ...createKeyRotation({ ...ports, keys, keyChains, refreshTokens }) },
+    places: createPlaces(ports),
     accessTokens,
+    idTokens,
     revocationLog: createRevocationLog(ports),
     grants,
-    exchange: createExchange({ ...ports, grants, clientAuthentication, scopes, sessions, logins, accessTokens }),
+    exchange: createExchange({
+      ...ports,
+      grants,
+      clientAuthentication,
+      scopes,
+      sessions,
+      logins,
+      accessTokens,
+      idTokens
+    }),
     ...createRevocation({ ...ports, accessTokens, refreshTokens }),
     ...createIntrospection({ ...ports, users, clients, accessTokens, refreshTokens }),
+    ...createBackchannelLogout({ ...ports, clients, idTokens }),
     ...createExpiry(ports),
-    ...createRevokeEverything({ ...ports, keys, refreshTokens }),
+    ...createRevokeEverything({ ...ports, keys, keyChains, refreshTokens }),
     ...createSetup({ ...ports, users, keys, refreshTokens })
   }
 }

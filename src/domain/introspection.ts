@@ -6,7 +6,7 @@ import { type Client, INTROSPECT, type Millis, REFRESH_GRANT, type Seconds } fro
 import type { Clock } from './ports/clock.ts'
 import type { Store } from './ports/store.ts'
 import type { RefreshTokens } from './refresh-tokens.ts'
-import { intersect } from './scopes.ts'
+import { heldByUser, intersect } from './scopes.ts'
 import type { Users } from './users.ts'
 
 /** The current state of a valid token (RFC 7662 §2.2). Instants are seconds since the epoch. */
@@ -55,7 +55,7 @@ export function createIntrospection(deps: {
     const client = await clients.enabled(session.clientId)
     const access = user && (await store.users.access(user.id))
     if (user === null || access === null || !client?.grantTypes.includes(REFRESH_GRANT)) return null
-    const scopes = intersect(session.scopes, client.scopes, access.scopes)
+    const scopes = intersect(session.scopes, client.scopes, heldByUser(access.scopes))
     if (scopes.length === 0) return null
     return {
       kind: 'refresh',

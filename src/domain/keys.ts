@@ -1,6 +1,6 @@
 import type { Config } from '../settings.ts'
 import { DomainError, SetupError } from './errors.ts'
-import type { PublicKey, StoredKey } from './model.ts'
+import type { PublicKey, SigningAlg, StoredKey } from './model.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Sealer } from './ports/sealer.ts'
 import type { Signer } from './ports/signer.ts'
@@ -14,16 +14,22 @@ export interface Jwks {
 const isAway = (error: unknown): boolean =>
   error instanceof SetupError || (error instanceof DomainError && error.code === 'unavailable')
 
-type SigningKey = PublicKey & { privateKey: string }
+/** A key that signs, with its private part. */
+export type SigningKey = PublicKey & { privateKey: string }
 
 /** Returns the context with which a private key is sealed. */
 export const keyContext = (kid: string) => `signing_keys/${kid}/private_key`
 
-/** Generates and reads signing keys. Reads the state of a key at every use; caches only the members that never change. */
+/** Returns whether a key signed from its publication on, because it is the first key of its algorithm. */
+const isFirst = ({ createdAt, signsSinceAt }: StoredKey): boolean => createdAt === signsSinceAt
+
+/**
+ * Generates and reads signing keys. Each algorithm in use has a chain of keys: one that signs and one that is next. Reads the state of a key at every use; caches only the members that never change. */
 export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer; clock: Clock; settings: Config }) {
   const { store, signer, sealer, clock, settings } = deps
   const publicKeys = new Map<string, PublicKey>()
-  let opened: SigningKey | undefined
+  /** The private keys that this process has opened, by algorithm. */
+  const opened = new Map<SigningAlg, SigningKey>()
 
   let lastRead: Jwks | undefined
   let reading: Promise<Jwks> | undefined
@@ -42,10 +48,23 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
     return key
   }
 
+  function open(key: StoredKey): SigningKey {
+    const known = opened.get(key.alg)
+    if (known?.kid === key.kid) return known
+    if (key.sealedPrivateKey === null) throw new Error('a key that signs has no private part')
+    const privateKey = sealer.open(key.sealedPrivateKey, keyContext(key.kid))
+    const own = { kid: key.kid, alg: key.alg, publicJwk: key.publicJwk, privateKey }
+    opened.set(key.alg, own)
+    return own
+  }
+
+  /** Returns whether every cached JWKS holds the key. */
+  const isKnown = ({ createdAt }: StoredKey): boolean => clock.now() >= createdAt + settings.jwksMaxAge * 1000
+
   return {
     /** Generates a key pair. The caller must store it. */
-    async generate(state: 'signing' | 'next'): Promise<StoredKey> {
-      const { privateKey, ...publicKey } = await signer.generate(settings.signingAlg)
+    async generate(state: 'signing' | 'next', alg: SigningAlg): Promise<StoredKey> {
+      const { privateKey, ...publicKey } = await signer.generate(alg)
       const now = clock.now()
       return {
         ...publicKey,
@@ -58,20 +77,25 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
       }
     },
 
-    /** Returns the signing key. @throws SetupError when there is none or it cannot be opened */
+    /**
+     * Returns the key that signs access tokens: of the algorithm of the settings. After a change of that setting the previous algorithm
+     * signs until every cached JWKS holds the new key.
+     * @throws SetupError when there is none or it cannot be opened
+     */
     async signing(): Promise<SigningKey> {
-      const key = await store.keys.signing()
-      if (key?.sealedPrivateKey == null)
-        throw new SetupError('the database has no signing key: restore a backup of the database')
-      if (opened?.kid !== key.kid) {
-        opened = {
-          kid: key.kid,
-          alg: key.alg,
-          publicJwk: key.publicJwk,
-          privateKey: sealer.open(key.sealedPrivateKey, keyContext(key.kid))
-        }
-      }
-      return opened
+      const signing = await store.keys.signing()
+      const own = signing.find(({ alg }) => alg === settings.signingAlg)
+      const isReady = own !== undefined && (!isFirst(own) || isKnown(own))
+      const isEarlier = (other: StoredKey) => own === undefined || other.createdAt < own.createdAt
+      const key = isReady ? own : (signing.find(isEarlier) ?? own)
+      if (key === undefined) throw new SetupError('the database has no signing key: restore a backup of the database')
+      return open(key)
+    },
+
+    /** Returns the key that signs with an algorithm; null when no key does. @throws SetupError when it cannot be opened */
+    async signingWith(alg: SigningAlg): Promise<SigningKey | null> {
+      const key = (await store.keys.signing()).find((each) => each.alg === alg)
+      return key === undefined ? null : open(key)
     },
 
     /** Returns the public part of a key in any state; null when there is no such key. Returns no promise for a cached key. */

@@ -26,7 +26,27 @@ export const TOKENS_LIVE_MS = (ACCESS_TOKEN_TTL_MAX + 60) * 1000
 /** The grant by which a client renews its sessions. A client without it gets no refresh tokens. */
 export const REFRESH_GRANT = 'refresh_token'
 
-export type SigningAlg = 'ES256' | 'EdDSA' | 'RS256'
+/** The grant by which a client exchanges the code of an authorization response. */
+export const AUTHORIZATION_CODE_GRANT = 'authorization_code'
+
+/** The scope of a request for an ID token (OpenID Connect Core 1.0 §3.1.2.1). */
+export const OPENID = 'openid'
+
+/** The scope of a user who changes their own profile and password, and ends their own sessions. */
+export const ACCOUNT = 'account'
+
+/**
+ * Scopes by which a user shows who they are (OpenID Connect Core 1.0 §5.4). Every user holds them without a role. They do not decide the
+ * audience of a token: a token for any resource may have them.
+ */
+export const IDENTITY_SCOPES = [OPENID, 'profile', 'email']
+
+/** Scopes of OpenID Connect Core 1.0 §5.4 and §11 that a request may name, and that grant nothing. */
+export const EMPTY_SCOPES = ['address', 'phone', 'offline_access']
+
+/** The algorithms of the signing keys. */
+export const SIGNING_ALGS = ['ES256', 'EdDSA', 'RS256'] as const
+export type SigningAlg = (typeof SIGNING_ALGS)[number]
 
 /** A person. The password hash is in `Credentials`. */
 export interface User {
@@ -52,6 +72,9 @@ export interface Credentials {
 /** A confidential client can keep a secret, a public client cannot (RFC 6749 §2.1). */
 export type ClientKind = 'confidential' | 'public'
 
+/** `native`: an app on a device of the user; its redirect URIs may be loopback addresses and private-use schemes (RFC 8252). */
+export type ApplicationType = 'web' | 'native'
+
 export interface Client {
   id: string
   name: string
@@ -67,7 +90,25 @@ export interface Client {
   roles: string[] | null
   /** Ids of the resources that tokens may be for, the default resource first. Empty: every resource of the scopes. */
   resources: string[]
+  /** Where responses to authorization requests may go. Compared exactly; the port of a loopback address is free (RFC 8252 §7.3). */
   redirectUris: string[]
+  /** Where the browser may go after a logout (OpenID Connect RP-Initiated Logout 1.0). Compared exactly. */
+  postLogoutRedirectUris: string[]
+  applicationType: ApplicationType
+  /** Pages of the client that the consent page links to. Null for none. */
+  clientUri: string | null
+  policyUri: string | null
+  tosUri: string | null
+  /** A `data:` URI, or the name of a file in the data directory: the pages load nothing from other hosts. */
+  logoUri: string | null
+  /** Whether authorization requests must have a code challenge (RFC 7636). */
+  requirePkce: boolean
+  /** Whether the user is asked for consent. Never asked for a first-party client. */
+  requireConsent: boolean
+  /** The algorithm of ID tokens. Null: the algorithm in the settings. */
+  idTokenAlg: SigningAlg | null
+  /** Where logout tokens are sent (OpenID Connect Back-Channel Logout 1.0). */
+  backchannelLogoutUri: string | null
   /** The public keys that verify assertions of the client (RFC 7523); null for none. */
   jwks: ClientKey[] | null
   /** Null: the lifetime in the settings. */
@@ -148,6 +189,8 @@ export interface Session {
   userAgent: string | null
   /** Random bytes in base64url. The MAC of the refresh tokens depends on them. */
   salt: string
+  /** The login in a browser by which the session was opened; null for a session opened by a password at the token endpoint. */
+  loginId: string | null
 }
 
 export interface StoredSession extends Session {

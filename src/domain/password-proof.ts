@@ -16,6 +16,11 @@ type Failure = 'wrong password' | 'unknown user' | 'account locked' | 'user disa
 
 type Proof = { kind: 'proved'; credentials: Credentials } | { kind: 'failed'; reason: Failure }
 
+/** The outcome of a login by password. A locked account is `wrong` too; `disabled` only comes with the correct password. */
+export type LoginProof =
+  | { kind: 'proved'; credentials: Credentials }
+  | { kind: 'refused'; reason: 'wrong' | 'disabled' }
+
 /** Returns a handler that rethrows an error. Calls `onThrottled` with the reason first when the error is a throttled attempt. */
 const rethrow =
   (onThrottled: (reason: string) => void) =>
@@ -88,11 +93,11 @@ export function createPasswordProof(deps: {
 
   return {
     /**
-     * Verifies name and password of a user who logs in. Returns null for a wrong password and for an unknown, locked or disabled
-     * user, and records the reason. The caller must end a successful login with `Logins.finish`.
+     * Verifies name and password of a user who logs in. Refuses a wrong password and an unknown, locked or disabled user, and records
+     * the reason. The caller must end a successful login with `Logins.finish` or `Logins.signIn`.
      * @throws OAuthError invalid_request for a text that cannot be a password; DomainError throttled
      */
-    async verifyLogin(caller: Caller, login: { username: string; password: string }): Promise<Credentials | null> {
+    async verifyLogin(caller: Caller, login: { username: string; password: string }): Promise<LoginProof> {
       const password = normalPassword(login.password)
       if (password === null)
         throw new OAuthError('invalid_request', `A password has at most ${PASSWORD_BYTES_MAX} bytes`)
@@ -106,10 +111,10 @@ export function createPasswordProof(deps: {
       const proof = await verify(credentials, attempt).catch(rethrow((reason) => record('login.throttled', reason)))
       if (proof.kind === 'failed') {
         record('login.failed', proof.reason)
-        return null
+        return { kind: 'refused', reason: proof.reason === 'user disabled' ? 'disabled' : 'wrong' }
       }
       await upgradeHash(proof.credentials, password)
-      return proof.credentials
+      return proof
     },
 
     /**

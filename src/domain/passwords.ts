@@ -1,5 +1,6 @@
 import { PASSWORD_BYTES_MAX, TEXT_BYTES_MAX } from '../limits.ts'
 import { fits, normalForm } from '../text.ts'
+import type { InvalidReason } from './errors.ts'
 
 /**
  * Returns the text that is hashed: NFC, so that a password typed on two systems is the same (RFC 8265 §4.2). Returns null for a text
@@ -90,8 +91,14 @@ function consistsOfNames(text: string, names: string[], email: string | null): b
   return rest !== text && [...rest.replace(/[\s!-/:-@[-`{-~]+/gu, '')].length <= REST
 }
 
+/** Why a text cannot be a new password. `message` is a sentence for the user. */
+export interface Weakness {
+  reason: InvalidReason
+  message: string
+}
+
 /**
- * Returns the reason why a text cannot be a new password, as a sentence for the user; null for an acceptable password (NIST SP
+ * Returns the reason why a text cannot be a new password; null for an acceptable password (NIST SP
  * 800-63B-4 §3.1.1.2). Checks the length, common passwords and names. There are no rules about kinds of characters.
  * @param minLength code points
  * @param names     the names that an attacker tries first: those of the user and of the service
@@ -100,21 +107,25 @@ function consistsOfNames(text: string, names: string[], email: string | null): b
 export async function weakness(
   password: string,
   { minLength, names, email = null }: { minLength: number; names: string[]; email?: string | null }
-): Promise<string | null> {
+): Promise<Weakness | null> {
   const normal = normalPassword(password)
   if (normal === null) {
     return fits(password, PASSWORD_BYTES_MAX) && (!password.isWellFormed() || password.includes('\0'))
-      ? 'A password holds only valid Unicode characters and no NUL'
-      : `A password has at most ${PASSWORD_BYTES_MAX} bytes`
+      ? { reason: 'password_malformed', message: 'A password holds only valid Unicode characters and no NUL' }
+      : { reason: 'password_long', message: `A password has at most ${PASSWORD_BYTES_MAX} bytes` }
   }
-  if ([...normal].length < minLength) return `A password has at least ${minLength} characters`
+  if ([...normal].length < minLength)
+    return { reason: 'password_short', message: `A password has at least ${minLength} characters` }
   const lower = normal.toLowerCase()
   if (consistsOfNames(lower, names, email))
-    return 'The password consists of the name or e-mail address of the user, or of the name of the service'
+    return {
+      reason: 'password_names',
+      message: 'The password consists of the name or e-mail address of the user, or of the name of the service'
+    }
   // Digits and signs around the words do not make a common password acceptable, unless they are more than a third of it.
   const words = lower.replace(/^\P{L}+|\P{L}+$/gu, '')
   const core = words.length * 3 >= lower.length * 2 ? words : lower
   if (new Set(lower).size <= FEW || (await isCommon(lower)) || (await isCommon(core)) || (await isCommonWords(lower)))
-    return 'The password is too common'
+    return { reason: 'password_common', message: 'The password is too common' }
   return null
 }

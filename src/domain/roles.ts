@@ -1,5 +1,5 @@
 import { LINE_MAX, NAME_MAX, NAME_PATTERN } from '../limits.ts'
-import { BUILT_IN_SCOPES } from './built-in.ts'
+import { ROLE_SCOPES } from './built-in.ts'
 import type { Caller } from './caller.ts'
 import { DomainError, invalid, noSuch } from './errors.ts'
 import { isLine } from './line.ts'
@@ -29,7 +29,7 @@ function validChanges<T extends RoleEdit>(name: string, changes: T): T {
   if (scopes === undefined) return changes
   const clientOnly = CLIENT_ONLY_SCOPES.find((scope) => scopes.includes(scope))
   if (clientOnly !== undefined) throw invalid(`The scope ${clientOnly} is for clients only`)
-  if (name === ADMIN_ROLE && !BUILT_IN_SCOPES.every((scope) => scopes.includes(scope.name)))
+  if (name === ADMIN_ROLE && !ROLE_SCOPES.every((scope) => scopes.includes(scope)))
     throw new DomainError('conflict', 'The role admin keeps every scope of Latchkey’s own API')
   return { ...changes, scopes: [...new Set(scopes)] }
 }

@@ -2,7 +2,7 @@ import { SCOPE_ITEMS_MAX, SCOPE_PARAMETER_MAX, SCOPE_TOKEN_PATTERN } from '../li
 import type { Config } from '../settings.ts'
 import { BUILT_IN_SCOPES, CLIENT_SCOPES } from './built-in.ts'
 import { OAuthError } from './errors.ts'
-import type { Client, RegisteredScope } from './model.ts'
+import { type Client, EMPTY_SCOPES, IDENTITY_SCOPES, type RegisteredScope } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { Page } from './ports/page.ts'
 import type { Store } from './ports/store.ts'
@@ -36,15 +36,25 @@ export function narrowRoles(roles: string[], client: Pick<Client, 'roles' | 'fir
   return client.firstParty ? roles : []
 }
 
+const resourceRefused = () => new OAuthError('invalid_target', 'The client may not request this resource')
+
+const isIdentity = (name: string): boolean => IDENTITY_SCOPES.includes(name)
+
+/** Returns whether a token with these scopes only shows who its user is. Such scopes do not decide the audience of the token. */
+export const areIdentity = (scopes: string[]): boolean => scopes.every(isIdentity)
+
+/** Returns the scopes that a user holds: those of the roles, and the identity scopes, which need no role. */
+export const heldByUser = (ofRoles: string[]): string[] => [...IDENTITY_SCOPES, ...ofRoles]
+
 /** Decides the scopes and the audience of every token, for all grants. */
 export function createScopes({ store, settings }: { store: Store; settings: Config }) {
   const { issuer } = settings
   const audienceOf = (scope: RegisteredScope) => scope.identifier ?? issuer
 
   /**
-   * Returns the audience of a token: the requested resource, else the resource of the scopes. If the request names neither scopes nor
-   * a resource, and one of its default scopes belongs to the default resource of the client, returns the default resource. Returns
-   * undefined without any scope and resource.
+   * Returns the audience of a token: the requested resource, else the resource of the scopes that are no identity scopes. If the request
+   * names neither scopes nor a resource, and one of its default scopes belongs to the default resource of the client, returns the default
+   * resource. Returns undefined when nothing decides the audience.
    * @throws OAuthError invalid_target for more than one resource
    */
   function audience(
@@ -53,7 +63,8 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
     client: Client
   ): string | undefined {
     const ofDefaultResource = registered.find(({ resourceId }) => resourceId === client.resources[0])
-    const considered = scope === undefined && ofDefaultResource !== undefined ? [ofDefaultResource] : registered
+    const deciding = registered.filter(({ name }) => !isIdentity(name))
+    const considered = scope === undefined && ofDefaultResource !== undefined ? [ofDefaultResource] : deciding
     const [first, ...more] = new Set(resources.length > 0 ? resources : considered.map(audienceOf))
     if (more.length > 0)
       throw new OAuthError(
@@ -63,7 +74,21 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
     return first
   }
 
-  return {
+  /**
+   * Returns the audience of a token with identity scopes only: one of the resources that the client lists, by default the first; Latchkey
+   * for a client without a list. A client must not get a token for a service at which it has no scope. Returns undefined for such a service.
+   * @throws OAuthError invalid_target for a resource that the client does not list
+   */
+  async function audienceOfIdentity(requested: string[], { resources }: Client): Promise<string | undefined> {
+    if (requested.length === 0 && resources.length > 0)
+      return (await store.resources.get(resources[0] as string))?.identifier ?? issuer
+    const [aud = issuer] = requested
+    if (resources.length === 0) return aud === issuer ? issuer : undefined
+    for (const id of resources) if (((await store.resources.get(id))?.identifier ?? issuer) === aud) return aud
+    throw resourceRefused()
+  }
+
+  const scopes = {
     /** The names of the scopes of Latchkey’s own API, in alphabetical order. */
     own: [...BUILT_IN_SCOPES, ...CLIENT_SCOPES].map(({ name }) => name).toSorted(),
 
@@ -81,7 +106,8 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
       ),
 
     /**
-     * Returns the requested scopes that grant, client, user and resource allow, and the audience. Leaves out all other scopes.
+     * Returns the requested scopes that grant, client, user and resource allow, and the audience. Leaves out all other scopes. Identity
+     * scopes belong to every resource and every user.
      * @param request  `scope` is the parameter of the request; if it is missing, `defaultScopes` are requested (RFC 6749 §3.3)
      * @param limits   `session` holds the scopes of the session that is renewed; null for a new session and for a client's own token.
      *   `user` holds the scopes of the user's roles; null for a client's own token
@@ -92,7 +118,8 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
       request: { scope: string | undefined; defaultScopes: string[]; resources: string[] },
       limits: { grant: string[]; client: Client; session: string[] | null; user: string[] | null }
     ): Promise<{ scopes: string[]; aud: string }> {
-      const requested = request.scope === undefined ? request.defaultScopes : parseScope(request.scope)
+      const named = request.scope === undefined ? request.defaultScopes : parseScope(request.scope)
+      const requested = named.filter((name) => !EMPTY_SCOPES.includes(name))
       const registered = await store.scopes.find(requested)
       // A scope of a session may have been deleted since the login, so only named scopes must exist.
       if (request.scope !== undefined && registered.length < requested.length)
@@ -104,21 +131,46 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
         )
 
       const aud = audience(request, registered, limits.client)
-      const chosen = registered.filter((scope) => audienceOf(scope) === aud)
+      const chosen = registered.filter((scope) => !isIdentity(scope.name) && audienceOf(scope) === aud)
       const { resources } = limits.client
       const permitted = new Set(resources)
-      if (permitted.size > 0 && chosen.some(({ resourceId }) => !permitted.has(resourceId)))
-        throw new OAuthError('invalid_target', 'The client may not request this resource')
+      if (permitted.size > 0 && chosen.some(({ resourceId }) => !permitted.has(resourceId))) throw resourceRefused()
       if (chosen.length === 0 && aud !== undefined && aud !== issuer && !(await store.resources.exists(aud)))
         throw new OAuthError('invalid_target', 'The resource is not registered')
 
-      const ofResource = chosen.map((scope) => scope.name)
-      const scopes = intersect(requested, ofResource, limits.grant, limits.client.scopes, limits.user ?? requested)
-      if (aud === undefined || scopes.length === 0)
+      const allowed = intersect(
+        requested,
+        [...IDENTITY_SCOPES, ...chosen.map((scope) => scope.name)],
+        limits.grant,
+        limits.client.scopes,
+        limits.user === null ? requested : heldByUser(limits.user)
+      )
+      const target =
+        allowed.length > 0 && areIdentity(allowed) ? await audienceOfIdentity(request.resources, limits.client) : aud
+      if (target === undefined || allowed.length === 0)
         throw new OAuthError('invalid_scope', 'None of the requested scopes is allowed')
-      return { scopes, aud }
+      return { scopes: allowed, aud: target }
+    },
+
+    /**
+     * Returns the scopes that an authorization request can grant: those of every resource that it names. A token is for one of them.
+     * @throws OAuthError invalid_scope, invalid_target, as `narrow`
+     */
+    async grantable(
+      { scope, resources }: { scope: string | undefined; resources: string[] },
+      { client, user }: { client: Client; user: string[] }
+    ): Promise<string[]> {
+      const limits = { grant: client.scopes, client, session: null, user }
+      const targets = resources.length === 0 ? [[]] : resources.map((resource) => [resource])
+      const granted: string[] = []
+      for (const target of targets) {
+        const request = { scope, defaultScopes: client.defaultScopes, resources: target }
+        granted.push(...(await scopes.narrow(request, limits)).scopes)
+      }
+      return [...new Set(granted)]
     }
   }
+  return scopes
 }
 
 export type Scopes = ReturnType<typeof createScopes>

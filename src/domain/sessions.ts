@@ -37,7 +37,18 @@ export function createSessions(deps: { store: Store; clock: Clock; refreshTokens
     /** Creates the session of a login and its first refresh token. Stores nothing: `Logins.finish` opens the session. */
     async draft(
       caller: Caller,
-      { login, client, scopes }: { login: VerifiedLogin; client: Client; scopes: string[] }
+      {
+        login,
+        client,
+        scopes,
+        loginId
+      }: {
+        login: VerifiedLogin
+        client: Client
+        scopes: string[]
+        /** The login in a browser that the session belongs to. */
+        loginId: string | null
+      }
     ): Promise<{ session: Session; refreshToken: string | null }> {
       const now = clock.now()
       const expiresAt = now + client.sessionAbsoluteTtl * 1000
@@ -56,7 +67,8 @@ export function createSessions(deps: { store: Store; clock: Clock; refreshTokens
         lastUsedAt: now,
         idleExpiresAt: Math.min(now + idleTtl * 1000, expiresAt),
         expiresAt,
-        salt: randomBytes(16).toString('base64url')
+        salt: randomBytes(16).toString('base64url'),
+        loginId
       }
       const refreshToken = isRenewable ? refreshTokens.create(session, 0, await refreshTokens.current()) : null
       return { session, refreshToken }

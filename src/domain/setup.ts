@@ -1,3 +1,4 @@
+import type { Config } from '../settings.ts'
 import { BUILT_IN_ROLES, BUILT_IN_SCOPES, CLIENT_SCOPES, docsClient, OWN_RESOURCE } from './built-in.ts'
 import type { Caller } from './caller.ts'
 import { SetupError } from './errors.ts'
@@ -18,8 +19,9 @@ export function createSetup(deps: {
   refreshTokens: RefreshTokens
   sealer: Sealer
   clock: Clock
+  settings: Config
 }) {
-  const { store, users, keys, refreshTokens, sealer, clock } = deps
+  const { store, users, keys, refreshTokens, sealer, clock, settings } = deps
 
   /** Checks that the database was sealed with the sealing key of the settings. @throws SetupError */
   async function assertSealingKey(): Promise<void> {
@@ -63,7 +65,7 @@ export function createSetup(deps: {
         roles: BUILT_IN_ROLES,
         clients: [docsClient(clock.now())],
         refreshKey: refreshTokens.generateKey(),
-        keys: [await keys.generate('signing'), await keys.generate('next')],
+        keys: [await keys.generate('signing', settings.signingAlg), await keys.generate('next', settings.signingAlg)],
         sealed: [{ name: CANARY.name, value: sealer.seal(CANARY.text, CANARY.context) }]
       }
       return store.setUp(caller, { seed, admin })

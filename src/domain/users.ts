@@ -48,9 +48,9 @@ function canonicalProfile({ username, email, fullName }: Partial<Profile>) {
       'A username has 1 to 64 letters, digits and punctuation characters, no spaces, and is written in one direction (RFC 8265)'
     )
   if (typeof email === 'string' && (email.length > EMAIL_MAX || !EMAIL.test(email) || INVISIBLE.test(email)))
-    throw invalid('The e-mail address is invalid')
+    throw invalid('The e-mail address is invalid', 'email_invalid')
   if (typeof fullName === 'string' && (fullName === '' || !isLine(fullName)))
-    throw invalid(`A full name has 1 to ${LINE_MAX} characters and no control characters`)
+    throw invalid(`A full name has 1 to ${LINE_MAX} characters and no control characters`, 'full_name_invalid')
   return defined({
     username: name?.username,
     usernameKey: name?.key,
@@ -76,9 +76,10 @@ export function createUsers(deps: {
   /** Returns a new password in the form that is hashed. @throws DomainError invalid, with the reason */
   async function acceptedPassword(password: string, { username, email, fullName }: Profile): Promise<string> {
     const names = ['latchkey', username, email?.split('@')[0], fullName].flatMap((name) => name ?? [])
-    const reason = await weakness(password, { minLength: settings.passwordMinLength, names, email })
+    const weak = await weakness(password, { minLength: settings.passwordMinLength, names, email })
+    if (weak !== null) throw invalid(weak.message, weak.reason)
     const normal = normalPassword(password)
-    if (reason !== null || normal === null) throw invalid(reason ?? 'The password is not valid text')
+    if (normal === null) throw invalid('The password is not valid text', 'password_malformed')
     return normal
   }
 
@@ -179,13 +180,15 @@ export function createUsers(deps: {
     },
 
     /**
-     * Changes the password of the calling user. Ends the other sessions of the user and every login in progress.
+     * Changes the password of the calling user. Ends every login in progress and all sessions and logins of the user, except the
+     * session or the login of the caller.
      * @throws DomainError forbidden for a caller that is not a user; invalid, with the reason; throttled
      */
     async changePassword(caller: Caller, { current, next }: { current: string; next: string }): Promise<void> {
-      if (caller.kind !== 'user') throw new DomainError('forbidden', 'Only a user can change their password')
+      if (caller.kind !== 'user' && caller.kind !== 'login')
+        throw new DomainError('forbidden', 'Only a user can change their password')
       const user = await get(caller.id)
-      const wrong = () => invalid('The current password is wrong')
+      const wrong = () => invalid('The current password is wrong', 'password_wrong')
       const accepted = await acceptedPassword(next, user)
       const proof = { userId: user.id, username: user.username, password: current }
       const credentials = await passwordProof.verifyCurrent(caller, proof)
@@ -194,7 +197,8 @@ export function createUsers(deps: {
         id: user.id,
         hash: await hasher.hash(accepted),
         from: credentials.authVersion,
-        keep: caller.sid,
+        keep: caller.kind === 'user' ? caller.sid : null,
+        keepLogin: caller.kind === 'login' ? caller.loginId : null,
         now: clock.now()
       }
       if (!(await store.users.setPassword(caller, password))) throw wrong()

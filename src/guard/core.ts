@@ -19,7 +19,7 @@ export type { Guard, OpenGuard, TokenGuard } from './types.ts'
 
 export interface GuardOptions {
   /** Returns the reason for every token that is not valid. An error that it throws becomes a response of 500 or above. */
-  verify: (token: string) => Principal | Refusal | Promise<Principal | Refusal>
+  verify: (token: string, request: FastifyRequest) => Principal | Refusal | Promise<Principal | Refusal>
   /** Called once for each request that a guard refuses, after the line of the log. An error that it throws is logged. */
   onRefused?: (reason: Refusal, request: FastifyRequest) => unknown
   /** Names of the OAuth2 security schemes in the OpenAPI document, one for each flow, by who gets tokens from it. */
@@ -130,7 +130,7 @@ export default fp<GuardOptions>(
         const token = bearerToken(request)
         let verdict: ReturnType<GuardOptions['verify']>
         try {
-          verdict = token === null ? NO_TOKEN : verify(token)
+          verdict = token === null ? NO_TOKEN : verify(token, request)
         } catch (error) {
           fail(error)
           return
@@ -188,7 +188,9 @@ export default fp<GuardOptions>(
       const { description } = (route.schema ?? {}) as { description?: string }
       route.schema = {
         ...route.schema,
-        security: [...flows.user, ...(demand.user ? [] : flows.client)].map((flow) => ({ [flow]: demand.scopes })),
+        security: [...flows.user, ...(demand.user ? [] : flows.client)].map((flow) => ({
+          [flow]: [...demand.scopes]
+        })),
         description: [description, describe(demand)].filter(Boolean).join('\n\n')
       } as object
       route.onRequest = [enforcing(demand), ...[route.onRequest ?? []].flat()]

@@ -2,7 +2,7 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { nameOf } from './routes.ts'
 
 /** Names of the OAuth2 security schemes. Each flow has its own: Swagger UI shows all flows of a scheme as authorized after one login. */
-export const FLOWS = { user: ['password'], client: ['clientCredentials'] }
+export const FLOWS = { user: ['code', 'password'], client: ['clientCredentials'] }
 const ALL_FLOWS = Object.values(FLOWS).flat()
 
 const CHALLENGE = { 'WWW-Authenticate': { type: 'string', description: 'The challenge (RFC 6750 §3)' } }
@@ -70,9 +70,22 @@ export function documentGuards(
   function securitySchemes(): object {
     const tokenUrl = `${issuer}/token`
     return {
+      code: {
+        type: 'oauth2',
+        description: `For users: sign in on the page of ${issuer}. Without a selected scope you get every scope that you may have.`,
+        flows: {
+          authorizationCode: {
+            authorizationUrl: `${issuer}/authorize`,
+            tokenUrl,
+            refreshUrl: tokenUrl,
+            scopes: scopes()
+          }
+        }
+      },
       password: {
         type: 'oauth2',
-        description: `For users: log in at ${issuer} with your username and password. Leave client_secret empty. Without a selected scope you get every scope that you may have.`,
+        description:
+          'For users: log in here with your username and password. Without a selected scope you get every scope that you may have.',
         flows: { password: { tokenUrl, refreshUrl: tokenUrl, scopes: scopes() } }
       },
       clientCredentials: {

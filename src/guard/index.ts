@@ -9,6 +9,7 @@ export type { Guard, OpenGuard, TokenGuard } from './core.ts'
 export type * from './declared.ts'
 export { AccessError, UnavailableError } from './errors.ts'
 export type { LatchkeyGuardOptions } from './options.ts'
+export type { SwaggerUiOptions } from './swagger-ui.ts'
 export type { GuardStatus } from './verification.ts'
 
 /**

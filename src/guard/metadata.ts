@@ -9,6 +9,8 @@ import type { Timer } from './timer.ts'
 export interface Metadata {
   tokenEndpoint: string
   jwksUri: string
+  /** RFC 6749 §3.1; null when the issuer has none. */
+  authorizationEndpoint: string | null
   /** RFC 7662; null when the issuer has none. */
   introspectionEndpoint: string | null
   /** Latchkey's revocation log; null when the issuer has none. */
@@ -21,7 +23,11 @@ const TIMEOUT = 5000
 /** Milliseconds from a failed request to the next. */
 const COOLDOWN = 1000
 /** The optional endpoints that `endpoint` returns, with their names for errors. */
-const OPTIONAL = { introspectionEndpoint: 'introspection endpoint', revocations: 'revocation log' } as const
+const OPTIONAL = {
+  authorizationEndpoint: 'authorization endpoint',
+  introspectionEndpoint: 'introspection endpoint',
+  revocations: 'revocation log'
+} as const
 
 /** Returns whether tokens of this URL cross a network without encryption: plain http to a host that is not a loopback host. */
 export function isInsecure(issuer: string): boolean {
@@ -122,6 +128,7 @@ export function createMetadata(options: {
     return {
       tokenEndpoint: required('token_endpoint'),
       jwksUri: required('jwks_uri'),
+      authorizationEndpoint: optional('authorization_endpoint'),
       introspectionEndpoint: optional('introspection_endpoint'),
       revocations: optional('latchkey_revocations_endpoint'),
       resourceScopes: optional('latchkey_resource_scopes_endpoint')

@@ -5,12 +5,20 @@ import { documentGuards, FLOWS } from './document.ts'
 import { insecureWarning, isInsecure } from './metadata.ts'
 import { assertOptions, type LatchkeyGuardOptions } from './options.ts'
 import { assertNoRoutesBefore } from './routes.ts'
+import { createSwaggerUi, type SwaggerUiOptions } from './swagger-ui.ts'
 import type { Timer } from './timer.ts'
 import { createVerification, type GuardStatus } from './verification.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    guard: { status(): GuardStatus }
+    guard: {
+      status(): GuardStatus
+      /**
+       * Returns options of `@fastify/swagger-ui` for pages where users log in.
+       * @param clientId the public client of the pages
+       */
+      swaggerUi(clientId: string): SwaggerUiOptions
+    }
   }
 }
 
@@ -43,7 +51,9 @@ export const createPlugin = (timer: Timer) =>
       const url = metadataUrl(audience)
       const placement = { publicPaths, unguarded, ...defined({ onRefused }) }
       await fastify.register(guard, { verify, flows: FLOWS, metadataUrl: url?.href ?? null, ...placement })
-      fastify.decorate('guard', { status })
+      const swaggerUi = (clientId: string) =>
+        createSwaggerUi({ issuer, clientId, scopes: [], isOwn: false, storesLogin: false })
+      fastify.decorate('guard', { status, swaggerUi })
       const uses = documentGuards(fastify, { issuer, audience, path: url === null ? WELL_KNOWN : routeOf(url) })
       fastify.addHook('onReady', async () => start(uses))
     },

@@ -37,7 +37,7 @@ interface Log {
 /** Verifies tokens in one of the three ways of the option `revocation`. */
 export interface Verification {
   /** @throws UnavailableError when it cannot be known now whether the token is valid */
-  verify: GuardOptions['verify']
+  verify: (token: string) => ReturnType<GuardOptions['verify']>
   status(): GuardStatus
   /**
    * Starts to follow the revocation log. `verify` waits until the log was read to its end, for at most three seconds. After a freeze of

@@ -1,6 +1,6 @@
 import type { Caller } from '../domain/caller.ts'
 import { DomainError, unknownName } from '../domain/errors.ts'
-import { ADMIN_ROLE, CLIENT_ONLY_SCOPES, type Client } from '../domain/model.ts'
+import { ADMIN_ROLE, CLIENT_ONLY_SCOPES, type Client, IDENTITY_SCOPES } from '../domain/model.ts'
 import { type Db, needsRowLocks } from './columns.ts'
 
 /** Maximum number of existing names in an error, to find the one that was meant. */
@@ -22,7 +22,7 @@ async function assertExist(trx: Db, table: 'roles' | 'scopes', names: string[]):
 
 const refusal = () => new DomainError('forbidden', 'You can give only roles and scopes that you have')
 
-/** Returns the roles and scopes that the caller holds; none unless the caller is an enabled user. */
+/** Returns the roles and scopes that the caller holds; none unless the caller is an enabled user. Every user holds the identity scopes. */
 async function heldBy(trx: Db, caller: Caller): Promise<{ roles: Set<string>; scopes: Set<string | null> }> {
   if (caller.kind !== 'user') return { roles: new Set(), scopes: new Set() }
   const rows = await trx
@@ -33,7 +33,8 @@ async function heldBy(trx: Db, caller: Caller): Promise<{ roles: Set<string>; sc
     .where('users.id', '=', caller.id)
     .where('disabled_at', 'is', null)
     .execute()
-  return { roles: new Set(rows.map(({ role }) => role)), scopes: new Set(rows.map(({ scope }) => scope)) }
+  const held = rows.length === 0 ? [] : IDENTITY_SCOPES
+  return { roles: new Set(rows.map(({ role }) => role)), scopes: new Set([...held, ...rows.map(({ scope }) => scope)]) }
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type Selectable, sql } from 'kysely'
+import { type Insertable, type Selectable, sql } from 'kysely'
 import { defined } from '../defined.ts'
 import type { Client, Millis } from '../domain/model.ts'
 import type { ClientChanges } from '../domain/ports/clients.ts'
@@ -25,6 +25,16 @@ export const toClient = (row: ClientRow): Client => ({
   roles: row.roles === null ? null : words(row.roles),
   resources: words(row.resources),
   redirectUris: words(row.redirect_uris),
+  postLogoutRedirectUris: words(row.post_logout_redirect_uris),
+  applicationType: row.application_type,
+  clientUri: row.client_uri,
+  policyUri: row.policy_uri,
+  tosUri: row.tos_uri,
+  logoUri: row.logo_uri,
+  requirePkce: row.require_pkce === 1,
+  requireConsent: row.require_consent === 1,
+  idTokenAlg: row.id_token_alg,
+  backchannelLogoutUri: row.backchannel_logout_uri,
   jwks: row.jwks === null ? null : JSON.parse(row.jwks),
   accessTokenTtl: row.access_token_ttl,
   sessionIdleTtl: row.session_idle_ttl,
@@ -35,28 +45,50 @@ export const toClient = (row: ClientRow): Client => ({
 })
 
 type Columns = Pick<
-  Tables['clients'],
+  Insertable<Tables['clients']>,
   | 'name'
   | 'first_party'
   | 'grant_types'
   | 'roles'
   | 'resources'
   | 'redirect_uris'
+  | 'post_logout_redirect_uris'
+  | 'application_type'
+  | 'client_uri'
+  | 'policy_uri'
+  | 'tos_uri'
+  | 'logo_uri'
+  | 'require_pkce'
+  | 'require_consent'
+  | 'id_token_alg'
+  | 'backchannel_logout_uri'
   | 'jwks'
   | 'access_token_ttl'
   | 'session_idle_ttl'
   | 'session_absolute_ttl'
 >
 
+const flag = (value: boolean | undefined): number | undefined => (value === undefined ? undefined : Number(value))
+
 /** Returns the columns of the given members. Leaves out members that other tables store. */
 export const toColumns = (changes: ClientChanges): Partial<Columns> =>
   defined({
     name: changes.name,
-    first_party: changes.firstParty === undefined ? undefined : Number(changes.firstParty),
+    first_party: flag(changes.firstParty),
     grant_types: changes.grantTypes?.join(' '),
     roles: changes.roles === null ? null : changes.roles?.join(' '),
     resources: changes.resources?.join(' '),
     redirect_uris: changes.redirectUris?.join(' '),
+    post_logout_redirect_uris: changes.postLogoutRedirectUris?.join(' '),
+    application_type: changes.applicationType,
+    client_uri: changes.clientUri,
+    policy_uri: changes.policyUri,
+    tos_uri: changes.tosUri,
+    logo_uri: changes.logoUri,
+    require_pkce: flag(changes.requirePkce),
+    require_consent: flag(changes.requireConsent),
+    id_token_alg: changes.idTokenAlg,
+    backchannel_logout_uri: changes.backchannelLogoutUri,
     jwks: changes.jwks && JSON.stringify(changes.jwks),
     access_token_ttl: changes.accessTokenTtl,
     session_idle_ttl: changes.sessionIdleTtl,

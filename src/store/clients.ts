@@ -1,5 +1,6 @@
 import type { Client } from '../domain/model.ts'
 import type { ClientStore } from '../domain/ports/clients.ts'
+import { endAuthorizations } from './authorizations.ts'
 import { assertMayGrantToClient } from './caller-rights.ts'
 import { clientCredentials, insertSecret } from './client-credentials.ts'
 import {
@@ -60,6 +61,9 @@ function changeClient({ transaction }: Database): ClientStore['change'] {
         losesResources(before.resources, wanted.resources) ||
         losesSome(before.scopes, wanted.scopes) ||
         losesRoles(before, wanted)
+      const isBoundCloser =
+        losesSome(before.redirectUris, wanted.redirectUris) || (wanted.requirePkce && !before.requirePkce)
+      if (endsSessions || losesRights || isBoundCloser) await endAuthorizations(trx, id)
       if (endsSessions || losesRights) await appendRevocations(trx, [{ kind: 'client', id }], now)
       const after = (await getClient(trx, id)) as Client
       const reason = describeChanges(before, { ...after, updatedAt: before.updatedAt })
@@ -75,6 +79,16 @@ export function clients(database: Database): ClientStore {
     ...clientCredentials(database),
 
     get: (id) => getClient(db, id),
+
+    async idTokenAlgs() {
+      const rows = await db
+        .selectFrom('clients')
+        .select('id_token_alg')
+        .distinct()
+        .where('id_token_alg', 'is not', null)
+        .execute()
+      return rows.flatMap((row) => row.id_token_alg ?? [])
+    },
 
     async list({ after, limit }) {
       const rows = await selectClients(db)

@@ -6,6 +6,9 @@ import type { Database } from './transaction.ts'
 /** Maximum number of rows that one statement removes, which limits the wait of other transactions. */
 const ROWS_PER_DELETE = 500
 
+/** The time for which a code is remembered after its expiry, so that its second use still ends the session that it opened. */
+const REPLAY_MS = 3_600_000
+
 /** Longer than any lease. */
 const MAX_LEASE_MS = 600_000
 
@@ -50,7 +53,21 @@ export function expiry({ db }: Database): ExpiryStore {
         .select('writer')
         .where('until_at', '<=', until)
         .limit(ROWS_PER_DELETE)
+      const authorizations = db
+        .selectFrom('authorizations')
+        .select('id')
+        .where('expires_at', '<=', until - REPLAY_MS)
+        .limit(ROWS_PER_DELETE)
+      const logins = db.selectFrom('logins').select('id').where('idle_expires_at', '<=', until).limit(ROWS_PER_DELETE)
+      const notices = db
+        .selectFrom('logout_notices')
+        .select('id')
+        .where('expires_at', '<=', until)
+        .limit(ROWS_PER_DELETE)
       const results = [
+        await db.deleteFrom('authorizations').where('id', 'in', skipLocked(authorizations)).executeTakeFirstOrThrow(),
+        await db.deleteFrom('logins').where('id', 'in', skipLocked(logins)).executeTakeFirstOrThrow(),
+        await db.deleteFrom('logout_notices').where('id', 'in', skipLocked(notices)).executeTakeFirstOrThrow(),
         await db.deleteFrom('sessions').where('id', 'in', skipLocked(sessions)).executeTakeFirstOrThrow(),
         await db.deleteFrom('guesses').where('key', 'in', skipLocked(guesses)).executeTakeFirstOrThrow(),
         await db

@@ -1,12 +1,16 @@
 import { Kysely, sql } from 'kysely'
 import type { Events } from '../domain/events.ts'
 import type { Store } from '../domain/ports/store.ts'
+import { authorizations } from './authorizations.ts'
 import { clients } from './clients.ts'
 import type { Db } from './columns.ts'
+import { consents } from './consents.ts'
 import { translateErrors } from './errors.ts'
 import { expiry } from './expiry.ts'
 import { guesses } from './guesses.ts'
 import { keys } from './keys.ts'
+import { logins } from './logins.ts'
+import { logoutNotices } from './logout-notices.ts'
 import { MIGRATIONS } from './migrations/index.ts'
 import { openPostgres } from './postgres.ts'
 import { refreshKeys } from './refresh-keys.ts'
@@ -81,6 +85,10 @@ export function openStore(url: string, events: Events): Store {
     scopes: scopes(database),
     resources: resources(database),
     sessions: sessions(database),
+    logins: logins(database),
+    authorizations: authorizations(database),
+    consents: consents(database),
+    logoutNotices: logoutNotices(database),
     keys: {
       ...keys(database),
       async revokeEverything(...args) {

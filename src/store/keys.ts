@@ -1,6 +1,6 @@
 import { type Selectable, sql } from 'kysely'
-import type { Millis, StoredKey } from '../domain/model.ts'
-import type { KeyStore } from '../domain/ports/keys.ts'
+import type { KeyState, Millis, StoredKey } from '../domain/model.ts'
+import type { ChainRotation, KeyStore } from '../domain/ports/keys.ts'
 import type { Db } from './columns.ts'
 import { lock } from './locks.ts'
 import { replaceRefreshKey } from './refresh-keys.ts'
@@ -48,18 +48,44 @@ export async function insertKey(trx: Db, key: StoredKey): Promise<void> {
 }
 
 /**
- * Makes the next key sign, publishes `next`, and returns the kid of the new signing key. The caller must first change the state of the
- * previous signing key.
+ * Makes the next key of an algorithm sign, publishes `next`, and returns the kid of the new signing key; null when the algorithm has no
+ * next key. The caller must first change the state of the previous signing key.
  */
-async function advance(trx: Db, next: StoredKey, now: Millis): Promise<string> {
-  const { kid } = await trx
+async function advance(trx: Db, next: StoredKey, now: Millis): Promise<string | null> {
+  const row = await trx
     .updateTable('signing_keys')
     .set({ state: 'signing', signs_since_at: now })
+    .where('alg', '=', next.alg)
     .where('state', '=', 'next')
     .returning('kid')
-    .executeTakeFirstOrThrow()
+    .executeTakeFirst()
   await insertKey(trx, { ...next, createdAt: now })
-  return kid
+  return row?.kid ?? null
+}
+
+const isState = async (trx: Db, kid: string | null, state: KeyState): Promise<boolean> =>
+  kid === null || (await stateOf(trx, kid)) === state
+
+/** Changes the keys of one algorithm, and returns which key signs now; null when its keys have ended. */
+async function rotateChain(
+  trx: Db,
+  { signing, next, successor }: ChainRotation,
+  { now, verifiesMs }: { now: Millis; verifiesMs: Millis }
+): Promise<string | null> {
+  if (signing !== null)
+    await trx
+      .updateTable('signing_keys')
+      .set({ state: 'verifying', sealed_private_key: ERASED, verifies_until_at: now + verifiesMs })
+      .where('kid', '=', signing)
+      .execute()
+  if (successor !== null) return advance(trx, successor, now)
+  if (next !== null)
+    await trx
+      .updateTable('signing_keys')
+      .set({ state: 'retired', sealed_private_key: ERASED, retired_at: now })
+      .where('kid', '=', next)
+      .execute()
+  return null
 }
 
 async function stateOf(trx: Db, kid: string) {
@@ -98,8 +124,8 @@ function readKeys(db: Db): Pick<KeyStore, 'list' | 'page' | 'signing' | 'find'> 
     },
 
     async signing() {
-      const row = await select.where('state', '=', 'signing').executeTakeFirst()
-      return row === undefined ? null : toKey(row)
+      const rows = await select.where('state', '=', 'signing').orderBy('created_at').orderBy('kid').execute()
+      return rows.map(toKey)
     },
 
     async find(kid) {
@@ -113,20 +139,51 @@ export function keys({ db, transaction, recordCommitted }: Database): Omit<KeySt
   return {
     ...readKeys(db),
 
-    rotate: (caller, { from, next, refreshKey, verifiesMs, refreshVerifiesMs, clock }) =>
+    begin: (caller, { canary, signing, next, clock }) =>
       transaction(async (trx, record) => {
         await lock(trx, 'keys')
         const now = clock()
-        const states = [await stateOf(trx, from.signing), await stateOf(trx, from.next)]
-        if (states.join() !== 'signing,next' || !(await isCanary(trx, from.canary))) return false
-        await trx
-          .updateTable('signing_keys')
-          .set({ state: 'verifying', sealed_private_key: ERASED, verifies_until_at: now + verifiesMs })
-          .where('state', '=', 'signing')
+        if (!(await isCanary(trx, canary))) return false
+        const rows = await trx
+          .selectFrom('signing_keys')
+          .select('state')
+          .where('alg', '=', signing.alg)
+          .where('state', 'in', ['signing', 'next'])
           .execute()
-        const key = await advance(trx, next, now)
-        await replaceRefreshKey(trx, { ...refreshKey, createdAt: now }, now + refreshVerifiesMs)
-        record({ type: 'key.rotated', caller, subject: { key } })
+        const [isSigning, hasNext] = [
+          rows.some(({ state }) => state === 'signing'),
+          rows.some(({ state }) => state === 'next')
+        ]
+        if (isSigning && hasNext) return true
+        if (!isSigning && hasNext) await advance(trx, next, now)
+        else {
+          if (!isSigning) await insertKey(trx, { ...signing, createdAt: now, signsSinceAt: now })
+          await insertKey(trx, { ...next, createdAt: now })
+        }
+        record({
+          type: 'key.created',
+          caller,
+          subject: { key: isSigning || hasNext ? next.kid : signing.kid },
+          reason: signing.alg
+        })
+        return true
+      }),
+
+    rotate: (caller, { canary, chains, refreshKey, verifiesMs, refreshVerifiesMs, clock }) =>
+      transaction(async (trx, record) => {
+        await lock(trx, 'keys')
+        const now = clock()
+        if (!(await isCanary(trx, canary))) return false
+        for (const { signing, next } of chains)
+          if (!(await isState(trx, signing, 'signing')) || !(await isState(trx, next, 'next'))) return false
+        for (const chain of chains) {
+          const key = await rotateChain(trx, chain, { now, verifiesMs })
+          if (key !== null) record({ type: 'key.rotated', caller, subject: { key } })
+          else if (chain.next !== null)
+            record({ type: 'key.retired', caller, subject: { key: chain.next }, reason: 'its algorithm is not in use' })
+        }
+        if (refreshKey !== null)
+          await replaceRefreshKey(trx, { ...refreshKey, createdAt: now }, now + refreshVerifiesMs)
         return true
       }),
 
@@ -146,7 +203,7 @@ export function keys({ db, transaction, recordCommitted }: Database): Omit<KeySt
         record({ type: 'key.retired', caller, subject: { key: kid }, reason: 'compromised' })
         if (state === 'signing') {
           const key = await advance(trx, next as StoredKey, now)
-          record({ type: 'key.rotated', caller, subject: { key } })
+          if (key !== null) record({ type: 'key.rotated', caller, subject: { key } })
         } else if (state === 'next') await insertKey(trx, { ...(next as StoredKey), createdAt: now })
         await appendRevocations(trx, [{ kind: 'key', id: kid }], now)
         return true

@@ -33,6 +33,12 @@ export const revokeEverything =
         .set(endedAt(now))
         .where('ended_at', 'is', null)
         .executeTakeFirstOrThrow()
+      await trx.updateTable('logins').set(endedAt(now)).where('ended_at', 'is', null).execute()
+      await trx
+        .updateTable('authorizations')
+        .set({ state: 'ended' })
+        .where('state', 'in', ['signed_in', 'code'])
+        .execute()
       // The log grows more slowly than one entry in a millisecond, so `now` is above every number that a reader of the log can have
       // read before the restore.
       await trx

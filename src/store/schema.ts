@@ -1,5 +1,6 @@
 import type { Generated } from 'kysely'
-import type { ClientKind, KeyState, RevocationKind, SigningAlg } from '../domain/model.ts'
+import type { ApplicationType, ClientKind, KeyState, RevocationKind, SigningAlg } from '../domain/model.ts'
+import type { AuthorizationState } from '../domain/ports/authorizations.ts'
 
 /**
  * The tables. A column that ends in `_at` holds milliseconds since the epoch. A column with a list of names separates them by spaces.
@@ -42,6 +43,17 @@ export interface Tables {
     /** Empty for all resources. */
     resources: string
     redirect_uris: string
+    post_logout_redirect_uris: Generated<string>
+    application_type: Generated<ApplicationType>
+    client_uri: string | null
+    logo_uri: string | null
+    policy_uri: string | null
+    tos_uri: string | null
+    /** 1 or 0. */
+    require_pkce: Generated<number>
+    require_consent: Generated<number>
+    id_token_alg: SigningAlg | null
+    backchannel_logout_uri: string | null
     /** A JSON array. */
     jwks: string | null
     /** Seconds. */
@@ -82,6 +94,50 @@ export interface Tables {
     rotated_at: number | null
     /** Access tokens of the session with a lower `rev` are revoked. */
     revoked_seq: Generated<number>
+    /** The login in a browser by which the session was opened. */
+    login_id: string | null
+  }
+  /** Logins of browsers. */
+  logins: {
+    id: string
+    token_hash: string
+    user_id: string
+    auth_version: number
+    amr: string
+    auth_at: number
+    last_used_at: number
+    idle_expires_at: number
+    expires_at: number
+    ended_at: number | null
+    address: string | null
+    user_agent: string | null
+  }
+  /** Requests of apps to sign in a user, from the sign-in to the redemption of the code. */
+  authorizations: {
+    id: string
+    login_id: string
+    client_id: string
+    state: AuthorizationState
+    /** An `AuthorizationRequest` as JSON. */
+    request: string
+    /** The granted scopes. */
+    scopes: string
+    code_hash: string | null
+    session_id: string | null
+    created_at: number
+    expires_at: number
+  }
+  /** What users have allowed clients. */
+  consents: { user_id: string; client_id: string; scopes: string; created_at: number; updated_at: number }
+  /** Logout tokens that clients have not received yet (OpenID Connect Back-Channel Logout 1.0). */
+  logout_notices: {
+    id: string
+    client_id: string
+    user_id: string
+    session_id: string
+    attempts: number
+    next_at: number
+    expires_at: number
   }
   /** The `current` key creates and verifies refresh tokens. A `verifying` key only verifies. */
   refresh_keys: {

@@ -1,12 +1,13 @@
 import { type Selectable, type SelectQueryBuilder, sql } from 'kysely'
 import { defined } from '../defined.ts'
+import type { Caller } from '../domain/caller.ts'
 import type { Millis, Session, StoredSession } from '../domain/model.ts'
 import type { SessionFilter, SessionStore } from '../domain/ports/sessions.ts'
 import { SESSION_ENTRIES_MAX, SESSIONS_MAX } from '../limits.ts'
 import { type Db, needsRowLocks, words } from './columns.ts'
 import { appendRevocations, type NewRevocation, resourcesOf } from './revocations.ts'
 import type { Tables } from './schema.ts'
-import type { Database } from './transaction.ts'
+import type { Database, RecordEvent } from './transaction.ts'
 
 /**
  * The time for which an expired session is kept. An instance whose clock is behind may still accept the session, so the session can be
@@ -29,7 +30,8 @@ const toSession = (row: Selectable<Tables['sessions']>): StoredSession => ({
   userAgent: row.user_agent,
   salt: row.salt,
   counter: row.counter,
-  endedAt: row.ended_at
+  endedAt: row.ended_at,
+  loginId: row.login_id
 })
 
 /** The columns of an ended session. They make the session expire, so the removal of expired sessions also removes ended sessions. */
@@ -55,6 +57,23 @@ export function endSessions(
     .$if(userId !== undefined, (query) => query.where('user_id', '=', userId as string))
     .$if(clientId !== undefined, (query) => query.where('client_id', '=', clientId as string))
     .$if(typeof except === 'string', (query) => query.where('id', '!=', except as string))
+    .orderBy('id')
+    .$if(needsRowLocks(trx), (query) => query.forUpdate())
+  return endRows(trx, matching, now)
+}
+
+/** Ends the active sessions that the logins of browsers have opened at first-party clients. */
+export function endSessionsOfLogins(
+  trx: Db,
+  { loginIds, now }: { loginIds: string[]; now: Millis }
+): Promise<EndedRow[]> {
+  const matching = trx
+    .selectFrom('sessions')
+    .select('id')
+    .where('login_id', 'in', loginIds)
+    .where('ended_at', 'is', null)
+    .where('idle_expires_at', '>', now - GRACE_MS)
+    .where('client_id', 'in', trx.selectFrom('clients').select('clients.id').where('first_party', '=', 1))
     .orderBy('id')
     .$if(needsRowLocks(trx), (query) => query.forUpdate())
   return endRows(trx, matching, now)
@@ -100,7 +119,7 @@ const TOO_MANY = `the user has more than ${SESSIONS_MAX} sessions`
  * Inserts a session if user and client still allow it. Locks the user, so that concurrent logins of one user insert their
  * sessions one after the other. Returns whether it inserted the session.
  */
-async function insertSession(
+export async function insertSession(
   trx: Db,
   session: Session,
   { authVersion, rev }: { authVersion: number; rev: number }
@@ -118,6 +137,7 @@ async function insertSession(
     address: session.address,
     user_agent: session.userAgent,
     salt: session.salt,
+    login_id: session.loginId,
     counter: 0
   }
   const columns = Object.keys(row) as (keyof typeof row)[]
@@ -170,22 +190,32 @@ async function endSurplus(trx: Db, { id, userId, createdAt: now }: Session): Pro
   return endRows(trx, surplus, now)
 }
 
+/** Ends the surplus of sessions after a new one, and records an event for each. */
+export async function recordSurplus(
+  trx: Db,
+  session: Session,
+  { caller, record }: { caller: Caller; record: RecordEvent }
+): Promise<void> {
+  const { userId: user, createdAt: now } = session
+  const surplus = await endSurplus(trx, session)
+  await appendRevocations(trx, await entriesOf(trx, surplus), now)
+  for (const { id } of surplus)
+    record({ type: 'session.ended', caller, subject: { user, session: id }, reason: TOO_MANY })
+}
+
 export function sessions({ db, transaction }: Database): SessionStore {
   return {
     open: (caller, { session, authVersion, rev }) =>
       transaction(async (trx, record) => {
         if (!(await insertSession(trx, session, { authVersion, rev }))) return false
-        const { userId: user, clientId: client, createdAt: now } = session
-        const surplus = await endSurplus(trx, session)
-        await appendRevocations(trx, await entriesOf(trx, surplus), now)
+        const { userId: user, clientId: client } = session
         record({
           type: 'login.succeeded',
           caller,
           subject: { user, client, session: session.id },
           reason: session.amr.join(' ')
         })
-        for (const { id } of surplus)
-          record({ type: 'session.ended', caller, subject: { user, session: id }, reason: TOO_MANY })
+        await recordSurplus(trx, session, { caller, record })
         return true
       }),
 

@@ -237,13 +237,22 @@ export function users(database: Database): UserStore {
         return true
       }),
 
-    setPassword: (caller, { id, hash, from, keep, now }) =>
+    setPassword: (caller, { id, hash, from, keep, keepLogin = null, now }) =>
       transaction(async (trx, record) => {
         const ended = await endLogins(trx, id, { keep, from, now })
         if (ended === null) return false
+        if (keepLogin !== null && from !== null)
+          // A login with another `auth_version` than its user has ended.
+          await trx
+            .updateTable('logins')
+            .set({ auth_version: from + 1 })
+            .where('id', '=', keepLogin)
+            .where('user_id', '=', id)
+            .where('auth_version', '=', from)
+            .execute()
         await trx.updateTable('credentials').set({ password_hash: hash }).where('user_id', '=', id).execute()
         await appendRevocations(trx, await entriesOf(trx, ended), now)
-        const isOwn = caller.kind === 'user' && caller.id === id
+        const isOwn = (caller.kind === 'user' || caller.kind === 'login') && caller.id === id
         record({ type: isOwn ? 'password.changed' : 'password.reset', caller, subject: { user: id } })
         return true
       }),

@@ -10,10 +10,10 @@ import {
   CLIENT_SCOPE_TEXT_MAX,
   GRANT_TYPES_MAX,
   NAME_MAX,
-  REDIRECT_URI_MAX,
   SESSION_TTL_MAX
 } from '../limits.ts'
 import { ClientSecretView, SECRET, SECRET_TEXT, toWire as secretToWire } from './client-secrets.ts'
+import * as signIn from './client-sign-in.ts'
 import { pageSchema } from './pages.ts'
 import { Instant, iso, Line, OrNull, PathId, seconds, words } from './schema.ts'
 
@@ -25,7 +25,7 @@ const CLIENT = {
   default_scope: 'orders:read',
   roles: [],
   resources: ['orders'],
-  redirect_uris: [],
+  ...signIn.EXAMPLE,
   token_endpoint_auth_method: 'client_secret_basic',
   first_party: false,
   access_token_ttl: 600,
@@ -58,11 +58,7 @@ const members = {
     description:
       'Ids of the resources that tokens of the client may be for, the default resource first; empty for every resource of its scopes'
   }),
-  redirect_uris: Type.Array(Type.String({ maxLength: REDIRECT_URI_MAX }), {
-    maxItems: CLIENT_LIST_MAX,
-    uniqueItems: true,
-    description: 'Redirect URIs of the authorization code flow'
-  }),
+  ...signIn.members,
   first_party: Type.Boolean({
     description: 'Whether the client is a program of the operator. Only such a client may handle passwords'
   }),
@@ -96,7 +92,7 @@ export const ClientView = Type.Object(
     default_scope: Type.String(),
     roles: OrNull(Type.Array(Type.String())),
     resources: Type.Array(Type.String()),
-    redirect_uris: Type.Array(Type.String()),
+    ...signIn.members,
     token_endpoint_auth_method: Type.String({ description: AUTH_METHOD }),
     jwks: Type.Optional(Type.Object({ keys: Type.Array(Type.Record(Type.String(), Type.String())) })),
     first_party: Type.Boolean(),
@@ -213,7 +209,7 @@ export const toWire = (client: Client): Static<typeof ClientView> => ({
   default_scope: client.defaultScopes.join(' '),
   roles: client.roles,
   resources: client.resources,
-  redirect_uris: client.redirectUris,
+  ...signIn.toWire(client),
   token_endpoint_auth_method: methodOf(client),
   ...defined({ jwks: client.jwks === null ? undefined : { keys: client.jwks } }),
   first_party: client.firstParty,
@@ -247,15 +243,15 @@ export const registrationToWire = ({
 })
 
 /** Converts the JSON of the members of a change. */
-export const editFromWire = (body: Static<typeof ClientEdit>): Edit =>
-  defined({
+export const editFromWire = (body: Static<typeof ClientEdit>): Edit => ({
+  ...signIn.fromWire(body),
+  ...defined({
     name: body.client_name,
     grantTypes: body.grant_types,
     scopes: body.scope === undefined ? undefined : words(body.scope),
     defaultScopes: body.default_scope === undefined ? undefined : words(body.default_scope),
     roles: body.roles,
     resources: body.resources,
-    redirectUris: body.redirect_uris,
     firstParty: body.first_party,
     accessTokenTtl: body.access_token_ttl,
     sessionIdleTtl: body.session_idle_ttl,
@@ -263,6 +259,7 @@ export const editFromWire = (body: Static<typeof ClientEdit>): Edit =>
     jwks: body.jwks,
     disabled: body.disabled
   })
+})
 
 /** Converts the JSON of a new client. */
 export const inputFromWire = (body: Static<typeof ClientCreation>): NewClient => {

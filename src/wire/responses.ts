@@ -6,6 +6,15 @@ export const json = (description: string, schema: TSchema) => ({
   content: { 'application/json': { schema: Type.Ref(schema) } }
 })
 
+/** Documents a response that is a page for a browser, and JSON for other programs. */
+export function jsonOrPage(description: string, schema: TSchema) {
+  const { content } = json(description, schema)
+  return {
+    description,
+    content: { ...content, 'text/html': { schema: { type: 'string' }, example: '<!doctype html>' } }
+  }
+}
+
 /** Documents a 201 response with the new object. */
 export const created = (description: string, schema: TSchema) => ({
   ...json(description, schema),

@@ -11,7 +11,7 @@ const ScopeView = Type.Object({
 export const ScopePage = pageSchema(ScopeView, {
   $id: 'ScopePage',
   description: 'Scopes, by name',
-  example: { name: 'profile', description: 'See and change your own profile', resource: 'https://id.example.com' }
+  example: { name: 'profile', description: 'See your name and your roles', resource: 'https://id.example.com' }
 })
 
 type ListedScope = Awaited<ReturnType<Scopes['list']>>['items'][number]

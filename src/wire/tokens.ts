@@ -10,6 +10,11 @@ export const TokenResponse = Type.Object(
     token_type: Type.Literal('Bearer'),
     expires_in: Type.Integer({ description: 'Seconds' }),
     scope: Type.String({ description: 'The granted scopes, separated by spaces' }),
+    id_token: Type.Optional(
+      Type.String({
+        description: 'Says who has logged in, when and how; only with the scope `openid` (OpenID Connect Core 1.0 §2)'
+      })
+    ),
     refresh_token: Type.Optional(
       Type.String({ description: 'Renews the session. Valid once; the next response holds its successor' })
     )
@@ -43,7 +48,10 @@ export const tokenRequest = (grants: Grant[]) => {
   )
   return Type.Object(
     {
-      grant_type: Type.String({ description: `One of: ${grants.map(({ type }) => `\`${type}\``).join(', ')}` }),
+      grant_type: Type.String({
+        description: `One of: ${grants.map(({ type }) => `\`${type}\``).join(', ')}`,
+        examples: grants.map(({ type }) => type)
+      }),
       ...(Object.fromEntries(ofGrants) as Record<string, ReturnType<typeof text>>),
       scope: text('Scopes, separated by spaces; without it the default scopes of the client'),
       client_id: text('The client; without it a login or a renewal uses the client of /docs'),
@@ -125,13 +133,14 @@ export const toWire = ({
   accessToken,
   expiresIn,
   scopes,
-  refreshToken
+  refreshToken,
+  idToken
 }: IssuedToken): Static<typeof TokenResponse> => ({
   access_token: accessToken,
   token_type: 'Bearer',
   expires_in: expiresIn,
   scope: scopes.join(' '),
-  ...defined({ refresh_token: refreshToken ?? undefined })
+  ...defined({ refresh_token: refreshToken ?? undefined, id_token: idToken ?? undefined })
 })
 
 /** Returns the JSON of the response to an introspection request. @param token null for an invalid token */

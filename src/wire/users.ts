@@ -45,6 +45,15 @@ export const UserView = Type.Object(
   { $id: 'User', description: 'A user', examples: [ALICE] }
 )
 
+export const OwnUserView = Type.Object(
+  {
+    ...UserView.properties,
+    email: Type.Optional(OrNull(Type.String(), 'Only for a token with the scope `email`')),
+    roles: Type.Array(Type.String(), { description: 'The roles that the token carries' })
+  },
+  { $id: 'OwnUser', description: 'The user of a token', examples: [ALICE] }
+)
+
 export const UserPage = pageSchema(Type.Ref(UserView), {
   $id: 'UserPage',
   description: 'Users, oldest first',
@@ -155,6 +164,15 @@ export const toWire = (user: User): Static<typeof UserView> => ({
   created_at: iso(user.createdAt),
   updated_at: iso(user.updatedAt)
 })
+
+/** Returns the JSON of the user of a token: what its scopes show (OpenID Connect Core 1.0 §5.4). */
+export function ownToWire(
+  user: User,
+  { scopes, roles }: { scopes: string[]; roles: string[] }
+): Static<typeof OwnUserView> {
+  const { email, ...shown } = { ...toWire(user), roles }
+  return scopes.includes('email') ? { ...shown, email } : shown
+}
 
 /** Converts the JSON of the members of a change. */
 export const editFromWire = ({ full_name: fullName, username, ...rest }: Static<typeof UserEdit>): Edit => ({

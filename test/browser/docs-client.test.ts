@@ -32,7 +32,7 @@ async function enter(page: Page, secret: string) {
   await dialog.getByLabel('client_id').fill(ID)
   await dialog.getByLabel('client_secret').fill(secret)
   const answer = tokenAnswer(page)
-  await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
+  await dialog.getByRole('button', { name: 'Authorize' }).click()
   return answer
 }
 
@@ -53,8 +53,12 @@ for (const [path, viewport] of [
     await page.locator('.btn.authorize').click()
     t.strictSame(
       await page.locator('.auth-container h4').allInnerTexts(),
-      ['password (OAuth2, password)', 'clientCredentials (OAuth2, clientCredentials)'],
-      'both flows are there'
+      [
+        'code (OAuth2, authorizationCode with PKCE)',
+        'password (OAuth2, password)',
+        'clientCredentials (OAuth2, clientCredentials)'
+      ],
+      'and no form for HTTP Basic'
     )
     const dialog = form(page, 'clientCredentials')
     t.equal(await dialog.getByLabel('client_secret').getAttribute('type'), 'password', 'the typed secret is hidden')
@@ -66,9 +70,9 @@ for (const [path, viewport] of [
       [refused.status(), await refused.json()],
       [401, { error: 'invalid_client', error_description: 'Client authentication failed' }]
     )
-    await dialog.locator('.errors').waitFor()
-    t.match(await dialog.locator('.errors').innerText(), 'Client authentication failed')
-    await dialog.locator('.errors').scrollIntoViewIfNeeded()
+    await dialog.getByRole('alert').waitFor()
+    t.match(await dialog.getByRole('alert').innerText(), 'Client authentication failed')
+    await dialog.getByRole('alert').scrollIntoViewIfNeeded()
     await picture(page, `client-refused-${viewport.width}`)
 
     const answer = await enter(page, secret)
@@ -79,11 +83,11 @@ for (const [path, viewport] of [
       'and no refresh token'
     )
     t.match(decodeJwt(access_token), { sub: ID, client_id: ID })
-    await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+    await dialog.getByRole('button', { name: 'Logout' }).waitFor()
     t.notMatch(await dialog.innerText(), secret, 'the secret is not shown')
-    await dialog.getByRole('button', { name: 'Remove authorization' }).scrollIntoViewIfNeeded()
+    await dialog.getByRole('button', { name: 'Logout' }).scrollIntoViewIfNeeded()
     await picture(page, `client-authorized-${viewport.width}`)
-    t.equal(await form(page, 'password').getByRole('button', { name: 'Remove authorization' }).count(), 0)
+    t.equal(await form(page, 'password').getByRole('button', { name: 'Logout' }).count(), 0)
 
     await close(page)
     const stored = await kept(page)
@@ -91,8 +95,8 @@ for (const [path, viewport] of [
     t.equal(await execute(page, 'getMe'), '401', 'the token of a client is not sent to a route for users')
 
     await page.locator('.btn.authorize').click()
-    await dialog.getByRole('button', { name: 'Remove authorization' }).click()
-    await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).waitFor()
+    await dialog.getByRole('button', { name: 'Logout' }).click()
+    await dialog.getByRole('button', { name: 'Authorize' }).waitFor()
     await close(page)
     await page.locator('.btn.authorize').click()
     t.equal(await dialog.getByLabel('client_secret').inputValue(), '', 'it must be typed again')
@@ -105,12 +109,12 @@ t.test('a selected scope is requested, and a scope that the client may not have 
   const { origin, context, secret } = await serve(t, 'profile')
   const page = await open(t, context, { origin })
   await page.locator('.btn.authorize').click()
-  await form(page, 'clientCredentials').locator('label[for^="tokens:introspect-"]').first().click()
+  await form(page, 'clientCredentials').locator('input[data-value="tokens:introspect"]').check()
   const answer = await enter(page, secret)
   t.equal(new URLSearchParams(answer.request().postData() ?? '').get('scope'), 'tokens:introspect')
-  await form(page, 'clientCredentials').locator('.errors').waitFor()
+  await form(page, 'clientCredentials').getByRole('alert').waitFor()
   t.match(
-    await form(page, 'clientCredentials').locator('.errors').innerText(),
+    await form(page, 'clientCredentials').getByRole('alert').innerText(),
     'None of the requested scopes is allowed'
   )
 })
@@ -120,7 +124,7 @@ t.test('a user’s login and a client’s token are independent of each other', 
   const page = await open(t, context, { origin })
   await page.locator('.btn.authorize').click()
   const login = await fillIn(page, 'alice', PASSWORD, ['profile'])
-  const remove = { name: 'Remove authorization' }
+  const remove = { name: 'Logout' }
   await login.getByRole('button', remove).waitFor()
   await enter(page, secret)
   const client = form(page, 'clientCredentials')
@@ -133,7 +137,7 @@ t.test('a user’s login and a client’s token are independent of each other', 
   const asked: string[] = []
   page.on('request', (request) => asked.push(new URL(request.url()).pathname))
   await client.getByRole('button', remove).click()
-  await client.getByRole('button', { name: 'Apply given OAuth2 credentials' }).waitFor()
+  await client.getByRole('button', { name: 'Authorize' }).waitFor()
   t.equal(await login.getByRole('button', remove).count(), 1)
   await close(page)
   t.equal(await execute(page, 'getMe'), '200', 'the login goes on')

@@ -5,10 +5,10 @@ import { freePort } from '../cli/process.ts'
 import { PASSWORD } from '../helper.ts'
 import { settings } from '../host.ts'
 import { launch } from './browser.ts'
-import { close, execute, fillIn, open, shorten } from './docs.ts'
+import { close, execute, fillIn, form, open, shorten, signIn } from './docs.ts'
 
 /** Logs in at `/auth/docs` of a host app and reloads the page. Returns the page, and the keys of localStorage before the reload. */
-async function loginAndReload(t: Test, options: object) {
+async function loginAndReload(t: Test, scheme: 'code' | 'password', options: object) {
   const port = await freePort()
   const origin = `http://localhost:${port}`
   const host = fastify()
@@ -20,8 +20,9 @@ async function loginAndReload(t: Test, options: object) {
   await shorten(context, `${origin}/auth`)
   const page = await open(t, context, { origin, path: '/auth/docs' })
   await page.locator('.btn.authorize').click()
-  const dialog = await fillIn(page, 'admin', PASSWORD, ['profile'])
-  await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+  if (scheme === 'code') await signIn(page, { username: 'admin' })
+  else await fillIn(page, 'admin', PASSWORD, [])
+  await form(page, scheme).getByRole('button', { name: 'Logout' }).waitFor()
   await close(page)
   t.equal(await execute(page, 'getMe'), '200')
   const stored = await page.evaluate(() =>
@@ -32,14 +33,14 @@ async function loginAndReload(t: Test, options: object) {
 }
 
 t.test('a mounted /docs stores no refresh token in the origin of its host', async (t) => {
-  const { page, stored } = await loginAndReload(t, {})
+  const { page, stored } = await loginAndReload(t, 'password', {})
   t.strictSame(stored, [])
   await page.locator('.btn.authorize.unlocked').waitFor()
   t.equal(await execute(page, 'getMe'), '401')
 })
 
 t.test('a mounted /docs stores its login when the host asks for it', async (t) => {
-  const { page, stored } = await loginAndReload(t, { docsStoreLogin: true })
+  const { page, stored } = await loginAndReload(t, 'code', { docsStoreLogin: true })
   t.strictSame(stored, ['latchkey:/auth/'])
   await page.locator('.btn.authorize.locked').waitFor()
   t.equal(await execute(page, 'getMe'), '200')

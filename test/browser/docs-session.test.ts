@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
 import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { build, PASSWORD } from '../helper.ts'
 import { INSECURE_HOST, launch } from './browser.ts'
 import { close, execute, fillIn, form, NARROW, open, picture, shorten, WIDE } from './docs.ts'
@@ -12,6 +14,7 @@ const INSECURE =
 const HALF_LIFE = 150
 
 interface World {
+  app: FastifyInstance
   origin: string
   context: BrowserContext
   /** The statuses of the refreshes that were answered. */
@@ -34,6 +37,7 @@ async function serve(t: Test, env: Record<string, string> = {}): Promise<World> 
     if (/grant_type=refresh_token/.test(response.request().postData() ?? '')) refreshes.push(response.status())
   })
   return {
+    app,
     origin,
     context,
     refreshes,
@@ -61,17 +65,20 @@ async function outlive({ refreshes, advance }: World, times: number, pages = 1):
 /** Logs in and returns the access token that the login got. */
 async function login(page: Page, username = 'alice', clientId = ''): Promise<string> {
   await page.locator('.btn.authorize').click()
-  if (clientId !== '') await page.locator('#client_id_password').fill(clientId)
+  if (clientId !== '') {
+    await form(page, 'password').getByText('Another client').click()
+    await page.locator('#client_id_password').fill(clientId)
+  }
   const answer = page.waitForResponse((response) => response.url().endsWith('/token'))
-  const dialog = await fillIn(page, username, PASSWORD, ['profile'])
-  await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+  const dialog = await fillIn(page, username, PASSWORD, ['account'])
+  await dialog.getByRole('button', { name: 'Logout' }).waitFor()
   await close(page)
   return (await (await answer).json()).access_token
 }
 
 async function logout(page: Page): Promise<void> {
   await page.locator('.btn.authorize').click()
-  await form(page, 'password').getByRole('button', { name: 'Remove authorization' }).click()
+  await form(page, 'password').getByRole('button', { name: 'Logout' }).click()
 }
 
 const shows = (page: Page, state: 'locked' | 'unlocked'): Promise<void> =>
@@ -115,11 +122,13 @@ for (const [path, viewport] of [
       await shows(page, 'locked')
       t.equal(await execute(page, 'getMe'), '200')
       await page.locator('.btn.authorize').click()
-      await form(page, 'password').getByRole('button', { name: 'Remove authorization' }).waitFor()
+      await form(page, 'password').getByRole('button', { name: 'Logout' }).waitFor()
       await picture(page, `session-reloaded-${width}`)
 
       const { local, others } = await stored(page)
-      t.match(local, [['latchkey:/', /^\{"id":"[\d-]+","username":"alice","refreshToken":"lkr_[\w-]{80}"\}$/]])
+      t.match(local, [
+        ['latchkey:/', /^\{"id":"[\d-]+","scheme":"password","username":"alice","refreshToken":"lkr_[\w-]{80}"\}$/]
+      ])
       t.equal(local.length, 1)
       t.strictSame(others, [''])
       t.strictSame(await context.cookies(), [])
@@ -303,10 +312,14 @@ t.test('with a path in the issuer the login is stored for that path', async (t) 
   }
 })
 
-t.test('a login with the client field filled in is not stored, even for the client docs', async (t) => {
-  const { origin, context } = await serve(t)
+t.test('a login with another client than docs is not stored', async (t) => {
+  const { origin, context, app } = await serve(t)
+  const grantTypes = ['password', 'refresh_token']
+  const scopes = ['profile', 'account']
+  const registration = { id: 'mine', name: 'Mine', method: 'none', firstParty: true, grantTypes, scopes } as const
+  await app.auth.clients.create(OPERATOR, registration)
   const page = await open(t, context, { origin })
-  await login(page, 'alice', 'docs')
+  await login(page, 'alice', 'mine')
   t.equal(await execute(page, 'getMe'), '200')
   t.strictSame((await stored(page)).local, [])
 })

@@ -18,14 +18,14 @@ for (const [path, viewport] of [
     t.equal(await execute(page, 'getMe'), '401')
 
     await page.locator('.btn.authorize').click()
-    const dialog = await fillIn(page, 'alice', 'not the password', ['profile'])
-    await dialog.locator('.errors').waitFor()
-    t.match(await dialog.locator('.errors').innerText(), 'Incorrect username or password')
+    const dialog = await fillIn(page, 'alice', 'not the password', [])
+    await dialog.getByRole('alert').waitFor()
+    t.strictSame(await dialog.getByRole('alert').allInnerTexts(), ['Incorrect username or password'])
     await picture(page, `wrong-password-${viewport.width}`)
 
-    await dialog.getByLabel('password').fill(PASSWORD)
-    await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
-    await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+    await dialog.getByLabel('Password', { exact: true }).fill(PASSWORD)
+    await page.keyboard.press('Enter')
+    await dialog.getByRole('button', { name: 'Logout' }).waitFor()
     await picture(page, `logged-in-${viewport.width}`)
     await close(page)
 
@@ -38,7 +38,7 @@ for (const [path, viewport] of [
     t.equal(await execute(page, 'listUsers'), '403')
 
     await page.locator('.btn.authorize').click()
-    await form(page, 'password').getByRole('button', { name: 'Remove authorization' }).click()
+    await form(page, 'password').getByRole('button', { name: 'Logout' }).click()
     await close(page)
     t.equal(await execute(page, 'getMe'), '401')
   })
@@ -52,7 +52,7 @@ t.test('an admin lists the existing ones from /docs, with both scopes selected',
   const page = await open(t, context, { origin })
   await page.locator('.btn.authorize').click()
   const dialog = await fillIn(page, 'admin', PASSWORD, ['profile', 'users:read'])
-  await dialog.getByRole('button', { name: 'Remove authorization' }).waitFor()
+  await dialog.getByRole('button', { name: 'Logout' }).waitFor()
   await close(page)
   t.equal(await execute(page, 'listUsers'), '200')
 })

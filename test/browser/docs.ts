@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core'
 import type { Test } from 'tap'
+import { PASSWORD } from '../helper.ts'
 
 export const WIDE = { width: 1280, height: 1000 }
 export const NARROW = { width: 390, height: 844 }
@@ -63,19 +64,19 @@ export async function picture(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: `${directory}/${name}.png` })
 }
 
-/** Returns the part of the open dialog for that flow. */
-export const form = (page: Page, flow: 'password' | 'clientCredentials'): Locator =>
-  page.locator('.auth-container').filter({ has: page.getByRole('heading', { name: `(OAuth2, ${flow})` }) })
+/** Returns the part of the open dialog for that security scheme. */
+export const form = (page: Page, scheme: 'code' | 'password' | 'clientCredentials'): Locator =>
+  page.locator('.auth-container').filter({ has: page.getByRole('heading', { name: `${scheme} (OAuth2` }) })
 
 /** Closes the dialog; each of its parts has a button for that. */
 export const close = (page: Page): Promise<void> => page.locator('.btn-done').first().click()
 
 export async function fillIn(page: Page, username: string, password: string, scopes: string[]): Promise<Locator> {
   const dialog = form(page, 'password')
-  await dialog.getByLabel('username').fill(username)
-  await dialog.getByLabel('password').fill(password)
-  for (const scope of scopes) await dialog.locator(`label[for^="${scope}-"]`).first().click()
-  await dialog.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
+  await dialog.getByLabel('Username').fill(username)
+  await dialog.getByLabel('Password', { exact: true }).fill(password)
+  for (const scope of scopes) await dialog.locator(`input[data-value="${scope}"]`).check()
+  await dialog.getByRole('button', { name: 'Authorize' }).click()
   return dialog
 }
 
@@ -91,4 +92,28 @@ export async function execute(page: Page, operation: string, path = /\/users/): 
   const shown = block.locator('.live-responses-table tbody .response-col_status').first()
   await shown.filter({ hasText: status }).waitFor()
   return status
+}
+
+/**
+ * Signs in from the open dialog, on the page of Latchkey that opens. Returns when that page has closed.
+ * @param act called with the page when it shows its form
+ */
+export async function signIn(
+  page: Page,
+  {
+    username,
+    password = PASSWORD,
+    act = async () => {}
+  }: { username: string; password?: string; act?: (popup: Page) => Promise<unknown> }
+): Promise<void> {
+  const opened = page.waitForEvent('popup')
+  await form(page, 'code').getByRole('button', { name: 'Authorize' }).click()
+  const popup = await opened
+  await popup.getByLabel('Username').waitFor()
+  await act(popup)
+  await popup.getByLabel('Username').fill(username)
+  await popup.getByLabel('Password').fill(password)
+  const closed = popup.waitForEvent('close')
+  await popup.getByRole('button', { name: 'Sign in' }).click()
+  await closed
 }

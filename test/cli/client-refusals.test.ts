@@ -41,7 +41,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
     ],
     [
       ['add', 'X', '--redirect-uri', 'http://a.example'],
-      'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
+      'The redirect URI "http://a.example" is not allowed: http is for loopback hosts only: use https'
     ],
     [['add', 'X', '--access-token-ttl', '2h'], 'The lifetime of an access token is 1 to 3600 seconds'],
     [['add', 'X', '--access-token-ttl', '0'], 'The lifetime of an access token is 1 to 3600 seconds'],
@@ -49,7 +49,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
     [['set', 'worker', '--session-absolute-ttl', '0'], 'The lifetime of a session is 1 to 31536000 seconds'],
     [
       ['set', 'worker', '--grant', 'magic'],
-      'There is no grant "magic"; the grants are password, refresh_token, client_credentials'
+      'There is no grant "magic"; the grants are authorization_code, password, refresh_token, client_credentials'
     ],
     [['set', 'worker', '--name', ''], 'A name has 1 to 200 characters and no control characters'],
     [['set', 'none', '--name', 'x'], MISSING],

@@ -35,6 +35,10 @@ onEachDatabase(
       ['--grant', 'client_credentials', 'refresh_token', '--grant', 'password'],
       ['--scope', 'profile', 'users:read', '--default-scope', 'users:read'],
       ['--resource', 'latchkey', '--redirect-uri', 'https://a.example/', 'com.example:/b', '--first-party'],
+      ['--application-type', 'native', '--post-logout-redirect-uri', 'https://a.example/bye', '--no-consent'],
+      ['--client-uri', 'https://a.example', '--logo', 'a.png', '--policy-uri', 'https://a.example/p'],
+      ['--tos-uri', 'https://a.example/t', '--id-token-alg', 'EdDSA'],
+      ['--backchannel-logout-uri', 'https://a.example/out'],
       ['--access-token-ttl', '10m', '--session-idle-ttl', '12h', '--session-absolute-ttl', '30d']
     ].flat()
     const { client_secret, ...added } = await run('add', 'A worker', '--id', 'a/worker', ...options)
@@ -52,6 +56,16 @@ onEachDatabase(
       default_scope: 'users:read',
       resources: ['latchkey'],
       redirect_uris: ['https://a.example/', 'com.example:/b'],
+      post_logout_redirect_uris: ['https://a.example/bye'],
+      application_type: 'native',
+      client_uri: 'https://a.example',
+      logo_uri: 'a.png',
+      policy_uri: 'https://a.example/p',
+      tos_uri: 'https://a.example/t',
+      require_pkce: true,
+      require_consent: false,
+      id_token_signed_response_alg: 'EdDSA',
+      backchannel_logout_uri: 'https://a.example/out',
       first_party: true,
       access_token_ttl: 600,
       session_idle_ttl: 12 * 3600,
@@ -72,7 +86,10 @@ onEachDatabase(
       [['--first-party'], { first_party: true }],
       [['--scope', 'roles:read', 'users:read'], { scope: 'roles:read users:read' }],
       [['--default-scope', 'roles:read'], { default_scope: 'roles:read' }],
+      [['--pkce', '--consent'], { require_pkce: true, require_consent: true }],
       [['--redirect-uri', 'https://b.example/'], { redirect_uris: ['https://b.example/'] }],
+      [['--application-type', 'web'], { application_type: 'web' }],
+      [['--logo', '', '--id-token-alg', ''], { logo_uri: null, id_token_signed_response_alg: null }],
       [['--access-token-ttl', '90'], { access_token_ttl: 90 }],
       [['--access-token-ttl', '90s'], { access_token_ttl: 90 }],
       [
@@ -204,7 +221,10 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
   t.strictSame(await client(['disable', 'worker']), done('client worker is disabled\n'))
   const table = (await client(['list'])).stdout.split('\n')
   t.match(table[0], /^ID +NAME +KIND +GRANTS +SCOPES +STATE$/)
-  t.match(table[1], /^docs +Interactive documentation +public +password refresh_token +clients:read .* enabled$/)
+  t.match(
+    table[1],
+    /^docs +Interactive documentation +public +authorization_code password refresh_token +account clients:read .* enabled$/
+  )
   t.match(table[2], /^worker +Wörker +confidential +client_credentials +profile +disabled$/)
   t.strictSame(await client(['enable', 'worker']), done('client worker is enabled\n'))
 
@@ -216,24 +236,34 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
     await client(['show', 'worker']),
     done(
       [
-        'client_id                   worker',
-        'client_name                 Wörker',
-        'grant_types                 client_credentials',
-        'scope                       profile',
-        'default_scope               profile',
+        'client_id                     worker',
+        'client_name                   Wörker',
+        'grant_types                   client_credentials',
+        'scope                         profile',
+        'default_scope                 profile',
         'roles',
         'resources',
         'redirect_uris',
-        'token_endpoint_auth_method  client_secret_basic',
-        'first_party                 false',
-        'access_token_ttl            3600',
-        `session_idle_ttl            ${14 * DAY}`,
-        `session_absolute_ttl        ${90 * DAY}`,
-        'disabled                    false',
-        `client_id_issued_at         ${Math.floor(Date.parse((await json('show', 'worker')).secrets[0].created_at) / 1000)}`,
-        `updated_at                  ${updated_at}`,
-        `secret                      ${ids[0]}, never expires, last used never`,
-        `secret                      ${ids[1]}, expires ${end}, last used never`,
+        'post_logout_redirect_uris',
+        'application_type              web',
+        'client_uri',
+        'logo_uri',
+        'policy_uri',
+        'tos_uri',
+        'require_pkce                  true',
+        'require_consent               true',
+        'id_token_signed_response_alg',
+        'backchannel_logout_uri',
+        'token_endpoint_auth_method    client_secret_basic',
+        'first_party                   false',
+        'access_token_ttl              3600',
+        `session_idle_ttl              ${14 * DAY}`,
+        `session_absolute_ttl          ${90 * DAY}`,
+        'disabled                      false',
+        `client_id_issued_at           ${Math.floor(Date.parse((await json('show', 'worker')).secrets[0].created_at) / 1000)}`,
+        `updated_at                    ${updated_at}`,
+        `secret                        ${ids[0]}, never expires, last used never`,
+        `secret                        ${ids[1]}, expires ${end}, last used never`,
         ''
       ].join('\n')
     )

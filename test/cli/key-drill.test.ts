@@ -14,14 +14,17 @@ for (const database of databases) {
       const { refused, errors, compromised, ...numbers } = outcome
       for (const line of [
         `${database}: ${numbers.rotations} rotations in ${numbers.seconds} s, ${numbers.keys} keys published at the end`,
-        `${numbers.issued} tokens issued, ${numbers.verified} verified by the JWKS, ${numbers.accepted} accepted by another request, ${numbers.guarded} by guards`,
+        `${numbers.issued} tokens issued, ${numbers.verified} verified by the JWKS, ${numbers.accepted} accepted by another request, ${numbers.guarded} by guards, ${numbers.identified} ID tokens`,
         `${refused.length} refused, ${errors.length} errors`
       ])
         t.comment(line)
       t.strictSame([refused, errors], [[], []], JSON.stringify(numbers))
       t.equal(numbers.rotations, SIZE.rotations)
-      t.equal(numbers.keys, SIZE.rotations + 2)
-      t.ok(Math.min(numbers.issued, numbers.verified, numbers.accepted, numbers.guarded) > 0, 'there was load')
+      t.equal(numbers.keys, 2 * (SIZE.rotations + 2), 'the keys of both algorithms')
+      t.ok(
+        Math.min(numbers.issued, numbers.verified, numbers.accepted, numbers.guarded, numbers.identified) > 0,
+        'there was load'
+      )
       t.strictSame(compromised, { statuses: database === 'sqlite' ? [401] : [401, 401], guarded: true, locally: true })
     }
   )

@@ -7,6 +7,8 @@ import { startInstances, startService } from './instances.ts'
 import { login, me } from './process.ts'
 
 const JWKS_MAX_AGE_MS = 1000
+/** The client with ID tokens. */
+const APP = 'app'
 /** Remote key sets keep the JWKS for half of the time that its max-age allows. */
 const KEPT = { cooldownDuration: 100, cacheMaxAge: JWKS_MAX_AGE_MS / 2 }
 /** How many tokens are kept, to be verified again some rotations later. */
@@ -25,6 +27,8 @@ export interface Outcome {
   accepted: number
   /** By services with a guard. */
   guarded: number
+  /** ID tokens with another algorithm, by the remote key set. */
+  identified: number
   /** Refusals of valid tokens; there must be none. */
   refused: string[]
   errors: string[]
@@ -93,6 +97,7 @@ export async function drill(
     verified: 0,
     accepted: 0,
     guarded: 0,
+    identified: 0,
     refused: [],
     errors: [],
     compromised: { statuses: [], guarded: false, locally: false }
@@ -130,6 +135,21 @@ export async function drill(
       await locally
     }
   }
+  /** Gets and verifies ID tokens, whose keys are those of another algorithm. */
+  async function identifying(): Promise<void> {
+    const keys = keySet(1)
+    const login = { grant_type: 'password', username: 'alice', password: PASSWORD }
+    let answer = await post(originAt(0), { ...login, client_id: APP })
+    for (let turn = 0; working; turn++) {
+      await jwtVerify(answer.id_token as string, keys, { issuer, audience: APP, algorithms: ['RS256'] }).then(
+        () => void outcome.identified++,
+        (error: Error) => refused.push(`an ID token: ${error.message}`)
+      )
+      await sleep(PAUSE_MS)
+      const renewal = { grant_type: 'refresh_token', refresh_token: answer.refresh_token as string }
+      answer = await post(originAt(turn), { ...renewal, client_id: APP })
+    }
+  }
   const failing = (error: Error) => {
     working = false
     errors.push(`${error.message}${error.cause instanceof Error ? `: ${error.cause.message}` : ''}`)
@@ -151,6 +171,15 @@ export async function drill(
   const follower = (await registered.json()) as { client_id: string; client_secret: string }
   plant(follower.client_secret)
   await send(originAt(0), '/resources/latchkey', { introspection_clients: [follower.client_id] }, 'PATCH')
+  await send(originAt(0), '/clients', {
+    client_id: APP,
+    client_name: 'App',
+    token_endpoint_auth_method: 'none',
+    first_party: true,
+    grant_types: ['password', 'refresh_token'],
+    scope: 'openid',
+    id_token_signed_response_alg: 'RS256'
+  })
   const guards = await Promise.all(
     origins.map((upstream) =>
       startService(t, {
@@ -167,6 +196,7 @@ export async function drill(
   const guardAt = (index: number) => guards[index % guards.length] as (typeof guards)[0]
 
   const clients = [
+    identifying().catch(failing),
     ...Array.from({ length: count }, (_, index) => issuing(index).catch(failing)),
     ...Array.from({ length: count }, (_, index) => verifying(index).catch(failing))
   ]

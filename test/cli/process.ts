@@ -99,7 +99,12 @@ export const ask = (agent: Agent, url: string, headers: Record<string, string>) 
     request.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
   })
 
-export async function login(origin: string, username: string, password: string, scope = 'profile'): Promise<string> {
+export async function login(
+  origin: string,
+  username: string,
+  password: string,
+  scope = 'profile account'
+): Promise<string> {
   const body = new URLSearchParams({ grant_type: 'password', username, password, scope })
   const response = await fetch(`${origin}/token`, { method: 'POST', body })
   const answer = (await response.json()) as { access_token: string }

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { BUILT_IN_SCOPES } from '../../src/domain/built-in.ts'
+import { ROLE_SCOPES } from '../../src/domain/built-in.ts'
 import { build, createDatabase, environment, onEachDatabase } from '../helper.ts'
 import { command, keyboard } from './command.ts'
 
@@ -50,9 +50,7 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
     await role(['set', 'support', '--description', 'First line', '--no-scope']),
     done('role support was changed\n')
   )
-  const all = BUILT_IN_SCOPES.map(({ name }) => name)
-    .toSorted()
-    .join(' ')
+  const all = ROLE_SCOPES.toSorted().join(' ')
   const column = (text: string) => text.padEnd(all.length)
   t.strictSame(
     await role(['list']),
@@ -61,7 +59,7 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
         `NAME     ${column('SCOPES')}  DESCRIPTION`,
         `admin    ${all}  May do everything`,
         `support  ${column('')}  First line`,
-        `user     ${column('profile')}  May see and change their own profile`,
+        `user     ${column('account')}  May change their own profile`,
         ''
       ].join('\n')
     )

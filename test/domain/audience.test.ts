@@ -21,16 +21,16 @@ t.test('a token is for one resource: the requested one, or the one of its scopes
   const orders = ['orders:read', 'orders:write'].map(scope)
   await resources.create(OPERATOR, { id: 'orders', identifier: ORDERS, name: 'Orders', scopes: orders })
   await resources.create(OPERATOR, { id: 'stock', identifier: STOCK, name: 'Stock', scopes: [scope('stock')] })
-  const scopes = ['orders:read', 'orders:write', 'profile', 'stock']
+  const scopes = ['orders:read', 'orders:write', 'account', 'stock']
   const add = (id: string, defaultScopes: string[], named: string[] = []) => {
     const client = { id, name: id, grantTypes: ['client_credentials'], scopes, defaultScopes, resources: named }
     return clients.create(OPERATOR, client)
   }
   await add('one-default', ['orders:read'])
-  await add('many-defaults', ['orders:read', 'profile', 'stock'])
+  await add('many-defaults', ['orders:read', 'account', 'stock'])
   await add('default-resource', scopes, ['stock', 'orders'])
   await add('no-default', [])
-  await add('other-resource', ['orders:read', 'profile'], ['stock'])
+  await add('other-resource', ['orders:read', 'account'], ['stock'])
 
   type Case = [client: string, scope: string | null, resource: string[], expected: string]
   const cases: Case[] = [
@@ -38,11 +38,11 @@ t.test('a token is for one resource: the requested one, or the one of its scopes
     ['one-default', null, [ORDERS], `${ORDERS} orders:read`],
     ['one-default', null, [STOCK], NOTHING],
     ['one-default', 'stock', [], `${STOCK} stock`],
-    ['one-default', 'profile', [], `${ISSUER} profile`],
-    ['one-default', 'profile', [ISSUER], `${ISSUER} profile`],
+    ['one-default', 'account', [], `${ISSUER} account`],
+    ['one-default', 'account', [ISSUER], `${ISSUER} account`],
     ['one-default', 'orders:write orders:read', [], `${ORDERS} orders:write orders:read`],
     ['one-default', 'orders:read stock', [], SEVERAL],
-    ['one-default', 'orders:read profile', [], SEVERAL],
+    ['one-default', 'orders:read account', [], SEVERAL],
     ['one-default', 'orders:read stock', [STOCK], `${STOCK} stock`],
     ['one-default', 'orders:read stock', [ORDERS, ORDERS], `${ORDERS} orders:read`],
     ['one-default', 'orders:read stock', [ORDERS, STOCK], SEVERAL],
@@ -54,12 +54,12 @@ t.test('a token is for one resource: the requested one, or the one of its scopes
     ['one-default', 'users:read', [], NOTHING],
     ['many-defaults', null, [], SEVERAL],
     ['many-defaults', null, [STOCK], `${STOCK} stock`],
-    ['many-defaults', null, [ISSUER], `${ISSUER} profile`],
+    ['many-defaults', null, [ISSUER], `${ISSUER} account`],
     ['default-resource', null, [], `${STOCK} stock`],
     ['default-resource', null, [ORDERS], `${ORDERS} orders:read orders:write`],
     ['default-resource', 'stock orders:read', [], SEVERAL],
     ['default-resource', 'orders:read', [], `${ORDERS} orders:read`],
-    ['default-resource', 'profile', [], NOT_ALLOWED],
+    ['default-resource', 'account', [], NOT_ALLOWED],
     ['default-resource', null, [ISSUER], NOT_ALLOWED],
     ['default-resource', 'orders:read', [ISSUER], NOTHING],
     ['no-default', null, [], NOTHING],

@@ -5,10 +5,8 @@ import { DomainError } from '../../src/domain/errors.ts'
 import { compareAll } from '../rows.ts'
 import { openDomain } from './open.ts'
 
-const GRANTS = 'the grants are password, refresh_token, client_credentials'
+const GRANTS = 'the grants are authorization_code, password, refresh_token, client_credentials'
 const PASSWORD_GRANT = 'The grant password is for first-party clients only'
-const REDIRECT =
-  'A redirect URI must be an absolute URI without fragment: https, http on a loopback host, or a scheme with a dot'
 const confidentialOnly = (feature: string) => `The ${feature} is for confidential clients only`
 
 /** Opens the domain. `register` and `change` return the message of the refusal, or null if the client was stored. */
@@ -64,38 +62,69 @@ t.test('an invalid client is refused with the reason, and not stored', async (t)
   t.strictSame(await all(), before)
 })
 
-t.test('a redirect URI has the scheme https, a loopback host or a private-use scheme', async (t) => {
-  const { register } = await open(t)
-  const valid = [
-    'https://worker.example/back',
-    'http://127.0.0.1:8080/',
-    'http://[::1]/',
-    'http://127.0.0.2/',
-    'http://app.localhost:5173/',
-    'com.example.worker:/back'
+t.test('the members for sign-in are checked, and a refusal names the value', async (t) => {
+  const { register, all } = await open(t)
+  const before = await all()
+  const CODE = { grantTypes: ['authorization_code'], redirectUris: ['https://app.example/'] }
+  const plainHttp = (what: string) =>
+    `The ${what} "http://app.example/" is not allowed: http is for loopback hosts only: use https`
+  const logo =
+    'A logo is the name of a file in the data directory, or a data: URI of a PNG, JPEG, WebP, GIF or SVG image'
+  await compareAll(t, async (row) => {
+    const refused = async (client: Partial<NewClient>, reason: string) =>
+      row(JSON.stringify(client).slice(0, 90), (await register(client))?.slice(0, reason.length), reason)
+    await refused({ grantTypes: ['authorization_code'] }, 'The grant authorization_code needs a redirect URI')
+    await refused({ redirectUris: ['https://a.example/', 'http://app.example/'] }, plainHttp('redirect URI'))
+    await refused(
+      { redirectUris: ['com.example.app:/back'] },
+      'The redirect URI "com.example.app:/back" is not allowed: a scheme with a dot is for clients of the type native'
+    )
+    await refused({ postLogoutRedirectUris: ['http://app.example/'] }, plainHttp('redirect URI after a logout'))
+    await refused({ clientUri: 'http://app.example/' }, plainHttp('URI of the app'))
+    await refused({ policyUri: 'http://app.example/' }, plainHttp('URI of the privacy policy'))
+    await refused({ tosUri: 'http://app.example/' }, plainHttp('URI of the terms of service'))
+    await refused({ backchannelLogoutUri: 'http://app.example/' }, plainHttp('URI for logout tokens'))
+    await refused({ clientUri: 'javascript:alert(1)' }, 'The URI of the app "javascript:alert(1)" is not allowed')
+    await refused({ ...CODE, method: 'none', requirePkce: false }, 'Only a confidential client may do without PKCE')
+    for (const logoUri of [
+      '',
+      'https://app.example/logo.png',
+      '../admin-password',
+      'a/b.png',
+      '.env',
+      'a.png\n',
+      'data:text/html,<script>',
+      'data:image/png',
+      `data:image/png;base64,${'A'.repeat(12_288)}`
+    ])
+      await refused({ logoUri }, logo)
+  })
+  t.strictSame(await all(), before)
+  const valid: Partial<NewClient>[] = [
+    { ...CODE, requirePkce: false, requireConsent: false, idTokenAlg: 'RS256' },
+    { ...CODE, method: 'none', applicationType: 'native', redirectUris: ['com.example.app:/back'] },
+    {
+      clientUri: 'https://app.example',
+      policyUri: 'http://localhost/p',
+      backchannelLogoutUri: 'https://app.example/bye'
+    },
+    { logoUri: 'logo.png', postLogoutRedirectUris: ['https://app.example/bye', 'https://app.example/bye'] },
+    { logoUri: 'data:image/svg+xml;base64,PHN2Zy8+' }
   ]
-  t.equal(await register({ redirectUris: valid }), null)
-  for (const uri of [
-    '',
-    'back',
-    '/back',
-    '//app.example/back',
-    'http://app.example/back',
-    'http://128.0.0.1/',
-    'http://localhost.example/',
-    'https://',
-    'https://app.example/#',
-    'https://app.example/#x',
-    'https://user@app.example/',
-    'https://user:secret@app.example/',
-    'https://app.example/ x',
-    'https://äpp.example/',
-    'javascript:alert(1)',
-    'data:text/html,x',
-    'app:/back',
-    'urn:ietf:wg:oauth:2.0:oob'
-  ])
-    t.equal(await register({ redirectUris: ['https://app.example/', uri] }), REDIRECT, uri)
+  for (const client of valid) t.equal(await register(client), null, JSON.stringify(client))
+})
+
+t.test('a client without PKCE is registered, changed and used with a warning [AC3]', async (t) => {
+  const { auth, events } = await openDomain(t)
+  const warnings = () =>
+    events.filter(({ type }) => type === 'client.without_pkce').map(({ subject }) => subject.client)
+  await auth.clients.create(OPERATOR, { id: 'safe', name: 'Safe' })
+  await auth.clients.create(OPERATOR, { id: 'old', name: 'Old', requirePkce: false })
+  t.strictSame(warnings(), ['old'])
+  await auth.clients.change(OPERATOR, 'old', { name: 'Older' })
+  t.strictSame(warnings(), ['old', 'old'])
+  await auth.clients.change(OPERATOR, 'old', { requirePkce: true })
+  t.strictSame(warnings(), ['old', 'old'])
 })
 
 t.test('a change that makes a client invalid is refused and changes nothing', async (t) => {
@@ -107,7 +136,11 @@ t.test('a change that makes a client invalid is refused and changes nothing', as
   t.equal(await change('own', { grantTypes: ['passwords'] }), `There is no grant "passwords"; ${GRANTS}`)
   t.equal(await change('own', { scopes: ['profile', 'none'] }), 'There is no scope "none"')
   t.equal(await change('own', { resources: ['none'] }), 'There is no resource "none"')
-  t.equal(await change('own', { redirectUris: ['http://app.example'] }), REDIRECT)
+  t.equal(
+    await change('own', { redirectUris: ['http://app.example'] }),
+    'The redirect URI "http://app.example" is not allowed: http is for loopback hosts only: use https'
+  )
+  t.equal(await change('page', { requirePkce: false }), 'Only a confidential client may do without PKCE')
   t.equal(await change('page', { grantTypes: ['client_credentials'] }), confidentialOnly('grant client_credentials'))
   t.equal(await change('page', { scopes: ['tokens:introspect'] }), confidentialOnly('scope tokens:introspect'))
   t.equal(await change('page', { jwks: { keys: [{ kty: 'EC' }] } }), 'A public client has no keys')

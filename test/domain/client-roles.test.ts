@@ -90,7 +90,7 @@ t.test('without a list a first-party client carries all roles, and another clien
 t.test('a caller lists only roles whose scopes it holds, and only existing roles [AD4 UA7]', async (t) => {
   const { auth, createUser, register } = await open(t)
   const id = await createUser('manager', ['user'])
-  await auth.roles.create(OPERATOR, { name: 'manager', description: '', scopes: ['clients:write', 'profile'] })
+  await auth.roles.create(OPERATOR, { name: 'manager', description: '', scopes: ['clients:write', 'account'] })
   await auth.users.change(OPERATOR, id, { roles: ['manager'] })
   const manager = {
     kind: 'user',

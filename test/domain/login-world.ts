@@ -95,7 +95,13 @@ export function openLogins() {
     dummyHashes,
     events: { record: (event) => void events.push(event) }
   })
-  const logins = createLogins({ store, guesses, events: { record: (event) => void events.push(event) } })
+  const logins = createLogins({
+    store,
+    guesses,
+    clock,
+    settings: { loginIdleTtl: 60, loginAbsoluteTtl: 60 },
+    events: { record: (event) => void events.push(event) }
+  })
 
   /** Verifies a password as a login does. */
   const guess = (address: string | null, username: string, password: string) =>
@@ -104,9 +110,9 @@ export function openLogins() {
   /** Logs in, and finishes the login when the password is right. */
   async function login(address: string | null, username = 'alice', password = WRONG): Promise<LoginOutcome> {
     try {
-      const credentials = await guess(address, username, password)
-      if (credentials === null) return 'failed'
-      const login = { userId: credentials.user.id, authVersion: 1, authAt: 0, amr: ['pwd'] }
+      const proved = await guess(address, username, password)
+      if (proved.kind === 'refused') return 'failed'
+      const login = { userId: proved.credentials.user.id, authVersion: 1, authAt: 0, amr: ['pwd'] }
       await logins.finish(from(address), { login, session: { id: 'session' } as Session, rev: 0 })
       return 'logged in'
     } catch (error) {

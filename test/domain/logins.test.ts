@@ -9,7 +9,7 @@ t.test('many users who log in at once from one network do not count as guessing 
   for (const name of names) users.set(name, newUser(name))
   const proved = await Promise.all(names.map((name) => guess(HOME, name, PASSWORD)))
   t.strictSame(
-    proved.map((credentials) => credentials?.user.username),
+    proved.map((each) => (each.kind === 'proved' ? each.credentials.user.username : each.reason)),
     names
   )
   t.strictSame(counts(), [])
@@ -28,13 +28,22 @@ t.test('many logins of one user at once do not count as guessing, also after a f
 
 t.test('only a finished login forgives earlier failures and makes its network known', async (t) => {
   const { users, guess, login, counts, opened } = openLogins()
-  for (let tries = 0; tries < 3; tries++) t.equal(await guess(HOME, 'alice', WRONG), null)
+  for (let tries = 0; tries < 3; tries++)
+    t.match(await guess(HOME, 'alice', WRONG), { kind: 'refused', reason: 'wrong' })
   t.strictSame(counts(), ['account 3', 'network 3', 'pair 3'])
-  t.equal(await guess(HOME, 'alice', PASSWORD), users.get('alice'))
+  t.strictSame(await guess(HOME, 'alice', PASSWORD), { kind: 'proved', credentials: users.get('alice') })
   t.strictSame(counts(), ['account 3', 'network 3', 'pair 3'], 'the right password alone forgives nothing')
   t.equal(await login(HOME, 'alice', PASSWORD), 'logged in')
   t.strictSame(opened, [{ id: 'session' }])
   t.strictSame(counts(), ['known 1', 'network 3'])
+})
+
+t.test('a disabled account is named only after its correct password', async (t) => {
+  const { users, guess } = openLogins()
+  users.set('bob', newUser('bob', 1))
+  t.strictSame(await guess(HOME, 'bob', WRONG), { kind: 'refused', reason: 'wrong' })
+  t.strictSame(await guess(HOME, 'nobody', PASSWORD), { kind: 'refused', reason: 'wrong' })
+  t.strictSame(await guess(HOME, 'bob', PASSWORD), { kind: 'refused', reason: 'disabled' })
 })
 
 t.test('a known network is written again only after a day', async (t) => {

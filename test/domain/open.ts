@@ -30,8 +30,8 @@ export function signedAgain(token: string, claims: Members): string {
 /** Signs with a hash instead of a key, and accepts every key of a client. */
 const fakeSigner: Signer = {
   generate: async (alg) => ({ kid: randomBytes(32).toString('base64url'), alg, publicJwk: {}, privateKey: 'none' }),
-  sign(claims, { kid, alg }) {
-    const input = `${encode({ alg, typ: 'at+jwt', kid })}.${encode({ ...claims })}`
+  sign(claims, { kid, alg }, typ) {
+    const input = `${encode({ alg, typ, kid })}.${encode({ ...claims })}`
     return `${input}.${signature(input, kid)}`
   },
   hasValidSignature(token, { kid }) {

@@ -119,7 +119,7 @@ t.test('the role admin gets every new scope, and no other role does', async (t) 
   await resources.change(OPERATOR, 'orders', { scopes: [...ORDERS.scopes, scope('orders:drop')] })
   t.strictSame(await scopesOf('admin'), [...before, 'orders:drop'].toSorted())
   t.ok(['orders:read', 'orders:write'].every((name) => before.includes(name)))
-  t.strictSame(await scopesOf('user'), ['profile'])
+  t.strictSame(await scopesOf('user'), ['account'])
 })
 
 t.test(

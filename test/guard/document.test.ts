@@ -85,10 +85,23 @@ t.test('the document has the security schemes, and the requirements and refusals
   t.strictSame(document.components, {
     schemas: {},
     securitySchemes: {
+      code: {
+        type: 'oauth2',
+        description:
+          'For users: sign in on the page of https://id.example.com. Without a selected scope you get every scope that you may have.',
+        flows: {
+          authorizationCode: {
+            authorizationUrl: 'https://id.example.com/authorize',
+            tokenUrl: 'https://id.example.com/token',
+            refreshUrl: 'https://id.example.com/token',
+            scopes: SCOPES
+          }
+        }
+      },
       password: {
         type: 'oauth2',
         description:
-          'For users: log in at https://id.example.com with your username and password. Leave client_secret empty. Without a selected scope you get every scope that you may have.',
+          'For users: log in here with your username and password. Without a selected scope you get every scope that you may have.',
         flows: {
           password: {
             tokenUrl: 'https://id.example.com/token',
@@ -111,7 +124,7 @@ t.test('the document has the security schemes, and the requirements and refusals
         operationId: 'listOrders',
         summary: 'All',
         description: 'Reads them.\n\nNeeds a token with the scope `orders:read`.',
-        security: [{ password: ['orders:read'] }, { clientCredentials: ['orders:read'] }],
+        security: [{ code: ['orders:read'] }, { password: ['orders:read'] }, { clientCredentials: ['orders:read'] }],
         responses: {
           200: {
             description: 'All orders',
@@ -126,7 +139,7 @@ t.test('the document has the security schemes, and the requirements and refusals
         operationId: 'order',
         summary: 'Order',
         description: 'Needs a user’s token with the scope `orders:write`, `orders:read`.',
-        security: [{ password: ['orders:write', 'orders:read'] }],
+        security: [{ code: ['orders:write', 'orders:read'] }, { password: ['orders:write', 'orders:read'] }],
         responses: { ...REFUSALS, '2XX': { description: 'Done' } }
       }
     },
@@ -135,7 +148,7 @@ t.test('the document has the security schemes, and the requirements and refusals
         operationId: 'admin',
         summary: 'For admins',
         description: 'Needs a token with the role `admin`.',
-        security: [{ password: [] }, { clientCredentials: [] }],
+        security: [{ code: [] }, { password: [] }, { clientCredentials: [] }],
         responses: { ...REFUSALS, '2XX': { description: 'Done' } }
       }
     },
@@ -176,8 +189,8 @@ t.test('the document keeps the members and security schemes of the service', asy
     },
     { openapi: { components: { securitySchemes: { key: { type: 'apiKey', in: 'header', name: 'x-key' } } } } }
   )
-  t.strictSame(Object.keys(document.components.securitySchemes), ['key', 'password', 'clientCredentials'])
-  t.match(document.paths['/own'].get, { tags: ['own'], deprecated: true, security: [{ password: [] }] })
+  t.strictSame(Object.keys(document.components.securitySchemes), ['key', 'code', 'password', 'clientCredentials'])
+  t.match(document.paths['/own'].get, { tags: ['own'], deprecated: true, security: [{ code: [] }, { password: [] }] })
   t.strictSame(document.components.securitySchemes.password.flows.password.scopes, {})
 })
 

@@ -7,6 +7,7 @@ import { createMetadata } from '../../src/guard/metadata.ts'
 import { createRevocations } from '../../src/guard/revocations.ts'
 import { KINDS } from '../../src/guard/revoked.ts'
 import {
+  ID_TOKEN_BYTES_MAX,
   IDENTIFIER_MAX,
   ISSUER_MAX,
   LOG_AUDIENCES_MAX,
@@ -69,6 +70,8 @@ const METADATA = metadataToWire({
   docs: true,
   scopes: [...BUILT_IN_SCOPES, ...CLIENT_SCOPES].map(({ name }) => name),
   grantTypes: ['client_credentials', 'password', 'refresh_token'],
+  idTokenAlgs: ['ES256', 'EdDSA', 'RS256'],
+  prompts: ['none', 'login', 'consent', 'select_account'],
   assertionAlgs: ['ES256', 'EdDSA', 'RS256', 'PS256']
 })
 
@@ -163,7 +166,13 @@ t.test('the guard reads the longest response of an introspection [UA8]', async (
 })
 
 t.test('the token client reads the longest response of the token endpoint [UA8]', async (t) => {
-  const response = tokenToWire({ accessToken: LONGEST, expiresIn: 3600, scopes: SCOPES, refreshToken: 'r'.repeat(84) })
+  const response = tokenToWire({
+    accessToken: LONGEST,
+    expiresIn: 3600,
+    scopes: SCOPES,
+    refreshToken: 'r'.repeat(84),
+    idToken: 'i'.repeat(2 * ID_TOKEN_BYTES_MAX)
+  })
   const { timer, ...options } = issuerWith(response)
   const client = createClient(options, timer)
   t.teardown(() => client.close())

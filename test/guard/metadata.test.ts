@@ -8,6 +8,7 @@ import { build, ISSUER as LATCHKEY } from '../helper.ts'
 const ISSUER = 'https://id.example.com'
 const VALID = metadataOf(ISSUER)
 const READ = {
+  authorizationEndpoint: `${ISSUER}/authorize`,
   tokenEndpoint: `${ISSUER}/token`,
   jwksUri: `${ISSUER}/jwks`,
   introspectionEndpoint: `${ISSUER}/introspect`,
@@ -110,6 +111,7 @@ t.test('valid metadata is read, with and without the optional members', async (t
   const { issuer, token_endpoint, jwks_uri } = VALID
   t.strictSame(await setUp(() => Response.json({ issuer, token_endpoint, jwks_uri })).metadata.get(), {
     ...READ,
+    authorizationEndpoint: null,
     introspectionEndpoint: null,
     revocations: null
   })
@@ -136,6 +138,7 @@ t.test('the metadata of Latchkey is valid, with and without a path', async (t) =
       return new Response(body, { headers: { 'content-type': String(headers['content-type']) } })
     }
     t.strictSame(await createMetadata({ issuer, fetch, timer: createFakeTimer() }).get(), {
+      authorizationEndpoint: `${issuer}/authorize`,
       tokenEndpoint: `${issuer}/token`,
       jwksUri: `${issuer}/.well-known/jwks.json`,
       introspectionEndpoint: `${issuer}/introspect`,
@@ -211,6 +214,7 @@ for (const [issuer, internalUrl, metadataUrl, token] of INTERNAL)
   t.test(`with internalUrl every endpoint is reached through it: ${issuer} at ${internalUrl}`, async (t) => {
     const { metadata, urls } = setUp(() => Response.json(metadataOf(issuer)), issuer, internalUrl)
     t.strictSame(await metadata.get(), {
+      authorizationEndpoint: `${internalUrl}/authorize`,
       tokenEndpoint: token,
       jwksUri: `${internalUrl}/jwks`,
       introspectionEndpoint: `${internalUrl}/introspect`,

@@ -64,6 +64,33 @@ t.test('a listed origin may read the JWKS and the metadata [BR1]', async (t) => 
   }
 })
 
+t.test('a listed origin may read the user of its token, and change nothing [BR1]', async (t) => {
+  const { inject, login } = listed
+  const preflight = await inject({
+    method: 'OPTIONS',
+    url: '/users/me',
+    headers: {
+      origin: ORIGIN,
+      'access-control-request-method': 'PATCH',
+      'access-control-request-headers': 'authorization'
+    }
+  })
+  t.strictSame(corsOf(preflight.headers), {
+    'access-control-allow-origin': ORIGIN,
+    'access-control-allow-methods': 'GET, HEAD',
+    'access-control-allow-headers': 'authorization',
+    'access-control-max-age': '600'
+  })
+  const headers = { origin: ORIGIN, authorization: `Bearer ${await login('alice')}` }
+  const answer = await inject({ url: '/users/me', headers })
+  t.strictSame([answer.statusCode, answer.json().username], [200, 'alice'])
+  t.strictSame(corsOf(answer.headers), { 'access-control-allow-origin': ORIGIN })
+  t.strictSame(
+    corsOf((await inject({ url: '/users/me', headers: { ...headers, origin: 'https://evil.example' } })).headers),
+    {}
+  )
+})
+
 t.test('another origin, another path and no origin get no CORS header [BR1]', async (t) => {
   for (const [method, url, headers, status] of [
     ['OPTIONS', '/token', { ...PREFLIGHT, origin: 'https://evil.example' }, 405],
@@ -71,7 +98,9 @@ t.test('another origin, another path and no origin get no CORS header [BR1]', as
     ['OPTIONS', '/token', { ...PREFLIGHT, origin: 'null' }, 405],
     ['OPTIONS', '/users', { ...PREFLIGHT, origin: ORIGIN }, 405],
     ['OPTIONS', '/introspect', { ...PREFLIGHT, origin: ORIGIN }, 405],
-    ['GET', '/users/me', { origin: ORIGIN }, 401],
+    ['GET', '/users/me/sessions', { origin: ORIGIN }, 401],
+    ['OPTIONS', '/authorize', { ...PREFLIGHT, origin: ORIGIN }, 405],
+    ['GET', '/account', { origin: ORIGIN }, 303],
     ['GET', '/.well-known/jwks.json', {}, 200]
   ] as const) {
     const answer = await listed.inject({ method, url, headers })
@@ -115,7 +144,7 @@ t.test('pages of services on the same machine may call without the setting, but 
       for (const origin of LOCAL) row(`${origin} at ${issuer}`, await allowedAt(app, origin), [origin, origin])
       const { headers } = await app.inject({ url: '/.well-known/jwks.json', headers: { origin: HERE } })
       row('the JWKS', [corsOf(headers), headers.vary], [{ 'access-control-allow-origin': HERE }, 'Origin'])
-      for (const url of ['/users/me', '/introspect', '/revocations', '/docs/'])
+      for (const url of ['/users/me/sessions', '/introspect', '/revocations', '/docs/'])
         row(url, corsOf((await app.inject({ url, headers: { origin: HERE } })).headers), {})
     })
   }

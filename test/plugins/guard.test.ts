@@ -60,7 +60,10 @@ t.test('requireAdmin admits only users with the role admin and the scope', async
   for (const token of [...Object.keys(PRINCIPALS), 'unknown', undefined])
     t.strictSame(await ask('/one-guard', token), await ask('/three-guards', token), `as three guards: ${token}`)
   const [one, , other] = documented
-  t.match(one, { security: [{ password: ['users:read'] }], description: /`users:read`.*`admin`/ })
+  t.match(one, {
+    security: [{ code: ['users:read'] }, { password: ['users:read'] }],
+    description: /`users:read`.*`admin`/
+  })
   t.strictSame(one, other, 'documented as three guards')
 })
 

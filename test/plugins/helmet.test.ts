@@ -18,7 +18,7 @@ const secure = await build(t, {
 t.test('a browser shows no answer as a page or in a frame, and guesses no other type [BR2]', async (t) => {
   for (const [method, url] of [
     ['GET', '/'],
-    ['GET', '/users/me'],
+    ['GET', '/users/me/sessions'],
     ['POST', '/users'],
     ['GET', '/none'],
     ['PUT', '/token'],
@@ -62,6 +62,25 @@ t.test('pages of other origins may load the JWKS and the metadata [BR2]', async 
   for (const url of ['/.well-known/jwks.json', '/.well-known/oauth-authorization-server'])
     t.equal((await plain.inject({ method: 'GET', url })).headers['cross-origin-resource-policy'], 'cross-origin', url)
 })
+
+t.test(
+  'only pages of the sign-in, and the page to which /docs returns, may be opened by pages of other origins [BR2]',
+  async (t) => {
+    const policies = Object.entries({
+      '/authorize': 'unsafe-none',
+      '/sign-in': 'unsafe-none',
+      '/consent?id=x': 'unsafe-none',
+      '/docs/static/oauth2-redirect.html?code=x': 'unsafe-none',
+      '/docs': 'same-origin-allow-popups',
+      '/docs/static/index.html?oauth2-redirect.html': 'same-origin-allow-popups',
+      '/account': 'same-origin',
+      '/logout': 'same-origin',
+      '/users/me': 'same-origin'
+    })
+    for (const [url, policy] of policies)
+      t.equal((await plain.inject({ url })).headers['cross-origin-opener-policy'], policy, url)
+  }
+)
 
 t.test('with an https issuer, browsers must use TLS from then on [BR2]', async (t) => {
   const { headers } = await secure.inject({ method: 'GET', url: '/' })

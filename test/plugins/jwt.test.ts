@@ -91,7 +91,7 @@ for (const alg of ALGS) {
   t.test(`a token that is signed with ${alg} is verified, here and by jose`, async (t) => {
     const { signer, verify } = await open(t)
     const key = KEYS[alg]
-    const token = signer.sign(claims, key)
+    const token = signer.sign(claims, key, 'at+jwt')
     t.strictSame(decodeProtectedHeader(token), { alg, typ: HEADER_TYP, kid: key.kid })
     t.strictSame(await verify(token, finding(key)), { kid: key.kid, claims })
 
@@ -117,7 +117,7 @@ for (const alg of ALGS) {
   t.test(`a token of ${alg} is refused with another key and without a key`, async (t) => {
     const { signer, verify } = await open(t)
     const key = KEYS[alg]
-    const token = signer.sign(claims, key)
+    const token = signer.sign(claims, key, 'at+jwt')
     t.equal(await verify(token, finding()), null)
     t.equal(await verify(token, finding(...OTHERS)), null)
     for (const other of OTHERS) {
@@ -131,7 +131,7 @@ for (const alg of ALGS) {
   t.test(`a token of ${alg} is refused when its key is stored with another algorithm`, async (t) => {
     const { signer, verify } = await open(t)
     const key = KEYS[alg]
-    const token = signer.sign(claims, key)
+    const token = signer.sign(claims, key, 'at+jwt')
     for (const other of ALGS.filter((each) => each !== alg)) {
       t.equal(await verify(token, async () => ({ ...key, alg: other })), null, other)
     }
@@ -141,7 +141,7 @@ for (const alg of ALGS) {
 t.test('a damaged stored key is an error, and not a refusal of the token', async (t) => {
   const { signer, verify } = await open(t)
   const key = KEYS.ES256
-  const token = signer.sign(claims, key)
+  const token = signer.sign(claims, key, 'at+jwt')
   for (const publicJwk of [{}, { ...key.publicJwk, x: '' }, { kty: 'EC', crv: 'P-256', x: 'AAAA', y: 'AAAA' }]) {
     await t.rejects(verify(token, async () => ({ ...key, publicJwk: publicJwk as Record<string, string> })))
   }
@@ -202,7 +202,7 @@ t.test('the payload that jose reads has the bytes that were signed', async (t) =
   const { signer, verify } = await open(t)
   const key = KEYS.ES256
   const unusual = { ...claims, scope: 'käse:lesen ☃ 😀', roles: ['a"b', 'c\\d', '\u2028'] }
-  const token = signer.sign(unusual, key)
+  const token = signer.sign(unusual, key, 'at+jwt')
   const { payload } = await compactVerify(token, await importJWK(key.publicJwk, 'ES256'))
   t.equal(Buffer.from(payload).toString('utf8'), JSON.stringify(unusual))
   t.strictSame((await verify(token, finding(key)))?.claims, unusual)

@@ -1,6 +1,6 @@
 import fastify, { type FastifyRequest } from 'fastify'
 import guard, { AccessError, type LatchkeyGuardOptions, type Principal, type Refusal } from 'latchkey-guard'
-import { createTokenClient, TokenError } from 'latchkey-guard/client'
+import { createLoginClient, createTokenClient, type Login, TokenError } from 'latchkey-guard/client'
 
 // This file is compiled and never run.
 
@@ -85,6 +85,12 @@ app.get('/unguarded', async ({ principal }) => {
 const name = ({ principal }: FastifyRequest) => principal?.sub
 app.get('/helper', { preHandler: requireUser() }, async (request) => name(request))
 app.get('/open-helper', { preHandler: publicAccess }, async (request) => name(request))
+
+const logins = createLoginClient({ issuer: options.issuer, clientId: 'x', open: (url) => url.length })
+export const hello = async (): Promise<string> => {
+  const login: Login = await logins.login(AbortSignal.timeout(1000))
+  return login.tokens.refreshToken ?? (await login.getToken())
+}
 
 const client = createTokenClient({
   issuer: options.issuer,

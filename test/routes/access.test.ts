@@ -19,10 +19,13 @@ const TABLE: Record<
   'GET /': [200, 200, 200, 200, 200, 200],
   'GET /.well-known/jwks.json': [200, 200, 200, 200, 200, 200],
   'GET /.well-known/oauth-authorization-server': [200, 200, 200, 200, 200, 200],
+  'GET /.well-known/openid-configuration': [200, 200, 200, 200, 200, 200],
   'GET /health/live': [200, 200, 200, 200, 200, 200],
   'GET /health/ready': [200, 200, 200, 200, 200, 200],
   'POST /token': [200, 401, 401, 401, 401, 401],
   'GET /users/me': [401, 401, 200, 200, 403, 200],
+  'GET /userinfo': [401, 401, 200, 200, 403, 200],
+  'POST /userinfo': [401, 401, 200, 200, 403, 200],
   'PATCH /users/me': [401, 401, 200, 200, 403, 200],
   'POST /users/me/password': [401, 401, 204, 204, 403, 204],
   'GET /users': [401, 401, 403, 403, 403, 200],
@@ -35,6 +38,8 @@ const TABLE: Record<
   'GET /users/me/sessions': [401, 401, 200, 200, 403, 200],
   'DELETE /users/me/sessions': [401, 401, 204, 204, 403, 204],
   'DELETE /users/me/sessions/{session}': [401, 401, 404, 404, 403, 404],
+  'GET /users/me/consents': [401, 401, 200, 200, 403, 200],
+  'DELETE /users/me/consents/{client}': [401, 401, 404, 404, 403, 404],
   'GET /users/{id}/sessions': [401, 401, 403, 403, 403, 200],
   'DELETE /users/{id}/sessions': [401, 401, 403, 403, 403, 204],
   'DELETE /users/{id}/sessions/{session}': [401, 401, 403, 403, 403, 404],
@@ -120,6 +125,7 @@ async function urlOf(operation: string): Promise<string> {
     .replace('{name}', name)
     .replace('{session}', NOBODY)
     .replace('{secret}', NOBODY)
+    .replace('{client}', 'nobody')
     .replace('{kid}', kid)
   return operation === 'DELETE /users/me/sessions' ? `${url}?except=current` : url
 }

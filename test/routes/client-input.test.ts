@@ -21,6 +21,13 @@ t.test('a member of a client with a wrong type or form is 400 with its place, an
     ['resources', ['latchkey']],
     ['redirect_uris', [Array.from({ length: 101 }, (_, n) => `https://app.example/${n}`)]],
     ['redirect_uris', [[`https://app.example/${'x'.repeat(2000)}`]], '/body/redirect_uris/0'],
+    ['post_logout_redirect_uris', ['https://app.example/']],
+    ['application_type', ['desktop', null]],
+    ['client_uri', [7, `https://app.example/${'x'.repeat(2000)}`]],
+    ['logo_uri', ['', ['x']]],
+    ['require_pkce', ['false', null]],
+    ['require_consent', [0]],
+    ['id_token_signed_response_alg', ['none', 'HS256', 'PS256']],
     ['first_party', ['true']],
     ['session_idle_ttl', [0, 31_536_001, 1.5, -1, null, '60']],
     ['session_absolute_ttl', [0, 31_536_001, 1.5, -1, null, '60']],
@@ -50,7 +57,9 @@ t.test('a member of a client with a wrong type or form is 400 with its place, an
 })
 
 t.test('a client that breaks a rule is 400 with the reason', async (t) => {
-  const grant = invalid('There is no grant "magic"; the grants are password, refresh_token, client_credentials')
+  const grant = invalid(
+    'There is no grant "magic"; the grants are authorization_code, password, refresh_token, client_credentials'
+  )
   const body = { grant_types: ['magic'] }
   t.strictSame(outcome(await api('POST', '/clients', { client_name: 'x', ...body })), grant)
   t.strictSame(outcome(await api('PATCH', '/clients/worker', body)), grant)

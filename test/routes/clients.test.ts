@@ -21,6 +21,7 @@ t.test('an admin registers a client that gets a token, and reads, changes and de
     grant_types: ['client_credentials', 'refresh_token'],
     resources: ['latchkey'],
     redirect_uris: ['https://worker.example/back', 'http://127.0.0.1:8080/', 'com.example.worker:/back'],
+    application_type: 'native',
     access_token_ttl: 600,
     session_idle_ttl: 60,
     session_absolute_ttl: 3600
@@ -165,7 +166,8 @@ t.test('the client of /docs cannot be changed', async (t) => {
     ...PLAIN,
     client_id: 'docs',
     client_name: 'Interactive documentation',
-    grant_types: ['password', 'refresh_token'],
+    grant_types: ['authorization_code', 'password', 'refresh_token'],
+    redirect_uris: [`${ISSUER}/docs/static/oauth2-redirect.html`],
     scope: ALL_SCOPES.toSorted().join(' '),
     default_scope: 'profile',
     token_endpoint_auth_method: 'none',

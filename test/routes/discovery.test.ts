@@ -9,6 +9,7 @@ import { freePort } from '../cli/process.ts'
 import { build, createDatabase, ISSUER, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
 
+const OPENID = '/.well-known/openid-configuration'
 const METADATA = '/.well-known/oauth-authorization-server'
 const JWKS = '/.well-known/jwks.json'
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
@@ -18,15 +19,21 @@ const CONFIDENTIAL = ['client_secret_basic', 'client_secret_post', 'private_key_
 const ALGS = ['ES256', 'EdDSA', 'RS256', 'PS256']
 const metadataOf = (issuer: string) => ({
   issuer,
+  authorization_endpoint: `${issuer}/authorize`,
   token_endpoint: `${issuer}/token`,
   revocation_endpoint: `${issuer}/revoke`,
   introspection_endpoint: `${issuer}/introspect`,
+  userinfo_endpoint: `${issuer}/userinfo`,
+  end_session_endpoint: `${issuer}/logout`,
   jwks_uri: `${issuer}/.well-known/jwks.json`,
   scopes_supported: [
+    'account',
     'clients:read',
     'clients:write',
+    'email',
     'keys:read',
     'keys:write',
+    'openid',
     'profile',
     'resources:read',
     'resources:write',
@@ -37,7 +44,23 @@ const metadataOf = (issuer: string) => ({
     'users:read',
     'users:write'
   ],
-  grant_types_supported: ['password', 'refresh_token', 'client_credentials'],
+  response_types_supported: ['code'],
+  response_modes_supported: ['query', 'form_post'],
+  grant_types_supported: ['authorization_code', 'password', 'refresh_token', 'client_credentials'],
+  code_challenge_methods_supported: ['S256'],
+  authorization_response_iss_parameter_supported: true,
+  request_parameter_supported: false,
+  request_uri_parameter_supported: false,
+  claims_parameter_supported: false,
+  prompt_values_supported: ['none', 'login', 'consent', 'select_account'],
+  claims_supported: [
+    ...['sub', 'name', 'preferred_username', 'updated_at', 'email', 'email_verified'],
+    ...['iss', 'aud', 'exp', 'iat', 'auth_time', 'nonce', 'amr', 'azp', 'at_hash', 'sid']
+  ],
+  subject_types_supported: ['public'],
+  backchannel_logout_supported: true,
+  backchannel_logout_session_supported: true,
+  id_token_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256'],
   token_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
   token_endpoint_auth_signing_alg_values_supported: ALGS,
   revocation_endpoint_auth_methods_supported: ['none', ...CONFIDENTIAL],
@@ -56,6 +79,11 @@ t.test('the metadata is complete (RFC 8414)', async (t) => {
   const response = await shared.inject({ url: METADATA })
   t.strictSame([response.statusCode, response.json()], [200, metadataOf(ISSUER)])
   t.equal(response.headers['content-type'], 'application/json; charset=utf-8')
+})
+
+t.test('the metadata of OpenID Connect are the same document', async (t) => {
+  const response = await shared.inject({ url: OPENID })
+  t.strictSame([response.statusCode, response.json()], [200, metadataOf(ISSUER)])
 })
 
 t.test('the service does what its metadata says [KS1]', async (t) => {
@@ -112,6 +140,7 @@ t.test('the metadata of an issuer with a path is at the path of RFC 8414 §3.1',
     const response = await inject({ url: METADATA + path })
     t.strictSame([response.statusCode, response.json()], [200, metadataOf(issuer)])
     t.strictSame((await inject({ url: METADATA })).json(), metadataOf(issuer), 'for a proxy that removes the path')
+    for (const url of [OPENID + path, OPENID]) t.strictSame((await inject({ url })).json(), metadataOf(issuer), url)
     t.equal((await inject({ url: `${METADATA}${path}x` })).statusCode, 404)
     t.equal((await inject({ url: `${METADATA}/other` })).statusCode, 404)
     t.equal((await inject({ url: '/' })).json().links.metadata, `${new URL(issuer).origin}${METADATA}${path}`)

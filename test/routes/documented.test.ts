@@ -91,6 +91,10 @@ async function makeOne(path: string): Promise<string | undefined> {
 /** Returns the id for the last parameter of the path: of a new session of the owner, or of the client's first secret. Else ''. */
 async function makePart(path: string, owner: string | undefined): Promise<string> {
   if (path.includes('{secret}')) return (await app.auth.clients.secrets(owner ?? ''))[0]?.id as string
+  if (path.includes('{client}')) {
+    await sql(world, `insert into consents values ('${adminId}', 'api', 'profile', 0, 0) on conflict do nothing`)
+    return 'api'
+  }
   if (!path.includes('{session}')) return ''
   await login(owner === undefined ? 'admin' : (await app.auth.users.get(owner)).username)
   const { items } = await app.auth.sessions.list(owner ?? adminId, { after: null, limit: 100 })
@@ -123,13 +127,14 @@ async function request(name: string, at?: Place): Promise<InjectOptions & { url:
   // The next key must have been published long enough.
   if (path === '/keys/rotate') await sql(world, `update signing_keys set created_at = 0 where state = 'next'`)
   const { id, part } = at ?? (await placeOf(path))
-  const url = path.replace(/\{(session|secret)\}/, part).replace(/\{\w+\}/, id ?? '')
+  const url = path.replace(/\{(session|secret|client)\}/, part).replace(/\{\w+\}/, id ?? '')
   const body = BODIES[name]?.valid
   // The session of the token that the tests use stays.
   if (name === 'DELETE /users/me/sessions') return { method, url: `${url}?except=current`, headers: ADMIN }
   if (path === '/resource-scopes') return { method, url: `${url}?resource=${ISSUER}`, headers: FOLLOWER }
   if (path === '/revocations') return { method, url, headers: FOLLOWER }
   if (path === '/token') return { method, url, headers: FORM, payload: form() }
+  if (name === 'POST /userinfo') return { method, url, headers: { ...FORM, ...ADMIN }, payload: '' }
   if (path === '/revoke') return { method, url, headers: FORM, payload: 'token=unknown' }
   if (path === '/introspect')
     return { method, url, headers: FORM, payload: `token=x&client_id=api&client_secret=${secret}` }

@@ -52,7 +52,7 @@ t.test('a service without a working database, schema or key is live and not read
       { signing: away },
       unavailable('The database is not available')
     ],
-    ['there is no signing key', store.keys, { signing: async () => null }, notReady],
+    ['there is no signing key', store.keys, { signing: async () => [] }, notReady],
     ['the database was sealed with another key', store.sealed, { get: async () => 'x.y.z' }, notReady],
     ['the canary is missing', store.sealed, { get: async () => null }, notReady],
     ['the schema is older', store, { schema: schema(version - 1, version - 1) }, notReady],

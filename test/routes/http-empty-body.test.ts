@@ -3,7 +3,7 @@ import { build, NO_KEY, NOBODY } from '../helper.ts'
 import { FORM, receiveAll } from '../http.ts'
 
 const { app, login } = await build(t)
-const token = await login('admin', 'profile users:write roles:write clients:write resources:write keys:write')
+const token = await login('admin', 'account profile users:write roles:write clients:write resources:write keys:write')
 
 const statusOf = async (bytes: string) => Number((await receiveAll(app, bytes)).split(' ')[1])
 
@@ -14,6 +14,7 @@ const PLACES = [
   `DELETE /users/${NOBODY}`,
   `DELETE /users/${NOBODY}/sessions`,
   `DELETE /users/${NOBODY}/sessions/${NOBODY}`,
+  'DELETE /users/me/consents/none',
   'DELETE /roles/none',
   'DELETE /clients/none',
   `DELETE /clients/none/secrets/${NOBODY}`,

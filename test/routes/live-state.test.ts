@@ -6,7 +6,7 @@ import { sql } from '../sql.ts'
 
 // test/domain/live-state.test.ts tests which current states make a token invalid.
 
-const SCOPES = 'profile users:read'
+const SCOPES = 'account profile users:read'
 
 const world = await build(t)
 const { app, clock, createUser, get, login } = world
@@ -68,7 +68,7 @@ t.test('a removed role or scope is 403 at the next request, with the missing sco
   await change(['user'])
   t.strictSame(await read('/users'), forbidden({ scope: 'users:read', role: 'admin' }))
   await change([])
-  t.strictSame(await read('/users/me'), forbidden({ scope: 'profile' }))
+  t.strictSame(await read('/users/me/sessions'), forbidden({ scope: 'account' }))
   await change(['admin'])
   await accepted(t, world, token)
 

@@ -16,7 +16,7 @@ const operations = Object.entries(paths)
   )
 
 t.test('no answer to a request with a token may be stored, whatever its status [BR2]', async (t) => {
-  const token = await login('admin', 'profile users:read roles:read clients:read keys:read')
+  const token = await login('admin', 'account profile users:read roles:read clients:read keys:read')
   const statuses = new Set<number>()
   const stored: string[] = []
   const others = [

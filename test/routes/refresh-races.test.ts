@@ -14,7 +14,12 @@ interface Tokens {
 }
 
 async function enter({ token }: TestApp): Promise<Tokens> {
-  const response = await token({ grant_type: 'password', username: 'alice', password: PASSWORD })
+  const response = await token({
+    grant_type: 'password',
+    username: 'alice',
+    password: PASSWORD,
+    scope: 'account profile'
+  })
   if (response.statusCode !== 200) throw new Error(response.body)
   return response.json()
 }

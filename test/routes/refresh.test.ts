@@ -46,7 +46,7 @@ t.test('a refresh token is no access token, and an access token is no refresh to
 
 t.test('a client refreshes with its own credentials, if it has the grant [CA5 CA6]', async (t) => {
   const add = async (id: string, grantTypes: string[]) => {
-    const client = { id, name: id, grantTypes, firstParty: true, scopes: ['profile'] }
+    const client = { id, name: id, grantTypes, firstParty: true, scopes: ['account', 'profile'] }
     const { secret } = await app.auth.clients.create(OPERATOR, client)
     return { client_id: id, client_secret: secret as string }
   }
@@ -59,7 +59,7 @@ t.test('a client refreshes with its own credentials, if it has the grant [CA5 CA
   t.strictSame(outcome(await refresh(value)), REFUSED, 'a request without a client is one of the client of /docs')
   t.equal((await refresh(value, web)).statusCode, 200)
 
-  const short = await enter(once)
+  const short = await enter({ ...once, scope: 'account' })
   t.notOk('refresh_token' in short, 'a client without the grant gets no refresh token')
   const { items } = (await get('/users/me/sessions', short.access_token)).json()
   const { authenticated_at, expires_at } = items.find((session: { client_id: string }) => session.client_id === 'once')

@@ -134,18 +134,18 @@ t.test('a revoked token is refused until it expires, and after its entry was rem
 t.test('introspection describes a valid token with its current rights (RFC 7662)', async (t) => {
   const { app, enter, introspect, createUser, clock } = await open(t)
   await createUser('root', ['admin'])
-  const { access_token, refresh_token } = await enter({ username: 'root', scope: 'profile users:read' })
+  const { access_token, refresh_token } = await enter({ username: 'root', scope: 'account users:read' })
   const { sub, jti, sid, iat, exp } = JSON.parse(Buffer.from(access_token.split('.')[1], 'base64url').toString())
   const common = { active: true, client_id: 'docs', sub, iss: ISSUER, username: 'root', sid }
   const access = { ...common, token_type: 'Bearer', aud: ISSUER, jti, iat, exp, roles: ['admin'] }
-  t.strictSame(await introspect(access_token), [200, { ...access, scope: 'profile users:read' }])
-  const refresh = { ...common, iat, exp: iat + 3600, scope: 'profile users:read' }
+  t.strictSame(await introspect(access_token), [200, { ...access, scope: 'account users:read' }])
+  const refresh = { ...common, iat, exp: iat + 3600, scope: 'account users:read' }
   t.strictSame(await introspect(refresh_token), [200, refresh])
   await app.auth.users.change(OPERATOR, sub, { roles: ['user'] })
-  t.strictSame(await introspect(access_token), [200, { ...access, scope: 'profile', roles: ['user'] }])
+  t.strictSame(await introspect(access_token), [200, { ...access, scope: 'account', roles: ['user'] }])
   clock.advance(300)
   t.strictSame(await introspect(access_token), [200, { active: false }])
-  t.strictSame(await introspect(refresh_token), [200, { ...refresh, scope: 'profile' }])
+  t.strictSame(await introspect(refresh_token), [200, { ...refresh, scope: 'account' }])
   await app.auth.users.change(OPERATOR, sub, { roles: [] })
   t.strictSame(await introspect(refresh_token), [200, { active: false }], 'a session without any scope')
 })

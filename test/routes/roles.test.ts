@@ -1,4 +1,5 @@
 import t from 'tap'
+import { ROLE_SCOPES } from '../../src/domain/built-in.ts'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import { answer, forbidden } from '../forge.ts'
 import { build, ISSUER, PASSWORD } from '../helper.ts'
@@ -48,28 +49,28 @@ t.test('an admin adds, lists, changes and deletes roles, and lists scopes', asyn
 })
 
 t.test('a removed role, and a scope that a role loses, are gone at the next request [SC4]', async (t) => {
-  const role = { name: 'reader', description: 'May read users', scopes: ['profile', 'users:read'] }
+  const role = { name: 'reader', description: 'May read users', scopes: ['account', 'users:read'] }
   t.strictSame(outcome(await send(admin, 'POST', '/roles', role)), [201, role])
   const id = await createUser('bob', ['admin', 'reader'])
   const bob = await login('bob', ALL)
   t.equal((await get('/users', bob)).statusCode, 200)
   t.equal((await send(admin, 'PATCH', `/users/${id}`, { roles: ['reader'] })).statusCode, 200)
   t.strictSame(answer(await get('/users', bob)), forbidden({ role: 'admin' }))
-  t.equal((await send(admin, 'PATCH', '/roles/reader', { scopes: ['profile'] })).statusCode, 200)
+  t.equal((await send(admin, 'PATCH', '/roles/reader', { scopes: ['account'] })).statusCode, 200)
   t.strictSame(answer(await get('/users', bob)), forbidden({ scope: 'users:read', role: 'admin' }))
-  t.equal((await get('/users/me', bob)).statusCode, 200)
+  t.equal((await get('/users/me/sessions', bob)).statusCode, 200)
   t.equal((await send(admin, 'DELETE', '/roles/reader')).statusCode, 204)
-  t.strictSame(answer(await get('/users/me', bob)), forbidden({ scope: 'profile' }))
+  t.strictSame(answer(await get('/users/me/sessions', bob)), forbidden({ scope: 'account' }))
   t.strictSame((await send(admin, 'GET', `/users/${id}`)).json().roles, [])
 })
 
 t.test('the role admin keeps all scopes of the API of Latchkey, and cannot be deleted [AD4]', async (t) => {
   const keeps = conflict('The role admin keeps every scope of Latchkey’s own API')
-  for (const scopes of [[], ['profile'], ALL_SCOPES.slice(1)])
+  for (const scopes of [[], ['account'], ROLE_SCOPES.slice(1)])
     t.strictSame(outcome(await send(admin, 'PATCH', '/roles/admin', { scopes })), keeps)
   t.strictSame(outcome(await send(admin, 'DELETE', '/roles/admin')), conflict('The role admin cannot be deleted'))
   const changed = await send(admin, 'PATCH', '/roles/admin', { description: 'Root' })
-  t.strictSame(changed.json().scopes, ALL_SCOPES.toSorted())
+  t.strictSame(changed.json().scopes, ROLE_SCOPES.toSorted())
 })
 
 t.test('an unknown role and an unknown scope are 400, and nothing is changed [AD4]', async (t) => {
@@ -84,8 +85,8 @@ t.test('an unknown role and an unknown scope are 400, and nothing is changed [AD
   t.strictSame((await send(admin, 'GET', url)).json().full_name, null)
   t.strictSame((await send(admin, 'GET', '/roles/user')).json(), {
     name: 'user',
-    description: 'May see and change their own profile',
-    scopes: ['profile']
+    description: 'May change their own profile',
+    scopes: ['account']
   })
 })
 
@@ -135,7 +136,7 @@ t.test('an admin gives only roles and scopes that the admin has: 403 [AD4]', asy
     ['PATCH', `/users/${adminId}`, { roles: ['admin', 'clerk'] }],
     ['POST', '/users', { username: 'eve', password: PASSWORD, roles: ['clerk'] }],
     ['PATCH', '/roles/user', { scopes: ['profile', 'orders:read'] }],
-    ['PATCH', '/roles/admin', { scopes: [...ALL_SCOPES, 'orders:read'] }],
+    ['PATCH', '/roles/admin', { scopes: [...ROLE_SCOPES, 'orders:read'] }],
     ['POST', '/roles', { name: 'spy', scopes: ['orders:read'] }]
   ] as const
   const read = async () => [(await send(admin, 'GET', '/users')).json(), (await send(admin, 'GET', '/roles')).json()]

@@ -96,8 +96,8 @@ t.test('a login does not get a scope that the client has lost [SC3]', async (t) 
 t.test('a login without scope gets the default scopes of the client that the user may have [SC3]', async (t) => {
   const app = await build(t)
   await app.createUser('roleless', [])
-  refused(t, await login(app, 'roleless'), 'none', 'a user without a role')
-  refused(t, await login(app, 'roleless', 'scope=profile'), 'none', 'a user without a role who requests a scope')
+  await granted(t, app, await login(app, 'roleless'), 'profile', 'a user without a role has the identity scopes')
+  refused(t, await login(app, 'roleless', 'scope=account'), 'none', 'a user without a role who requests another scope')
 
   await sql(app, "update client_scopes set is_default = 1 where scope in ('profile', 'users:read')")
   await granted(t, app, await login(app, 'admin'), 'profile users:read', 'two default scopes')
@@ -217,9 +217,11 @@ t.test('a token for another resource is refused by Latchkey [JW7]', async (t) =>
     'at Latchkey'
   )
 
-  refused(t, await login(app, 'alice', 'scope=orders:read+profile'), 'manyTargets', 'scopes of two resources')
-  const narrowed = await login(app, 'alice', `scope=orders:read+profile&${issuer}`)
-  await granted(t, app, narrowed, 'profile', 'scopes of two resources, of which one is requested')
+  refused(t, await login(app, 'alice', 'scope=orders:read+account'), 'manyTargets', 'scopes of two resources')
+  const narrowed = await login(app, 'alice', `scope=orders:read+account&${issuer}`)
+  await granted(t, app, narrowed, 'account', 'scopes of two resources, of which one is requested')
+  const both = await login(app, 'alice', 'scope=orders:read+profile')
+  await granted(t, app, both, 'orders:read profile', 'an identity scope goes with the token', API)
   refused(t, await login(app, 'alice', `scope=orders:read&${issuer}`), 'none', 'no scope of the requested resource')
 })
 

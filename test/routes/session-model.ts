@@ -6,7 +6,7 @@ const ABSOLUTE = 12 * 3_600_000
 /** How long after its expiry a session can still be ended: the clock of another instance may be behind. */
 const LAG = 60_000
 /** The roles of the user, and the scope that each allows. */
-const SCOPES: Record<string, string> = { user: 'profile', reader: 'users:read' }
+const SCOPES: Record<string, string> = { user: 'account', reader: 'users:read' }
 
 export interface ModelAccessToken {
   token: string
@@ -61,10 +61,10 @@ export class Model {
   end(sessions: ModelSession[]): void {
     for (const session of sessions) session.ended = true
   }
-  /** Returns the status of `GET /users/me` with this token. */
+  /** Returns the status of `GET /users/me/sessions` with this token. */
   status({ session, scopes, expiresAt, revoked }: ModelAccessToken): number {
     if (revoked || !this.enabled || this.now >= expiresAt || !this.isActive(session)) return 401
-    return this.allowed(scopes).includes('profile') ? 200 : 403
+    return this.allowed(scopes).includes('account') ? 200 : 403
   }
   /** Returns whether introspection reports this refresh token as active. */
   isCurrent(session: ModelSession, counter: number): boolean {

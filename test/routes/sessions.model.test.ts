@@ -39,7 +39,7 @@ function advance({ apps, model }: World, milliseconds: number): void {
 }
 
 async function login({ model, user, count }: World, app: TestApp, n: number): Promise<void> {
-  const scope = n % 3 === 0 ? 'profile' : 'profile users:read'
+  const scope = n % 3 === 0 ? 'account' : 'account users:read'
   const password = n % 7 === 0 ? WRONG : model.password
   const response = await app.token({ grant_type: 'password', username: user.username, password, scope })
   const scopes = model.allowed(scope.split(' '))
@@ -140,7 +140,7 @@ const actions: Record<string, { weight: number; act: Action }> = {
       const session = someSession(world, n)
       if (session === undefined) return
       const counter = session.refreshTokens.length - 1
-      await renew(world, app, { session, counter, ...(n % 5 === 0 ? { scope: 'profile' } : {}) })
+      await renew(world, app, { session, counter, ...(n % 5 === 0 ? { scope: 'account' } : {}) })
     }
   },
   retry: {
@@ -272,7 +272,7 @@ const actions: Record<string, { weight: number; act: Action }> = {
 }
 
 async function checkAccessToken({ model }: World, { get }: TestApp, token: ModelAccessToken): Promise<void> {
-  const { statusCode, body } = await get('/users/me', token.token)
+  const { statusCode, body } = await get('/users/me/sessions', token.token)
   equal(statusCode, model.status(token), `GET /users/me: ${body}`)
 }
 

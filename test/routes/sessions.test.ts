@@ -3,7 +3,7 @@ import { decode } from '../forge.ts'
 import { build, NOBODY, PASSWORD } from '../helper.ts'
 
 const { token, get, send, createUser } = await build(t)
-const enter = async (username = 'alice', scope = 'profile') =>
+const enter = async (username = 'alice', scope = 'profile account') =>
   (await token({ grant_type: 'password', username, password: PASSWORD, scope })).json()
 const me = async (accessToken: string) => (await get('/users/me', accessToken)).statusCode
 const end = async (accessToken: string, url: string) => (await send(accessToken, 'DELETE', url)).statusCode
@@ -21,7 +21,7 @@ t.test('a user lists their own sessions and ends one or all of them [AD2]', asyn
   t.strictSame(items[0], {
     id: decode(here.access_token.split('.')[1]).sid,
     client_id: 'docs',
-    scope: 'profile',
+    scope: 'profile account',
     amr: ['pwd'],
     address: '127.0.0.1',
     user_agent: 'lightMyRequest',

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
-import { build, type TestApp } from '../helper.ts'
+import { build, PASSWORD, type TestApp } from '../helper.ts'
 
 const PROBLEM = 'application/problem+json; charset=utf-8'
 const NOT_AS_DESCRIBED = 'The request does not have the form that the documentation describes'
@@ -35,6 +35,23 @@ t.test('a user reads their own profile with the scope profile', async (t) => {
   t.equal(created_at, '2026-01-01T12:00:00.000Z')
   t.equal(updated_at, created_at)
   t.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+})
+
+t.test('a token shows the e-mail address only with the scope email, and only the roles that it carries', async (t) => {
+  const { app, login, get, token } = await build(t)
+  const { id } = await app.auth.users.find('admin')
+  await app.auth.users.change(OPERATOR, id, { email: 'admin@example.com' })
+  const shown = async (bearer: string) => (await get('/users/me', bearer)).json()
+  const full = await shown(await login('admin', 'profile email'))
+  t.match(full, { id, email: 'admin@example.com', roles: ['admin'] })
+  const { email: _, ...withoutEmail } = full
+  t.strictSame(await shown(await login('admin', 'profile account')), withoutEmail)
+  t.equal((await get('/users/me', await login('admin', 'openid email'))).statusCode, 403, 'profile is required')
+
+  const client = { id: 'app', name: 'App', method: 'none' as const, firstParty: true, grantTypes: ['password'] }
+  await app.auth.clients.create(OPERATOR, { ...client, scopes: ['profile'], roles: [] })
+  const form = { grant_type: 'password', client_id: 'app', username: 'admin', password: PASSWORD }
+  t.strictSame(await shown((await token(form)).json().access_token), { ...withoutEmail, roles: [] })
 })
 
 t.test('a request for a profile or the list of users without a token is 401', async (t) => {
@@ -165,16 +182,16 @@ t.test('an e-mail or full name with an invalid form or length is 400', async (t)
     t.match((await patch(changes)).json(), changes)
 })
 
-t.test('a user changes a profile only with the scope profile, and only their own', async (t) => {
+t.test('a user changes a profile only with the scope account, and only their own', async (t) => {
   const { patch, login, get } = await start()
-  const other = await login('admin', 'users:read')
+  const other = await login('admin', 'openid profile email users:read')
   const response = await patch({ full_name: 'x' }, other)
   t.strictSame(
     [response.statusCode, response.headers['www-authenticate'], response.json()],
     [
       403,
-      'Bearer realm="latchkey", error="insufficient_scope", error_description="The token lacks the scope profile", scope="profile"',
-      { type: 'about:blank', title: 'Forbidden', status: 403, detail: 'The token lacks the scope profile' }
+      'Bearer realm="latchkey", error="insufficient_scope", error_description="The token lacks the scope account", scope="account"',
+      { type: 'about:blank', title: 'Forbidden', status: 403, detail: 'The token lacks the scope account' }
     ]
   )
   t.equal((await patch({ full_name: 'Alice' })).statusCode, 200)

@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import { authorizations } from './authorizations.ts'
 import { callerRights } from './caller-rights.ts'
 import { clientCredentials } from './client-credentials.ts'
 import { clients } from './clients.ts'
@@ -6,6 +7,8 @@ import { events } from './events.ts'
 import { expiry } from './expiry.ts'
 import { guesses } from './guesses.ts'
 import { keys } from './keys.ts'
+import { logins } from './logins.ts'
+import { logoutNotices } from './logout-notices.ts'
 import { type Kind, type Opened, open } from './open.ts'
 import { renewal } from './renewal.ts'
 import { resources } from './resources.ts'
@@ -26,6 +29,9 @@ const PARTS: Record<string, (t: Test, opened: Opened) => void> = {
   clientCredentials,
   resources,
   sessions,
+  logins,
+  logoutNotices,
+  authorizations,
   renewal,
   revocations,
   revocationBounds,

@@ -216,20 +216,32 @@ export function events(t: Test, opened: Opened): void {
     const { id: user, username } = admin
     const seed = { ...SEED, keys: [newKey('one', 'signing'), newKey('two', 'next')] }
     const setUp = () => store.setUp(OPERATOR, { seed, admin })
-    const from = { signing: 'one', next: 'two', canary: 'sealed canary' }
+    const canary = 'sealed canary'
     const refreshKey = { id: 'second', sealedKey: 'x', createdAt: NOW }
     const clock = () => NOW
     const rotate = (next: string) => () =>
       store.keys.rotate(OPERATOR, {
-        from,
-        next: newKey(next, 'next'),
+        canary,
+        chains: [{ signing: 'one', next: 'two', successor: newKey(next, 'next') }],
         refreshKey,
         verifiesMs: 1,
         refreshVerifiesMs: 1,
         clock
       })
     const compromise = (kid: string, next: string) => () =>
-      store.keys.compromise(OPERATOR, { kid, canary: from.canary, next: newKey(next, 'next'), clock })
+      store.keys.compromise(OPERATOR, { kid, canary, next: newKey(next, 'next'), clock })
+    const otherKey = (kid: string, state: 'signing' | 'next') => ({ ...newKey(kid, state), alg: 'RS256' as const })
+    const begin = () =>
+      store.keys.begin(OPERATOR, { canary, signing: otherKey('r1', 'signing'), next: otherKey('r2', 'next'), clock })
+    const end = () =>
+      store.keys.rotate(OPERATOR, {
+        canary,
+        chains: [{ signing: 'r1', next: 'r2', successor: null }],
+        refreshKey: null,
+        verifiesMs: 1000,
+        refreshVerifiesMs: 1,
+        clock
+      })
     const expire = () => store.keys.expire(OPERATOR, { now: NOW + 1 })
     const reseal = (suffix: string) => () => store.keys.reseal(OPERATOR, (_table, _id, sealed) => sealed + suffix)
     await assertRecorded(t, [
@@ -237,6 +249,9 @@ export function events(t: Test, opened: Opened): void {
       [setUp, ...[]],
       [rotate('three'), ['key.rotated', { key: 'two' }]],
       [rotate('four'), ...[]],
+      [begin, ['key.created', { key: 'r1' }, 'RS256']],
+      [begin, ...[]],
+      [end, ['key.retired', { key: 'r2' }, 'its algorithm is not in use']],
       [expire, ['key.retired', { key: 'one' }, 'expired']],
       [expire, ...[]],
       [compromise('two', 'four'), ['key.retired', { key: 'two' }, 'compromised'], ['key.rotated', { key: 'three' }]],

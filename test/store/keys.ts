@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
 import { SYSTEM } from '../../src/domain/caller.ts'
 import type { RefreshKey, StoredKey } from '../../src/domain/model.ts'
-import type { KeyBasis } from '../../src/domain/ports/keys.ts'
+import type { ChainRotation } from '../../src/domain/ports/keys.ts'
 import type { Seed, Store } from '../../src/domain/ports/store.ts'
 import type { Opened } from './open.ts'
 import { KEYS, NOW, newKey, ROUNDS, SEED, unique } from './rows.ts'
@@ -16,7 +16,9 @@ const TWO_KEYS: Seed = {
   keys: [{ ...newKey('one', 'signing'), signsSinceAt: NOW }, newKey('two', 'next')],
   refreshKey: newRefreshKey('first')
 }
-const FROM: KeyBasis = { signing: 'one', next: 'two', canary: 'sealed canary' }
+/** The keys and the canary of a rotation. */
+type Basis = Record<'signing' | 'next' | 'canary', string>
+const FROM: Basis = { signing: 'one', next: 'two', canary: 'sealed canary' }
 
 /** Signing keys and refresh keys. */
 export function keys(t: Test, opened: Opened): void {
@@ -28,12 +30,12 @@ export function keys(t: Test, opened: Opened): void {
   }
 
   const rotate = (
-    from: KeyBasis,
+    { canary, ...from }: Basis,
     { now = NOW, next = newKey(unique('key'), 'next'), refreshKey = newRefreshKey(), at = store } = {}
   ) =>
     at.keys.rotate(SYSTEM, {
-      from,
-      next,
+      canary,
+      chains: [{ ...from, successor: next }],
       refreshKey,
       verifiesMs: HOUR,
       refreshVerifiesMs: 10 * HOUR,
@@ -72,7 +74,7 @@ export function keys(t: Test, opened: Opened): void {
   t.test('the store returns the published keys, the signing key, and each key by its id', async (t) => {
     await opened.seed()
     t.strictSame(await store.keys.list(), [KEYS.verifying, KEYS.signing, KEYS.next])
-    t.strictSame(await store.keys.signing(), KEYS.signing)
+    t.strictSame(await store.keys.signing(), [KEYS.signing])
     for (const each of Object.values(KEYS)) t.strictSame(await store.keys.find(each.kid), each)
     t.equal(await store.keys.find('unknown'), null)
     t.strictSame(await store.refreshKeys.find('first'), SEED.refreshKey)
@@ -92,7 +94,7 @@ export function keys(t: Test, opened: Opened): void {
     await t.rejects(sql(`insert into refresh_keys (id, sealed_key, state, created_at) values ('a', 'x', 'current', 0)`))
     await insert('c', 'verifying')
     await insert('d', 'retired')
-    t.strictSame(await store.keys.signing(), KEYS.signing)
+    t.strictSame(await store.keys.signing(), [KEYS.signing])
   })
 
   t.test('rotate makes the next key sign and publishes another [KS2]', async (t) => {
@@ -105,7 +107,7 @@ export function keys(t: Test, opened: Opened): void {
     const three = { ...next, createdAt: NOW + 5 }
     for (const key of [one, two, three]) t.strictSame(await store.keys.find(key.kid), key)
     t.strictSame(await others[0].keys.list(), [one, two, three])
-    t.strictSame(await others[0].keys.signing(), two)
+    t.strictSame(await others[0].keys.signing(), [two])
     t.strictSame(await sql(`select sealed_private_key from signing_keys where kid = 'one'`), [
       { sealed_private_key: '' }
     ])
@@ -122,6 +124,85 @@ export function keys(t: Test, opened: Opened): void {
     await t.rejects(rotate(FROM, { next: newKey('one', 'next') }), 'the kid is taken')
     await t.rejects(rotate(FROM, { refreshKey: newRefreshKey('first') }), 'the id of the refresh key is taken')
     t.strictSame(await snapshot(), before)
+  })
+
+  const rs256 = (kid: string, state: StoredKey['state']): StoredKey => ({ ...newKey(kid, state), alg: 'RS256' })
+  const begin = (name: string, { canary = FROM.canary, now = NOW, at = store } = {}) =>
+    at.keys.begin(SYSTEM, {
+      canary,
+      signing: rs256(`${name} signing`, 'signing'),
+      next: rs256(`${name} next`, 'next'),
+      clock: () => now
+    })
+  const step = (chains: ChainRotation[], { refreshKey = null as RefreshKey | null } = {}) =>
+    store.keys.rotate(SYSTEM, {
+      canary: FROM.canary,
+      chains,
+      refreshKey,
+      verifiesMs: HOUR,
+      refreshVerifiesMs: HOUR,
+      clock: () => NOW
+    })
+
+  t.test('an algorithm gets its first keys once, and they change without those of another algorithm', async (t) => {
+    await seedTwoKeys()
+    t.equal(await begin('a', { canary: 'another' }), false)
+    t.strictSame(await states(), { one: 'signing', two: 'next' })
+    const calls = [...others, ...others].map((at, index) => begin(`b${index}`, { at, now: NOW + 5 }))
+    t.ok((await Promise.all(calls)).every(Boolean))
+    const published = await store.keys.list()
+    const [signing, next] = published.slice(2).toSorted((a, b) => (a.state < b.state ? 1 : -1)) as [
+      StoredKey,
+      StoredKey
+    ]
+    t.equal(published.length, 4)
+    t.match(signing, { alg: 'RS256', state: 'signing', createdAt: NOW + 5, signsSinceAt: NOW + 5 })
+    t.match(next, { alg: 'RS256', state: 'next', createdAt: NOW + 5, signsSinceAt: null })
+    t.strictSame(
+      (await store.keys.signing()).map(({ kid }) => kid),
+      ['one', signing.kid]
+    )
+
+    const chain = { signing: signing.kid, next: next.kid }
+    t.equal(await step([{ ...chain, successor: rs256('c', 'next') }]), true)
+    const after = { one: 'signing', two: 'next', [signing.kid]: 'verifying' }
+    t.strictSame(await states(), { ...after, [next.kid]: 'signing', c: 'next' })
+    t.equal((await store.refreshKeys.current())?.id, 'first', 'the refresh key stays')
+    t.equal(await compromise(next.kid, { next: rs256('d', 'next') }), true)
+    t.strictSame(await states(), { ...after, [next.kid]: 'retired', c: 'signing', d: 'next' })
+  })
+
+  t.test('several algorithms rotate together or not at all, and one without successor ends', async (t) => {
+    await seedTwoKeys()
+    await begin('a')
+    const [own, other] = [
+      { signing: 'one', next: 'two', successor: newKey('three', 'next') },
+      { signing: 'a signing', next: 'a next', successor: null }
+    ]
+    const before = await snapshot()
+    t.equal(await step([own, { ...other, next: 'unknown' }]), false)
+    t.strictSame(await snapshot(), before)
+    t.equal(await step([own, other], { refreshKey: newRefreshKey('second') }), true)
+    const left = { one: 'verifying', two: 'signing', three: 'next', 'a signing': 'verifying', 'a next': 'retired' }
+    t.strictSame(await states(), left)
+    t.equal((await store.refreshKeys.current())?.id, 'second')
+    t.strictSame(await sql(`select kid from signing_keys where sealed_private_key != '' order by kid`), [
+      { kid: 'three' },
+      { kid: 'two' }
+    ])
+    t.equal(await begin('b'), true, 'the algorithm can begin again')
+  })
+
+  t.test('an algorithm that lacks one of both keys gets the other', async (t) => {
+    await seedTwoKeys()
+    await begin('a')
+    await sql(`delete from signing_keys where kid = 'a signing'`)
+    t.equal(await begin('b', { now: NOW + 7 }), true)
+    t.match(await store.keys.find('a next'), { state: 'signing', signsSinceAt: NOW + 7 })
+    t.match(await store.keys.find('b next'), { state: 'next', createdAt: NOW + 7 })
+    await sql(`delete from signing_keys where kid = 'b next'`)
+    t.equal(await begin('c'), true)
+    t.strictSame(await states(), { one: 'signing', two: 'next', 'a next': 'signing', 'c next': 'next' })
   })
 
   t.test('of eight concurrent rotations one rotates [F2]', async (t) => {
@@ -271,7 +352,7 @@ export function keys(t: Test, opened: Opened): void {
     t.strictSame(await snapshot(), before)
 
     t.equal(await reseal((_table, _id, sealed) => `${sealed} again`), 5)
-    t.match(await store.keys.signing(), { kid: 'two', sealedPrivateKey: 'sealed two again' })
+    t.match(await store.keys.signing(), [{ kid: 'two', sealedPrivateKey: 'sealed two again' }])
     t.match(await store.refreshKeys.current(), { sealedKey: 'sealed second again' })
     t.match(await store.refreshKeys.find('first'), { sealedKey: 'sealed first again' })
     t.equal(await store.sealed.get('canary'), 'sealed canary again')

@@ -25,7 +25,13 @@ t.test('Latchkey runs behind PgBouncer in transaction mode', async (t) => {
   })
   await Promise.all(Array.from({ length: 6 }, (_, index) => createUser(`user${index}`)))
 
-  const form = { grant_type: 'password', username: 'alice', password: PASSWORD, scope: 'profile', client_id: 'docs' }
+  const form = {
+    grant_type: 'password',
+    username: 'alice',
+    password: PASSWORD,
+    scope: 'profile account',
+    client_id: 'docs'
+  }
   const logins = await Promise.all(Array.from({ length: 20 }, () => token(form)))
   t.strictSame([...new Set(logins.map(({ statusCode }) => statusCode))], [200])
   const { access_token: access, refresh_token: refresh } = logins[0]?.json() ?? {}

@@ -67,7 +67,7 @@ export function revokeEverything(t: Test, opened: Opened): void {
     t.equal(result, null)
     t.strictSame(recorded, [])
     t.equal((await store.sessions.get(id))?.endedAt, null)
-    t.equal((await store.keys.signing())?.kid, 'signing')
+    t.equal((await store.keys.signing())[0]?.kid, 'signing')
     t.equal(await store.revocations.seq(), 0)
   })
 

@@ -1,4 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto'
+import { CLIENT_DEFAULTS } from '../../src/domain/built-in.ts'
 import { type Caller, OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError, type DomainErrorCode } from '../../src/domain/errors.ts'
 import type { Client, ClientSecret, Resource, Session, StoredKey, User } from '../../src/domain/model.ts'
@@ -15,6 +16,7 @@ export const NOW = Date.UTC(2026, 0, 1, 12)
 export const LATEST = Number.MAX_SAFE_INTEGER
 
 export const CLIENT: Client = {
+  ...CLIENT_DEFAULTS,
   id: 'app',
   name: 'An app',
   kind: 'public',
@@ -22,13 +24,9 @@ export const CLIENT: Client = {
   grantTypes: ['password', 'refresh_token'],
   scopes: ['profile', 'things:read'],
   defaultScopes: ['profile'],
-  roles: null,
   sessionIdleTtl: 3600,
   sessionAbsoluteTtl: 86_400,
-  resources: [],
-  redirectUris: [],
   jwks: null,
-  accessTokenTtl: null,
   disabledAt: null,
   createdAt: NOW,
   updatedAt: NOW
@@ -146,6 +144,7 @@ export const newSession = (userId: string, more: Partial<Session> = {}): Session
   address: '203.0.113.7',
   userAgent: 'test/1',
   salt: 'c2FsdA',
+  loginId: null,
   ...more
 })
 

@@ -2,6 +2,7 @@ import { Kysely, sql } from 'kysely'
 import type { Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import { SetupError } from '../../src/domain/errors.ts'
+import type { Client } from '../../src/domain/model.ts'
 import type { Db } from '../../src/store/columns.ts'
 import { MIGRATIONS, type SchemaMigration } from '../../src/store/migrations/index.ts'
 import { openPostgres } from '../../src/store/postgres.ts'
@@ -177,6 +178,44 @@ export async function schema(t: Test, kind: Kind): Promise<void> {
         { id: '2', username_key: 'alice', look_alike: 'alice', email_key: 'alice@example.com 2' },
         { id: '3', username_key: 'аbbа', look_alike: 'abba', email_key: null }
       ])
+    }
+  )
+
+  t.test(
+    'the migration splits profile: account goes to roles and first-party clients, not to other clients',
+    async (t) => {
+      const { store, sql, url } = await openEmpty(t)
+      const before = MIGRATIONS.findIndex(({ version }) => version === 8)
+      await programWith(t, url, MIGRATIONS.slice(0, before)).migrate()
+      const client = (id: string, firstParty: number, redirectUris = '') =>
+        `insert into clients (id, name, kind, first_party, grant_types, resources, redirect_uris, session_idle_ttl,
+        session_absolute_ttl, revoked_seq, created_at, updated_at)
+        values ('${id}', '${id}', 'public', ${firstParty}, '', '', '${redirectUris}', 1, 1, 0, 0, 0)`
+      await sql(
+        `insert into resources (id, name, created_at) values ('latchkey', 'Latchkey', 0), ('orders', 'Orders', 0)`,
+        `insert into scopes (name, description, resource_id) values ('profile', '', 'latchkey'), ('users:read', '', 'latchkey'), ('email', '', 'orders')`,
+        `insert into roles (name, description, created_at, updated_at) values ('user', 'May see and change their own profile', 0, 0), ('reader', '', 0, 0)`,
+        `insert into role_scopes (role, scope) values ('user', 'profile'), ('reader', 'users:read')`,
+        client('docs', 1),
+        client('own', 1, 'https://own.example/back'),
+        client('other', 0, 'http://127.0.0.1/ com.example.app:/back'),
+        `insert into client_scopes (client_id, scope, is_default) values ('docs', 'profile', 1), ('own', 'profile', 1), ('other', 'profile', 1)`
+      )
+      await t.rejects(store.migrate(), { message: /^the scope "email" of the resource "orders" belongs to Latchkey/ })
+      await sql(`delete from scopes where name = 'email'`)
+      await store.migrate()
+      const scopesOf = async (id: string) => {
+        const { scopes, defaultScopes } = (await store.clients.get(id)) as Client
+        return [scopes.join(' '), defaultScopes.join(' ')]
+      }
+      t.strictSame(await scopesOf('docs'), ['account email openid profile', 'profile'])
+      t.strictSame(await scopesOf('own'), ['account profile', 'account profile'])
+      t.strictSame(await scopesOf('other'), ['profile', 'profile'])
+      t.strictSame((await store.roles.get('user'))?.scopes, ['account', 'profile'])
+      t.strictSame((await store.roles.get('reader'))?.scopes, ['users:read'])
+      t.equal((await store.clients.get('own'))?.applicationType, 'web')
+      t.equal((await store.clients.get('other'))?.applicationType, 'native', 'it has a private-use scheme')
+      t.equal((await store.scopes.find(['openid', 'email', 'account', 'profile'])).length, 4)
     }
   )
 }

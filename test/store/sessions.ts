@@ -43,7 +43,8 @@ export function sessions(t: Test, opened: Opened): void {
         counter: 0,
         salt: 'c2FsdA',
         rotated_at: null,
-        revoked_seq: 0
+        revoked_seq: 0,
+        login_id: null
       }
     ])
     t.strictSame(await store.sessions.get(session.id), { ...session, counter: 0, endedAt: null })

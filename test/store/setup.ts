@@ -104,7 +104,7 @@ export function setup(t: Test, opened: Opened): void {
 
   t.test('before the first start there are no keys', async (t) => {
     await opened.empty()
-    t.equal(await store.keys.signing(), null)
+    t.strictSame(await store.keys.signing(), [])
     t.strictSame(await store.keys.list(), [])
     t.equal(await store.refreshKeys.current(), null)
     t.equal(await store.sealed.get('canary'), null)

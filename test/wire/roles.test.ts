@@ -78,7 +78,5 @@ t.test('the schema limits the number of scopes of a role', async (t) => {
 t.test('a scope is written with the URI of its resource', async (t) => {
   const { scopes } = (await openDomain(t)).auth
   const { items } = await scopes.list({ after: 'keys:write', limit: 1 })
-  t.strictSame(items.map(scopeWire.toWire), [
-    { name: 'profile', description: 'See and change your own profile', resource: ISSUER }
-  ])
+  t.strictSame(items.map(scopeWire.toWire), [{ name: 'openid', description: 'Know who you are', resource: ISSUER }])
 })

@@ -17,6 +17,7 @@ const SESSION: Session = {
   expiresAt: NOW + 4,
   address: '192.0.2.7',
   userAgent: 'Mozilla/5.0',
+  loginId: null,
   salt: 'a secret'
 }
 const WRITTEN = {

@@ -32,10 +32,17 @@ const WRITTEN = {
 }
 
 t.test('a token is written with the names of RFC 6749 §5.1', async (t) => {
-  const token = { accessToken: 'a', expiresIn: 300, scopes: ['profile', 'users:read'], refreshToken: 'r' }
+  const token = {
+    accessToken: 'a',
+    expiresIn: 300,
+    scopes: ['profile', 'users:read'],
+    refreshToken: 'r',
+    idToken: null
+  }
   const written = { access_token: 'a', token_type: 'Bearer', expires_in: 300, scope: 'profile users:read' }
   t.strictSame(wire.toWire(token), { ...written, refresh_token: 'r' })
   t.strictSame(wire.toWire({ ...token, refreshToken: null }), written)
+  t.strictSame(wire.toWire({ ...token, refreshToken: null, idToken: 'i' }), { ...written, id_token: 'i' })
   t.ok(accepts(wire.TokenResponse, written))
 })
 
@@ -66,8 +73,11 @@ t.test('the form of a token request has the parameters of every grant', async (t
     'client_assertion_type',
     'client_id',
     'client_secret',
+    'code',
+    'code_verifier',
     'grant_type',
     'password',
+    'redirect_uri',
     'refresh_token',
     'resource',
     'scope',

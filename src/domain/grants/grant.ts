@@ -7,6 +7,17 @@ import type { PresentedToken } from '../refresh-tokens.ts'
 /** The parameters of a token request, without empty and repeated parameters. Only `resource` may repeat (RFC 8707 §2). */
 export type TokenParams = Record<string, string | string[] | undefined> & { resource?: string[] }
 
+/** A code that is about to be redeemed. */
+export interface RedeemedCode {
+  hash: string
+  /** The login in a browser that the session will belong to. */
+  loginId: string
+  /** The scopes of the session. The access token of this request may have fewer. */
+  scopes: string[]
+  /** For the ID token. */
+  nonce: string | null
+}
+
 /**
  * The result of a grant: who the tokens are for.
  * - `client`: the client itself
@@ -22,7 +33,13 @@ export type Outcome = {
   resources: string[]
 } & (
   | { kind: 'client' }
-  | { kind: 'login'; login: VerifiedLogin; refusal: string }
+  | {
+      kind: 'login'
+      login: VerifiedLogin
+      /** The code that the request redeems; null when the request itself proves who the user is. */
+      code: RedeemedCode | null
+      refusal: string
+    }
   | { kind: 'renewal'; token: PresentedToken; refusal: string }
 )
 

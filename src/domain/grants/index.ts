@@ -1,6 +1,9 @@
+import type { Events } from '../events.ts'
 import type { PasswordProof } from '../password-proof.ts'
 import type { Clock } from '../ports/clock.ts'
+import type { Store } from '../ports/store.ts'
 import type { RefreshTokens } from '../refresh-tokens.ts'
+import { createAuthorizationCodeGrant } from './authorization-code.ts'
 import { createClientCredentialsGrant } from './client-credentials.ts'
 import type { Grant } from './grant.ts'
 import { createPasswordGrant } from './password.ts'
@@ -8,7 +11,14 @@ import { createRefreshTokenGrant } from './refresh-token.ts'
 
 /** Creates every grant. Form fields, metadata and documentation are generated from this list. */
 export const createGrants = (deps: {
+  store: Store
   passwordProof: PasswordProof
   refreshTokens: RefreshTokens
+  events: Events
   clock: Clock
-}): Grant[] => [createPasswordGrant(deps), createRefreshTokenGrant(deps), createClientCredentialsGrant()]
+}): Grant[] => [
+  createAuthorizationCodeGrant(deps),
+  createPasswordGrant(deps),
+  createRefreshTokenGrant(deps),
+  createClientCredentialsGrant()
+]

@@ -15,8 +15,10 @@ export const createPasswordGrant = (deps: { passwordProof: PasswordProof; clock:
 
   async authorize(caller, { client, params }) {
     const [username, password] = [required(params, 'username'), required(params, 'password')]
-    const credentials = await deps.passwordProof.verifyLogin(caller, { username, password })
-    if (credentials === null) throw new OAuthError('invalid_grant', REFUSAL)
+    const proof = await deps.passwordProof.verifyLogin(caller, { username, password })
+    // The same for every reason: clients that handle passwords show no page of this service.
+    if (proof.kind === 'refused') throw new OAuthError('invalid_grant', REFUSAL)
+    const { credentials } = proof
     return {
       kind: 'login',
       login: {
@@ -25,6 +27,7 @@ export const createPasswordGrant = (deps: { passwordProof: PasswordProof; clock:
         authAt: deps.clock.now(),
         amr: ['pwd']
       },
+      code: null,
       scopes: client.scopes,
       defaultScopes: client.defaultScopes,
       resources: params.resource ?? [],

@@ -1,5 +1,5 @@
 import type { Caller } from '../caller.ts'
-import type { Client, ClientSecret, Millis } from '../model.ts'
+import type { Client, ClientSecret, Millis, SigningAlg } from '../model.ts'
 import type { Page } from './page.ts'
 
 /** The members to change. A list replaces the whole list of the client. */
@@ -15,6 +15,8 @@ export type ClientChanges = Partial<
 export interface ClientStore {
   /** Returns a client in any state; null when there is no such client. */
   get(id: string): Promise<Client | null>
+  /** Returns the algorithms that clients have registered for their ID tokens, in any state of the client. */
+  idTokenAlgs(): Promise<SigningAlg[]>
   /** Returns clients in the order of their ids. */
   list(page: Page): Promise<Client[]>
   /**
@@ -26,7 +28,8 @@ export interface ClientStore {
   create(caller: Caller, registration: { client: Client; secret: ClientSecret | null }): Promise<void>
   /**
    * Returns null when there is no such client. If the client loses a scope, role or resource, the tokens issued before end. If it
-   * is disabled, or loses a grant or `firstParty`, its sessions end too.
+   * is disabled, or loses a grant or `firstParty`, its sessions end too. Each of these changes, the loss of a redirect URI and a new demand
+   * for PKCE also make its codes worthless.
    * @throws DomainError invalid when a scope, role or resource does not exist, forbidden
    */
   change(caller: Caller, change: { id: string; changes: ClientChanges; now: Millis }): Promise<Client | null>

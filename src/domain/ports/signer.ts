@@ -1,13 +1,15 @@
-import type { AccessTokenClaims } from '../../token/claims.ts'
 import type { ClientKey, PublicKey, SigningAlg } from '../model.ts'
+
+/** The header member `typ`: it says what kind of token a JWT is, so that no kind is accepted as another (RFC 8725 §3.11). */
+export type TokenType = 'at+jwt' | 'JWT' | 'logout+jwt'
 
 /** Signs and verifies JWTs. Makes no decision about users, clients or rights. */
 export interface Signer {
   /** Generates a key pair. The private key is PKCS #8 PEM. */
   generate(alg: SigningAlg): Promise<PublicKey & { privateKey: string }>
-  /** Returns a compact JWS with the header `{ alg, typ: 'at+jwt', kid }`. */
-  sign(claims: AccessTokenClaims, key: PublicKey & { privateKey: string }): string
-  /** Returns whether the signature of a parsed access token is valid for this key and its algorithm. Never throws because of the token. */
+  /** Returns a compact JWS with the header `{ alg, typ, kid }`. */
+  sign(claims: object, key: PublicKey & { privateKey: string }, typ: TokenType): string
+  /** Returns whether the signature of a parsed token is valid for this key and its algorithm. Never throws because of the token. */
   hasValidSignature(token: string, key: PublicKey): boolean
   /**
    * Returns the claims of a JWT that a client signed with one of its keys and the algorithm of this key. Otherwise returns null. Does

@@ -1,8 +1,11 @@
 import type { Caller } from '../caller.ts'
 import type { Client, Millis, RefreshKey, Resource, Role, Scope, StoredKey } from '../model.ts'
+import type { AuthorizationStore, ConsentStore } from './authorizations.ts'
 import type { ClientStore } from './clients.ts'
 import type { GuessStore } from './guesses.ts'
 import type { KeyStore } from './keys.ts'
+import type { LoginStore } from './logins.ts'
+import type { LogoutNoticeStore } from './logouts.ts'
 import type { ResourceStore, ScopeStore } from './resources.ts'
 import type { ExpiryStore, LiveState, RevocationStore } from './revocations.ts'
 import type { RoleStore } from './roles.ts'
@@ -65,6 +68,10 @@ export interface Store {
   scopes: ScopeStore
   resources: ResourceStore
   sessions: SessionStore
+  logins: LoginStore
+  authorizations: AuthorizationStore
+  consents: ConsentStore
+  logoutNotices: LogoutNoticeStore
   refreshKeys: RefreshKeyStore
   keys: KeyStore
   /** Values that were sealed before they were stored. */

@@ -64,14 +64,22 @@ export interface UserStore {
   /** Deletes the user with all sessions. Returns false when there is no such user. @throws DomainError conflict */
   delete(caller: Caller, user: { id: string; now: Millis }): Promise<boolean>
   /**
-   * Sets a password. Ends the sessions of the user except `keep`, and the logins in progress.
+   * Sets a password. Ends the sessions of the user except `keep`, the logins of the user in browsers except `keepLogin`, and the logins in
+   * progress.
    * @param password `from` is the `authVersion` of the credentials with which the current password was verified, or null when the
    *   current password was not required
    * @returns false when there is no such user, or the `authVersion` differs
    */
   setPassword(
     caller: Caller,
-    password: { id: string; hash: string; from: number | null; keep: string | null; now: Millis }
+    password: {
+      id: string
+      hash: string
+      from: number | null
+      keep: string | null
+      keepLogin?: string | null
+      now: Millis
+    }
   ): Promise<boolean>
   /** Replaces the hash if it is still `from`, so that a password that was set in the meantime stays. */
   replaceHash(id: string, from: string, to: string): Promise<void>

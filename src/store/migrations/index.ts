@@ -6,6 +6,8 @@ import * as hashSample from './0004-hash-sample.ts'
 import * as usernameForms from './0005-username-forms.ts'
 import * as resourceIdentifiers from './0006-resource-identifiers.ts'
 import * as sharedEmails from './0007-shared-emails.ts'
+import * as signIn from './0008-sign-in.ts'
+import * as keyChains from './0009-key-chains.ts'
 
 export interface SchemaMigration {
   /** The number of the migration: its position in the list, from 1. */
@@ -23,5 +25,7 @@ export const MIGRATIONS: SchemaMigration[] = [
   hashSample,
   usernameForms,
   resourceIdentifiers,
-  sharedEmails
+  sharedEmails,
+  signIn,
+  keyChains
 ]

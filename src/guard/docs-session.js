@@ -1,15 +1,19 @@
 /**
- * Keeps the login of /docs: renews the login after half of the lifetime of the access token, and ends the session at Logout.
+ * Keeps the login of the pages: renews the login after half of the lifetime of the access token, and ends the session at Logout. The
+ * user has at most one login, by the code flow or by password.
  *
- * The refresh token is in one entry of localStorage that all tabs share. A tab reads and writes the entry under a lock, because
- * a refresh token is valid once. Without navigator.locks, which browsers have in secure contexts only, and in another app that did not
- * ask for it, the login stays in memory. Passwords and client secrets are never stored, and a login with client fields filled in is not stored either.
+ * With `storesLogin` the refresh token is in one entry of localStorage that all tabs share. A tab reads and writes the entry under a
+ * lock, because a refresh token is valid once. Without `storesLogin`, and without navigator.locks, which browsers have in secure contexts
+ * only, the login stays in memory. Passwords and client secrets are never stored, and a login with another client is not stored either.
  *
- * @typedef {{ id: string, username: string, refreshToken: string }} Login `id` identifies the login and stays the same after a renewal
+ * @typedef {{ id: string, scheme: string, username?: string, refreshToken: string }} Login `id` identifies the login and stays the same
+ *   after a renewal
  */
 
-const SCHEME = 'password'
-const BASE = new URL('../../../', document.currentScript.src)
+const CONFIG = window.latchkeyDocs
+const SCHEMES = ['code', 'password']
+/** The base URL of Latchkey. Its own pages use the address by which the browser has reached them. */
+const BASE = CONFIG.isOwn ? new URL('../../../', document.currentScript.src) : new URL(`${CONFIG.issuer}/`)
 const KEY = `latchkey:${BASE.pathname}`
 /** The sum of both is less than the leeway, in which a refresh token may be used again after a lost response. */
 const TIMEOUT_MS = 5000
@@ -46,8 +50,7 @@ function sharedStorage() {
   }
 }
 
-/** The server writes this variable before the script when it may not store the login. */
-const shared = window.latchkeyLoginInMemory ? undefined : sharedStorage()
+const shared = CONFIG.storesLogin ? sharedStorage() : undefined
 const storage = shared ?? inMemory()
 let last = Promise.resolve()
 const inTurn = (work) => (shared ? navigator.locks.request(KEY, work) : (last = last.then(work)))
@@ -90,7 +93,13 @@ function showLoggedOut() {
   clearTimeout(timer)
   if (shown === null) return
   shown = null
-  ui.authActions.logout([SCHEME])
+  showOnly(null)
+}
+
+/** Removes what the page shows of logins with another scheme. */
+function showOnly(scheme) {
+  const others = SCHEMES.filter((each) => each !== scheme && ui.authSelectors.authorized()?.has(each))
+  if (others.length > 0) ui.authActions.logout(others)
 }
 
 /**
@@ -105,7 +114,9 @@ function sync(forced = false) {
     if (stored.id === before?.id && Date.now() < dueAt && !forced) return
     const since = Date.now()
     try {
-      const response = await post('token', { grant_type: 'refresh_token', refresh_token: stored.refreshToken })
+      const { refreshToken, scheme } = stored
+      const form = { grant_type: 'refresh_token', client_id: CONFIG.clientId, refresh_token: refreshToken }
+      const response = await post('token', form)
       if (response.status === 400 || response.status === 401) {
         storage.removeItem(KEY)
         return showLoggedOut()
@@ -113,11 +124,12 @@ function sync(forced = false) {
       if (!response.ok)
         return later(Math.max(backoff(failures++), 1000 * (Number(response.headers.get('retry-after')) || 0)))
       const token = await response.json()
-      const login = { ...stored, refreshToken: token.refresh_token ?? stored.refreshToken }
+      const login = { ...stored, refreshToken: token.refresh_token ?? refreshToken }
       write(login)
       if (shown !== before) return
       hold(login, token, since)
-      const auth = { name: SCHEME, username: stored.username, scopes: token.scope.split(' ') }
+      const auth = { name: scheme, username: stored.username, scopes: token.scope.split(' ') }
+      showOnly(scheme)
       ui.authActions.authorizeOauth2({ auth, token })
     } catch {
       later(backoff(failures++))
@@ -129,7 +141,7 @@ function sync(forced = false) {
 async function revoke({ refreshToken }, failed = 0) {
   const again = () => setTimeout(() => revoke({ refreshToken }, failed + 1), backoff(failed))
   try {
-    const { status } = await post('revoke', { token: refreshToken }, { keepalive: true })
+    const { status } = await post('revoke', { client_id: CONFIG.clientId, token: refreshToken }, { keepalive: true })
     if (status === 429 || status >= 500) again()
   } catch {
     again()
@@ -137,17 +149,18 @@ async function revoke({ refreshToken }, failed = 0) {
 }
 
 /** Stores a new login in place of the previous login, and ends the session of the previous login. */
-function loggedIn({ username, clientId, clientSecret }, token) {
+function loggedIn({ name: scheme, username, clientId = '', clientSecret }, token) {
   const since = Date.now()
+  showOnly(scheme)
   return inTurn(() => {
     const previous = read()
     clearTimeout(timer)
-    if (clientId || clientSecret || !token.refresh_token) {
+    if (!['', CONFIG.clientId].includes(clientId) || clientSecret || !token.refresh_token) {
       shown = null
       storage.removeItem(KEY)
     } else {
       const id = Array.from(crypto.getRandomValues(new Uint32Array(4))).join('-')
-      hold({ id, username, refreshToken: token.refresh_token }, token, since)
+      hold({ id, scheme, username, refreshToken: token.refresh_token }, token, since)
       write(shown)
     }
     if (previous !== null) void revoke(previous)
@@ -168,11 +181,11 @@ function loggedOut() {
 const wrapActions = {
   authorizeOauth2WithPersistOption: (original) => (payload) => {
     original(payload)
-    if (payload.auth.name === SCHEME) loggedIn(payload.auth, payload.token)
+    if (SCHEMES.includes(payload.auth.name)) loggedIn(payload.auth, payload.token)
   },
   logoutWithPersistOption: (original) => (names) => {
     original(names)
-    if (names.includes(SCHEME)) loggedOut()
+    if (names.includes(shown?.scheme)) loggedOut()
   }
 }
 

@@ -1,0 +1,188 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import * as wire from '../src/wire/authorizations.ts'
+
+const PAGE = { errors: 'page', popup: true } as const
+
+/** The sign-in of browsers: authorization requests of clients, and the pages on the way to their response. */
+const routes: FastifyPluginAsyncTypebox = async (fastify) => {
+  const { auth, publicAccess, browserForm, loginForm, foreignForm } = fastify
+  const { issuer, signIn, authorizations } = auth
+  const path = new URL(issuer).pathname.replace(/\/$/, '')
+  type Next = Awaited<ReturnType<typeof signIn.begin>>
+  type Response = Extract<Next, { kind: 'respond' }>['response']
+  type Params = ReturnType<typeof wire.attemptFromWire>
+
+  /** Sends the browser back to the client. */
+  async function respond(reply: FastifyReply, response: Response): Promise<FastifyReply> {
+    const fields = wire.toWire(response, issuer)
+    const { redirectUri, responseMode } = response.returnAddress
+    if (responseMode === 'form_post') return reply.page('form-post', { redirectUri, fields })
+    return reply.redirect(wire.redirectTo(response.returnAddress, fields), 303)
+  }
+
+  /** Shows the form of the sign-in. @param refusal also a refusal for load or for too many attempts, which keeps the form */
+  async function showSignIn(
+    { browser }: FastifyRequest,
+    reply: FastifyReply,
+    {
+      step,
+      params,
+      refusal
+    }: {
+      step: Extract<Next, { kind: 'sign_in' }>
+      params: Params
+      refusal:
+        | Parameters<Exclude<FastifyRequest['keepForm'], null>>[0]
+        | { kind: 'incomplete' | 'wrong' | 'disabled' }
+        | null
+    }
+  ): Promise<FastifyReply> {
+    const { attempt, username } = step
+    return reply.page('sign-in', {
+      client: attempt?.client ?? null,
+      form: await browser.form(wire.targetOf('/sign-in', params), null),
+      username,
+      isSameUser: (attempt?.request.expectedUser ?? null) !== null,
+      refusal,
+      other: null,
+      returnsTo: attempt?.request.redirectUri ?? null,
+      uiLocales: attempt?.request.uiLocales ?? []
+    })
+  }
+
+  /** Shows or redirects to what comes next. */
+  async function proceed(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    { next, params }: { next: Next; params: Params }
+  ): Promise<FastifyReply> {
+    if (next.kind === 'respond') return respond(reply, next.response)
+    if (next.kind === 'consent') return reply.redirect(`${path}/consent?id=${next.id}`, 303)
+    if (next.kind === 'account') return reply.redirect(`${path}/account`, 303)
+    if (next.kind === 'sign_in') {
+      if (next.refusal !== null) reply.code(400)
+      const refusal = next.refusal === null ? null : { kind: next.refusal }
+      return showSignIn(request, reply, { step: next, params, refusal })
+    }
+    const { attempt, accounts } = next
+    const [first] = accounts
+    return reply.page('choose-account', {
+      client: attempt.client,
+      form: await request.browser.form(wire.targetOf('/sign-in/choose', params), first?.login ?? null),
+      accounts: accounts.map(({ login, user }) => ({
+        loginId: login.id,
+        username: user.username,
+        fullName: user.fullName
+      })),
+      other: path + wire.targetOf('/sign-in', params),
+      returnsTo: attempt.request.redirectUri,
+      uiLocales: attempt.request.uiLocales
+    })
+  }
+
+  /** Answers an authorization request. */
+  async function authorize(request: FastifyRequest, reply: FastifyReply, input: unknown): Promise<FastifyReply> {
+    const params = wire.paramsFromWire(input)
+    const logins = await request.browser.logins()
+    return proceed(request, reply, { next: await signIn.begin(request.caller, { params, logins }), params })
+  }
+
+  fastify.get(
+    '/authorize',
+    { preHandler: publicAccess, config: PAGE, exposeHeadRoute: false, schema: { hide: true } },
+    (request, reply) => authorize(request, reply, request.query)
+  )
+
+  // OpenID Connect Core 1.0 §3.1.2.1: clients may send the request as a form. Browsers send no cookie with a form of another site, but they
+  // do with the redirect.
+  fastify.post(
+    '/authorize',
+    { preHandler: foreignForm, config: PAGE, schema: { hide: true, body: wire.AuthorizationQuery } },
+    async (request, reply) => {
+      const target = wire.targetOf('/authorize', wire.paramsFromWire(request.body))
+      if (target.length <= wire.TARGET_MAX) return reply.redirect(path + target, 303)
+      return authorize(request, reply, request.body)
+    }
+  )
+
+  fastify.get(
+    '/sign-in',
+    { preHandler: publicAccess, config: PAGE, schema: { hide: true } },
+    async (request, reply) => {
+      const params = wire.attemptFromWire(request.query)
+      return proceed(request, reply, { next: await signIn.form(params), params })
+    }
+  )
+
+  fastify.post(
+    '/sign-in',
+    {
+      preHandler: browserForm,
+      config: { ...PAGE, guessable: true },
+      schema: { hide: true, body: wire.SignInForm }
+    },
+    async (request, reply) => {
+      const { browser, caller, body } = request
+      const params = wire.attemptFromWire(request.query)
+      const { username = '', password = '' } = body
+      request.keepForm = async (refusal) => {
+        const step = await signIn.form(params)
+        if (step.kind !== 'sign_in') return proceed(request, reply, { next: step, params })
+        return showSignIn(request, reply, { step: { ...step, username }, params, refusal })
+      }
+      const logins = await browser.logins()
+      const { next, opened } = await signIn.signIn(caller, { params, username, password, logins })
+      if (opened !== null) await browser.signIn(opened, opened.replaces)
+      return proceed(request, reply, { next, params })
+    }
+  )
+
+  fastify.post(
+    '/sign-in/choose',
+    { preHandler: loginForm, config: PAGE, schema: { hide: true, body: wire.ChoiceForm } },
+    async (request, reply) => {
+      const { browser, caller, body } = request
+      const params = wire.paramsFromWire(request.query)
+      const login = (await browser.logins()).find(({ id }) => id === body.login)
+      if (login === undefined) return authorize(request, reply, request.query)
+      await browser.use(login)
+      return proceed(request, reply, { next: await signIn.choose(caller, { params, login }), params })
+    }
+  )
+
+  const consentTarget = (id: string) => `/consent?id=${encodeURIComponent(id)}`
+
+  fastify.get(
+    '/consent',
+    { preHandler: publicAccess, config: PAGE, schema: { hide: true, querystring: wire.ConsentQuery } },
+    async ({ browser, query: { id } }, reply) => {
+      const { authorization, client, user, scopes } = await authorizations.consentQuestion(id, await browser.logins())
+      const { request, login } = authorization
+      return reply.page('consent', {
+        client,
+        form: await browser.form(consentTarget(id), login),
+        username: user.username,
+        scopes,
+        returnsTo: request.redirectUri,
+        other: request.expectedUser === null ? path + wire.targetOf('/sign-in', wire.paramsOf(request)) : null,
+        uiLocales: request.uiLocales
+      })
+    }
+  )
+
+  fastify.post(
+    '/consent',
+    {
+      preHandler: loginForm,
+      config: PAGE,
+      schema: { hide: true, querystring: wire.ConsentQuery, body: wire.ConsentForm }
+    },
+    async ({ browser, caller, query: { id }, body }, reply) => {
+      const login = browser.sender
+      if (login === null) throw new Error('the guard loginForm has let a form without a login pass')
+      return respond(reply, await authorizations.decide(caller, { id, login, allowed: wire.allowedFromWire(body) }))
+    }
+  )
+}
+export default routes

@@ -1,0 +1,61 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply } from 'fastify'
+import { paramsFromWire, TARGET_MAX } from '../src/wire/authorizations.ts'
+import * as wire from '../src/wire/logouts.ts'
+
+const PAGE = { errors: 'page' as const }
+
+/** The sign-out of browsers (OpenID Connect RP-Initiated Logout 1.0). A request of a client only asks: the user confirms it by a form. */
+const routes: FastifyPluginAsyncTypebox<{ path: string }> = async (fastify, { path }) => {
+  const { auth, publicAccess, loginForm, foreignForm } = fastify
+  type Logout = Awaited<ReturnType<typeof auth.logouts.read>>
+
+  /** Sends the browser back to the client, else to the page that says that the user is signed out. */
+  function leave(reply: FastifyReply, logout: Logout): FastifyReply {
+    const page = path + wire.targetOf('/signed-out', { client_id: logout.client?.id })
+    return reply.redirect(wire.returnTo(logout) ?? page, 303)
+  }
+
+  fastify.get('/logout', { preHandler: publicAccess, config: PAGE, schema: { hide: true } }, async (request, reply) => {
+    const { browser, query } = request
+    const logout = await auth.logouts.read(paramsFromWire(query), await browser.logins())
+    const { login, redirectUri } = logout
+    if (login === null) return leave(reply, logout)
+    const { username } = await auth.users.get(login.userId)
+    const form = await browser.form(wire.signOutTarget(logout), login)
+    return reply.page('sign-out', { form, username, fields: {}, returnsTo: redirectUri })
+  })
+
+  // Clients may send the request as a form (§2). Browsers send no cookie with a form of another site, but they do with the redirect.
+  fastify.post(
+    '/logout',
+    { preHandler: foreignForm, config: PAGE, schema: { hide: true, body: wire.LogoutForm } },
+    async ({ body }, reply) => {
+      const target = wire.targetOf('/logout', paramsFromWire(body))
+      return reply.redirect(path + (target.length <= TARGET_MAX ? target : '/logout'), 303)
+    }
+  )
+
+  fastify.post(
+    '/sign-out',
+    { preHandler: loginForm, config: PAGE, schema: { hide: true, body: wire.SignOutForm } },
+    async (request, reply) => {
+      const { browser, caller, query } = request
+      const { sender } = browser
+      if (sender === null) throw new Error('the guard loginForm has let a form without a login pass')
+      await auth.logins.end(caller, sender)
+      await browser.signOut(sender)
+      return leave(reply, await auth.logouts.read(paramsFromWire(query), []))
+    }
+  )
+
+  fastify.get(
+    '/signed-out',
+    { preHandler: publicAccess, config: PAGE, schema: { hide: true } },
+    async ({ query }, reply) => {
+      const { client } = await auth.logouts.read(paramsFromWire(query), [])
+      return reply.page('signed-out', { client, returnsTo: client?.clientUri ?? null })
+    }
+  )
+}
+export default routes

@@ -1,0 +1,270 @@
+import type { Selectable } from 'kysely'
+import type { Millis } from '../domain/model.ts'
+import type { Authorization, AuthorizationStore } from '../domain/ports/authorizations.ts'
+import { AUTHORIZATIONS_MAX } from '../limits.ts'
+import { type Db, needsRowLocks, words } from './columns.ts'
+import { addConsent } from './consents.ts'
+import { selectActiveLogins, toLogin } from './login-rows.ts'
+import { appendRevocations } from './revocations.ts'
+import type { Tables } from './schema.ts'
+import { endSessions, entriesOf, insertSession, recordSurplus } from './sessions.ts'
+import type { Database, RecordEvent } from './transaction.ts'
+
+const LOGIN_COLUMNS = [
+  'token_hash',
+  'user_id',
+  'auth_version',
+  'amr',
+  'auth_at',
+  'last_used_at',
+  'idle_expires_at',
+  'ended_at',
+  'address',
+  'user_agent'
+] as const
+
+const selectAuthorizations = (trx: Db) =>
+  trx
+    .selectFrom('authorizations')
+    .innerJoin('logins', 'logins.id', 'login_id')
+    .selectAll('authorizations')
+    .select(LOGIN_COLUMNS)
+    .select('logins.expires_at as login_expires_at')
+
+type Row = Selectable<Tables['authorizations']> &
+  Pick<Selectable<Tables['logins']>, (typeof LOGIN_COLUMNS)[number]> & { login_expires_at: number }
+
+const toAuthorization = (row: Row): Authorization => ({
+  id: row.id,
+  login: toLogin({ ...row, id: row.login_id, expires_at: row.login_expires_at }),
+  request: JSON.parse(row.request),
+  state: row.state,
+  scopes: words(row.scopes),
+  createdAt: row.created_at,
+  expiresAt: row.expires_at
+})
+
+/** Removes the authorizations by which a login has more than `AUTHORIZATIONS_MAX`: the oldest. */
+async function removeSurplus(trx: Db, loginId: string): Promise<void> {
+  const rows = await trx
+    .selectFrom('authorizations')
+    .select('id')
+    .where('login_id', '=', loginId)
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    // SQLite accepts an offset only after a limit.
+    .limit(1_000_000)
+    .offset(AUTHORIZATIONS_MAX)
+    .execute()
+  if (rows.length === 0) return
+  await trx
+    .deleteFrom('authorizations')
+    .where(
+      'id',
+      'in',
+      rows.map(({ id }) => id)
+    )
+    .execute()
+}
+
+/** Ends the session that a code has opened, because the code was used again. Returns whether it was active. */
+async function endReplayed(
+  trx: Db,
+  { id, now }: { id: string | null; now: Millis },
+  record: (session: { user: string; session: string }) => void
+): Promise<boolean> {
+  if (id === null) return false
+  const ended = await endSessions(trx, { id, now })
+  await appendRevocations(trx, await entriesOf(trx, ended), now)
+  for (const row of ended) record({ user: row.user_id, session: row.id })
+  return ended.length > 0
+}
+
+/** Makes the codes of a client worthless, and ends its requests that wait for consent. The caller holds a lock on the client. */
+export async function endAuthorizations(trx: Db, clientId: string): Promise<void> {
+  await trx
+    .updateTable('authorizations')
+    .set({ state: 'ended' })
+    .where('client_id', '=', clientId)
+    .where('state', 'in', ['signed_in', 'code'])
+    .execute()
+}
+
+export function authorizations({ db, transaction }: Database): AuthorizationStore {
+  return {
+    add: (caller, { id, loginId, request, scopes, codeHash, createdAt, expiresAt }) =>
+      transaction(async (trx, record) => {
+        const row = {
+          id,
+          login_id: loginId,
+          client_id: request.clientId,
+          state: codeHash === null ? ('signed_in' as const) : ('code' as const),
+          request: JSON.stringify(request),
+          scopes: scopes.join(' '),
+          code_hash: codeHash,
+          created_at: createdAt,
+          expires_at: expiresAt
+        }
+        const columns = Object.keys(row) as (keyof typeof row)[]
+        const allowed = selectActiveLogins(trx, createdAt)
+          .where('logins.id', '=', loginId)
+          .select(({ val }) => columns.map((column) => val(row[column]).as(column)))
+          .$if(needsRowLocks(trx), (query) => query.forShare('logins'))
+        const { numInsertedOrUpdatedRows } = await trx
+          .insertInto('authorizations')
+          .columns(columns)
+          .expression(allowed)
+          .executeTakeFirstOrThrow()
+        if (numInsertedOrUpdatedRows !== 1n) return false
+        await removeSurplus(trx, loginId)
+        if (codeHash !== null)
+          record({ type: 'authorization.allowed', caller, subject: { client: request.clientId, login: loginId } })
+        return true
+      }),
+
+    async get(id, { loginId, now }) {
+      const row = await selectAuthorizations(db)
+        .where('authorizations.id', '=', id)
+        .where('login_id', '=', loginId)
+        .where('authorizations.expires_at', '>', now)
+        .executeTakeFirst()
+      return row === undefined ? null : toAuthorization(row)
+    },
+
+    allow: (caller, { id, codeHash, scopes, consent, now, expiresAt }) =>
+      transaction(async (trx, record) => {
+        // Locks the login before the authorization, as the end of a login does.
+        const login = await selectActiveLogins(trx, now)
+          .select(['logins.id', 'logins.user_id'])
+          .where('logins.id', '=', trx.selectFrom('authorizations').select('login_id').where('id', '=', id))
+          .$if(needsRowLocks(trx), (query) => query.forShare('logins'))
+          .executeTakeFirst()
+        if (login === undefined) return false
+        const allowed = await trx
+          .updateTable('authorizations')
+          .set({ state: 'code', code_hash: codeHash, scopes: scopes.join(' '), expires_at: expiresAt })
+          .where('id', '=', id)
+          .where('state', '=', 'signed_in')
+          .where('expires_at', '>', now)
+          .returning('client_id')
+          .executeTakeFirst()
+        if (allowed === undefined) return false
+        const { client_id: clientId } = allowed
+        if (consent) await addConsent(trx, { userId: login.user_id, clientId, scopes, now })
+        record({
+          type: 'authorization.allowed',
+          caller,
+          subject: { user: login.user_id, client: clientId, login: login.id },
+          reason: `scopes: ${scopes.join(' ')}`
+        })
+        return true
+      }),
+
+    replaceCode: (caller, { id, codeHash, now }) =>
+      transaction(async (trx, record) => {
+        const replaced = await trx
+          .updateTable('authorizations')
+          .set({ code_hash: codeHash })
+          .where('id', '=', id)
+          .where('state', '=', 'code')
+          .where('expires_at', '>', now)
+          .returning(['client_id', 'login_id'])
+          .executeTakeFirst()
+        if (replaced === undefined) return false
+        const subject = { client: replaced.client_id, login: replaced.login_id }
+        record({ type: 'authorization.allowed', caller, subject, reason: 'the form was sent again' })
+        return true
+      }),
+
+    deny: (caller, { id, now }) =>
+      transaction(async (trx, record) => {
+        const denied = await trx
+          .updateTable('authorizations')
+          .set({ state: 'ended' })
+          .where('id', '=', id)
+          .where('state', '=', 'signed_in')
+          .where('expires_at', '>', now)
+          .returning(['client_id', 'login_id'])
+          .executeTakeFirst()
+        if (denied === undefined) return false
+        record({
+          type: 'authorization.denied',
+          caller,
+          subject: { client: denied.client_id, login: denied.login_id },
+          outcome: 'failure'
+        })
+        return true
+      }),
+
+    async find(codeHash) {
+      const row = await selectAuthorizations(db).where('code_hash', '=', codeHash).executeTakeFirst()
+      return row === undefined ? null : { authorization: toAuthorization(row), sessionId: row.session_id }
+    },
+
+    redeem: (caller, { codeHash, session, authVersion, rev, now }) =>
+      transaction(async (trx, record) => {
+        // Locks the user and the client before the authorization, as an opened login that ends others and a change of the client do.
+        if (needsRowLocks(trx)) {
+          await trx.selectFrom('users').select('id').where('id', '=', session.userId).forNoKeyUpdate().execute()
+          await trx.selectFrom('clients').select('id').where('id', '=', session.clientId).forShare().execute()
+        }
+        const { numUpdatedRows } = await trx
+          .updateTable('authorizations')
+          .set({ state: 'redeemed', session_id: session.id })
+          .where('code_hash', '=', codeHash)
+          .where('state', '=', 'code')
+          .where('expires_at', '>', now)
+          .executeTakeFirstOrThrow()
+        if (numUpdatedRows === 1n) {
+          const isOpen = await insertSession(trx, session, { authVersion, rev })
+          if (!isOpen) {
+            await trx.updateTable('authorizations').set({ state: 'ended' }).where('code_hash', '=', codeHash).execute()
+            return 'refused'
+          }
+          const { userId: user, clientId: client, id } = session
+          record({
+            type: 'session.opened',
+            caller,
+            subject: { user, client, session: id },
+            reason: session.amr.join(' ')
+          })
+          await recordSurplus(trx, session, { caller, record })
+          return 'opened'
+        }
+        const row = await trx
+          .selectFrom('authorizations')
+          .select(['state', 'session_id'])
+          .where('code_hash', '=', codeHash)
+          .executeTakeFirst()
+        if (row?.state !== 'redeemed') return 'refused'
+        await endReplayed(trx, { id: row.session_id, now }, replayed(caller, record))
+        return 'replayed'
+      }),
+
+    burn: (caller, { codeHash, now }) =>
+      transaction(async (trx, record) => {
+        const burnt = await trx
+          .updateTable('authorizations')
+          .set({ state: 'ended' })
+          .where('code_hash', '=', codeHash)
+          .where('state', '=', 'code')
+          .returning('client_id')
+          .executeTakeFirst()
+        if (burnt !== undefined) {
+          record({ type: 'code.refused', caller, subject: { client: burnt.client_id }, outcome: 'failure' })
+          return true
+        }
+        const row = await trx
+          .selectFrom('authorizations')
+          .select('session_id')
+          .where('code_hash', '=', codeHash)
+          .executeTakeFirst()
+        return endReplayed(trx, { id: row?.session_id ?? null, now }, replayed(caller, record))
+      })
+  }
+}
+
+const replayed =
+  (caller: Parameters<AuthorizationStore['burn']>[0], record: RecordEvent) =>
+  (subject: { user: string; session: string }): void =>
+    record({ type: 'code.replayed', caller, subject, outcome: 'failure' })
