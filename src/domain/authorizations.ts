@@ -94,22 +94,20 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
 
     const now = clock.now()
     const id = randomUUIDv7()
-    const row = { id, loginId: login.id, request, scopes: granted, createdAt: now }
-    if (asks) {
-      const isStored = await store.authorizations.add(asLogin(caller, login), {
-        ...row,
-        codeHash: null,
-        expiresAt: now + CONSENT_MS
-      })
-      return isStored ? { kind: 'consent', id } : { kind: 'sign_in', again: null }
-    }
-    const { code, codeHash } = newCode()
+    const issued = asks ? null : newCode()
     const isStored = await store.authorizations.add(asLogin(caller, login), {
-      ...row,
-      codeHash,
-      expiresAt: now + CODE_MS
+      id,
+      loginId: login.id,
+      request,
+      scopes: granted,
+      codeHash: issued?.codeHash ?? null,
+      createdAt: now,
+      expiresAt: now + (asks ? CONSENT_MS : CODE_MS)
     })
-    return isStored ? { kind: 'respond', response: { returnAddress: request, code } } : { kind: 'sign_in', again: null }
+    if (!isStored) return { kind: 'sign_in', again: null }
+    return issued === null
+      ? { kind: 'consent', id }
+      : { kind: 'respond', response: { returnAddress: request, code: issued.code } }
   }
 
   /** Returns an authorization of one of these logins. @throws NoReturn attempt_over when it is in another state */

@@ -1,4 +1,5 @@
 import type { Selectable } from 'kysely'
+import type { Caller } from '../domain/caller.ts'
 import type { Millis } from '../domain/model.ts'
 import type { Authorization, AuthorizationStore } from '../domain/ports/authorizations.ts'
 import { AUTHORIZATIONS_MAX } from '../limits.ts'
@@ -71,21 +72,29 @@ async function removeSurplus(trx: Db, loginId: string): Promise<void> {
 async function endReplayed(
   trx: Db,
   { id, now }: { id: string | null; now: Millis },
-  record: (session: { user: string; session: string }) => void
+  { caller, record }: { caller: Caller; record: RecordEvent }
 ): Promise<boolean> {
   if (id === null) return false
   const ended = await endSessions(trx, { id, now })
   await appendRevocations(trx, await entriesOf(trx, ended), now)
-  for (const row of ended) record({ user: row.user_id, session: row.id })
+  for (const { user_id: user, id: session } of ended)
+    record({ type: 'code.replayed', caller, subject: { user, session }, outcome: 'failure' })
   return ended.length > 0
 }
 
-/** Makes the codes of a client worthless, and ends its requests that wait for consent. The caller holds a lock on the client. */
-export async function endAuthorizations(trx: Db, clientId: string): Promise<void> {
+/**
+ * Makes codes worthless, and ends requests that wait for consent: of a client, of logins, or all. The caller holds a lock on the client or the
+ * logins.
+ */
+export async function endAuthorizations(
+  trx: Db,
+  { clientId, loginIds }: { clientId?: string; loginIds?: string[] }
+): Promise<void> {
   await trx
     .updateTable('authorizations')
     .set({ state: 'ended' })
-    .where('client_id', '=', clientId)
+    .$if(clientId !== undefined, (query) => query.where('client_id', '=', clientId as string))
+    .$if(loginIds !== undefined, (query) => query.where('login_id', 'in', loginIds as string[]))
     .where('state', 'in', ['signed_in', 'code'])
     .execute()
 }
@@ -237,7 +246,7 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
           .where('code_hash', '=', codeHash)
           .executeTakeFirst()
         if (row?.state !== 'redeemed') return 'refused'
-        await endReplayed(trx, { id: row.session_id, now }, replayed(caller, record))
+        await endReplayed(trx, { id: row.session_id, now }, { caller, record })
         return 'replayed'
       }),
 
@@ -259,12 +268,7 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
           .select('session_id')
           .where('code_hash', '=', codeHash)
           .executeTakeFirst()
-        return endReplayed(trx, { id: row?.session_id ?? null, now }, replayed(caller, record))
+        return endReplayed(trx, { id: row?.session_id ?? null, now }, { caller, record })
       })
   }
 }
-
-const replayed =
-  (caller: Parameters<AuthorizationStore['burn']>[0], record: RecordEvent) =>
-  (subject: { user: string; session: string }): void =>
-    record({ type: 'code.replayed', caller, subject, outcome: 'failure' })

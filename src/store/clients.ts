@@ -63,7 +63,7 @@ function changeClient({ transaction }: Database): ClientStore['change'] {
         losesRoles(before, wanted)
       const isBoundCloser =
         losesSome(before.redirectUris, wanted.redirectUris) || (wanted.requirePkce && !before.requirePkce)
-      if (endsSessions || losesRights || isBoundCloser) await endAuthorizations(trx, id)
+      if (endsSessions || losesRights || isBoundCloser) await endAuthorizations(trx, { clientId: id })
       if (endsSessions || losesRights) await appendRevocations(trx, [{ kind: 'client', id }], now)
       const after = (await getClient(trx, id)) as Client
       const reason = describeChanges(before, { ...after, updatedAt: before.updatedAt })

@@ -1,5 +1,8 @@
+import { sql } from 'kysely'
+import type { Millis } from '../domain/model.ts'
 import type { ExpiryStore } from '../domain/ports/revocations.ts'
 import { needsRowLocks } from './columns.ts'
+import type { Tables } from './schema.ts'
 import { GRACE_MS } from './sessions.ts'
 import type { Database } from './transaction.ts'
 
@@ -13,9 +16,18 @@ const REPLAY_MS = 3_600_000
 const MAX_LEASE_MS = 600_000
 
 export function expiry({ db }: Database): ExpiryStore {
-  /** Makes a query leave out rows that another transaction has locked. */
-  const skipLocked = <Query extends { forUpdate(): { skipLocked(): Query } }>(query: Query): Query =>
-    needsRowLocks(db) ? query.forUpdate().skipLocked() : query
+  /**
+   * Removes rows whose column `ends` is at most an instant, up to a limit. Leaves out rows that another transaction has locked. Returns how
+   * many it removed.
+   */
+  async function remove(table: keyof Tables, { key, ends, until }: { key: string; ends: string; until: Millis }) {
+    const { numAffectedRows = 0n } = await sql`delete from ${sql.table(table)}
+      where ${sql.ref(key)} in (
+        select ${sql.ref(key)} from ${sql.table(table)} where ${sql.ref(ends)} <= ${until} limit ${ROWS_PER_DELETE}
+        ${needsRowLocks(db) ? sql`for update skip locked` : sql``})
+      and ${sql.ref(ends)} <= ${until}`.execute(db)
+    return Number(numAffectedRows)
+  }
 
   return {
     async takeLease(now, until) {
@@ -31,56 +43,19 @@ export function expiry({ db }: Database): ExpiryStore {
 
     async prune(now) {
       const until = now - GRACE_MS
-      const sessions = db
-        .selectFrom('sessions')
-        .select('id')
-        .where('idle_expires_at', '<=', until)
-        .limit(ROWS_PER_DELETE)
-      const guesses = db.selectFrom('guesses').select('key').where('expires_at', '<=', until).limit(ROWS_PER_DELETE)
-      const entries = db.selectFrom('revocations').select('seq').where('expires_at', '<=', until).limit(ROWS_PER_DELETE)
-      const assertions = db
-        .selectFrom('client_assertions')
-        .select('jti_hash')
-        .where('expires_at', '<=', until)
-        .limit(ROWS_PER_DELETE)
-      const secrets = db
-        .selectFrom('client_secrets')
-        .select('id')
-        .where('expires_at', '<=', until)
-        .limit(ROWS_PER_DELETE)
-      const quotas = db
-        .selectFrom('revocation_quotas')
-        .select('writer')
-        .where('until_at', '<=', until)
-        .limit(ROWS_PER_DELETE)
-      const authorizations = db
-        .selectFrom('authorizations')
-        .select('id')
-        .where('expires_at', '<=', until - REPLAY_MS)
-        .limit(ROWS_PER_DELETE)
-      const logins = db.selectFrom('logins').select('id').where('idle_expires_at', '<=', until).limit(ROWS_PER_DELETE)
-      const notices = db
-        .selectFrom('logout_notices')
-        .select('id')
-        .where('expires_at', '<=', until)
-        .limit(ROWS_PER_DELETE)
-      const results = [
-        await db.deleteFrom('authorizations').where('id', 'in', skipLocked(authorizations)).executeTakeFirstOrThrow(),
-        await db.deleteFrom('logins').where('id', 'in', skipLocked(logins)).executeTakeFirstOrThrow(),
-        await db.deleteFrom('logout_notices').where('id', 'in', skipLocked(notices)).executeTakeFirstOrThrow(),
-        await db.deleteFrom('sessions').where('id', 'in', skipLocked(sessions)).executeTakeFirstOrThrow(),
-        await db.deleteFrom('guesses').where('key', 'in', skipLocked(guesses)).executeTakeFirstOrThrow(),
-        await db
-          .deleteFrom('client_assertions')
-          .where('jti_hash', 'in', skipLocked(assertions))
-          // Another client may have an assertion with the same `jti_hash` that has not expired.
-          .where('expires_at', '<=', until)
-          .executeTakeFirstOrThrow(),
-        await db.deleteFrom('client_secrets').where('id', 'in', skipLocked(secrets)).executeTakeFirstOrThrow(),
-        await db.deleteFrom('revocation_quotas').where('writer', 'in', skipLocked(quotas)).executeTakeFirstOrThrow(),
-        await db.deleteFrom('revocations').where('seq', 'in', skipLocked(entries)).executeTakeFirstOrThrow()
-      ]
-      return results.reduce((sum, { numDeletedRows }) => sum + Number(numDeletedRows), 0)
+      const expired = { ends: 'expires_at', until }
+      return (
+        (await remove('authorizations', { key: 'id', ends: 'expires_at', until: until - REPLAY_MS })) +
+        (await remove('logins', { key: 'id', ends: 'idle_expires_at', until })) +
+        (await remove('logout_notices', { key: 'id', ...expired })) +
+        (await remove('sessions', { key: 'id', ends: 'idle_expires_at', until })) +
+        (await remove('guesses', { key: 'key', ...expired })) +
+        // Two clients may have assertions with the same `jti_hash`, and one of them may not have expired.
+        (await remove('client_assertions', { key: 'jti_hash', ...expired })) +
+        (await remove('client_secrets', { key: 'id', ...expired })) +
+        (await remove('revocation_quotas', { key: 'writer', ends: 'until_at', until })) +
+        (await remove('revocations', { key: 'seq', ...expired }))
+      )
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { Millis } from '../domain/model.ts'
 import type { LoginStore } from '../domain/ports/logins.ts'
 import { LOGINS_MAX } from '../limits.ts'
+import { endAuthorizations } from './authorizations.ts'
 import { type Db, needsRowLocks } from './columns.ts'
 import { selectActiveLogins, toLogin } from './login-rows.ts'
 import { addLogoutNotices } from './logout-notices.ts'
@@ -31,12 +32,7 @@ export async function endLogins(
     .execute()
   const loginIds = ended.map(({ id }) => id)
   if (loginIds.length === 0) return 0
-  await trx
-    .updateTable('authorizations')
-    .set({ state: 'ended' })
-    .where('login_id', 'in', loginIds)
-    .where('state', 'in', ['signed_in', 'code'])
-    .execute()
+  await endAuthorizations(trx, { loginIds })
   await addLogoutNotices(trx, { loginIds, now })
   const sessions = await endSessionsOfLogins(trx, { loginIds, now })
   await appendRevocations(trx, await entriesOf(trx, sessions), now)

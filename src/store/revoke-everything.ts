@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { KeyStore } from '../domain/ports/keys.ts'
+import { endAuthorizations } from './authorizations.ts'
 import { ERASED, insertKey, isCanary } from './keys.ts'
 import { lock } from './locks.ts'
 import { insertRefreshKey } from './refresh-keys.ts'
@@ -34,11 +35,7 @@ export const revokeEverything =
         .where('ended_at', 'is', null)
         .executeTakeFirstOrThrow()
       await trx.updateTable('logins').set(endedAt(now)).where('ended_at', 'is', null).execute()
-      await trx
-        .updateTable('authorizations')
-        .set({ state: 'ended' })
-        .where('state', 'in', ['signed_in', 'code'])
-        .execute()
+      await endAuthorizations(trx, {})
       // The log grows more slowly than one entry in a millisecond, so `now` is above every number that a reader of the log can have
       // read before the restore.
       await trx
