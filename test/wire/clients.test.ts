@@ -5,6 +5,7 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import type { Client } from '../../src/domain/model.ts'
 import * as wire from '../../src/wire/clients.ts'
 import { NOW, openDomain } from '../domain/open.ts'
+import { CLIENT_DEFAULTS as WIRE_DEFAULTS } from '../routes/api.ts'
 import { accepts, INVALID, type Limit, sameLimits } from './schema.ts'
 
 type Creation = Static<typeof wire.ClientCreation>
@@ -27,30 +28,16 @@ const CLIENT: Client = {
   updatedAt: NOW
 }
 const WRITTEN = {
+  ...WIRE_DEFAULTS,
   client_id: 'worker',
   client_name: 'Orders worker',
   grant_types: ['client_credentials'],
   scope: 'orders:read orders:write',
   default_scope: 'orders:read',
-  roles: null,
   resources: ['orders'],
   redirect_uris: ['https://app.example/'],
-  post_logout_redirect_uris: [],
-  application_type: 'web',
-  client_uri: null,
-  logo_uri: null,
-  policy_uri: null,
-  tos_uri: null,
-  require_pkce: true,
-  require_consent: true,
-  id_token_signed_response_alg: null,
-  backchannel_logout_uri: null,
-  token_endpoint_auth_method: 'client_secret_basic',
-  first_party: false,
-  access_token_ttl: null,
   session_idle_ttl: 60,
   session_absolute_ttl: 120,
-  disabled: false,
   client_id_issued_at: NOW / 1000,
   updated_at: '2026-11-22T09:00:00.000Z'
 }
