@@ -167,7 +167,7 @@ export const en = {
 
   sessions: 'Where you are signed in',
   browsers: 'Browsers',
-  browsersText: 'Whoever uses one of these browsers is signed in as you. End those that you do not know.',
+  browsersText: 'A person who uses one of these browsers is signed in as you. End the browsers that you do not know.',
   apps: 'Apps',
   appsText: 'These apps can use your account until they are ended.',
   thisBrowser: 'This browser',
