@@ -13,7 +13,7 @@ export interface LoginClientOptions {
   issuer: string
   /** Whether an `issuer` with plain http may be on another host than loopback. Everyone on the network can then read tokens. Default: false. */
   insecureHttp?: boolean
-  /** A public client with the redirect URI `http://127.0.0.1/callback`. */
+  /** A public client with `application_type: native` and the redirect URI `http://127.0.0.1/callback`. */
   clientId: string
   /** Shows the sign-in page: opens this URL in the user's browser. */
   open: (url: string) => unknown

@@ -59,13 +59,22 @@ export function filledIn(given: MemberOptions & PresetOptions & { public?: true 
 
 /** Returns the lines that say what to do with a new client. */
 export function nextSteps(client: Client, issuer: string): string[] {
-  const { id, grantTypes, firstParty, requireConsent } = client
+  const { id, grantTypes, firstParty, requireConsent, applicationType, redirectUris } = client
+  const withoutPort =
+    applicationType === 'web'
+      ? redirectUris.find((uri) => /^http:\/\/(127\.0\.0\.1|\[::1\])([/?]|$)/.test(uri))
+      : undefined
   if (grantTypes.includes(AUTHORIZATION_CODE_GRANT))
     return [
       `Next: give issuer ${issuer} and client_id ${id} to an OpenID Connect library. docs/sign-in.md has the code for each kind of app.`,
       ...(firstParty || !requireConsent
         ? []
-        : [`Users are asked for consent. For an app of your own: latchkey client set ${id} --first-party`])
+        : [`Users are asked for consent. For an app of your own: latchkey client set ${id} --first-party`]),
+      ...(withoutPort === undefined
+        ? []
+        : [
+            `The port of ${withoutPort} is 80. For a desktop or terminal app, which may use any port: latchkey client set ${id} --application-type native`
+          ])
     ]
   if (grantTypes.includes('client_credentials'))
     return [

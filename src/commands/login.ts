@@ -56,7 +56,7 @@ export function addLoginCommand(program: Command, terminal: Terminal): void {
   program
     .command('login <client>')
     .description(
-      'sign in at a running service, in the browser, and print the access token; the client must be public and have the redirect URI http://127.0.0.1/callback'
+      'sign in at a running service, in the browser, and print the access token; the client must be public and native and have the redirect URI http://127.0.0.1/callback'
     )
     .option('--issuer <url>', 'the service; by default the issuer of the settings')
     .option('--scope <scope...>', 'scopes of the token; by default the default scopes of the client')

@@ -52,13 +52,13 @@ export function createAuthorizationRequests(deps: {
   }
 
   /** @throws NoReturn when the request names no redirect URI of the client, or none and the client has several */
-  function redirectUriOf(uri: string | string[] | undefined, { redirectUris }: Client): string {
-    const [only, ...more] = redirectUris
+  function redirectUriOf(uri: string | string[] | undefined, client: Client): string {
+    const [only, ...more] = client.redirectUris
     if (uri === undefined) {
       if (only === undefined || more.length > 0) throw new NoReturn('redirect_uri_missing')
       return only
     }
-    if (typeof uri !== 'string' || !isRegistered(uri, redirectUris)) throw new NoReturn('redirect_uri_unknown')
+    if (typeof uri !== 'string' || !isRegistered(uri, client)) throw new NoReturn('redirect_uri_unknown')
     return uri
   }
 

@@ -72,7 +72,7 @@ export interface Credentials {
 /** A confidential client can keep a secret, a public client cannot (RFC 6749 §2.1). */
 export type ClientKind = 'confidential' | 'public'
 
-/** `native`: an app on a device of the user; its redirect URIs may be loopback addresses and private-use schemes (RFC 8252). */
+/** `native`: an app on a device of the user; its redirect URIs may be loopback addresses with any port and private-use schemes (RFC 8252). */
 export type ApplicationType = 'web' | 'native'
 
 export interface Client {
@@ -90,7 +90,7 @@ export interface Client {
   roles: string[] | null
   /** Ids of the resources that tokens may be for, the default resource first. Empty: every resource of the scopes. */
   resources: string[]
-  /** Where responses to authorization requests may go. Compared exactly; the port of a loopback address is free (RFC 8252 §7.3). */
+  /** Where responses to authorization requests may go. Compared exactly; for a native app the port of a loopback address is free (RFC 8252 §7.3). */
   redirectUris: string[]
   /** Where the browser may go after a logout (OpenID Connect RP-Initiated Logout 1.0). Compared exactly. */
   postLogoutRedirectUris: string[]

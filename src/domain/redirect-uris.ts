@@ -1,7 +1,7 @@
 import { isHostAndPort } from '../absolute-uri.ts'
 import { REDIRECT_URI_MAX } from '../limits.ts'
 import { isLoopback } from '../loopback.ts'
-import type { ApplicationType } from './model.ts'
+import type { ApplicationType, Client } from './model.ts'
 
 /** The characters of a URI, with complete percent-encodings (RFC 3986 §2). Software disagrees about all others, such as a backslash. */
 const URI_TEXT = /^(?:[\w\-.~:/?#[\]@!$&'()*+,;=]|%[0-9a-f]{2})+$/i
@@ -55,15 +55,19 @@ export function redirectUriFault(text: string, applicationType: ApplicationType)
 const LOOPBACK_WITH_PORT = /^(http:\/\/(?:127\.0\.0\.1|\[::1\]))(?::\d{1,5})?(?=[/?]|$)/
 
 /**
- * Returns whether a redirect URI of a request is one that the client registered: character by character (RFC 9700 §2.1). Only the port
- * of a loopback address is free, because a native app gets it from its system (RFC 8252 §7.3).
+ * Returns whether a redirect URI of a request is one that the client registered: character by character (RFC 9700 §2.1). Only for a native
+ * app the port of a loopback address is free, because the app gets it from its system (RFC 8252 §7.3).
  */
-export function isRegistered(uri: string, registered: string[]): boolean {
-  if (registered.includes(uri)) return true
+export function isRegistered(
+  uri: string,
+  { redirectUris, applicationType }: Pick<Client, 'redirectUris' | 'applicationType'>
+): boolean {
+  if (redirectUris.includes(uri)) return true
   const withoutPort = (text: string) => text.replace(LOOPBACK_WITH_PORT, '$1')
   return (
+    applicationType === 'native' &&
     LOOPBACK_WITH_PORT.test(uri) &&
     URL.canParse(uri) &&
-    registered.some((each) => LOOPBACK_WITH_PORT.test(each) && withoutPort(each) === withoutPort(uri))
+    redirectUris.some((each) => LOOPBACK_WITH_PORT.test(each) && withoutPort(each) === withoutPort(uri))
   )
 }

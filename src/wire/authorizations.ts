@@ -10,7 +10,8 @@ const text = (description: string) => Type.Optional(Type.String({ description })
 const PARAMETERS = {
   response_type: 'Always `code`',
   client_id: 'The client',
-  redirect_uri: 'A redirect URI of the client, character by character; only the port of a loopback address is free',
+  redirect_uri:
+    'A redirect URI of the client, character by character; for a native app the port of a loopback address is free',
   scope: 'Scopes, separated by spaces; without it the default scopes of the client',
   state: 'Comes back in the response as it is',
   nonce: 'Comes back in the ID token as it is',

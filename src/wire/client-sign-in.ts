@@ -32,7 +32,7 @@ const UriOrNull = (description: string) =>
 /** The members of a client that are for the sign-in of users on pages, with the names of RFC 7591 and OpenID Connect. */
 export const members = {
   redirect_uris: Uris(
-    'Where responses to authorization requests may go: https, http on a loopback host, or for a native app a scheme with a dot. Compared character by character; only the port of 127.0.0.1 and [::1] is free (RFC 8252 §7.3)'
+    'Where responses to authorization requests may go: https, http on a loopback host, or for a native app a scheme with a dot. Compared character by character; for a native app the port of 127.0.0.1 and [::1] is free (RFC 8252 §7.3)'
   ),
   post_logout_redirect_uris: Uris('Where the browser may go after a logout (OpenID Connect RP-Initiated Logout 1.0)'),
   application_type: Type.Union([Type.Literal('web'), Type.Literal('native')], {

@@ -80,7 +80,12 @@ t.test('a preset prints the next step, with the secret once', async (t) => {
   await client(['delete', 'app', '--yes'])
   const own = await add('--spa', 'http://localhost:5173/callback', '--first-party')
   t.match(own, ADVICE)
-  t.notMatch(own, /lks_|consent/)
+  t.notMatch(own, /lks_|consent|port/)
+  await client(['delete', 'app', '--yes'])
+  t.match(
+    await add('--spa', 'http://127.0.0.1/callback'),
+    /\nThe port of http:\/\/127\.0\.0\.1\/callback is 80\. For a desktop .*: latchkey client set app --application-type native\n$/
+  )
   await client(['delete', 'app', '--yes'])
   t.match(
     await add('--service', '--scope', 'users:read'),

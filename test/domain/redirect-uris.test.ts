@@ -100,9 +100,12 @@ t.test('a page or an endpoint of a client has https or a loopback host', async (
     t.type(webUriFault(uri), 'string', uri)
 })
 
+const web = (redirectUris: string[]) => ({ redirectUris, applicationType: 'web' as const })
+const native = (redirectUris: string[]) => ({ redirectUris, applicationType: 'native' as const })
+
 t.test('a redirect URI of a request is compared character by character [AC2]', async (t) => {
   const registered = 'https://app.example/callback?tenant=1'
-  t.equal(isRegistered(registered, ['https://other.example/', registered]), true)
+  t.equal(isRegistered(registered, web(['https://other.example/', registered])), true)
   for (const uri of [
     '',
     'https://app.example/callback',
@@ -124,10 +127,10 @@ t.test('a redirect URI of a request is compared character by character [AC2]', a
     ' https://app.example/callback?tenant=1',
     'https://app.example/callback?tenant=1\n'
   ])
-    t.equal(isRegistered(uri, [registered]), false, JSON.stringify(uri))
+    t.equal(isRegistered(uri, native([registered])), false, JSON.stringify(uri))
 })
 
-t.test('only the port of 127.0.0.1 and [::1] is free (RFC 8252 §7.3) [AC2]', async (t) => {
+t.test('for a native app the port of 127.0.0.1 and [::1] is free (RFC 8252 §7.3) [AC2]', async (t) => {
   const registered = [
     'http://127.0.0.1/cb',
     'http://[::1]:4000/cb?x=1',
@@ -141,7 +144,7 @@ t.test('only the port of 127.0.0.1 and [::1] is free (RFC 8252 §7.3) [AC2]', as
     'http://[::1]/cb?x=1',
     'http://[::1]:9/cb?x=1'
   ])
-    t.equal(isRegistered(uri, registered), true, uri)
+    t.equal(isRegistered(uri, native(registered)), true, uri)
   for (const uri of [
     'http://127.0.0.1:/cb',
     'http://127.0.0.1:65536/cb',
@@ -162,5 +165,12 @@ t.test('only the port of 127.0.0.1 and [::1] is free (RFC 8252 §7.3) [AC2]', as
     'http://[::1]:80/cb',
     'http://[::ffff:127.0.0.1]:80/cb'
   ])
-    t.equal(isRegistered(uri, registered), false, uri)
+    t.equal(isRegistered(uri, native(registered)), false, uri)
+})
+
+t.test('the port of a loopback address is not free for a web app [AC2]', async (t) => {
+  const client = web(['http://127.0.0.1:5173/cb', 'http://[::1]/cb'])
+  for (const uri of client.redirectUris) t.equal(isRegistered(uri, client), true, uri)
+  for (const uri of ['http://127.0.0.1/cb', 'http://127.0.0.1:5174/cb', 'http://[::1]:5173/cb'])
+    t.equal(isRegistered(uri, client), false, uri)
 })
