@@ -13,9 +13,13 @@ const world = await openSignIn(t, { env: { LATCHKEY_ISSUER: issuer }, clock })
 await world.app.listen({ host: '127.0.0.1', port })
 const redirectUri = 'http://127.0.0.1:50123/callback'
 
-const loopback = { firstParty: true, redirectUris: ['http://127.0.0.1/callback'] }
-await world.register('desktop', { ...loopback, applicationType: 'native' })
-const { secret } = await world.register('server', { ...loopback, method: 'client_secret_basic' })
+const [firstParty, anyPort] = [true, ['http://127.0.0.1/callback']]
+await world.register('desktop', { firstParty, applicationType: 'native', redirectUris: anyPort })
+const { secret } = await world.register('server', {
+  firstParty,
+  method: 'client_secret_basic',
+  redirectUris: [redirectUri]
+})
 plant(secret)
 
 const CLIENTS: Record<string, openid.ClientAuth> = {
