@@ -44,7 +44,7 @@ for (const [path, viewport] of [
   })
 }
 
-t.test('an admin lists the existing ones from /docs, with both scopes selected', async (t) => {
+t.test('an admin lists the users from /docs, with the scopes profile and users:read selected', async (t) => {
   const origin = await serve(t)
   const context = await (await launch()).newContext()
   t.teardown(() => context.close())

@@ -8,7 +8,10 @@ import { command, keyboard } from './command.ts'
 const HOSTILE = 'a\u001b[2J\u009b31m\u009d0;title\u009c\u007f\u202evil\u2066\u061c\u2028\r\nb'
 const UNSAFE = /[^\P{Cc}\n]|[\p{Bidi_Control}\u2028\u2029]/u
 
-/** A database in which every display name, e-mail address and description that these commands print is hostile, as the service would refuse it. */
+/**
+ * A database in which every display name, e-mail address and description that these commands print is hostile. The test writes them with
+ * SQL, because the service refuses them.
+ */
 async function hostileDatabase(t: Parameters<typeof createDatabase>[0]) {
   const env = environment(await createDatabase(t, 'sqlite', 'ready'))
   await command(env, ['role', 'add', 'support'])
@@ -53,6 +56,7 @@ t.test('no command prints a control or bidi character, in a table, in JSON and i
       t.notOk(UNSAFE.test(stdout), args.join(' '))
       t.ok(stdout.includes(String.raw`\u202evil\u2066`), args.join(' '))
     }
+    // The second line of the hostile text is `b`. A row of `client show` begins with `backchannel_`.
     t.notMatch(table.stdout, /\nb(?!ackchannel_)/, `${args.join(' ')}: the text stays in its row`)
     t.ok(JSON.stringify(JSON.parse(json.stdout)).includes(JSON.stringify(HOSTILE)), 'JSON keeps its meaning')
   }
