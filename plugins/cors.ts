@@ -23,8 +23,9 @@ const HEADERS_MAX = 1024
 const HEADER_NAMES = /^[\w!#$%&'*+.^`|~-]+(,[\w!#$%&'*+.^`|~-]+)*$/
 
 /**
- * Returns the headers that a preflight asks for, because scripts that trace requests add headers to each of them (`baggage`,
- * `sentry-trace`). A browser sends no credentials that the script does not have. Returns undefined for names that are not valid.
+ * Returns the names of headers that a preflight asks for; undefined for names that are not valid. Every header is allowed, because scripts
+ * that trace requests add headers to each of them (`baggage`, `sentry-trace`). This is safe: without `Access-Control-Allow-Credentials` the
+ * browser adds no cookies, so a request has only the credentials that the script itself holds.
  */
 function allowedHeaders({ headers }: FastifyRequest): string | undefined {
   const names = headers['access-control-request-headers']?.replaceAll(/[ \t]/g, '') ?? ''
@@ -32,8 +33,9 @@ function allowedHeaders({ headers }: FastifyRequest): string | undefined {
 }
 
 /**
- * Adds CORS headers to routes with `config.cors`, and to no other path (https://fetch.spec.whatwg.org/#http-cors-protocol). If the
- * issuer is on a loopback host, every `http` origin on a loopback host is allowed without a setting.
+ * Adds CORS headers to routes with `config.cors`, and to no other path (https://fetch.spec.whatwg.org/#http-cors-protocol). Finds them by
+ * their path, because a preflight has no route: the path must have no parameters. If the issuer is on a loopback host, every `http` origin
+ * on a loopback host is allowed without a setting.
  */
 export default fp<{ origins: string[]; issuer: string }>(
   async (fastify, { origins, issuer }) => {

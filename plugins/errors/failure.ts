@@ -3,7 +3,7 @@ import type { NoReturnReason } from '../../src/domain/authorization-errors.ts'
 /** A refused or failed request, before it is written in the shape of its endpoint. */
 export interface Failure {
   status: number
-  /** An error code of RFC 6749 (§5.2, §4.1.2.1) or RFC 6750 (§3.1). Only the shape `oauth` sends it. */
+  /** An error code of RFC 6749 (§5.2, §4.1.2.1) or RFC 8707 (§2). Only the shape `oauth` sends it. */
   code: string
   /** A sentence for the caller. */
   detail: string

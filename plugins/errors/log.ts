@@ -4,7 +4,7 @@ import { defined } from '../../src/defined.ts'
 import { DomainError, Overloaded } from '../../src/domain/errors.ts'
 import type { Failure } from './failure.ts'
 
-/** Milliseconds between two lines of the same text about refusals of the service itself. */
+/** Minimum milliseconds between two equal lines about refusals whose cause is the service or its database. */
 const SAMPLE_MS = 1000
 /** Maximum number of texts whose lines are counted. The texts are few: they come from this service and its database. */
 const TEXTS_MAX = 100
@@ -16,8 +16,9 @@ interface Line {
 }
 
 /**
- * Creates the function that logs failures, in one line each. Only an error that is a defect of Latchkey has a stack. Refusals for overload
- * share one line a second, and so do equal refusals because the database is away or the request took too long: each must cost less than the work that it refuses.
+ * Creates the function that logs failures with the status 429 or 5xx. Other refusals get only the line of their request, and a 429 with an
+ * event gets no second line. Only a defect of Latchkey (500) has a stack. Refusals for overload share one line a second. Equal refusals
+ * because the database is away or the request took too long share one, too: a refusal must cost less than the work that it refuses.
  */
 export function createFailureLog() {
   /** When a line was last written, and the number of refusals without a line since. */
@@ -38,7 +39,7 @@ export function createFailureLog() {
     if (error instanceof Overloaded) {
       const text = 'logins were refused, because too many wait for a password hash'
       sample(request, { level: 'warn', text, members: {} })
-      // A flood would write a line of the request for each refusal.
+      // Omits the line of plugins/request-log.ts, which a flood would write for each refusal.
       log.level = 'silent'
     } else if (error instanceof RequestOver) {
       if (error.callerLeft) log.debug(error.message)

@@ -1,7 +1,7 @@
 import type { NoReturnReason } from '../../src/domain/authorization-errors.ts'
 import type { Failure, Shape } from './failure.ts'
 
-/** The format of failures on the pages that people see. `reply.page` writes it. */
+/** The format of failures for browsers. `reply.page` writes the page; `body` is only the example in the OpenAPI document. */
 export const page: Shape = {
   mediaType: 'text/html',
   accepts: 'application/x-www-form-urlencoded',

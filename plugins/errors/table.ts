@@ -65,7 +65,10 @@ function oauthFailure({ code, message: detail }: OAuthError): Failure {
   return { status: 401, code, detail, headers: { 'www-authenticate': 'Basic realm="latchkey"' } }
 }
 
-/** Returns the failure of RFC 6750 §3. */
+/**
+ * Returns the failure of RFC 6750 §3. Its error code is in the challenge. `code` is sent by the shape `oauth` only, and no route with this
+ * shape accepts a Bearer token: such a route sends only the refusal of a repeated header, which is `invalid_request`.
+ */
 function accessFailure({ statusCode: status, message: detail, headers }: AccessError): Failure {
   return { status, code: 'invalid_request', detail, headers }
 }

@@ -9,7 +9,7 @@ function weightOf(accept: string, type: string): number {
   return 0
 }
 
-/** Returns whether a request names HTML in `Accept`, and prefers it to JSON. Browsers do so for a page; other programs do not. */
+/** Returns whether `Accept` names HTML, with at least the weight of JSON. Browsers send such a header for a page; other programs do not. */
 export const prefersHtml = (accept: string | undefined): boolean => {
   const weight = weightOf(accept ?? '', 'text/html')
   return weight > 0 && weight >= weightOf(accept ?? '', 'application/json')

@@ -1,6 +1,6 @@
 import type { Millis } from './model.ts'
 
-/** The error codes of RFC 6749 §5.2, RFC 6750 §3.1 and RFC 8707 §2 that this service sends. */
+/** The error codes of RFC 6749 §5.2 and RFC 8707 §2. */
 export type OAuthErrorCode =
   | 'invalid_request'
   | 'invalid_client'

@@ -65,7 +65,7 @@ export interface Credentials {
   user: User
   /** PHC string. */
   passwordHash: string
-  /** Increased by every change that must end a login in progress: disabling, a new password, deletion. */
+  /** Increased by every change that must end the logins in browsers and the logins in progress: disabling, a new password, deletion. */
   authVersion: number
 }
 

@@ -50,8 +50,8 @@ async function insertRoles(trx: Db, userId: string, roles: string[]): Promise<vo
 }
 
 /**
- * Returns the column by which an e-mail address is searched. The id makes it unique: nobody has verified the address, so several users may
- * have it, and SQLite cannot drop the constraint.
+ * Returns the value of the column `email_key`, by whose beginning a user is found. Several users may have one address, because nobody has
+ * verified it. The column is unique, and SQLite cannot drop this constraint, so the id is part of the value.
  */
 const emailKeyOf = (emailKey: string | null, id: string): string | null =>
   emailKey === null ? null : `${emailKey} ${id}`
@@ -89,11 +89,11 @@ const toColumns = (id: string, { username, usernameKey, lookAlike, email, emailK
   })
 
 /**
- * Increases the `auth_version` of the user, which ends the logins in progress, and ends the sessions of the user.
+ * Ends the sessions of the user. Increases the `auth_version` of the user, which ends the logins in browsers and the logins in progress.
  * @param ending `keep` is a session that does not end; `from` is the required `auth_version`, or null for any
  * @returns the ended sessions; null when nothing changed because there is no such user or the version differs
  */
-async function endLogins(
+async function endEverySignIn(
   trx: Db,
   id: string,
   { keep = null, from = null, now }: { keep?: string | null; from?: number | null; now: Millis }
@@ -132,11 +132,11 @@ function changeUser(database: Database): UserStore['change'] {
       const disables = disabled === true && before.disabledAt === null
       if (disables) {
         await trx.updateTable('users').set({ disabled_at: now }).where('id', '=', id).execute()
-        await endLogins(trx, id, { now })
+        await endEverySignIn(trx, id, { now })
       }
       if (disables || removed.length > 0) await appendRevocations(trx, [{ kind: 'user', id, userId: id }], now)
       const after = (await getUser(trx, id)) as User
-      // Enabling a user who is enabled still unlocks the account.
+      // The domain unlocks the account after every change with `disabled: false`, also of a user who was enabled before.
       const reason =
         describeChanges(before, { ...after, updatedAt: before.updatedAt }) || (disabled === false ? 'unlocked' : '')
       if (reason !== '')
@@ -196,6 +196,7 @@ export function users(database: Database): UserStore {
     },
 
     async list({ after, limit }, { search, role, disabled }) {
+      // `search` and the stored e-mail addresses are in lower case. The stored usernames are in case folding.
       const beginning = (text: string) => `${text.replace(/[\\%_]/g, '\\$&')}%`
       const rows = await selectUsers(db)
         .$if(after !== null, (query) => query.where('users.id', '>', after))
@@ -226,7 +227,7 @@ export function users(database: Database): UserStore {
     delete: (caller, { id, now }) =>
       withAdminLock(database, async (trx, record) => {
         // Locks the sessions in the order of their ids before the deletion cascades to them, to avoid deadlocks.
-        if ((await endLogins(trx, id, { now })) === null) return false
+        if ((await endEverySignIn(trx, id, { now })) === null) return false
         const { username } = await trx
           .deleteFrom('users')
           .where('id', '=', id)
@@ -239,7 +240,7 @@ export function users(database: Database): UserStore {
 
     setPassword: (caller, { id, hash, from, keep, keepLogin = null, now }) =>
       transaction(async (trx, record) => {
-        const ended = await endLogins(trx, id, { keep, from, now })
+        const ended = await endEverySignIn(trx, id, { keep, from, now })
         if (ended === null) return false
         if (keepLogin !== null && from !== null)
           // A login with another `auth_version` than its user has ended.

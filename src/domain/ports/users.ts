@@ -30,7 +30,7 @@ export interface UserChanges {
 
 /** A user matches when every given member matches. */
 export interface UserFilter {
-  /** The beginning of the canonical username or e-mail address. */
+  /** The beginning of a username or e-mail address, in NFC and lower case. */
   search?: string
   role?: string
   disabled?: boolean
@@ -56,7 +56,8 @@ export interface UserStore {
   /** Returns users in the order of their ids, so the oldest first. */
   list(page: Page, filter: UserFilter): Promise<User[]>
   /**
-   * Returns null when there is no such user. Disabling ends the sessions of the user and the logins in progress.
+   * Returns null when there is no such user. Disabling ends the sessions of the user, the logins in browsers and the logins in
+   * progress.
    * @throws DomainError conflict when the username is taken or no admin would be left, invalid when a role does not
    *   exist, forbidden
    */
