@@ -183,8 +183,8 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
     },
 
     /**
-     * Ends the question for consent. A form that was sent twice gets a response each time, because browsers show only the last one; only the
-     * code of the last response is valid.
+     * Ends the question for consent. A form that was sent twice gets a response each time, because browsers show only the last one: only
+     * its code is valid, for the scopes that all forms allow.
      * @param allowed the scopes that the user allows; null when the user refuses. `openid` cannot be refused alone
      * @throws NoReturn attempt_over when the code was redeemed, the user has refused before, the attempt has expired, or the login has ended
      */
@@ -205,7 +205,7 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
       const allowing = { id, codeHash, scopes: chosen, consent: true, now, expiresAt: now + CODE_MS }
       const isAllowed =
         (await store.authorizations.allow(user, allowing)) ||
-        (await store.authorizations.replaceCode(user, { id, codeHash, now }))
+        (await store.authorizations.replaceCode(user, { id, codeHash, scopes: chosen, now }))
       if (!isAllowed) throw new NoReturn('attempt_over')
       return { returnAddress: request, code }
     }

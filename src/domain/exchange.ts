@@ -81,8 +81,7 @@ export function createExchange(deps: {
         const { session, refreshToken } = await sessions.draft(caller, {
           login: outcome.login,
           client,
-          scopes: outcome.code?.scopes ?? granted,
-          loginId: outcome.code?.loginId ?? null
+          scopes: outcome.code?.scopes ?? granted
         })
         return { tokenSession: { sid: session.id, expiresAt: session.idleExpiresAt, refreshToken }, draft: session }
       }

@@ -34,20 +34,17 @@ export function createSessions(deps: { store: Store; clock: Clock; refreshTokens
   })
 
   return {
-    /** Creates the session of a login and its first refresh token. Stores nothing: `Logins.finish` opens the session. */
+    /** Creates the session of a login and its first refresh token. Stores nothing: `Logins.finish` or `Logins.redeem` opens the session. */
     async draft(
       caller: Caller,
       {
         login,
         client,
-        scopes,
-        loginId
+        scopes
       }: {
         login: VerifiedLogin
         client: Client
         scopes: string[]
-        /** The login in a browser that the session belongs to. */
-        loginId: string | null
       }
     ): Promise<{ session: Session; refreshToken: string | null }> {
       const now = clock.now()
@@ -68,7 +65,7 @@ export function createSessions(deps: { store: Store; clock: Clock; refreshTokens
         idleExpiresAt: Math.min(now + idleTtl * 1000, expiresAt),
         expiresAt,
         salt: randomBytes(16).toString('base64url'),
-        loginId
+        loginId: null
       }
       const refreshToken = isRenewable ? refreshTokens.create(session, 0, await refreshTokens.current()) : null
       return { session, refreshToken }

@@ -82,23 +82,6 @@ async function endReplayed(
   return ended.length > 0
 }
 
-/**
- * Makes codes worthless, and ends requests that wait for consent: of a client, of logins, or all. The caller holds a lock on the client or the
- * logins.
- */
-export async function endAuthorizations(
-  trx: Db,
-  { clientId, loginIds }: { clientId?: string; loginIds?: string[] }
-): Promise<void> {
-  await trx
-    .updateTable('authorizations')
-    .set({ state: 'ended' })
-    .$if(clientId !== undefined, (query) => query.where('client_id', '=', clientId as string))
-    .$if(loginIds !== undefined, (query) => query.where('login_id', 'in', loginIds as string[]))
-    .where('state', 'in', ['signed_in', 'code'])
-    .execute()
-}
-
 export function authorizations({ db, transaction }: Database): AuthorizationStore {
   return {
     add: (caller, { id, loginId, request, scopes, codeHash, createdAt, expiresAt }) =>
@@ -169,11 +152,11 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
         return true
       }),
 
-    replaceCode: (caller, { id, codeHash, now }) =>
+    replaceCode: (caller, { id, codeHash, scopes, now }) =>
       transaction(async (trx, record) => {
         const replaced = await trx
           .updateTable('authorizations')
-          .set({ code_hash: codeHash })
+          .set({ code_hash: codeHash, scopes: scopes.join(' ') })
           .where('id', '=', id)
           .where('state', '=', 'code')
           .where('expires_at', '>', now)
@@ -217,15 +200,17 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
           await trx.selectFrom('users').select('id').where('id', '=', session.userId).forNoKeyUpdate().execute()
           await trx.selectFrom('clients').select('id').where('id', '=', session.clientId).forShare().execute()
         }
-        const { numUpdatedRows } = await trx
+        const redeemed = await trx
           .updateTable('authorizations')
           .set({ state: 'redeemed', session_id: session.id })
           .where('code_hash', '=', codeHash)
           .where('state', '=', 'code')
           .where('expires_at', '>', now)
-          .executeTakeFirstOrThrow()
-        if (numUpdatedRows === 1n) {
-          const isOpen = await insertSession(trx, session, { authVersion, rev })
+          .returning('login_id')
+          .executeTakeFirst()
+        if (redeemed !== undefined) {
+          const ofLogin = { ...session, loginId: redeemed.login_id }
+          const isOpen = await insertSession(trx, ofLogin, { authVersion, rev })
           if (!isOpen) {
             await trx.updateTable('authorizations').set({ state: 'ended' }).where('code_hash', '=', codeHash).execute()
             return 'refused'

@@ -1,6 +1,6 @@
 import type { Client } from '../domain/model.ts'
 import type { ClientStore } from '../domain/ports/clients.ts'
-import { endAuthorizations } from './authorizations.ts'
+import { endAuthorizations } from './authorization-rows.ts'
 import { assertMayGrantToClient } from './caller-rights.ts'
 import { clientCredentials, insertSecret } from './client-credentials.ts'
 import {

@@ -1,6 +1,7 @@
 import type { Selectable } from 'kysely'
 import type { Millis } from '../domain/model.ts'
 import type { Consent, ConsentStore } from '../domain/ports/authorizations.ts'
+import { endAuthorizations } from './authorization-rows.ts'
 import { type Db, words } from './columns.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
@@ -53,6 +54,14 @@ export function consents({ db, transaction }: Database): ConsentStore {
 
     remove: (caller, { userId, clientId, now }) =>
       transaction(async (trx, record) => {
+        const loginIds = trx
+          .selectFrom('consents')
+          .innerJoin('logins', 'logins.user_id', 'consents.user_id')
+          .select('logins.id')
+          .where('consents.user_id', '=', userId)
+          .where('consents.client_id', '=', clientId)
+        // Before the sessions, so that it waits for the redemption of a code. Before the consent, as the answer to the question for consent.
+        await endAuthorizations(trx, { clientId, loginIds })
         const { numDeletedRows } = await trx
           .deleteFrom('consents')
           .where('user_id', '=', userId)

@@ -1,7 +1,7 @@
 import type { Millis } from '../domain/model.ts'
 import type { LoginStore } from '../domain/ports/logins.ts'
 import { LOGINS_MAX } from '../limits.ts'
-import { endAuthorizations } from './authorizations.ts'
+import { endAuthorizations } from './authorization-rows.ts'
 import { type Db, needsRowLocks } from './columns.ts'
 import { selectActiveLogins, toLogin } from './login-rows.ts'
 import { addLogoutNotices } from './logout-notices.ts'

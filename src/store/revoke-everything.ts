@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { KeyStore } from '../domain/ports/keys.ts'
-import { endAuthorizations } from './authorizations.ts'
+import { endAuthorizations } from './authorization-rows.ts'
 import { ERASED, insertKey, isCanary } from './keys.ts'
 import { lock } from './locks.ts'
 import { insertRefreshKey } from './refresh-keys.ts'

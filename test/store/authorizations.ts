@@ -4,7 +4,7 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import type { AuthorizationRequest } from '../../src/domain/ports/authorizations.ts'
 import type { Login } from '../../src/domain/ports/logins.ts'
 import { AUTHORIZATIONS_MAX } from '../../src/limits.ts'
-import { addLogin } from './logins.ts'
+import { addLogin, newLogin, openLogin } from './logins.ts'
 import type { Opened } from './open.ts'
 import { addClient, addUser, CLIENT, entriesAfter, LATEST, NOW, newSession, ROUNDS } from './rows.ts'
 
@@ -54,13 +54,7 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
   const redeem = (
     codeHash: string,
     login: Login,
-    {
-      at = store,
-      authVersion = 1,
-      rev = LATEST,
-      now = NOW,
-      session = newSession(login.userId, { loginId: login.id })
-    } = {}
+    { at = store, authVersion = 1, rev = LATEST, now = NOW, session = newSession(login.userId) } = {}
   ) => at.authorizations.redeem(OPERATOR, { codeHash, session, authVersion, rev, now })
 
   const sessionsOf = (login: Login) =>
@@ -99,7 +93,7 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
     t.equal(await allow(first.id, `allowed ${first.id}`), true)
     t.equal(await allow(first.id, 'again'), false)
     const replaceCode = (id: string, now = NOW) =>
-      store.authorizations.replaceCode(OPERATOR, { id, codeHash: `replaced ${first.id}`, now })
+      store.authorizations.replaceCode(OPERATOR, { id, codeHash: `replaced ${first.id}`, scopes: ['things:read'], now })
     const waiting = await add(login)
     t.strictSame([await replaceCode(first.id, CODE_END), await replaceCode(waiting.id)], [false, false])
     t.equal(await replaceCode(first.id), true)
@@ -107,7 +101,8 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
     t.equal(await store.authorizations.deny(OPERATOR, { id: first.id, now: NOW }), false)
     const presented = await store.authorizations.find(`replaced ${first.id}`)
     t.equal(presented?.authorization.expiresAt, CODE_END)
-    t.match(presented, { sessionId: null, authorization: { state: 'code', scopes: ['profile'] } })
+    t.strictSame(presented?.authorization.scopes, ['things:read'], 'the last answer counts')
+    t.match(presented, { sessionId: null, authorization: { state: 'code' } })
     t.match(await store.consents.get(alice.id, CLIENT.id), { scopes: ['profile'], createdAt: NOW })
 
     const second = await add(login)
@@ -125,7 +120,7 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
     t.strictSame(wins, Array(ROUNDS).fill(1), 'also of concurrent answers')
   })
 
-  t.test('consents add up, and the removal of one ends the sessions at the client', async (t) => {
+  t.test('consents add up, and the removal of one ends the sessions and the codes of the client', async (t) => {
     const { alice, login } = await signedIn()
     for (const scopes of [['profile'], ['things:read']]) {
       const { id } = await add(login)
@@ -137,10 +132,25 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
     ])
     const { id } = await add(login, { codeHash: `code ${login.id}` })
     t.equal(await redeem(`code ${login.id}`, login), 'opened', id)
+    const [later, { id: other }] = [`later ${login.id}`, await addClient(store)]
+    await add(login, { codeHash: later })
+    await add(login, { codeHash: `other ${login.id}`, clientId: other })
     const remove = () => store.consents.remove(OPERATOR, { userId: alice.id, clientId: CLIENT.id, now: NOW })
     t.strictSame([await remove(), await remove()], [true, false])
     t.match(await sessionsOf(login), [{ ended_at: NOW }])
     t.equal(await store.consents.get(alice.id, CLIENT.id), null)
+    t.equal(await redeem(later, login), 'refused')
+    t.equal(await stateOf(`other ${login.id}`), 'code', 'the code of another client stays')
+  })
+
+  t.test('a session belongs to the login that has replaced the login of its code in the meantime', async (t) => {
+    const { alice, login } = await signedIn()
+    const code = `code ${login.id}`
+    await add(login, { codeHash: code })
+    const next = newLogin(alice.id)
+    await openLogin(store, next, login.id)
+    t.equal(await redeem(code, login), 'opened')
+    t.strictSame([(await sessionsOf(login)).length, (await sessionsOf(next)).length], [0, 1])
   })
 
   t.test('a code opens one session, and its second use ends that session [AC5]', async (t) => {
@@ -207,7 +217,7 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
         for (const codeHash of codes) await add(login, { codeHash, clientId: id })
         const { id: waiting } = await add(login, { clientId: id })
         const use = (codeHash: string) =>
-          redeem(codeHash, login, { session: newSession(login.userId, { loginId: login.id, clientId: id }) })
+          redeem(codeHash, login, { session: newSession(login.userId, { clientId: id }) })
         const changes = round % 3 === 0 ? { disabled: true } : { redirectUris: redirectUris.slice(1) }
         const change = () => (others[1] ?? store).clients.change(OPERATOR, { id, changes, now: NOW })
         const [first = '', second = ''] = codes
@@ -238,13 +248,19 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
     t.strictSame(wrong, [])
   })
 
-  t.test('no session of a code outlives the concurrent end of its login', async (t) => {
+  t.test('no session of a code outlives the concurrent end of its login, or removal of its consent', async (t) => {
+    const at = others[1] ?? store
     const left: unknown[] = []
     for (let round = 0; round < ROUNDS; round++) {
       const { login } = await signedIn()
-      const code = `end ${login.id}`
-      await add(login, { codeHash: code })
-      const end = () => (others[1] ?? store).logins.end(OPERATOR, { id: login.id, userId: login.userId, now: NOW })
+      const [code, { userId }] = [`end ${login.id}`, login]
+      const { id } = await add(login)
+      const allowing = { id, codeHash: code, scopes: ['profile'], consent: true, now: NOW, expiresAt: CODE_END }
+      await store.authorizations.allow(OPERATOR, allowing)
+      const end = () =>
+        round % 4 < 2
+          ? at.logins.end(OPERATOR, { id: login.id, userId, now: NOW })
+          : at.consents.remove(OPERATOR, { userId, clientId: CLIENT.id, now: NOW })
       await Promise.all(round % 2 === 0 ? [redeem(code, login), end()] : [end(), redeem(code, login)])
       left.push(...(await sessionsOf(login)).filter(({ ended_at }) => ended_at === null))
     }

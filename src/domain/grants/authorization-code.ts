@@ -79,7 +79,7 @@ export const createAuthorizationCodeGrant = ({
     return {
       kind: 'login',
       login: { userId, authVersion, authAt, amr },
-      code: { hash: codeHash, loginId: login.id, scopes, nonce: request.nonce },
+      code: { hash: codeHash, scopes, nonce: request.nonce },
       scopes,
       defaultScopes: scopes,
       resources,

@@ -10,8 +10,6 @@ export type TokenParams = Record<string, string | string[] | undefined> & { reso
 /** A code that is about to be redeemed. */
 export interface RedeemedCode {
   hash: string
-  /** The login in a browser that the session will belong to. */
-  loginId: string
   /** The scopes of the session. The access token of this request may have fewer. */
   scopes: string[]
   /** For the ID token. */

@@ -100,16 +100,20 @@ export interface AuthorizationStore {
     allowing: { id: string; codeHash: string; scopes: string[]; consent: boolean; now: Millis; expiresAt: Millis }
   ): Promise<boolean>
   /**
-   * Replaces the code of an authorization in the state `code` by another one that expires at the same instant. The earlier code is unknown
-   * from then on. Returns false in every other state, and when the code has expired.
+   * Replaces the code of an authorization in the state `code` by another one that expires at the same instant, and its scopes. The earlier
+   * code is unknown from then on. Returns false in every other state, and when the code has expired.
    */
-  replaceCode(caller: Caller, replacing: { id: string; codeHash: string; now: Millis }): Promise<boolean>
+  replaceCode(
+    caller: Caller,
+    replacing: { id: string; codeHash: string; scopes: string[]; now: Millis }
+  ): Promise<boolean>
   /** Ends an authorization in the state `signed_in`. Returns false in every other state. */
   deny(caller: Caller, denial: { id: string; now: Millis }): Promise<boolean>
   /** Returns what a code was issued for, also after its redemption or expiry; null for an unknown code. */
   find(codeHash: string): Promise<PresentedCode | null>
   /**
-   * Redeems a code and opens its session, in one transaction with conditional writes. Returns `opened` for exactly one of concurrent calls.
+   * Redeems a code and opens its session, in one transaction with conditional writes. The session belongs to the login that the
+   * authorization has now. Returns `opened` for exactly one of concurrent calls.
    * - `replayed`: the code was redeemed before; the session that it opened ends
    * - `refused`: the code has expired or was burnt, or the login has ended, or user or client do not allow the session any more
    */
@@ -129,6 +133,6 @@ export interface ConsentStore {
   get(userId: string, clientId: string): Promise<Consent | null>
   /** Returns the consents of a user in the order of the clients' ids. */
   list(userId: string, page: Page): Promise<Consent[]>
-  /** Removes a consent and ends the user's sessions at the client. Returns false when there is none. */
+  /** Removes a consent and ends the user's sessions at the client, and its codes. Returns false when there is none. */
   remove(caller: Caller, consent: { userId: string; clientId: string; now: Millis }): Promise<boolean>
 }
