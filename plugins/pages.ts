@@ -9,7 +9,7 @@ import type { PageName, Pages } from './pages/data.ts'
 import { describeDevice } from './pages/device.ts'
 import { createLogos, type Image, readImage } from './pages/images.ts'
 import { languageOf } from './pages/language.ts'
-import { policyOf } from './pages/policy.ts'
+import { formTargets, policyOf } from './pages/policy.ts'
 import type { FieldRefusal } from './pages/reasons.ts'
 import { loadTemplates, templateOf } from './pages/templates.ts'
 import type { Texts } from './pages/texts/en.ts'
@@ -25,6 +25,12 @@ declare module 'fastify' {
      * of `Accept-Language`.
      */
     page<Name extends PageName>(name: Name, data: Pages[Name] & { uiLocales?: string[] }): Promise<FastifyReply>
+    /**
+     * Sends the browser to a URL of a client: by a redirect, or after a form by a page that goes on by itself. Chromium would check a redirect
+     * after a form against the `form-action` of its page, also each redirect that the client adds, and these are unknown. Private-use
+     * schemes always get a redirect: systems open apps more reliably after a form that the user has sent.
+     */
+    leave(url: string): Promise<FastifyReply>
   }
   interface FastifyRequest {
     /** Whether the sender is a browser that wants a page, and not JSON. */
@@ -127,19 +133,11 @@ export default fp<PagesOptions>(
       }
     }
 
-    /**
-     * Returns where the forms of a page lead. Browsers check each redirect on the way, so a callback that redirects to another origin works
-     * if this is the origin of `client_uri`.
-     */
-    function formActionsOf(data: object): string[] {
-      const { returnsTo, redirectUri, client } = data as {
-        returnsTo?: string | null
-        redirectUri?: string
-        client?: { clientUri?: string | null } | null
-      }
-      if (redirectUri !== undefined) return [redirectUri]
-      if (typeof returnsTo !== 'string') return []
-      return typeof client?.clientUri === 'string' ? [returnsTo, client.clientUri] : [returnsTo]
+    /** Returns the `form-action` of a page. The page `form-post` holds no input of the user, and the app may redirect its form to any origin. */
+    function formActionOf(name: PageName, data: object): string | null {
+      if (name === 'form-post') return null
+      const { returnsTo = null } = data as { returnsTo?: string | null }
+      return 'form' in data ? formTargets(returnsTo) : "'none'"
     }
 
     fastify.decorateReply('page', async function (this: FastifyReply, name, data) {
@@ -159,15 +157,15 @@ export default fp<PagesOptions>(
       return this.headers({
         'content-type': 'text/html; charset=utf-8',
         'content-language': language.tag,
-        'content-security-policy': policyOf({
-          hasScript: name === 'form-post',
-          hasForm: 'form' in data,
-          formActions: formActionsOf(data)
-        }),
+        'content-security-policy': policyOf({ hasScript: name === 'form-post', formAction: formActionOf(name, data) }),
         'referrer-policy': REFERRER_POLICY,
         'cache-control': 'no-store',
         vary: 'accept, accept-language'
       }).send(html)
+    })
+    fastify.decorateReply('leave', async function (this: FastifyReply, url) {
+      const isWeb = /^https?:/i.test(url)
+      return this.request.method === 'POST' && isWeb ? this.page('returning', { url }) : this.redirect(url, 303)
     })
     fastify.decorate('refusalOf', refusalOf)
     fastify.decorateRequest('wantsPage', {

@@ -18,7 +18,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     const fields = wire.toWire(response, issuer)
     const { redirectUri, responseMode } = response.returnAddress
     if (responseMode === 'form_post') return reply.page('form-post', { redirectUri, fields })
-    return reply.redirect(wire.redirectTo(response.returnAddress, fields), 303)
+    return reply.leave(wire.redirectTo(response.returnAddress, fields))
   }
 
   /** Shows the form of the sign-in. @param refusal also a refusal for load or for too many attempts, which keeps the form */

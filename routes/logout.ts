@@ -11,9 +11,10 @@ const routes: FastifyPluginAsyncTypebox<{ path: string }> = async (fastify, { pa
   type Logout = Awaited<ReturnType<typeof auth.logouts.read>>
 
   /** Sends the browser back to the client, else to the page that says that the user is signed out. */
-  function leave(reply: FastifyReply, logout: Logout): FastifyReply {
-    const page = path + wire.targetOf('/signed-out', { client_id: logout.client?.id })
-    return reply.redirect(wire.returnTo(logout) ?? page, 303)
+  async function leave(reply: FastifyReply, logout: Logout): Promise<FastifyReply> {
+    const uri = wire.returnTo(logout)
+    if (uri !== null) return reply.leave(uri)
+    return reply.redirect(path + wire.targetOf('/signed-out', { client_id: logout.client?.id }), 303)
   }
 
   fastify.get('/logout', { preHandler: publicAccess, config: PAGE, schema: { hide: true } }, async (request, reply) => {

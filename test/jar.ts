@@ -38,7 +38,13 @@ export function formOf({ body }: LightMyRequestResponse): PageForm {
   }
 }
 
-/** A browser: keeps cookies, and sends the headers that browsers send. */
+/** Returns the URL to which a page goes on by itself. */
+const refreshOf = ({ body }: LightMyRequestResponse): string | undefined => {
+  const [, url] = /<meta http-equiv="refresh" content="0; url=([^"]*)">/.exec(body) ?? []
+  return url === undefined ? undefined : decode(url)
+}
+
+/** A browser: keeps cookies, and sends the headers that browsers send. A page that goes on by itself has its target in `location`. */
 export function createJar({ inject }: Pick<TestApp, 'inject'>, origin = 'http://localhost:3000') {
   const cookies = new Map<string, string>()
 
@@ -53,6 +59,7 @@ export function createJar({ inject }: Pick<TestApp, 'inject'>, origin = 'http://
       if (value === '') cookies.delete(name)
       else cookies.set(name, value)
     }
+    response.headers.location ??= refreshOf(response)
     return response
   }
 

@@ -107,5 +107,10 @@ export async function pagesApp(t: Test, options: Partial<PagesOptions> = {}, dat
   await app.register(pages, { ...DEFAULTS, ...options })
   for (const [name, each] of [...Object.entries(SAMPLES), ...data.map((each) => ['data', each] as const)])
     app.get(`/${name}`, (_request, reply) => reply.page(each.page, each.data as never))
+  app.route({
+    method: ['GET', 'POST'],
+    url: '/leave',
+    handler: ({ query }, reply) => reply.leave((query as { url: string }).url)
+  })
   return app
 }

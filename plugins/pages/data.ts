@@ -10,10 +10,7 @@ export interface Form {
   token: string
 }
 
-/**
- * Where the browser may go after a form of the page was posted: the redirect URI of the client. Browsers apply `form-action` also to the
- * redirects of the response. Null for pages of this service only.
- */
+/** Where the browser may go after a form of the page was posted: the redirect URI of the client. Null for pages of this service only. */
 export interface Returning {
   returnsTo: string | null
 }
@@ -81,6 +78,9 @@ export interface Pages {
 
   /** Takes a response to the client, in a form that the script or the user posts (OAuth 2.0 Form Post Response Mode). */
   'form-post': { redirectUri: string; fields: Record<string, string> }
+
+  /** Goes on to `url`, which belongs to a client: by itself, or by a link. */
+  returning: { url: string }
 
   /** Asks whether the user wants to sign out. Posts `fields` as hidden fields. */
   'sign-out': Returning & { form: Form; username: string; fields: Record<string, string> }

@@ -1,33 +1,23 @@
 /**
- * Returns the source of a `form-action` for a URL: its origin. Private-use schemes have no origin, and the grammar of CSP has no IPv6
- * addresses, so their source is the scheme.
+ * Returns the `form-action` of a page with a form, whose response may redirect to `returnsTo`. Chromium applies it to every redirect after
+ * the form, also to those of the client, so `reply.leave` redirects only to private-use schemes. These redirect no further.
  */
-export function formSource(url: string): string {
-  const { protocol, origin, hostname } = new URL(url)
-  const hasOrigin = protocol === 'https:' || protocol === 'http:'
-  return hasOrigin && !hostname.startsWith('[') ? origin : protocol
+export function formTargets(returnsTo: string | null): string {
+  const isPrivateUse = returnsTo !== null && !/^https?:/i.test(returnsTo)
+  return isPrivateUse ? `'self' ${new URL(returnsTo).protocol}` : "'self'"
 }
 
 /**
  * Returns the content security policy of a page.
- * @param formActions URLs to which the forms of the page are posted, or to which the responses to them redirect
+ * @param formAction null for a page whose form may be posted anywhere
  */
-export function policyOf({
-  hasScript,
-  hasForm,
-  formActions
-}: {
-  hasScript: boolean
-  hasForm: boolean
-  formActions: string[]
-}): string {
-  const targets = [...(hasForm ? ["'self'"] : []), ...new Set(formActions.map(formSource))]
+export function policyOf({ hasScript, formAction }: { hasScript: boolean; formAction: string | null }): string {
   return [
     "default-src 'none'",
     "style-src 'self'",
     "img-src 'self' data:",
     ...(hasScript ? ["script-src 'self'"] : []),
-    `form-action ${targets.length === 0 ? "'none'" : targets.join(' ')}`,
+    ...(formAction === null ? [] : [`form-action ${formAction}`]),
     "base-uri 'none'",
     "frame-ancestors 'none'"
   ].join('; ')

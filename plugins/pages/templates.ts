@@ -8,6 +8,7 @@ const PAGES: Record<PageName, URL> = {
   'choose-account': new URL('./templates/choose-account.eta', import.meta.url),
   consent: new URL('./templates/consent.eta', import.meta.url),
   'form-post': new URL('./templates/form-post.eta', import.meta.url),
+  returning: new URL('./templates/returning.eta', import.meta.url),
   'sign-out': new URL('./templates/sign-out.eta', import.meta.url),
   'signed-out': new URL('./templates/signed-out.eta', import.meta.url),
   error: new URL('./templates/error.eta', import.meta.url),

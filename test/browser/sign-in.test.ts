@@ -12,7 +12,10 @@ import { NARROW, picture, WIDE } from './docs.ts'
 /** The line that Chromium writes to the console for a page with the status 400 or 429. */
 const EXPECTED = /^Failed to load resource: the server responded with a status of 4(00|29)/
 
-/** Starts Latchkey and an app with a client, and opens a browser that may reach nothing else. */
+const PRIVATE_USE = 'com.example.shop:/callback'
+const APP = '<title>The app</title><link rel="icon" href="data:,">'
+
+/** Starts Latchkey and an app with a client, and opens a browser that may reach nothing else. The app redirects on to another origin. */
 async function open(t: Test, options: BrowserContextOptions) {
   const port = await freePort()
   const origin = `http://localhost:${port}`
@@ -26,9 +29,13 @@ async function open(t: Test, options: BrowserContextOptions) {
     const { method, url = '/' } = request
     const body = await text(request)
     const params = method === 'POST' ? new URLSearchParams(body) : new URL(url, origin).searchParams
-    if (url.startsWith('/callback')) received.push({ method, params })
-    response.setHeader('content-type', 'text/html').end('<title>The app</title><link rel="icon" href="data:,">')
+    received.push({ method, params })
+    response.writeHead(303, { location: `${appPages}/home` }).end()
   })
+  const appPages = await listen(
+    t,
+    (_request, response) => void response.setHeader('content-type', 'text/html').end(APP)
+  )
   const redirectUri = `${appOrigin}/callback`
   await app.auth.clients.create(OPERATOR, {
     id: 'shop',
@@ -37,7 +44,7 @@ async function open(t: Test, options: BrowserContextOptions) {
     applicationType: 'native',
     grantTypes: ['authorization_code'],
     scopes: ['openid', 'profile', 'email'],
-    redirectUris: [redirectUri]
+    redirectUris: [redirectUri, PRIVATE_USE]
   })
 
   const context = await (await launch()).newContext(options)
@@ -48,7 +55,8 @@ async function open(t: Test, options: BrowserContextOptions) {
   })
   page.on('request', (request) => {
     const url = request.url()
-    if (!url.startsWith('data:') && ![origin, appOrigin].includes(new URL(url).origin)) t.fail(`a request to ${url}`)
+    if (!/^(data|com\.example\.shop):/.test(url) && ![origin, appOrigin, appPages].includes(new URL(url).origin))
+      t.fail(`a request to ${url}`)
   })
   const scope = 'openid profile email'
   const start = (more: Record<string, string> = {}) =>
@@ -97,7 +105,7 @@ t.test('by keyboard and without scripts a person signs in, refuses one scope and
   await press(page, 'Space', 'Tab', 'Tab')
   t.equal(await focused(page).innerText(), 'Erlauben')
   await press(page, 'Enter')
-  await page.waitForURL('**/callback?*')
+  await page.waitForURL('**/home')
   t.equal(await page.title(), 'The app')
   t.match(Object.fromEntries(received[0]?.params ?? []), { code: /^[\w-]{43}$/, state: 'a&b' })
   const [consent] = (await app.auth.consents.list((await app.auth.users.find('alice')).id, { after: null, limit: 9 }))
@@ -129,13 +137,18 @@ t.test(
   }
 )
 
-t.test('a cancelled consent returns to the app with access_denied', async (t) => {
+t.test('a cancelled consent returns to the app with access_denied, also to a private-use scheme', async (t) => {
   const { page, received, start } = await open(t, { viewport: WIDE, locale: 'en-GB' })
   await start()
   await signIn(page, { username: 'alice', password: PASSWORD })
   await page.getByRole('button', { name: 'Cancel' }).click()
-  await page.waitForURL('**/callback?*')
+  await page.waitForURL('**/home')
   t.equal(received[0]?.params.get('error'), 'access_denied')
+
+  await start({ redirect_uri: PRIVATE_USE })
+  const request = page.waitForRequest(`${PRIVATE_USE}?error=access_denied*`)
+  await page.getByRole('button', { name: 'Cancel' }).click()
+  await request
 })
 
 for (const javaScriptEnabled of [true, false])
@@ -147,7 +160,7 @@ for (const javaScriptEnabled of [true, false])
       await signIn(page, { username: 'alice', password: PASSWORD })
       await page.getByRole('button', { name: 'Allow' }).click()
       if (!javaScriptEnabled) await page.getByRole('button', { name: 'Continue' }).click()
-      await page.waitForURL('**/callback')
+      await page.waitForURL('**/home')
       t.match(received, [{ method: 'POST' }])
       t.match(Object.fromEntries(received[0]?.params ?? []), { code: /^[\w-]{43}$/, state: 'a&b' })
     }

@@ -14,8 +14,8 @@ function directory(t: Test): string {
   return path
 }
 
-const policyOf = (formAction: string, script = '') =>
-  `default-src 'none'; style-src 'self'; img-src 'self' data:; ${script}form-action ${formAction}; base-uri 'none'; frame-ancestors 'none'`
+const policyOf = (more: string) =>
+  `default-src 'none'; style-src 'self'; img-src 'self' data:; ${more}; base-uri 'none'; frame-ancestors 'none'`
 
 t.test('every page is in English and in German, and no page holds a text that is missing', async (t) => {
   const app = await pagesApp(t)
@@ -77,12 +77,12 @@ t.test('a page escapes every value', async (t) => {
 t.test('a page has a strict policy of its own, and no cache stores it [BR2]', async (t) => {
   const app = await pagesApp(t)
   const policies: Record<string, string> = {
-    home: policyOf("'none'"),
-    error: policyOf("'none'"),
-    'sign-in': policyOf("'self' https://shop.example"),
-    consent: policyOf("'self' https://shop.example"),
-    'sign-out': policyOf("'self'"),
-    account: policyOf("'self'")
+    home: policyOf("form-action 'none'"),
+    error: policyOf("form-action 'none'"),
+    'sign-in': policyOf("form-action 'self'"),
+    consent: policyOf("form-action 'self'"),
+    'sign-out': policyOf("form-action 'self'"),
+    account: policyOf("form-action 'self'")
   }
   for (const [name, policy] of Object.entries(policies)) {
     const { headers } = await app.inject({ url: `/${name}` })
@@ -96,26 +96,47 @@ t.test('a page has a strict policy of its own, and no cache stores it [BR2]', as
   }
 })
 
-t.test('the policy of a form names where its response may redirect to', async (t) => {
-  const targets: [redirectUri: string, source: string][] = [
-    ['https://app.example:8443/callback?a=b', 'https://app.example:8443'],
-    ['http://127.0.0.1:51000/callback', 'http://127.0.0.1:51000'],
-    ['http://[::1]:51000/callback', 'http:'],
-    ['com.example.app:/callback', 'com.example.app:'],
-    ["https://app.example/;script-src 'unsafe-inline'", 'https://app.example']
-  ]
-  for (const [redirectUri, source] of targets) {
-    const fields = { code: 'x', state: '"><b>' }
-    const app = await pagesApp(t, {}, [{ page: 'form-post', data: { redirectUri, fields } }])
-    const { headers, body } = await app.inject({ url: '/data' })
-    t.equal(headers['content-security-policy'], policyOf(source, "script-src 'self'; "))
-    t.match(body, '<input type="hidden" name="state" value="&quot;&gt;&lt;b&gt;">')
+t.test(
+  'the policy of a form allows a redirect to an app with a private-use scheme, and to no other origin',
+  async (t) => {
+    const targets: [returnsTo: string, formAction: string][] = [
+      ['https://app.example:8443/callback?a=b', "'self'"],
+      ['http://[::1]:51000/callback', "'self'"],
+      ['com.example.app:/callback', "'self' com.example.app:"],
+      ["https://app.example/;script-src 'unsafe-inline'", "'self'"]
+    ]
+    for (const [returnsTo, formAction] of targets) {
+      const data = { ...(SAMPLES.consent?.data as object), returnsTo }
+      const { headers } = await (await pagesApp(t, {}, [{ page: 'consent', data }])).inject({ url: '/data' })
+      t.equal(headers['content-security-policy'], policyOf(`form-action ${formAction}`), returnsTo)
+    }
   }
-  const client = { ...CLIENT, clientUri: 'https://www.shop.example/start' }
-  const data = { ...(SAMPLES.consent?.data as object), client }
-  const { headers } = await (await pagesApp(t, {}, [{ page: 'consent', data }])).inject({ url: '/data' })
-  const sources = "'self' https://shop.example https://www.shop.example"
-  t.equal(headers['content-security-policy'], policyOf(sources), 'the app may redirect on to its own page')
+)
+
+t.test('the page of form_post posts to the app, which may redirect to any origin', async (t) => {
+  const data = { redirectUri: 'https://shop.example/callback', fields: { code: 'x', state: '"><b>' } }
+  const { headers, body } = await (await pagesApp(t, {}, [{ page: 'form-post', data }])).inject({ url: '/data' })
+  t.equal(headers['content-security-policy'], policyOf("script-src 'self'"))
+  t.match(body, '<form method="post" action="https://shop.example/callback">')
+  t.match(body, '<input type="hidden" name="state" value="&quot;&gt;&lt;b&gt;">')
+})
+
+t.test('after a form the browser goes on to a web app by a page, and to another app by a redirect', async (t) => {
+  const app = await pagesApp(t)
+  const [web, own] = ["https://shop.example/callback?a=b&state=';x", 'com.example.app:/callback?code=x']
+  const page = await app.inject({ method: 'POST', url: '/leave', query: { url: web } })
+  t.strictSame([page.statusCode, page.headers['content-security-policy']], [200, policyOf("form-action 'none'")])
+  const escaped = 'https://shop.example/callback?a=b&amp;state=&#39;;x'
+  t.match(page.body, `<meta http-equiv="refresh" content="0; url=${escaped}">`)
+  t.match(page.body, `href="${escaped}"`)
+  for (const [method, url] of [
+    ['GET', web],
+    ['POST', own],
+    ['GET', own]
+  ] as const) {
+    const { statusCode, headers } = await app.inject({ method, url: '/leave', query: { url } })
+    t.strictSame([statusCode, headers.location], [303, url], url)
+  }
 })
 
 t.test('the consent page says who asks, where the user returns to, and each scope except openid', async (t) => {

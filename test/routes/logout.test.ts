@@ -25,7 +25,7 @@ async function enter(jar: ReturnType<typeof world.jar>, client = 'first'): Promi
 const logoutUrl = (params: Record<string, string>) => `/logout?${new URLSearchParams(params)}`
 const isValid = async ({ access_token: token }: Tokens) =>
   (await inject({ url: '/users/me', headers: { authorization: `Bearer ${token}` } })).statusCode === 200
-/** Returns the status and the target of a redirect. */
+/** Returns the status and the target of a redirect, or of a page that goes on by itself. */
 const went = ({ statusCode, headers }: { statusCode: number; headers: { location?: unknown } }) => [
   statusCode,
   headers.location
@@ -38,13 +38,13 @@ t.test('GET asks, and changes nothing; the form ends the login, its first-party 
   const url = logoutUrl({ id_token_hint: tokens.id_token, post_logout_redirect_uri: GOODBYE, state })
   const page = await jar.get(url)
   t.equal(page.statusCode, 200)
-  t.match(page.headers['content-security-policy'], "form-action 'self' https://app.example;")
+  t.match(page.headers['content-security-policy'], "form-action 'self';")
   t.notMatch(formOf(page).action, 'id_token_hint')
   t.equal((await jar.get(url)).statusCode, 200)
   t.equal(await isValid(tokens), true)
 
   const answer = await jar.submit(page, {})
-  t.strictSame(went(answer), [303, `${GOODBYE}&state=${encodeURIComponent(state)}`])
+  t.strictSame(went(answer), [200, `${GOODBYE}&state=${encodeURIComponent(state)}`])
   t.equal(await isValid(tokens), false)
   t.equal(
     (await world.token({ grant_type: 'refresh_token', client_id: 'first', refresh_token: tokens.refresh_token }))
