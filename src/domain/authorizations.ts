@@ -17,6 +17,7 @@ import type { Clock } from './ports/clock.ts'
 import type { Login } from './ports/logins.ts'
 import type { Store } from './ports/store.ts'
 import { intersect, type Scopes } from './scopes.ts'
+import { usernameKey } from './usernames.ts'
 
 /**
  * What comes next for an authorization request.
@@ -119,6 +120,16 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
     return authorization
   }
 
+  /** Returns the logins of the user that `id_token_hint` names, else of the one that `login_hint` names if there are any, else all. */
+  async function meantBy({ expectedUser, loginHint }: AuthorizationRequest, logins: Login[]): Promise<Login[]> {
+    if (expectedUser !== null) return logins.filter(({ userId }) => userId === expectedUser)
+    if (loginHint === null) return logins
+    const users = await Promise.all(logins.map(({ userId }) => store.users.get(userId)))
+    const keys = users.map((user) => user && usernameKey(user.username))
+    const named = logins.filter((_, index) => keys[index] === usernameKey(loginHint))
+    return named.length > 0 ? named : logins
+  }
+
   /**
    * Returns the next step of a request that arrives.
    * @param logins the active logins of the browser, the last used first
@@ -128,12 +139,12 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
     caller: Caller,
     { client, request, logins }: { client: Client; request: AuthorizationRequest; logins: Login[] }
   ): Promise<Step> {
-    const { prompts, maxAge, expectedUser } = request
+    const { prompts, maxAge } = request
     const isSilent = prompts.includes('none')
     const loginRequired = () => new AuthorizationError('login_required', 'The user must sign in', request)
     if (prompts.includes('select_account') && logins.length > 0) return { kind: 'choose', logins }
-    const fitting = expectedUser === null ? logins : logins.filter(({ userId }) => userId === expectedUser)
-    const [login, ...others] = fitting
+    const meant = await meantBy(request, logins)
+    const [login, ...others] = meant
     if (login === undefined) {
       if (isSilent) throw loginRequired()
       return { kind: 'sign_in', again: null }
@@ -143,7 +154,7 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
       if (isSilent) throw loginRequired()
       return { kind: 'sign_in', again: login }
     }
-    if (others.length > 0 && !isSilent && request.loginHint === null) return { kind: 'choose', logins: fitting }
+    if (others.length > 0 && !isSilent) return { kind: 'choose', logins: meant }
     const step = await proceed(caller, { client, request, login })
     if (isSilent && step.kind === 'sign_in') throw loginRequired()
     return step

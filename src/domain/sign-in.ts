@@ -83,12 +83,12 @@ export function createSignIn(deps: {
     })
   }
 
-  /** Returns the form of the sign-in, with the name of the user who is expected. */
+  /** Returns the form of the sign-in, with the name of the user of `id_token_hint`, else with `login_hint`, else with the name of `again`. */
   async function formOf(attempt: Attempt | null, again: Login | null): Promise<Next> {
-    const expected = attempt?.request.expectedUser ?? again?.userId ?? null
-    const user = expected === null ? null : await store.users.get(expected)
-    const username = attempt?.request.loginHint ?? user?.username ?? ''
-    return { kind: 'sign_in', attempt, username, refusal: null }
+    const { expectedUser = null, loginHint = null } = attempt?.request ?? {}
+    const known = expectedUser ?? (loginHint === null ? again?.userId : null) ?? null
+    const user = known === null ? null : await store.users.get(known)
+    return { kind: 'sign_in', attempt, username: user?.username ?? loginHint ?? '', refusal: null }
   }
 
   async function nextOf(step: Step, attempt: Attempt): Promise<Next> {

@@ -40,11 +40,16 @@ t.test('prompt=login, an older login than max_age, and prompt=select_account ask
   t.strictSame(await ask([], { prompt: 'select_account' }), { kind: 'sign_in', again: null })
 })
 
-t.test('a browser with several accounts chooses one', async (t) => {
-  const { ask, signIn, createUser } = await openSignIn(t)
+t.test('a browser with several accounts chooses one, unless login_hint names one of them', async (t) => {
+  const { ask, signIn, createUser, auth } = await openSignIn(t)
   await createUser('bob')
   const [alice, bob] = [await signIn('alice'), await signIn('bob')]
-  t.strictSame(await ask([bob, alice]), { kind: 'choose', logins: [bob, alice] })
+  const choice = { kind: 'choose', logins: [bob, alice] }
+  t.strictSame(await ask([bob, alice]), choice)
+  t.strictSame(await ask([bob, alice], { login_hint: 'carol' }), choice, 'the hint does not stand for a choice')
+  const step = await ask([bob, alice], { login_hint: 'ALICE' })
+  if (step.kind !== 'consent') throw new Error(step.kind)
+  t.equal((await auth.authorizations.consentQuestion(step.id, [alice])).user.username, 'alice')
 })
 
 t.test('consent is remembered for a confidential client and the scopes that were allowed', async (t) => {

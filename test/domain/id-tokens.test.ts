@@ -5,7 +5,7 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import type { NewClient } from '../../src/domain/clients.ts'
 import type { IssuedToken } from '../../src/domain/exchange.ts'
 import { ISSUER, NOW, signedAgain } from './open.ts'
-import { openSignIn } from './sign-in-world.ts'
+import { openSignIn, requestOf } from './sign-in-world.ts'
 
 const SECOND = 1000
 
@@ -158,7 +158,7 @@ for (const state of ['signing', 'verifying'])
   })
 
 t.test('id_token_hint names the user that the app expects', async (t) => {
-  const { tokens, ask, login, createUser, signIn } = await open(t)
+  const { auth, tokens, ask, login, createUser, signIn } = await open(t)
   const hint = idTokenOf(await tokens())
   await createUser('bob')
   const other = await signIn('bob')
@@ -167,4 +167,6 @@ t.test('id_token_hint names the user that the app expects', async (t) => {
   t.match(await ask([other], request), { kind: 'sign_in' })
   await t.rejects(ask([other], { ...request, prompt: 'none' }), { code: 'login_required' })
   await t.rejects(ask([other], { ...request, id_token_hint: 'a.b.c' }), { code: 'invalid_request' })
+  const form = await auth.signIn.form(requestOf({ ...request, login_hint: 'mallory' }))
+  t.match(form, { kind: 'sign_in', username: 'alice' }, 'the form has the name of this user, and not the one of login_hint')
 })
