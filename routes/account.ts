@@ -93,11 +93,15 @@ const routes: FastifyPluginAsyncTypebox<{ path: string }> = async (fastify, { pa
     },
     async (request, reply) => {
       const { caller, browser, body } = request
+      const login = browser.sender as Login
       return change(request, reply, {
         target: PASSWORD,
-        run: () => auth.users.changePassword(caller, wire.passwordsFromWire(body)),
+        run: async () => {
+          const token = await auth.users.changePassword(caller, wire.passwordsFromWire(body))
+          if (token !== null) await browser.signIn({ login, token }, login.id)
+        },
         show: async (refusal) => {
-          const account = await shared(request, browser.sender as Login, PASSWORD)
+          const account = await shared(request, login, PASSWORD)
           return reply.page('account-password', { ...account, refusal, minLength })
         }
       })

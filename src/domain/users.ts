@@ -1,10 +1,11 @@
-import { randomUUIDv7 } from 'node:crypto'
+import { randomBytes, randomUUIDv7 } from 'node:crypto'
 import { defined } from '../defined.ts'
 import { EMAIL_MAX, EMAIL_PATTERN, LINE_MAX, TEXT_BYTES_MAX } from '../limits.ts'
 import { asLatin, mixesScripts } from '../look-alikes.ts'
 import type { Config } from '../settings.ts'
 import { caseFold, normalForm } from '../text.ts'
 import type { Caller } from './caller.ts'
+import { sha256 } from './client-authentication.ts'
 import { DomainError, invalid, noSuch } from './errors.ts'
 import type { Guesses } from './guesses.ts'
 import { isLine } from './line.ts'
@@ -182,9 +183,11 @@ export function createUsers(deps: {
     /**
      * Changes the password of the calling user. Ends every login in progress and all sessions and logins of the user, except the
      * session or the login of the caller.
+     * @returns the new token of the login of the caller, which belongs into the cookie: a copy of the previous token becomes worthless.
+     *   Null for a caller with an access token
      * @throws DomainError forbidden for a caller that is not a user; invalid, with the reason; throttled
      */
-    async changePassword(caller: Caller, { current, next }: { current: string; next: string }): Promise<void> {
+    async changePassword(caller: Caller, { current, next }: { current: string; next: string }): Promise<string | null> {
       if (caller.kind !== 'user' && caller.kind !== 'login')
         throw new DomainError('forbidden', 'Only a user can change their password')
       const user = await get(caller.id)
@@ -193,16 +196,19 @@ export function createUsers(deps: {
       const proof = { userId: user.id, username: user.username, password: current }
       const credentials = await passwordProof.verifyCurrent(caller, proof)
       if (credentials === null) throw wrong()
+      const login =
+        caller.kind === 'login' ? { id: caller.loginId, token: randomBytes(32).toString('base64url') } : null
       const password = {
         id: user.id,
         hash: await hasher.hash(accepted),
         from: credentials.authVersion,
         keep: caller.kind === 'user' ? caller.sid : null,
-        keepLogin: caller.kind === 'login' ? caller.loginId : null,
+        keepLogin: login && { id: login.id, tokenHash: sha256(login.token) },
         now: clock.now()
       }
       if (!(await store.users.setPassword(caller, password))) throw wrong()
       await guesses.unlock(user.id)
+      return login?.token ?? null
     },
 
     /**

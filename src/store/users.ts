@@ -3,6 +3,7 @@ import { defined } from '../defined.ts'
 import type { Millis, User } from '../domain/model.ts'
 import type { NewUser, UserChanges, UserStore } from '../domain/ports/users.ts'
 import { caseFold } from '../text.ts'
+import { endAuthorizations } from './authorization-rows.ts'
 import { assertMayGrantRoles } from './caller-rights.ts'
 import { type Db, words } from './columns.ts'
 import { describeChanges, describeGiven } from './event-reasons.ts'
@@ -96,7 +97,12 @@ const toColumns = (id: string, { username, usernameKey, lookAlike, email, emailK
 async function endEverySignIn(
   trx: Db,
   id: string,
-  { keep = null, from = null, now }: { keep?: string | null; from?: number | null; now: Millis }
+  {
+    keep = null,
+    keepLogin = null,
+    from = null,
+    now
+  }: { keep?: string | null; keepLogin?: { id: string; tokenHash: string } | null; from?: number | null; now: Millis }
 ): Promise<Awaited<ReturnType<typeof endSessions>> | null> {
   const { numUpdatedRows } = await trx
     .updateTable('users')
@@ -105,6 +111,17 @@ async function endEverySignIn(
     .$if(from !== null, (query) => query.where('auth_version', '=', from as number))
     .executeTakeFirstOrThrow()
   if (numUpdatedRows === 0n) return null
+  // Before the sessions, as the end of a login does. A login with another `auth_version` than its user has ended.
+  if (keepLogin !== null && from !== null) {
+    const ofUser = trx.selectFrom('logins').select('id').where('id', '=', keepLogin.id).where('user_id', '=', id)
+    await trx
+      .updateTable('logins')
+      .set({ auth_version: from + 1, token_hash: keepLogin.tokenHash })
+      .where('id', 'in', ofUser)
+      .where('auth_version', '=', from)
+      .execute()
+    await endAuthorizations(trx, { loginIds: ofUser })
+  }
   return endSessions(trx, { userId: id, except: keep, now })
 }
 
@@ -240,17 +257,8 @@ export function users(database: Database): UserStore {
 
     setPassword: (caller, { id, hash, from, keep, keepLogin = null, now }) =>
       transaction(async (trx, record) => {
-        const ended = await endEverySignIn(trx, id, { keep, from, now })
+        const ended = await endEverySignIn(trx, id, { keep, keepLogin, from, now })
         if (ended === null) return false
-        if (keepLogin !== null && from !== null)
-          // A login with another `auth_version` than its user has ended.
-          await trx
-            .updateTable('logins')
-            .set({ auth_version: from + 1 })
-            .where('id', '=', keepLogin)
-            .where('user_id', '=', id)
-            .where('auth_version', '=', from)
-            .execute()
         await trx.updateTable('credentials').set({ password_hash: hash }).where('user_id', '=', id).execute()
         await appendRevocations(trx, await entriesOf(trx, ended), now)
         const isOwn = (caller.kind === 'user' || caller.kind === 'login') && caller.id === id

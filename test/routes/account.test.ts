@@ -55,24 +55,28 @@ t.test('a refused e-mail address is tied to its field, and the page keeps what w
   t.match(await app.auth.users.get(id), { fullName: null, email: null })
 })
 
-t.test('a changed password keeps this login, and ends the other logins and all sessions [PW9]', async (t) => {
-  const world = await open(t)
-  const { jar, token, send } = world
-  const other = createJar(world)
-  await other.signIn('/sign-in')
-  const bearer = await world.login('alice')
-  const changed = await jar.submit(await jar.get('/account/password'), {
-    current_password: PASSWORD,
-    new_password: NEW_PASSWORD
-  })
-  t.strictSame([changed.statusCode, changed.headers.location], [303, '/account/password?saved=1'])
-  t.match((await jar.get('/account/password?saved=1')).body, 'Your password was changed.')
-  t.equal((await other.get('/account')).headers.location, '/sign-in')
-  t.equal((await send(bearer, 'GET', '/users/me')).statusCode, 401)
-  const grant = { grant_type: 'password', username: 'alice' }
-  t.equal((await token({ ...grant, password: PASSWORD })).statusCode, 400)
-  t.equal((await token({ ...grant, password: NEW_PASSWORD })).statusCode, 200)
-})
+t.test(
+  'a changed password keeps this login with a new cookie, and ends the other logins and all sessions [PW9]',
+  async (t) => {
+    const world = await open(t)
+    const { jar, token, send } = world
+    const [other, thief] = [createJar(world), createJar(world)]
+    await other.signIn('/sign-in')
+    for (const [name, value] of jar.cookies) thief.cookies.set(name, value)
+    const bearer = await world.login('alice')
+    const changed = await jar.submit(await jar.get('/account/password'), {
+      current_password: PASSWORD,
+      new_password: NEW_PASSWORD
+    })
+    t.strictSame([changed.statusCode, changed.headers.location], [303, '/account/password?saved=1'])
+    t.match((await jar.get('/account/password?saved=1')).body, 'Your password was changed.')
+    for (const each of [other, thief]) t.equal((await each.get('/account')).headers.location, '/sign-in')
+    t.equal((await send(bearer, 'GET', '/users/me')).statusCode, 401)
+    const grant = { grant_type: 'password', username: 'alice' }
+    t.equal((await token({ ...grant, password: PASSWORD })).statusCode, 400)
+    t.equal((await token({ ...grant, password: NEW_PASSWORD })).statusCode, 200)
+  }
+)
 
 t.test('a refused password says why, in English and in German, at its field', async (t) => {
   const { jar } = await open(t)

@@ -190,14 +190,20 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
       'the user was disabled': ({ userId: id }) =>
         store.users.change(OPERATOR, { id, changes: { disabled: true }, now: NOW }),
       'the password changed': ({ userId: id }) =>
-        store.users.setPassword(OPERATOR, { id, hash: 'new', from: null, keep: null, now: NOW })
+        store.users.setPassword(OPERATOR, { id, hash: 'new', from: null, keep: null, now: NOW }),
+      'the password changed, and the login is kept': ({ id, userId }) => {
+        const keepLogin = { id, tokenHash: id }
+        const password = { id: userId, hash: 'new', from: 1, keep: null, keepLogin, now: NOW }
+        return store.users.setPassword(OPERATOR, password)
+      }
     }
     for (const [name, change] of Object.entries(changes)) {
       const { login } = await signedIn()
       const code = `${name} ${login.id}`
       await add(login, { codeHash: code })
       await change(login)
-      t.equal(await redeem(code, login), 'refused', name)
+      const [{ authVersion } = login] = await store.logins.list(login.userId, { after: null, limit: 1 }, NOW)
+      t.equal(await redeem(code, login, { authVersion }), 'refused', name)
       t.strictSame(await sessionsOf(login), [])
     }
     const { login } = await signedIn()

@@ -84,7 +84,14 @@ export function logins(t: Test, { store, sql }: Opened): void {
       await addLogin(store, bob.id)
     ]
     const set = (from: number, keepLogin: string) =>
-      store.users.setPassword(OPERATOR, { id: alice.id, hash: 'new', from, keep: null, keepLogin, now: NOW })
+      store.users.setPassword(OPERATOR, {
+        id: alice.id,
+        hash: 'new',
+        from,
+        keep: null,
+        keepLogin: { id: keepLogin, tokenHash: hashOf(`new ${keepLogin}`) },
+        now: NOW
+      })
     t.equal(await set(9, kept.id), false)
     t.strictSame(
       (await idsOf(alice.id)).toSorted(),
@@ -93,6 +100,8 @@ export function logins(t: Test, { store, sql }: Opened): void {
     )
     t.equal(await set(1, kept.id), true)
     t.strictSame(await store.logins.list(alice.id, ALL, NOW), [{ ...kept, authVersion: 2 }])
+    t.equal(await use(kept), null, 'a stolen cookie of the kept login is worthless')
+    t.match(await store.logins.use(hashOf(`new ${kept.id}`), { now: NOW, idleTtl: 1 }), { id: kept.id })
     t.equal(await set(2, foreign.id), true)
     t.strictSame(await idsOf(alice.id), [], 'a login of another user is not kept')
     t.strictSame(await store.logins.list(bob.id, ALL, NOW), [foreign])

@@ -78,7 +78,8 @@ export interface UserStore {
       hash: string
       from: number | null
       keep: string | null
-      keepLogin?: string | null
+      /** Its token is replaced by the one with this hash, and its codes become worthless. */
+      keepLogin?: { id: string; tokenHash: string } | null
       now: Millis
     }
   ): Promise<boolean>
