@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { errorCodes, type FastifyRequest, type preValidationHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { DomainError } from '../src/domain/errors.ts'
-import { LONG_TEXT_BYTES, TEXT_BYTES_MAX } from '../src/limits.ts'
+import { LONG_TEXT_BYTES, PAGE_TEXT_BYTES, TEXT_BYTES_MAX } from '../src/limits.ts'
 import { pathOf, queryOf } from '../src/request-target.ts'
 import { fits } from '../src/text.ts'
 
@@ -47,10 +47,10 @@ const tooLong = (validationContext: string, { maxBytes, pointer }: Part) =>
 
 /**
  * Checks all texts and names of members of one part of the request: their size, and that they are valid Unicode without NUL, because
- * databases cannot store other text. A text has the limit of its name in `LONG_TEXT_BYTES`, else the limit of the value that holds it.
+ * databases cannot store other text. A text has the limit of its name in `limits`, else the limit of the value that holds it.
  * @throws Error with `validation` for a text that is too long; DomainError invalid
  */
-function assertTexts(context: string, input: unknown): void {
+function assertTexts(context: string, input: unknown, limits = LONG_TEXT_BYTES): void {
   const open: Part[] = [{ value: input, maxBytes: TEXT_BYTES_MAX, pointer: '' }]
   for (let part = open.pop(); part !== undefined; part = open.pop()) {
     const { value, maxBytes, pointer } = part
@@ -60,7 +60,7 @@ function assertTexts(context: string, input: unknown): void {
     } else if (typeof value === 'object' && value !== null) {
       for (const [name, member] of Object.entries(value)) {
         if (!Array.isArray(value)) open.push({ value: name, maxBytes: TEXT_BYTES_MAX, pointer })
-        open.push({ value: member, maxBytes: LONG_TEXT_BYTES.get(name) ?? maxBytes, pointer: `${pointer}/${name}` })
+        open.push({ value: member, maxBytes: limits.get(name) ?? maxBytes, pointer: `${pointer}/${name}` })
       }
     }
   }
@@ -141,11 +141,11 @@ export default fp(
       if (headers['content-encoding'] !== undefined || !isUtf8Type(headers['content-type']))
         throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
     })
-    const checkTexts: preValidationHookHandler = ({ query, params, body }, _reply, done) => {
+    const checkTexts: preValidationHookHandler = ({ query, params, body, routeOptions }, _reply, done) => {
       try {
         assertTexts('query', query)
         assertTexts('path', params)
-        assertTexts('body', body)
+        assertTexts('body', body, routeOptions.config.errors === 'page' ? PAGE_TEXT_BYTES : LONG_TEXT_BYTES)
       } catch (error) {
         done(error as Error)
         return

@@ -12,6 +12,9 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   type Next = Awaited<ReturnType<typeof signIn.begin>>
   type Response = Extract<Next, { kind: 'respond' }>['response']
   type Params = ReturnType<typeof wire.attemptFromWire>
+  type Refusal =
+    | Parameters<Exclude<FastifyRequest['keepForm'], null>>[0]
+    | { kind: 'incomplete' | 'wrong' | 'disabled' | 'form_over' }
 
   /** Sends the browser back to the client. */
   async function respond(reply: FastifyReply, response: Response): Promise<FastifyReply> {
@@ -32,10 +35,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     }: {
       step: Extract<Next, { kind: 'sign_in' }>
       params: Params
-      refusal:
-        | Parameters<Exclude<FastifyRequest['keepForm'], null>>[0]
-        | { kind: 'incomplete' | 'wrong' | 'disabled' }
-        | null
+      refusal: Refusal | null
     }
   ): Promise<FastifyReply> {
     const { attempt, username } = step
@@ -115,22 +115,34 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     }
   )
 
+  /** Shows the form of the sign-in again, with the name that was typed. */
+  async function keepSignIn(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): Promise<FastifyReply> {
+    const params = wire.attemptFromWire(request.query)
+    const next = await signIn.form(params)
+    if (next.kind !== 'sign_in') return proceed(request, reply, { next, params })
+    const step = { ...next, username: wire.usernameFromWire(request.body) }
+    return showSignIn(request, reply, { step, params, refusal })
+  }
+
   fastify.post(
     '/sign-in',
     {
       preHandler: browserForm,
       config: { ...PAGE, guessable: true },
-      schema: { hide: true, body: wire.SignInForm }
+      schema: { hide: true, body: wire.SignInForm },
+      // Two tabs that are opened at once each get a cookie for their forms, and the browser keeps one. The guard has refused the form of the
+      // other tab, so nothing of it is checked.
+      errorHandler(error: Error & { reason?: string }, request, reply) {
+        if (error.reason !== 'form_over') throw error
+        request.log.info({ refused: error.reason }, error.message)
+        return keepSignIn(request, reply.code(403), { kind: 'form_over' })
+      }
     },
     async (request, reply) => {
       const { browser, caller, body } = request
       const params = wire.attemptFromWire(request.query)
       const { username = '', password = '' } = body
-      request.keepForm = async (refusal) => {
-        const step = await signIn.form(params)
-        if (step.kind !== 'sign_in') return proceed(request, reply, { next: step, params })
-        return showSignIn(request, reply, { step: { ...step, username }, params, refusal })
-      }
+      request.keepForm = (refusal) => keepSignIn(request, reply, refusal)
       const logins = await browser.logins()
       const { next, opened } = await signIn.signIn(caller, { params, username, password, logins })
       if (opened !== null) await browser.signIn(opened, opened.replaces)

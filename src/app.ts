@@ -41,7 +41,7 @@ import { registerCore } from './core.ts'
 import { defined } from './defined.ts'
 import type { Clock } from './domain/ports/clock.ts'
 import { insecureWarning, isInsecure } from './guard/metadata.ts'
-import { ARRIVAL_MS, CONNECTION_SILENT_MS } from './limits.ts'
+import { ARRIVAL_MS, BODY_BYTES_MAX, CONNECTION_SILENT_MS } from './limits.ts'
 import { name, version } from './package.ts'
 import { loggedPath } from './request-target.ts'
 import type { Config } from './settings.ts'
@@ -101,7 +101,7 @@ export async function buildApp(
     rewriteUrl: ({ url = '/' }) => (url.startsWith('*') ? `/${url}` : url),
     // plugins/request-log.ts writes one line for each request.
     logController: new LogController({ disableRequestLogging: true }),
-    bodyLimit: 16_384,
+    bodyLimit: BODY_BYTES_MAX,
     ...LIMITS,
     // A client id has up to 255 characters, and percent-encoding triples the length of a character.
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 800 },

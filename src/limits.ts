@@ -137,6 +137,20 @@ export const LONG_TEXT_BYTES: ReadonlyMap<string, number> = new Map([
   ['jwks', JWK_MEMBER_BYTES_MAX]
 ])
 
+/** Bytes of the body of a request. */
+export const BODY_BYTES_MAX = 16_384
+
+/**
+ * Like `LONG_TEXT_BYTES`, for the forms of pages. The fields that users fill in have no limit of their own here: the domain refuses a text
+ * that is too long before it works on it, and the page says so at the field.
+ */
+export const PAGE_TEXT_BYTES: ReadonlyMap<string, number> = new Map([
+  ...LONG_TEXT_BYTES,
+  ...['username', 'password', 'current_password', 'new_password', 'full_name', 'email'].map(
+    (field): [string, number] => [field, BODY_BYTES_MAX]
+  )
+])
+
 /** Seconds: 1 hour. */
 export const ACCESS_TOKEN_TTL_MAX = 3600
 /** Active sessions of one user. A login beyond it ends the session that was not used for the longest time. */

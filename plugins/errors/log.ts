@@ -44,7 +44,8 @@ export function createFailureLog() {
     } else if (error instanceof RequestOver) {
       if (error.callerLeft) log.debug(error.message)
       else sample(request, { level: 'warn', text: error.message, members: {} })
-    } else if (failure.status === 500) log.error({ err: error }, 'request failed')
+    } else if (failure.reason !== undefined) log.info({ refused: failure.reason }, failure.detail)
+    else if (failure.status === 500) log.error({ err: error }, 'request failed')
     else if (failure.status > 500) {
       const { message, cause } = error as Error
       const members = defined({

@@ -1,7 +1,7 @@
 import type { FastifyError } from 'fastify'
 import { RequestOver } from '../../src/deadline.ts'
 import { defined } from '../../src/defined.ts'
-import { NoReturn } from '../../src/domain/authorization-errors.ts'
+import { NoReturn, type NoReturnReason } from '../../src/domain/authorization-errors.ts'
 import { DomainError, type DomainErrorCode, OAuthError, SetupError } from '../../src/domain/errors.ts'
 import { AccessError } from '../../src/guard/errors.ts'
 import type { Failure } from './failure.ts'
@@ -49,7 +49,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof OAuthError) return oauthFailure(error)
   if (error instanceof AccessError) return accessFailure(error)
   if (error instanceof DomainError) return domainFailure(error)
-  if (error instanceof NoReturn) return { ...MALFORMED, detail: error.message, reason: error.reason }
+  if (error instanceof NoReturn) return pageFailure(error)
   if (error instanceof RequestOver) return unavailable(error.message, 1)
   if (error instanceof SetupError) return unavailable('The service is not ready', 10)
   if (error instanceof MethodNotAllowed) {
@@ -57,6 +57,13 @@ export function failureOf(error: unknown): Failure {
     return { status: 405, code: 'invalid_request', detail: error.message, headers }
   }
   return fastifyFailure((error ?? {}) as Partial<FastifyError>)
+}
+
+/** The reasons for which a form is refused, although it is well-formed (RFC 9110 §15.5.4). */
+const FORBIDDEN: NoReturnReason[] = ['cookies_off', 'form_over', 'cross_site']
+
+function pageFailure({ message: detail, reason }: NoReturn): Failure {
+  return { ...MALFORMED, status: FORBIDDEN.includes(reason) ? 403 : 400, detail, reason }
 }
 
 /** Returns the failure of RFC 6749 §5.2. */

@@ -15,6 +15,8 @@ export type SignInRefusal =
   | { kind: 'busy'; retryAfter: number }
   /** The user signed in, but the request is for another one. */
   | { kind: 'other_user' }
+  /** The form belongs to another cookie. What was typed was not checked. */
+  | { kind: 'form_over' }
 
 /** Why a change of the account was refused. */
 export type FieldRefusal =

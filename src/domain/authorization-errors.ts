@@ -44,7 +44,7 @@ export class AuthorizationError extends Error {
 }
 
 /**
- * Why a request of a browser goes back to no client. The page for it has a text for each. `cookies_off`: a form came without the cookie of
+ * Why a request of a browser was refused without a response to a client. The page for it has a text for each. `cookies_off`: a form came without the cookie of
  * its page; `form_over`: its token belongs to another cookie; `cross_site`: it was sent by a page of another site.
  */
 export type NoReturnReason =
@@ -65,7 +65,7 @@ export class NoReturn extends Error {
   readonly reason: NoReturnReason
 
   constructor(reason: NoReturnReason) {
-    super(`The authorization request goes back to no client: ${reason}`)
+    super(`The request of a browser was refused: ${reason}`)
     this.name = 'NoReturn'
     this.reason = reason
   }

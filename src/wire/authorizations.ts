@@ -58,6 +58,12 @@ export const ConsentForm = Type.Object({
 })
 export const ConsentQuery = Type.Object({ id: Type.String() })
 
+/** Returns the username of a form that may not be valid. */
+export function usernameFromWire(form: unknown): string {
+  const { username } = (form ?? {}) as Record<string, unknown>
+  return typeof username === 'string' ? username : ''
+}
+
 const ALLOWED = 'scope:'
 
 /** Returns the scopes that the user allows; null when the user refuses. A form has one field for each scope. */

@@ -122,10 +122,10 @@ t.test('a form of another site ends nothing, and a request of a client may be a 
   const tokens = await enter(jar)
   const page = await jar.get('/logout')
   for (const headers of [{ origin: 'https://evil.example' }, { 'sec-fetch-site': 'cross-site' }, { origin: 'null' }])
-    t.equal((await jar.submit(page, {}, headers)).statusCode, 400)
+    t.equal((await jar.submit(page, {}, headers)).statusCode, 403)
   const { action, fields } = formOf(page)
-  t.equal((await jar.post(action, {})).statusCode, 400)
-  t.equal((await jar.post(`${action}?client_id=first`, fields)).statusCode, 400, 'the token is for another target')
+  t.equal((await jar.post(action, {})).statusCode, 403)
+  t.equal((await jar.post(`${action}?client_id=first`, fields)).statusCode, 403, 'the token is for another target')
   t.equal((await jar.get(action)).statusCode, 405)
 
   const params = { id_token_hint: tokens.id_token, post_logout_redirect_uri: GOODBYE, state: 's' }
@@ -152,7 +152,7 @@ t.test('the form works once, and a repeated parameter counts as none', async (t)
   await enter(jar)
   const page = await jar.get('/logout')
   await jar.submit(page, {})
-  t.equal((await jar.submit(page, {})).statusCode, 400)
+  t.equal((await jar.submit(page, {})).statusCode, 403)
   const twice = `state=a&state=b&${new URLSearchParams({ client_id: 'first', post_logout_redirect_uri: GOODBYE })}`
   t.strictSame(went(await jar.get(`/logout?${twice}`)), [303, GOODBYE])
 })

@@ -112,6 +112,8 @@ export const de: Texts = {
         return 'Gerade melden sich zu viele Menschen an. Warten Sie ein paar Sekunden und versuchen Sie es noch einmal.'
       case 'other_user':
         return 'Die App erwartet einen anderen Benutzer. Melden Sie sich mit dem Konto an, das Sie dort verwenden.'
+      case 'form_over':
+        return 'Diese Seite war veraltet, deshalb wurde Ihr Passwort nicht geprüft. Geben Sie es noch einmal ein, um sich anzumelden.'
     }
   },
 

@@ -108,6 +108,8 @@ export const en = {
         return 'Too many people are signing in at the moment. Wait a few seconds, then try again.'
       case 'other_user':
         return 'The app expects another user. Sign in with the account that you use there.'
+      case 'form_over':
+        return 'This page was out of date, so your password was not checked. Enter it again to sign in.'
     }
   },
 
