@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import { runOutsideRequest } from '../src/deadline.ts'
+import type { EventType } from '../src/domain/events.ts'
 import type { SendLogout } from '../src/domain/ports/logouts.ts'
 import { LOGOUT_RESPONSE_MS } from '../src/limits.ts'
 import { isLoopback } from '../src/loopback.ts'
@@ -14,6 +15,20 @@ declare module 'fastify' {
 /** Milliseconds between two rounds, for tokens that a client did not accept. */
 const INTERVAL_MS = 15_000
 
+/** Events after which notices may be due at once. Notices of any other cause are delivered in the next round. */
+const ENDINGS: ReadonlySet<EventType> = new Set<EventType>([
+  'login.ended',
+  'session.ended',
+  'session.replayed',
+  'code.replayed',
+  'consent.removed',
+  'password.changed',
+  'password.reset',
+  'user.changed',
+  'user.deleted',
+  'everything.revoked'
+])
+
 /** Returns the reason of an error of `fetch`, without the URL. */
 function reasonOf(error: unknown): string {
   const { name, cause } = error as Error
@@ -22,7 +37,7 @@ function reasonOf(error: unknown): string {
   return `no connection: ${code}`
 }
 
-/** Tells clients that users have signed out: at once after a logout, without delaying it, and again later if they did not accept it. */
+/** Tells clients that sessions of their users have ended: at once, without delaying it, and again later if they did not accept it. */
 export default fp(
   async (fastify) => {
     const stop = new AbortController()
@@ -69,7 +84,7 @@ export default fp(
     })
     fastify.addHook('onListen', async () => fastify.startDelivering())
     fastify.onEvent(({ type }) => {
-      if (type === 'login.ended') wake()
+      if (ENDINGS.has(type)) wake()
     })
     fastify.addHook('preClose', async () => {
       clearInterval(timer)

@@ -27,17 +27,17 @@ export function createBackchannelLogout(deps: {
 
   /** Makes one attempt. Returns false when the client did not accept the token. */
   async function attempt(notice: LogoutNotice, send: SendLogout): Promise<boolean> {
-    const { id, clientId, sessionId: session, userId: user } = notice
+    const { clientId, sessionId: session, userId: user } = notice
     const client = await clients.enabled(clientId)
     const uri = client?.backchannelLogoutUri ?? null
     if (client === null || uri === null) {
-      await store.logoutNotices.remove(id)
+      await store.logoutNotices.remove(session)
       return true
     }
     // A new token for each attempt, because a logout token expires soon.
     const refused = await send(uri, await idTokens.issueLogout(client, notice))
     if (refused === null) {
-      await store.logoutNotices.remove(id)
+      await store.logoutNotices.remove(session)
       return true
     }
     const subject = { client: clientId, session, user }

@@ -50,7 +50,9 @@ export function createSessions(deps: { store: Store; clock: Clock; refreshTokens
       const now = clock.now()
       const expiresAt = now + client.sessionAbsoluteTtl * 1000
       const isRenewable = client.grantTypes.includes(REFRESH_GRANT)
-      const idleTtl = isRenewable ? client.sessionIdleTtl : (client.accessTokenTtl ?? settings.accessTokenTtl)
+      // Without a refresh token the session outlives its access token only for the logout token.
+      const isKept = isRenewable || client.backchannelLogoutUri !== null
+      const idleTtl = isKept ? client.sessionIdleTtl : (client.accessTokenTtl ?? settings.accessTokenTtl)
       const session: Session = {
         id: randomUUIDv7(),
         userId: login.userId,

@@ -8,7 +8,8 @@ import { addConsent } from './consents.ts'
 import { selectActiveLogins, toLogin } from './login-rows.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
-import { endSessions, entriesOf, insertSession, recordSurplus } from './sessions.ts'
+import { endSessions, entriesOf } from './session-ends.ts'
+import { insertSession, recordSurplus } from './sessions.ts'
 import type { Database, RecordEvent } from './transaction.ts'
 
 const LOGIN_COLUMNS = [

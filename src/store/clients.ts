@@ -15,7 +15,7 @@ import {
 import { describeChanges, describeGiven } from './event-reasons.ts'
 import { reserveClientId } from './locks.ts'
 import { appendRevocations } from './revocations.ts'
-import { endSessions } from './sessions.ts'
+import { endSessionsOfClient } from './session-ends.ts'
 import type { Database } from './transaction.ts'
 
 const losesSome = (before: string[], after: string[]): boolean => before.some((each) => !after.includes(each))
@@ -56,7 +56,7 @@ function changeClient({ transaction }: Database): ClientStore['change'] {
 
       const endsSessions =
         disables || losesSome(before.grantTypes, wanted.grantTypes) || (before.firstParty && !wanted.firstParty)
-      if (endsSessions) await endSessions(trx, { clientId: id, now })
+      if (endsSessions) await endSessionsOfClient(trx, id, now)
       const losesRights =
         losesResources(before.resources, wanted.resources) ||
         losesSome(before.scopes, wanted.scopes) ||
@@ -123,8 +123,9 @@ export function clients(database: Database): ClientStore {
       transaction(async (trx, record) => {
         if (!(await lockClient(trx, id, now))) return false
         // Locks the sessions in the order of their ids before the deletion cascades to them, to avoid deadlocks.
-        await endSessions(trx, { clientId: id, now })
+        await endSessionsOfClient(trx, id, now)
         await trx.deleteFrom('clients').where('id', '=', id).execute()
+        await trx.deleteFrom('logout_notices').where('client_id', '=', id).execute()
         await appendRevocations(trx, [{ kind: 'client', id }], now)
         record({ type: 'client.deleted', caller, subject: { client: id } })
         return true

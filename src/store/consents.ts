@@ -5,7 +5,7 @@ import { endAuthorizations } from './authorization-rows.ts'
 import { type Db, words } from './columns.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
-import { endSessions, entriesOf } from './sessions.ts'
+import { endSessions, entriesOf } from './session-ends.ts'
 import type { Database } from './transaction.ts'
 
 const toConsent = (row: Selectable<Tables['consents']>): Consent => ({

@@ -3,7 +3,7 @@ import type { Millis } from '../domain/model.ts'
 import type { ExpiryStore } from '../domain/ports/revocations.ts'
 import { needsRowLocks } from './columns.ts'
 import type { Tables } from './schema.ts'
-import { GRACE_MS } from './sessions.ts'
+import { GRACE_MS } from './session-ends.ts'
 import type { Database } from './transaction.ts'
 
 /** Maximum number of rows that one statement removes, which limits the wait of other transactions. */
@@ -47,7 +47,7 @@ export function expiry({ db }: Database): ExpiryStore {
       return (
         (await remove('authorizations', { key: 'id', ends: 'expires_at', until: until - REPLAY_MS })) +
         (await remove('logins', { key: 'id', ends: 'idle_expires_at', until })) +
-        (await remove('logout_notices', { key: 'id', ...expired })) +
+        (await remove('logout_notices', { key: 'session_id', ...expired })) +
         (await remove('sessions', { key: 'id', ends: 'idle_expires_at', until })) +
         (await remove('guesses', { key: 'key', ...expired })) +
         // Two clients may have assertions with the same `jti_hash`, and one of them may not have expired.

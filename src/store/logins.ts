@@ -4,9 +4,8 @@ import { LOGINS_MAX } from '../limits.ts'
 import { endAuthorizations } from './authorization-rows.ts'
 import { type Db, needsRowLocks } from './columns.ts'
 import { selectActiveLogins, toLogin } from './login-rows.ts'
-import { addLogoutNotices } from './logout-notices.ts'
 import { appendRevocations } from './revocations.ts'
-import { endSessionsOfLogins, entriesOf } from './sessions.ts'
+import { endSessionsOfLogins, entriesOf } from './session-ends.ts'
 import type { Database, RecordEvent } from './transaction.ts'
 
 /** Milliseconds between two writes of `last_used_at`. */
@@ -33,7 +32,6 @@ export async function endLogins(
   const loginIds = ended.map(({ id }) => id)
   if (loginIds.length === 0) return 0
   await endAuthorizations(trx, { loginIds })
-  await addLogoutNotices(trx, { loginIds, now })
   const sessions = await endSessionsOfLogins(trx, { loginIds, now })
   await appendRevocations(trx, await entriesOf(trx, sessions), now)
   loginIds.forEach(record)

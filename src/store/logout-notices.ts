@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { Millis } from '../domain/model.ts'
 import type { LogoutNoticeStore } from '../domain/ports/logouts.ts'
 import type { Db } from './columns.ts'
@@ -7,31 +6,36 @@ import type { Database } from './transaction.ts'
 /** Milliseconds for which Latchkey tries to deliver a notice. */
 const DELIVERY_MS = 24 * 3_600_000
 
-/** Adds a notice for each active session of the logins whose client wants to hear of logouts. */
-export async function addLogoutNotices(trx: Db, { loginIds, now }: { loginIds: string[]; now: Millis }): Promise<void> {
-  const rows = await trx
+/**
+ * Adds notices for clients that want to hear of logouts: for these sessions, which have ended; or for the active sessions of logins, or all.
+ * A session that waits for its notice already gets no other one.
+ */
+export async function addLogoutNotices(
+  trx: Db,
+  { sessionIds, loginIds, now }: { sessionIds?: string[]; loginIds?: string[]; now: Millis }
+): Promise<void> {
+  const notices = trx
     .selectFrom('sessions')
-    .innerJoin('clients', 'clients.id', 'sessions.client_id')
-    .select(['sessions.id', 'sessions.user_id', 'sessions.client_id'])
-    .where('login_id', 'in', loginIds)
-    .where('ended_at', 'is', null)
-    .where('sessions.idle_expires_at', '>', now)
+    .innerJoin('clients', 'clients.id', 'client_id')
     .where('backchannel_logout_uri', 'is not', null)
-    .execute()
-  if (rows.length === 0) return
+    .$if(sessionIds !== undefined, (query) => query.where('sessions.id', 'in', sessionIds as string[]))
+    .$if(sessionIds === undefined, (query) => query.where('ended_at', 'is', null).where('idle_expires_at', '>', now))
+    .$if(loginIds !== undefined, (query) => query.where('login_id', 'in', loginIds as string[]))
+    .select(({ val }) => [
+      'sessions.id as session_id',
+      'client_id',
+      'user_id',
+      val(0).as('attempts'),
+      val(now).as('next_at'),
+      val(now + DELIVERY_MS).as('expires_at')
+    ])
+    // Two transactions may add the same notices.
+    .orderBy('sessions.id')
   await trx
     .insertInto('logout_notices')
-    .values(
-      rows.map((row) => ({
-        id: randomUUID(),
-        client_id: row.client_id,
-        user_id: row.user_id,
-        session_id: row.id,
-        attempts: 0,
-        next_at: now,
-        expires_at: now + DELIVERY_MS
-      }))
-    )
+    .columns(['session_id', 'client_id', 'user_id', 'attempts', 'next_at', 'expires_at'])
+    .expression(notices)
+    .onConflict((conflict) => conflict.column('session_id').doNothing())
     .execute()
 }
 
@@ -44,23 +48,22 @@ export const logoutNotices = ({ db }: Database): LogoutNoticeStore => ({
       .where('next_at', '<=', now)
       .where('expires_at', '>', now)
       .orderBy('next_at')
-      .orderBy('id')
+      .orderBy('session_id')
       .limit(limit)
       .execute()
     return rows.map((row) => ({
-      id: row.id,
+      sessionId: row.session_id,
       clientId: row.client_id,
       userId: row.user_id,
-      sessionId: row.session_id,
       attempts: row.attempts
     }))
   },
 
-  async claim({ id, attempts }, nextAt) {
+  async claim({ sessionId, attempts }, nextAt) {
     const { numUpdatedRows } = await db
       .updateTable('logout_notices')
       .set({ attempts: attempts + 1, next_at: nextAt })
-      .where('id', '=', id)
+      .where('session_id', '=', sessionId)
       .where('attempts', '=', attempts)
       .executeTakeFirstOrThrow()
     return numUpdatedRows === 1n
@@ -75,7 +78,7 @@ export const logoutNotices = ({ db }: Database): LogoutNoticeStore => ({
       .execute()
   },
 
-  async remove(id) {
-    await db.deleteFrom('logout_notices').where('id', '=', id).execute()
+  async remove(sessionId) {
+    await db.deleteFrom('logout_notices').where('session_id', '=', sessionId).execute()
   }
 })

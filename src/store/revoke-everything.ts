@@ -3,9 +3,10 @@ import type { KeyStore } from '../domain/ports/keys.ts'
 import { endAuthorizations } from './authorization-rows.ts'
 import { ERASED, insertKey, isCanary } from './keys.ts'
 import { lock } from './locks.ts'
+import { addLogoutNotices } from './logout-notices.ts'
 import { insertRefreshKey } from './refresh-keys.ts'
 import { appendRevocations } from './revocations.ts'
-import { endedAt } from './sessions.ts'
+import { endedAt } from './session-ends.ts'
 import type { Database } from './transaction.ts'
 
 /** The id of the only entry of the kind `all`. */
@@ -29,6 +30,7 @@ export const revokeEverything =
         await insertKey(trx, { ...key, createdAt: now, signsSinceAt: key.state === 'signing' ? now : null })
       await trx.deleteFrom('refresh_keys').execute()
       await insertRefreshKey(trx, { ...refreshKey, createdAt: now })
+      await addLogoutNotices(trx, { now })
       const { numUpdatedRows } = await trx
         .updateTable('sessions')
         .set(endedAt(now))

@@ -131,10 +131,9 @@ export interface Tables {
   consents: { user_id: string; client_id: string; scopes: string; created_at: number; updated_at: number }
   /** Logout tokens that clients have not received yet (OpenID Connect Back-Channel Logout 1.0). */
   logout_notices: {
-    id: string
+    session_id: string
     client_id: string
     user_id: string
-    session_id: string
     attempts: number
     next_at: number
     expires_at: number

@@ -1,19 +1,14 @@
-import { type Selectable, type SelectQueryBuilder, sql } from 'kysely'
+import { type Selectable, sql } from 'kysely'
 import { defined } from '../defined.ts'
 import type { Caller } from '../domain/caller.ts'
-import type { Millis, Session, StoredSession } from '../domain/model.ts'
-import type { SessionFilter, SessionStore } from '../domain/ports/sessions.ts'
+import type { Session, StoredSession } from '../domain/model.ts'
+import type { SessionStore } from '../domain/ports/sessions.ts'
 import { SESSION_ENTRIES_MAX, SESSIONS_MAX } from '../limits.ts'
 import { type Db, needsRowLocks, words } from './columns.ts'
-import { appendRevocations, type NewRevocation, resourcesOf } from './revocations.ts'
+import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
+import { type EndedRow, endAndNotify, endSessions, entriesOf, selectForEnd } from './session-ends.ts'
 import type { Database, RecordEvent } from './transaction.ts'
-
-/**
- * The time for which an expired session is kept. An instance whose clock is behind may still accept the session, so the session can be
- * ended within this time.
- */
-export const GRACE_MS = 60_000
 
 const toSession = (row: Selectable<Tables['sessions']>): StoredSession => ({
   id: row.id,
@@ -33,84 +28,6 @@ const toSession = (row: Selectable<Tables['sessions']>): StoredSession => ({
   endedAt: row.ended_at,
   loginId: row.login_id
 })
-
-/** The columns of an ended session. They make the session expire, so the removal of expired sessions also removes ended sessions. */
-export const endedAt = (now: Millis) => ({ ended_at: now, idle_expires_at: now })
-
-/** The row of an ended session with the members that its entry in the revocation log needs. */
-type EndedRow = Pick<Tables['sessions'], 'id' | 'user_id' | 'scopes'>
-
-/**
- * Ends all matching sessions in one statement and returns them. The caller must append an entry that revokes their tokens to the
- * revocation log. Locks the sessions in the order of their ids, so that two such transactions cannot deadlock.
- */
-export function endSessions(
-  trx: Db,
-  { id, userId, clientId, except, now }: SessionFilter & { now: Millis }
-): Promise<EndedRow[]> {
-  const matching = trx
-    .selectFrom('sessions')
-    .select('id')
-    .where('ended_at', 'is', null)
-    .where('idle_expires_at', '>', now - GRACE_MS)
-    .$if(id !== undefined, (query) => query.where('id', '=', id as string))
-    .$if(userId !== undefined, (query) => query.where('user_id', '=', userId as string))
-    .$if(clientId !== undefined, (query) => query.where('client_id', '=', clientId as string))
-    .$if(typeof except === 'string', (query) => query.where('id', '!=', except as string))
-    .orderBy('id')
-    .$if(needsRowLocks(trx), (query) => query.forUpdate())
-  return endRows(trx, matching, now)
-}
-
-/** Ends the active sessions that the logins of browsers have opened at first-party clients. */
-export function endSessionsOfLogins(
-  trx: Db,
-  { loginIds, now }: { loginIds: string[]; now: Millis }
-): Promise<EndedRow[]> {
-  const matching = trx
-    .selectFrom('sessions')
-    .select('id')
-    .where('login_id', 'in', loginIds)
-    .where('ended_at', 'is', null)
-    .where('idle_expires_at', '>', now - GRACE_MS)
-    .where('client_id', 'in', trx.selectFrom('clients').select('clients.id').where('first_party', '=', 1))
-    .orderBy('id')
-    .$if(needsRowLocks(trx), (query) => query.forUpdate())
-  return endRows(trx, matching, now)
-}
-
-const endRows = (trx: Db, ids: SelectQueryBuilder<Tables, 'sessions', { id: string }>, now: Millis) =>
-  trx
-    .with('matching', () => ids)
-    .updateTable('sessions')
-    .from('matching')
-    .set(endedAt(now))
-    .whereRef('sessions.id', '=', 'matching.id')
-    .returning(['sessions.id', 'sessions.user_id', 'sessions.scopes'])
-    .execute()
-
-/**
- * Returns the entries that revoke the tokens of ended sessions: one for each session, or one for the user of many sessions. An entry
- * for the user also revokes the access tokens of sessions that continue, which must then be renewed.
- */
-export async function entriesOf(trx: Db, rows: EndedRow[]): Promise<NewRevocation[]> {
-  const byUser = Map.groupBy(rows, ({ user_id }) => user_id)
-  const few = [...byUser.values()].filter((ofUser) => ofUser.length <= SESSION_ENTRIES_MAX).flat()
-  const many = [...byUser].filter(([, ofUser]) => ofUser.length > SESSION_ENTRIES_MAX)
-  const resources = await resourcesOf(trx, [...new Set(few.flatMap(({ scopes }) => words(scopes)))])
-  return [
-    ...few
-      .toSorted((a, b) => (a.id < b.id ? -1 : 1))
-      .map(({ id, user_id, scopes }) => ({
-        kind: 'session' as const,
-        id,
-        userId: user_id,
-        sid: id,
-        resources: [...new Set(words(scopes).flatMap((scope) => resources.get(scope) ?? []))]
-      })),
-    ...many.map(([id]) => ({ kind: 'user' as const, id, userId: id }))
-  ]
-}
 
 /** The reason of the event of a session that a login has ended. */
 const TOO_MANY = `the user has more than ${SESSIONS_MAX} sessions`
@@ -180,14 +97,7 @@ async function endSurplus(trx: Db, { id, userId, createdAt: now }: Session): Pro
     .execute()
   const ids = rows.slice(-SESSION_ENTRIES_MAX).map((row) => row.id)
   if (ids.length === 0) return []
-  const surplus = trx
-    .selectFrom('sessions')
-    .select('id')
-    .where('id', 'in', ids)
-    .where('ended_at', 'is', null)
-    .orderBy('id')
-    .$if(needsRowLocks(trx), (query) => query.forUpdate())
-  return endRows(trx, surplus, now)
+  return endAndNotify(trx, selectForEnd(trx, now).where('id', 'in', ids), { now, informed: null })
 }
 
 /** Ends the surplus of sessions after a new one, and records an event for each. */
@@ -264,14 +174,9 @@ export function sessions({ db, transaction }: Database): SessionStore {
         const sinceRenewal = Math.max(0, now - (row.rotated_at ?? 0))
         if (counter === row.counter - 1 && sinceRenewal < leeway) return 'retried'
         // Counters only grow, so this result is still correct without a lock. Only one of concurrent calls ends the session.
-        const { numUpdatedRows: endedRows } = await trx
-          .updateTable('sessions')
-          .set(endedAt(now))
-          .where('id', '=', id)
-          .where('ended_at', 'is', null)
-          .executeTakeFirstOrThrow()
-        if (endedRows === 0n) return 'unknown'
-        await appendRevocations(trx, await entriesOf(trx, [row]), now)
+        const ended = await endSessions(trx, { id, now })
+        if (ended.length === 0) return 'unknown'
+        await appendRevocations(trx, await entriesOf(trx, ended), now)
         record({
           type: 'session.replayed',
           caller,
@@ -283,7 +188,7 @@ export function sessions({ db, transaction }: Database): SessionStore {
 
     end: (caller, { now, ...filter }) =>
       transaction(async (trx, record) => {
-        const rows = await endSessions(trx, { ...filter, now })
+        const rows = await endSessions(trx, { ...filter, now, informed: caller.kind === 'client' ? caller.id : null })
         await appendRevocations(trx, await entriesOf(trx, rows), now)
         const { id: session, userId: user, clientId: client } = filter
         const reason = rows.length === 1 ? '1 session' : `${rows.length} sessions`

@@ -10,7 +10,7 @@ import { describeChanges, describeGiven } from './event-reasons.ts'
 import { reserveUsername, withAdminLock } from './locks.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
-import { endSessions, entriesOf } from './sessions.ts'
+import { endSessions, entriesOf } from './session-ends.ts'
 import type { Database, RecordEvent } from './transaction.ts'
 
 const ROLES = sql<string | null>`(select string_agg(role, ' ' order by role) from user_roles where user_id = users.id)`

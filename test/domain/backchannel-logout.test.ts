@@ -68,6 +68,26 @@ t.test('each client with a session of the login gets one signed logout token', a
   t.equal(await auth.idTokens.readHint(tokenOf('one')), null, 'a logout token is no ID token')
 })
 
+t.test('a client without refresh tokens gets its logout token after its access token has expired too', async (t) => {
+  const { register, signIn, codeOf, redeem, auth, clock, deliver, sent, uriOf } = await open(t)
+  const grantTypes = ['authorization_code']
+  await register('brief', {
+    scopes: ['openid'],
+    grantTypes,
+    requireConsent: false,
+    backchannelLogoutUri: uriOf('brief')
+  })
+  const login = await signIn()
+  await redeem(await codeOf(login, { client_id: 'brief', scope: 'openid' }), {}, 'brief')
+  clock.advance(HOUR)
+  await auth.logins.end(OPERATOR, login)
+  await deliver()
+  t.strictSame(
+    sent.map(({ uri }) => uri),
+    [uriOf('brief')]
+  )
+})
+
 t.test('a token that a client does not accept is sent again, ever later, until a day has passed', async (t) => {
   const { add, signOut, deliver, sent, answers, clock, events } = await open(t)
   await add('one')

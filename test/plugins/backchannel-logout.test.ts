@@ -6,7 +6,7 @@ import fp from 'fastify-plugin'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
 import backchannelLogout from '../../plugins/backchannel-logout.ts'
-import type { Event } from '../../src/domain/events.ts'
+import type { Event, EventType } from '../../src/domain/events.ts'
 import type { SendLogout } from '../../src/domain/ports/logouts.ts'
 import { ISSUER } from '../helper.ts'
 import { pkce } from '../jar.ts'
@@ -30,8 +30,8 @@ async function open(t: Test, deliverLogouts: (send: SendLogout, signal: AbortSig
   await app.register(core('events', { onEvent: (listener: (event: Event) => void) => listeners.push(listener) }))
   await app.register(backchannelLogout)
   t.teardown(() => app.close())
-  const signOut = () => {
-    for (const listener of listeners) listener({ type: 'login.ended' } as Event)
+  const signOut = (type: EventType = 'login.ended') => {
+    for (const listener of listeners) listener({ type } as Event)
   }
   return { app, signOut, warnings }
 }
@@ -158,6 +158,21 @@ t.test('logouts during a round get one more round, and a failed round is a warni
   finish()
   await new Promise(setImmediate)
   t.equal(rounds, 2)
+})
+
+t.test('tokens are sent at once after each event that can end a session, and after no other event', async (t) => {
+  const types: EventType[] = ['session.ended', 'consent.removed', 'password.changed', 'user.changed', 'user.deleted']
+  let rounds = 0
+  const { app, signOut } = await open(t, async () => void rounds++)
+  await app.ready()
+  for (const [index, type] of types.entries()) {
+    signOut(type)
+    await new Promise(setImmediate)
+    t.equal(rounds, index + 1, type)
+  }
+  signOut('login.succeeded')
+  await new Promise(setImmediate)
+  t.equal(rounds, types.length)
 })
 
 t.test('tokens that are due are sent every 15 s while the service listens', async (t) => {

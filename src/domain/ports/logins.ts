@@ -42,7 +42,7 @@ export interface LoginStore {
   list(userId: string, page: Page, now: Millis): Promise<Login[]>
   /**
    * Ends a login, its authorizations that are not redeemed, and its sessions at first-party clients. Returns whether it was active.
-   * Clients with a `backchannelLogoutUri` and a session of the login get a notice each.
+   * Clients with a `backchannelLogoutUri` get a notice for each session of the login.
    */
   end(caller: Caller, ending: { id: string; userId: string; now: Millis }): Promise<boolean>
 }

@@ -33,7 +33,10 @@ export interface SessionStore {
     caller: Caller,
     renewal: { id: string; client: Client; counter: number; leeway: Millis; now: Millis }
   ): Promise<Rotation>
-  /** Ends all matching sessions that are active or expired within the last minute, and returns how many it ended. */
+  /**
+   * Ends all matching sessions that are active or expired within the last minute, and returns how many it ended. Clients with a
+   * `backchannelLogoutUri` get a notice for each, except the caller.
+   */
   end(caller: Caller, filter: SessionFilter & { now: Millis }): Promise<number>
 }
 

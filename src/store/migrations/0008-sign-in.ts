@@ -147,10 +147,10 @@ async function createConsents(schema: SchemaModule): Promise<void> {
 async function createLogouts(schema: SchemaModule): Promise<void> {
   await schema
     .createTable('logout_notices')
-    .addColumn('id', 'text', (c) => c.primaryKey())
-    .addColumn('client_id', 'text', (c) => c.notNull().references('clients.id').onDelete('cascade'))
+    .addColumn('session_id', 'text', (c) => c.primaryKey())
+    // No reference, because the lock that an insert takes on the client could deadlock with a deletion of the client.
+    .addColumn('client_id', 'text', (c) => c.notNull())
     .addColumn('user_id', 'text', (c) => c.notNull())
-    .addColumn('session_id', 'text', (c) => c.notNull())
     .addColumn('attempts', 'integer', (c) => c.notNull())
     .addColumn('next_at', 'bigint', (c) => c.notNull())
     .addColumn('expires_at', 'bigint', (c) => c.notNull())
