@@ -10,6 +10,7 @@ const ALONE = ['test/store/postgres-driver.test.ts', 'test/routes/client-timing.
 /** Folders whose tests wait for processes and pages. Their files start first, so that the other files run while they wait. */
 const FIRST = ['test/browser', 'test/cli', 'test']
 const GROUPS = '.tap/groups'
+const WITHOUT_COVERAGE = new URL('./without-coverage.ts', import.meta.url)
 
 export interface Outcome {
   code: number
@@ -78,7 +79,10 @@ function createFilter(): (line: string) => boolean {
 export async function runTap(files: string[], options: string[]): Promise<Outcome> {
   rmSync(GROUPS, { recursive: true, force: true })
   mkdirSync(GROUPS, { recursive: true })
-  const tap = spawn('tap', [...options, ...grouped(files).map(writeGroup)], { stdio: ['inherit', 'pipe', 'inherit'] })
+  const more = options.includes('--disable-coverage') ? [`--test-env=NODE_OPTIONS=--import=${WITHOUT_COVERAGE}`] : []
+  const tap = spawn('tap', [...options, ...more, ...grouped(files).map(writeGroup)], {
+    stdio: ['inherit', 'pipe', 'inherit']
+  })
   const isNeeded = options.some((option) => option.startsWith('--reporter')) ? () => true : createFilter()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => tap.kill(signal))
   const closed = new Promise<number>((resolve) => tap.on('close', (status) => resolve(status ?? 1)))
