@@ -46,7 +46,8 @@ export function expiry({ db }: Database): ExpiryStore {
       const expired = { ends: 'expires_at', until }
       return (
         (await remove('authorizations', { key: 'id', ends: 'expires_at', until: until - REPLAY_MS })) +
-        (await remove('logins', { key: 'id', ends: 'idle_expires_at', until })) +
+        // The removal of a login removes its authorizations.
+        (await remove('logins', { key: 'id', ends: 'idle_expires_at', until: until - REPLAY_MS })) +
         (await remove('logout_notices', { key: 'session_id', ...expired })) +
         (await remove('sessions', { key: 'id', ends: 'idle_expires_at', until })) +
         (await remove('guesses', { key: 'key', ...expired })) +

@@ -171,6 +171,19 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
     t.equal(alice.id, login.userId)
   })
 
+  t.test('the second use of a code ends its session also after the end of the login [AC5]', async (t) => {
+    const [{ login }, { id: clientId }] = [await signedIn(), await addClient(store, { firstParty: false })]
+    const code = `code ${login.id}`
+    await add(login, { codeHash: code, clientId })
+    const session = newSession(login.userId, { clientId })
+    t.equal(await redeem(code, login, { session }), 'opened')
+    await store.logins.end(OPERATOR, { id: login.id, userId: login.userId, now: NOW })
+    const now = NOW + 600_000
+    await store.expiry.prune(now)
+    t.equal(await redeem(code, login, { session, now }), 'replayed')
+    t.match(await store.sessions.get(session.id), { endedAt: now })
+  })
+
   t.test('a burnt code opens nothing, and burning a redeemed code ends its session [AC4]', async (t) => {
     const { login } = await signedIn()
     const burn = (codeHash: string) => store.authorizations.burn(OPERATOR, { codeHash, now: NOW })

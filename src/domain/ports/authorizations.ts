@@ -73,7 +73,7 @@ export interface PresentedCode {
 export interface AuthorizationStore {
   /**
    * Stores an authorization if its login is active. Otherwise returns false. A login has at most `AUTHORIZATIONS_MAX`; a new one
-   * removes the oldest that has no code and no session, else the oldest.
+   * removes the oldest.
    * @param codeHash the SHA-256 of its code, base64url, when the state is `code`; null in the state `signed_in`
    */
   add(
