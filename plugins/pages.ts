@@ -8,7 +8,7 @@ import { type Asset, createAssets } from './pages/assets.ts'
 import type { PageName, Pages } from './pages/data.ts'
 import { describeDevice } from './pages/device.ts'
 import { createLogos, type Image, readImage } from './pages/images.ts'
-import { languageOf } from './pages/language.ts'
+import { LOCALES, languageOf } from './pages/language.ts'
 import { formTargets, policyOf } from './pages/policy.ts'
 import type { FieldRefusal } from './pages/reasons.ts'
 import { loadTemplates, templateOf } from './pages/templates.ts'
@@ -16,6 +16,8 @@ import type { Texts } from './pages/texts/en.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
+    /** The tags of the languages of the pages. */
+    readonly pageLocales: string[]
     /** Returns the refusal of a field, which the page of the form shows. Throws every other error again. */
     refusalOf(error: unknown): FieldRefusal
   }
@@ -167,6 +169,7 @@ export default fp<PagesOptions>(
       const isWeb = /^https?:/i.test(url)
       return this.request.method === 'POST' && isWeb ? this.page('returning', { url }) : this.redirect(url, 303)
     })
+    fastify.decorate('pageLocales', LOCALES)
     fastify.decorate('refusalOf', refusalOf)
     fastify.decorateRequest('wantsPage', {
       getter() {

@@ -67,7 +67,8 @@ const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, opti
         grantTypes: auth.grants.map(({ type }) => type),
         assertionAlgs: auth.clients.assertionAlgs,
         idTokenAlgs: auth.idTokens.algs,
-        prompts: auth.authorizationRequests.prompts
+        prompts: auth.authorizationRequests.prompts,
+        locales: fastify.pageLocales
       })
   }
   const hidden = { ...metadata, schema: { ...metadata.schema, hide: true } }

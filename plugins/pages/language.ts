@@ -4,6 +4,9 @@ import { en, type Texts } from './texts/en.ts'
 /** The languages of the pages. Another language is a file in `texts` and a member here. */
 const LANGUAGES: Record<string, Texts> = { en, de }
 
+/** The tags of the languages. */
+export const LOCALES = Object.keys(LANGUAGES)
+
 export interface Language {
   /** The value of the attribute `lang`. */
   tag: string

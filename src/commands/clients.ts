@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import { defined } from '../defined.ts'
 import { OPERATOR } from '../domain/caller.ts'
 import type { Client } from '../domain/model.ts'
+import { areIdentity } from '../domain/scopes.ts'
 import { detailsToWire, toWire } from '../wire/clients.ts'
 import { type MemberOptions, membersOf, withMemberOptions } from './client-options.ts'
 import { filledIn, nextSteps, type PresetOptions, withPresets } from './client-presets.ts'
@@ -86,9 +87,9 @@ export function addClientCommands(program: Command, terminal: Terminal): void {
       if (secret !== null) lines.push(`client_secret ${secret}   (shown this once)`)
       print(terminal, json, shown, [...lines, ...(isPreset ? nextSteps(client, issuer) : [])].join('\n'))
       warnWithoutPkce(client)
-      if (client.grantTypes.includes('client_credentials') && client.scopes.length === 0)
+      if (client.grantTypes.includes('client_credentials') && areIdentity(client.scopes))
         terminal.stderr.write(
-          `client ${client.id} has no scopes, so every request for a token of its own is refused: run "latchkey client set ${client.id} --scope <scope...>"\n`
+          `client ${client.id} has no scopes for a token of its own, so every request for one is refused: run "latchkey client set ${client.id} --scope <scope...>"\n`
         )
     })
 

@@ -107,7 +107,7 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
 
     /**
      * Returns the requested scopes that grant, client, user and resource allow, and the audience. Leaves out all other scopes. Identity
-     * scopes belong to every resource and every user.
+     * scopes belong to every resource and every user, and to no client: a client's own token has no user to show.
      * @param request  `scope` is the parameter of the request; if it is missing, `defaultScopes` are requested (RFC 6749 §3.3)
      * @param limits   `session` holds the scopes of the session that is renewed; null for a new session and for a client's own token.
      *   `user` holds the scopes of the user's roles; null for a client's own token
@@ -143,7 +143,7 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
         [...IDENTITY_SCOPES, ...chosen.map((scope) => scope.name)],
         limits.grant,
         limits.client.scopes,
-        limits.user === null ? requested : heldByUser(limits.user)
+        limits.user === null ? requested.filter((name) => !isIdentity(name)) : heldByUser(limits.user)
       )
       const target =
         allowed.length > 0 && areIdentity(allowed) ? await audienceOfIdentity(request.resources, limits.client) : aud

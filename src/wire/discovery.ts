@@ -57,6 +57,7 @@ export const Metadata = Type.Object(
     request_uri_parameter_supported: Type.Boolean(),
     claims_parameter_supported: Type.Boolean(),
     prompt_values_supported: texts(),
+    ui_locales_supported: Type.Array(Type.String(), { description: 'Languages of the pages' }),
     claims_supported: texts(),
     subject_types_supported: texts(),
     id_token_signing_alg_values_supported: texts(),
@@ -88,6 +89,7 @@ export const Metadata = Type.Object(
         scopes_supported: ['profile', 'users:read'],
         ...AUTHORIZATION,
         prompt_values_supported: ['none', 'login', 'consent', 'select_account'],
+        ui_locales_supported: ['en', 'de'],
         ...OPENID,
         id_token_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256'],
         grant_types_supported: ['authorization_code', 'client_credentials', 'password', 'refresh_token'],
@@ -163,8 +165,9 @@ export const toWire = (service: {
   assertionAlgs: string[]
   idTokenAlgs: string[]
   prompts: string[]
+  locales: string[]
 }): Static<typeof Metadata> => {
-  const { issuer, docs, scopes, grantTypes, assertionAlgs, idTokenAlgs, prompts } = service
+  const { issuer, docs, scopes, grantTypes, assertionAlgs, idTokenAlgs, prompts, locales } = service
   return {
     issuer,
     authorization_endpoint: `${issuer}/authorize`,
@@ -177,6 +180,7 @@ export const toWire = (service: {
     scopes_supported: scopes,
     ...AUTHORIZATION,
     prompt_values_supported: prompts,
+    ui_locales_supported: locales,
     ...OPENID,
     id_token_signing_alg_values_supported: idTokenAlgs,
     grant_types_supported: grantTypes,

@@ -214,7 +214,7 @@ t.test('a client is public, or has keys in place of a secret', async (t) => {
 
 t.test('without --json the output is one line, or an aligned table', async (t) => {
   const { client, json } = await clientTerminal(t)
-  const added = await client(['add', 'Wörker', '--id', 'worker', '--grant', 'client_credentials', '--scope', 'profile'])
+  const added = await client(['add', 'Wörker', '--id', 'worker', '--grant', 'client_credentials', '--scope', 'users:read'])
   t.match(added, done('client worker was added\nclient_secret lks_'))
   t.match(added.stdout, /^client worker was added\nclient_secret lks_[\w-]{43} {3}\(shown this once\)\n$/)
   t.strictSame(await client(['set', 'worker', '--access-token-ttl', '1h']), done('client worker was changed\n'))
@@ -225,7 +225,7 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
     table[1],
     /^docs +Interactive documentation +public +authorization_code password refresh_token +account clients:read .* enabled$/
   )
-  t.match(table[2], /^worker +Wörker +confidential +client_credentials +profile +disabled$/)
+  t.match(table[2], /^worker +Wörker +confidential +client_credentials +users:read +disabled$/)
   t.strictSame(await client(['enable', 'worker']), done('client worker is enabled\n'))
 
   const first = await json('secret', 'add', 'worker', '--expires-in', '1d')
@@ -317,9 +317,14 @@ t.test('"client add" warns about a client that can never get a token', async (t)
   t.strictSame([code, JSON.parse(stdout).client_id], [0, 'worker'])
   t.equal(
     stderr,
-    'client worker has no scopes, so every request for a token of its own is refused: run "latchkey client set worker --scope <scope...>"\n'
+    'client worker has no scopes for a token of its own, so every request for one is refused: run "latchkey client set worker --scope <scope...>"\n'
   )
-  t.equal((await client(['add', 'O', '--id', 'o', '--grant', 'client_credentials', '--scope', 'profile'])).stderr, '')
+  t.equal(
+    (await client(['add', 'O', '--id', 'o', '--grant', 'client_credentials', '--scope', 'users:read'])).stderr,
+    ''
+  )
+  const identity = ['add', 'I', '--id', 'i', '--grant', 'client_credentials', '--scope', 'openid', 'profile']
+  t.match((await client(identity)).stderr, /^client i has no scopes for a token of its own/)
   t.equal((await client(['add', 'P', '--id', 'p'])).stderr, '')
 })
 

@@ -5,7 +5,7 @@ import { openSessions } from './sessions-world.ts'
 
 const ORDERS = { id: 'orders', identifier: 'https://orders.example', name: 'Orders', scopes: [] }
 const GRANTS = ['client_credentials', 'password', 'refresh_token']
-const SCOPES = ['orders:read', 'profile', 'users:read']
+const SCOPES = ['clients:read', 'orders:read', 'profile', 'users:read']
 const REFUSED = { code: 'invalid_grant' }
 
 /** The tokens of a client: its own, and those of a user. */
@@ -24,7 +24,8 @@ async function open(t: Test) {
   const api = await auth.clients.get('api')
   for (const id of ['orders', 'latchkey']) await auth.resources.change(OPERATOR, id, { introspectionClients: ['api'] })
   const isActive = async (token: string) => (await auth.introspect(api, token)) !== null
-  const own = async (id: string) => (await domain.request(id, { grant_type: 'client_credentials' })).accessToken
+  const own = async (id: string) =>
+    (await domain.request(id, { grant_type: 'client_credentials', scope: 'clients:read' })).accessToken
   return {
     ...domain,
     own,
@@ -66,8 +67,11 @@ const CHANGES: Record<string, { change: ClientEdit; left: typeof ALL; start?: Pa
   'one more role': { start: { roles: ['user'] }, change: { roles: ['user', 'admin'] }, left: ALL },
   'a list of roles in place of all': { change: { roles: ['user'] }, left: ONLY_SESSION },
   'a removed role': { start: { roles: ['user', 'admin'] }, change: { roles: ['admin'] }, left: ONLY_SESSION },
-  'a removed scope': { change: { scopes: ['orders:read', 'profile'] }, left: ONLY_SESSION },
-  'another scope in place of one': { change: { scopes: ['profile', 'roles:read'] }, left: ONLY_SESSION },
+  'a removed scope': { change: { scopes: ['clients:read', 'orders:read', 'profile'] }, left: ONLY_SESSION },
+  'another scope in place of one': {
+    change: { scopes: ['clients:read', 'profile', 'roles:read'] },
+    left: ONLY_SESSION
+  },
   'no scopes': { change: { scopes: [] }, left: NONE },
   'a removed resource': { start: { resources: TWO }, change: { resources: ['latchkey'] }, left: ONLY_SESSION },
   'one resource in place of all': { change: { resources: ['latchkey'] }, left: ONLY_SESSION },

@@ -20,7 +20,7 @@ async function open(t: Test, client: Partial<NewClient> = {}, settings: Record<s
     id: 'job',
     name: 'A job',
     grantTypes: ['client_credentials'],
-    scopes: ['users:read', 'profile', 'orders:read'],
+    scopes: ['users:read', 'clients:read', 'orders:read', 'openid', 'profile', 'email'],
     defaultScopes: ['users:read'],
     ...client
   })
@@ -47,17 +47,21 @@ async function open(t: Test, client: Partial<NewClient> = {}, settings: Record<s
 t.test('a client gets the requested scopes that client and resource allow [SC3]', async (t) => {
   const { auth, granted } = await open(t)
   t.equal(await granted(), `${ISSUER} users:read`, 'the default scopes')
-  t.equal(await granted({ scope: 'profile' }), `${ISSUER} profile`, 'a scope that is no default')
-  t.equal(await granted({ scope: 'profile users:read' }), `${ISSUER} profile users:read`)
-  t.equal(await granted({ scope: 'profile profile  profile' }), `${ISSUER} profile`, 'each scope once')
+  t.equal(await granted({ scope: 'clients:read' }), `${ISSUER} clients:read`, 'a scope that is no default')
+  t.equal(await granted({ scope: 'clients:read users:read' }), `${ISSUER} clients:read users:read`)
   t.equal(
-    await granted({ scope: 'users:write profile' }),
-    `${ISSUER} profile`,
+    await granted({ scope: 'clients:read clients:read  clients:read' }),
+    `${ISSUER} clients:read`,
+    'each scope once'
+  )
+  t.equal(
+    await granted({ scope: 'users:write clients:read' }),
+    `${ISSUER} clients:read`,
     'a scope that is not allowed is left out'
   )
   t.equal(await granted({ scope: 'users:write' }), NOTHING)
   t.equal(await granted({ scope: 'tokens:introspect' }), NOTHING)
-  for (const scope of ['profile orders:delete', 'PROFILE'])
+  for (const scope of ['clients:read orders:delete', 'PROFILE'])
     t.equal(await granted({ scope }), 'invalid_scope: A requested scope is not registered', scope)
 
   t.equal(await granted({ scope: 'orders:read' }), `${ORDERS} orders:read`, 'a scope of another resource')
@@ -66,6 +70,14 @@ t.test('a client gets the requested scopes that client and resource allow [SC3]'
   t.equal(await granted({ resource: [ORDERS] }), NOTHING, 'no default scope belongs to the resource')
   await auth.clients.change(OPERATOR, 'job', { defaultScopes: [] })
   t.equal(await granted(), NOTHING, 'no default scope')
+})
+
+t.test('a token of a client in its own name has no identity scope, because it has no user to show [SC3]', async (t) => {
+  const { granted } = await open(t, { defaultScopes: ['openid', 'profile', 'users:read'] })
+  t.equal(await granted(), `${ISSUER} users:read`)
+  t.equal(await granted({ scope: 'openid email users:read' }), `${ISSUER} users:read`)
+  for (const scope of ['openid', 'profile', 'email', 'openid profile email'])
+    t.equal(await granted({ scope }), NOTHING, scope)
 })
 
 t.test('the scope of a request has at most 1024 characters and 50 items [SC1]', async (t) => {

@@ -168,5 +168,9 @@ t.test('id_token_hint names the user that the app expects', async (t) => {
   await t.rejects(ask([other], { ...request, prompt: 'none' }), { code: 'login_required' })
   await t.rejects(ask([other], { ...request, id_token_hint: 'a.b.c' }), { code: 'invalid_request' })
   const form = await auth.signIn.form(requestOf({ ...request, login_hint: 'mallory' }))
-  t.match(form, { kind: 'sign_in', username: 'alice' }, 'the form has the name of this user, and not the one of login_hint')
+  t.match(
+    form,
+    { kind: 'sign_in', username: 'alice' },
+    'the form has the name of this user, and not the one of login_hint'
+  )
 })

@@ -72,6 +72,7 @@ const METADATA = metadataToWire({
   grantTypes: ['client_credentials', 'password', 'refresh_token'],
   idTokenAlgs: ['ES256', 'EdDSA', 'RS256'],
   prompts: ['none', 'login', 'consent', 'select_account'],
+  locales: ['en', 'de'],
   assertionAlgs: ['ES256', 'EdDSA', 'RS256', 'PS256']
 })
 

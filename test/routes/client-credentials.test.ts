@@ -32,7 +32,6 @@ const notForClients = (operation: string) =>
 
 const EVERY_SCOPE = [
   ...['clients', 'resources', 'roles', 'users'].flatMap((noun) => [`${noun}:read`, `${noun}:write`]),
-  'profile',
   'tokens:introspect'
 ]
 

@@ -53,6 +53,7 @@ const metadataOf = (issuer: string) => ({
   request_uri_parameter_supported: false,
   claims_parameter_supported: false,
   prompt_values_supported: ['none', 'login', 'consent', 'select_account'],
+  ui_locales_supported: ['en', 'de'],
   claims_supported: [
     ...['sub', 'name', 'preferred_username', 'updated_at', 'email', 'email_verified'],
     ...['iss', 'aud', 'exp', 'iat', 'auth_time', 'nonce', 'amr', 'azp', 'at_hash', 'sid']

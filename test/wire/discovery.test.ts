@@ -30,7 +30,8 @@ t.test('the metadata are written with the names of RFC 8414 §2', async (t) => {
     grantTypes: ['password'],
     assertionAlgs: ['ES256'],
     idTokenAlgs: ['RS256'],
-    prompts: ['none']
+    prompts: ['none'],
+    locales: ['en']
   }
   const metadata = toWire(service)
   t.strictSame(metadata, {
@@ -52,6 +53,7 @@ t.test('the metadata are written with the names of RFC 8414 §2', async (t) => {
     request_uri_parameter_supported: false,
     claims_parameter_supported: false,
     prompt_values_supported: ['none'],
+    ui_locales_supported: ['en'],
     claims_supported: [
       ...['sub', 'name', 'preferred_username', 'updated_at', 'email', 'email_verified'],
       ...['iss', 'aud', 'exp', 'iat', 'auth_time', 'nonce', 'amr', 'azp', 'at_hash', 'sid']
