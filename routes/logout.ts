@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { paramsFromWire, TARGET_MAX } from '../src/wire/authorizations.ts'
 import * as wire from '../src/wire/logouts.ts'
 
@@ -11,17 +11,22 @@ const routes: FastifyPluginAsyncTypebox<{ path: string }> = async (fastify, { pa
   type Logout = Awaited<ReturnType<typeof auth.logouts.read>>
 
   /** Sends the browser back to the client, else to the page that says that the user is signed out. */
-  async function leave(reply: FastifyReply, logout: Logout): Promise<FastifyReply> {
+  async function leave({ query }: FastifyRequest, reply: FastifyReply, logout: Logout): Promise<FastifyReply> {
     const uri = wire.returnTo(logout)
     if (uri !== null) return reply.leave(uri)
-    return reply.redirect(path + wire.targetOf('/signed-out', { client_id: logout.client?.id }), 303)
+    return reply.redirect(path + wire.signedOutTarget(logout, query), 303)
   }
 
   fastify.get('/logout', { preHandler: publicAccess, config: PAGE, schema: { hide: true } }, async (request, reply) => {
     const { browser, query } = request
     const logout = await auth.logouts.read(paramsFromWire(query), await browser.logins())
-    const { login, redirectUri } = logout
-    if (login === null) return leave(reply, logout)
+    const { login, redirectUri, refusal, client } = logout
+    if (refusal !== null)
+      request.log.info(
+        { refused: refusal, ...(client && { client: client.id }) },
+        'the browser stays here after the logout'
+      )
+    if (login === null) return leave(request, reply, logout)
     const { username } = await auth.users.get(login.userId)
     const form = await browser.form(wire.signOutTarget(logout), login)
     return reply.page('sign-out', { form, username, fields: {}, returnsTo: redirectUri })
@@ -46,7 +51,7 @@ const routes: FastifyPluginAsyncTypebox<{ path: string }> = async (fastify, { pa
       if (sender === null) throw new Error('the guard loginForm has let a form without a login pass')
       await auth.logins.end(caller, sender)
       await browser.signOut(sender)
-      return leave(reply, await auth.logouts.read(paramsFromWire(query), []))
+      return leave(request, reply, await auth.logouts.read(paramsFromWire(query), []))
     }
   )
 
@@ -55,7 +60,11 @@ const routes: FastifyPluginAsyncTypebox<{ path: string }> = async (fastify, { pa
     { preHandler: publicAccess, config: PAGE, schema: { hide: true } },
     async ({ query }, reply) => {
       const { client } = await auth.logouts.read(paramsFromWire(query), [])
-      return reply.page('signed-out', { client, returnsTo: client?.clientUri ?? null })
+      return reply.page('signed-out', {
+        client,
+        returnsTo: client?.clientUri ?? null,
+        stays: wire.staysFromWire(query)
+      })
     }
   )
 }

@@ -57,7 +57,8 @@ export const SAMPLES: Record<string, Sample> = {
   consent: sample('consent', { ...SIGN_IN, username: 'alice', scopes: SCOPES }),
   'consent-to-sign-in': sample('consent', { ...SIGN_IN, username: 'alice', scopes: SCOPES.slice(0, 1) }),
   'sign-out': sample('sign-out', { form: FORM, username: 'alice', fields: { state: 'a state' }, returnsTo: null }),
-  'signed-out': sample('signed-out', { client: CLIENT, returnsTo: 'https://shop.example/bye' }),
+  'signed-out': sample('signed-out', { client: CLIENT, returnsTo: 'https://shop.example/bye', stays: false }),
+  'signed-out-here': sample('signed-out', { client: null, returnsTo: null, stays: true }),
   error: sample('error', { reason: 'redirect_uri_unknown' }),
   account: sample('account', { ...ACCOUNT, isSaved: true, values: { fullName: 'Alice Liddell', email: '' } }),
   'account-refused': sample('account', {

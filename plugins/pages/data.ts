@@ -85,8 +85,11 @@ export interface Pages {
   /** Asks whether the user wants to sign out. Posts `fields` as hidden fields. */
   'sign-out': Returning & { form: Form; username: string; fields: Record<string, string> }
 
-  /** `returnsTo` is the URL of a link to the client, shown if it is not null. */
-  'signed-out': { client: Pick<Client, 'name'> | null; returnsTo: string | null }
+  /**
+   * `returnsTo` is the URL of a link to the client, shown if it is not null. `stays`: the client has asked for a return to an address that
+   * it has not registered.
+   */
+  'signed-out': { client: Pick<Client, 'name'> | null; returnsTo: string | null; stays: boolean }
 
   /** `retryAfter` is in seconds. */
   error: { reason: ErrorReason; retryAfter?: number | undefined }

@@ -10,6 +10,8 @@ export interface Logout {
   client: Client | null
   /** Where the browser goes after the logout: a URI that the client has registered. Null for a page of this service. */
   redirectUri: string | null
+  /** Why the browser does not go where the request says; null when it does, or the request does not say. */
+  refusal: 'logout_client_unknown' | 'logout_uri_unknown' | null
   /** Byte for byte as it was sent. */
   state: string | null
   /** The login that can end; null when the browser has none, or none of the user that the client means. */
@@ -28,7 +30,7 @@ export function createLogouts({ clients, idTokens }: { clients: Clients; idToken
 
   return {
     /**
-     * Reads a request. Refuses nothing: whatever is not valid leads to no client, so the browser stays here.
+     * Reads a request. Whatever is not valid leads to no client, so the browser stays here (§4): the logout itself is never refused.
      * @param logins the active logins of the browser, the one used last first
      */
     async read(params: AuthorizationParams, logins: Login[]): Promise<Logout> {
@@ -40,10 +42,13 @@ export function createLogouts({ clients, idTokens }: { clients: Clients; idToken
       const read = sent === null ? null : await idTokens.readHint(sent)
       const client = await clientOf(text('client_id'), { sent, read })
       const uri = text('post_logout_redirect_uri')
+      const isRegistered = uri !== null && client?.postLogoutRedirectUris.includes(uri)
+      const refusal = client === null ? 'logout_client_unknown' : 'logout_uri_unknown'
       const login = logins.find(({ userId }) => read === null || userId === read.userId)
       return {
         client,
-        redirectUri: uri !== null && client?.postLogoutRedirectUris.includes(uri) ? uri : null,
+        redirectUri: isRegistered ? uri : null,
+        refusal: uri === null || isRegistered ? null : refusal,
         state: text('state'),
         login: login ?? null
       }

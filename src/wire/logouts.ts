@@ -17,15 +17,27 @@ export const SignOutForm = Type.Object({ form_token: Type.String() })
 
 const [CLIENT_ID, REDIRECT_URI] = ['client_id', 'post_logout_redirect_uri']
 
+/** Says that the browser stays here, although the request names another place. */
+const STAYS = 'stays'
+const stays = (refusal: Logout['refusal']) => (refusal === null ? null : '1')
+
 /** Returns the target of the form that ends a login. It carries where the browser goes, and no ID token. */
-export function signOutTarget({ client, redirectUri, state }: Logout): string {
+export function signOutTarget({ client, redirectUri, refusal, state }: Logout): string {
   const pairs: [string, string | null | undefined][] = [
     [CLIENT_ID, client?.id],
     [REDIRECT_URI, redirectUri],
-    ['state', redirectUri === null ? null : state]
+    ['state', redirectUri === null ? null : state],
+    [STAYS, stays(refusal)]
   ]
   return targetOf('/sign-out', Object.fromEntries(pairs.filter(([, value]) => typeof value === 'string')))
 }
+
+/** Returns the target of the page that says that the user is signed out. */
+export const signedOutTarget = ({ client, refusal }: Pick<Logout, 'client' | 'refusal'>, query: unknown): string =>
+  targetOf('/signed-out', { [CLIENT_ID]: client?.id, [STAYS]: stays(refusal) ?? (staysFromWire(query) ? '1' : null) })
+
+/** Returns whether the query of a page says that the browser stays here. */
+export const staysFromWire = (query: unknown): boolean => (query as Record<string, unknown>)[STAYS] === '1'
 
 /** Returns the target of a page with parameters in its query. */
 export function targetOf(path: string, params: Record<string, unknown>): string {

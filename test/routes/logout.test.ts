@@ -103,7 +103,7 @@ t.test('the browser goes only to a URI that the client has registered, character
     const page = await jar.get(logoutUrl(params))
     t.equal(page.statusCode, 200)
     t.notMatch(formOf(page).action, 'post_logout_redirect_uri', JSON.stringify(params))
-    t.match((await world.jar().get(logoutUrl(params))).headers.location, /^\/signed-out/)
+    t.match((await world.jar().get(logoutUrl(params))).headers.location, /^\/signed-out\?.*stays=1$/)
   }
   for (const params of [
     { client_id: 'first' },
@@ -115,6 +115,32 @@ t.test('the browser goes only to a URI that the client has registered, character
       t.strictSame(went(await world.jar().get(url)), [303, target], 'a browser without a login')
       t.match(formOf(await jar.get(url)).action, encodeURIComponent(target))
     }
+})
+
+t.test('after a logout that returns to no registered URI the page says so, and the log says why', async (t) => {
+  const lines: string[] = []
+  const logged = await openSignIn(t, { logger: { level: 'info', stream: { write: (line) => void lines.push(line) } } })
+  await logged.register('first', oidc)
+  const jar = logged.jar()
+  await jar.signIn('/sign-in')
+  const url = (client_id: string) => logoutUrl({ client_id, post_logout_redirect_uri: CALLBACK })
+  const left = await jar.submit(await jar.get(url('first')), {})
+  t.strictSame(went(left), [303, '/signed-out?client_id=first&stays=1'])
+  t.match(
+    (await jar.get(String(left.headers.location))).body,
+    'an address that is not registered for it, so you stay here'
+  )
+  t.notMatch((await jar.get('/signed-out?client_id=first')).body, 'registered')
+  t.strictSame(went(await jar.get(url('nobody'))), [303, '/signed-out?stays=1'])
+  const reasons = lines.map((line) => JSON.parse(line)).filter(({ refused }) => refused !== undefined)
+  t.strictSame(
+    reasons.map(({ refused, client }) => [refused, client]),
+    [
+      ['logout_uri_unknown', 'first'],
+      ['logout_client_unknown', undefined]
+    ]
+  )
+  t.notMatch(lines.join(''), CALLBACK)
 })
 
 t.test('a form of another site ends nothing, and a request of a client may be a form', async (t) => {

@@ -152,6 +152,8 @@ export const de: Texts = {
   signOutText: (username) => `Sie sind in diesem Browser als ${username} angemeldet.`,
   signedOut: 'Sie sind abgemeldet',
   signedOutText: 'Sie können diese Seite schließen.',
+  staysText:
+    'Die App möchte, dass Sie zu einer Adresse zurückkehren, die nicht für sie registriert ist. Deshalb bleiben Sie hier. Sie können diese Seite schließen. Sagen Sie es den Betreibern der App.',
   backTo: (client) => `Zurück zu ${client}`,
   signInAgain: 'Wieder anmelden',
 

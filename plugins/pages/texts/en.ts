@@ -148,6 +148,8 @@ export const en = {
   signOutText: (username: string) => `You are signed in as ${username} in this browser.`,
   signedOut: 'You are signed out',
   signedOutText: 'You can close this page.',
+  staysText:
+    'The app wants you to return to an address that is not registered for it, so you stay here. You can close this page. Tell the people who run the app.',
   backTo: (client: string) => `Back to ${client}`,
   signInAgain: 'Sign in again',
 
