@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { preHandlerAsyncHookHandler } from 'fastify'
+import type { preHandlerHookHandler } from 'fastify'
 import * as pages from '../src/wire/pages.ts'
 import { empty, json, problem } from '../src/wire/responses.ts'
 import { NoQuery } from '../src/wire/schema.ts'
@@ -7,8 +7,9 @@ import * as wire from '../src/wire/sessions.ts'
 import { USER_PATH, UserParams } from '../src/wire/users.ts'
 
 /** Refuses a path that ends with a slash: a missing session id must not end all sessions. */
-const refuseTrailingSlash: preHandlerAsyncHookHandler = async (request, reply) => {
+const refuseTrailingSlash: preHandlerHookHandler = (request, reply, done) => {
   if (/\/(\?|$)/.test(request.url)) reply.callNotFound()
+  else done()
 }
 
 /** The sessions of the caller, and for admins the sessions of every user. */
@@ -69,6 +70,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       schema: {
         operationId: 'endMySessions',
         summary: 'End all of your own sessions, or all except the current session',
+        description: 'Signs you out in all browsers too, except in the one to which the current session belongs.',
         tags: ['sessions'],
         querystring: SessionsQuery,
         response: { 204: allEnded }
@@ -127,7 +129,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       schema: {
         operationId: 'endSessions',
         summary: 'End all sessions of a user',
-        description: 'The user can log in again.',
+        description: 'Signs the user out in all browsers too. The user can log in again.',
         tags: ['sessions'],
         params: UserParams,
         querystring: NoQuery,

@@ -32,7 +32,7 @@ export function addSessionCommands(program: Command, terminal: Terminal): void {
   )
 
   command('revoke <username> [session]', 'end a session of a user with its tokens')
-    .option('--all', 'end all sessions of the user')
+    .option('--all', 'end all sessions of the user, and sign the user out in all browsers')
     .addHelpText(
       'after',
       '\nExamples:\n  latchkey session revoke alice 0199d0a4-8f20-7c11-8a4e-1b6f0d2c9e55\n  latchkey session revoke alice --all'

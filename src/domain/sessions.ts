@@ -115,7 +115,7 @@ export function createSessions(deps: { store: Store; clock: Clock; refreshTokens
       if ((await store.sessions.end(caller, { userId, id, now: clock.now() })) === 0) throw noSuch('session', id)
     },
 
-    /** Ends all sessions of a user except one, and returns how many it ended. */
+    /** Ends all sessions and all logins in browsers of a user, except one session and its login. Returns how many sessions it ended. */
     endAll: (caller: Caller, { userId, except = null }: { userId: string; except?: string | null }): Promise<number> =>
       store.sessions.end(caller, { userId, except, now: clock.now() })
   }

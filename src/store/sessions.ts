@@ -1,13 +1,14 @@
 import { type Selectable, sql } from 'kysely'
 import { defined } from '../defined.ts'
 import type { Caller } from '../domain/caller.ts'
-import type { Session, StoredSession } from '../domain/model.ts'
+import type { Millis, Session, StoredSession } from '../domain/model.ts'
 import type { SessionStore } from '../domain/ports/sessions.ts'
 import { SESSION_ENTRIES_MAX, SESSIONS_MAX } from '../limits.ts'
+import { endAuthorizations } from './authorization-rows.ts'
 import { type Db, needsRowLocks, words } from './columns.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
-import { type EndedRow, endAndNotify, endSessions, entriesOf, selectForEnd } from './session-ends.ts'
+import { type EndedRow, endAndNotify, endedAt, endSessions, entriesOf, selectForEnd } from './session-ends.ts'
 import type { Database, RecordEvent } from './transaction.ts'
 
 const toSession = (row: Selectable<Tables['sessions']>): StoredSession => ({
@@ -113,6 +114,35 @@ export async function recordSurplus(
     record({ type: 'session.ended', caller, subject: { user, session: id }, reason: TOO_MANY })
 }
 
+/** Ends the logins of a user in browsers, except the one of a session, and records an event for each. Locks the user as a new login does. */
+async function endLoginsOf(
+  trx: Db,
+  { userId, except, now }: { userId: string; except: string | null; now: Millis },
+  record: (login: string) => void
+): Promise<void> {
+  if (needsRowLocks(trx)) await trx.selectFrom('users').select('id').where('id', '=', userId).forNoKeyUpdate().execute()
+  const ended = await trx
+    .updateTable('logins')
+    .set(endedAt(now))
+    .where('user_id', '=', userId)
+    .where('ended_at', 'is', null)
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('sessions')
+            .select('sessions.id')
+            .where('sessions.id', '=', except)
+            .whereRef('sessions.login_id', '=', 'logins.id')
+        )
+      )
+    )
+    .returning('id')
+    .execute()
+  const loginIds = ended.map(({ id }) => id)
+  if (loginIds.length > 0) await endAuthorizations(trx, { loginIds })
+  loginIds.forEach(record)
+}
+
 export function sessions({ db, transaction }: Database): SessionStore {
   return {
     open: (caller, { session, authVersion, rev }) =>
@@ -188,12 +218,16 @@ export function sessions({ db, transaction }: Database): SessionStore {
 
     end: (caller, { now, ...filter }) =>
       transaction(async (trx, record) => {
+        const { id, userId, clientId, except = null } = filter
+        if (id === undefined && clientId === undefined && userId !== undefined)
+          await endLoginsOf(trx, { userId, except, now }, (login) =>
+            record({ type: 'login.ended', caller, subject: { user: userId, login } })
+          )
         const rows = await endSessions(trx, { ...filter, now, informed: caller.kind === 'client' ? caller.id : null })
         await appendRevocations(trx, await entriesOf(trx, rows), now)
-        const { id: session, userId: user, clientId: client } = filter
+        const subject = defined({ session: id, user: userId, client: clientId })
         const reason = rows.length === 1 ? '1 session' : `${rows.length} sessions`
-        if (rows.length > 0)
-          record({ type: 'session.ended', caller, subject: defined({ session, user, client }), reason })
+        if (rows.length > 0) record({ type: 'session.ended', caller, subject, reason })
         return rows.length
       })
   }

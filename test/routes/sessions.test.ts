@@ -2,7 +2,9 @@ import t from 'tap'
 import { decode } from '../forge.ts'
 import { build, NOBODY, PASSWORD } from '../helper.ts'
 
-const { token, get, send, createUser } = await build(t)
+const errors: string[] = []
+const logger = { level: 'error', stream: { write: (line: string) => errors.push(line) } } as const
+const { token, get, send, createUser } = await build(t, { logger })
 const enter = async (username = 'alice', scope = 'profile account') =>
   (await token({ grant_type: 'password', username, password: PASSWORD, scope })).json()
 const me = async (accessToken: string) => (await get('/users/me', accessToken)).statusCode
@@ -43,6 +45,7 @@ t.test('a user lists their own sessions and ends one or all of them [AD2]', asyn
   t.equal(await end(here.access_token, '/users/me/sessions?except=others'), 400)
   t.equal(await end(here.access_token, '/users/me/sessions/'), 404, 'a path without an id does not end all')
   t.equal(await me(here.access_token), 200)
+  t.strictSame(errors, [])
   t.equal(await end(here.access_token, '/users/me/sessions'), 204)
   t.equal(await me(here.access_token), 401)
 })

@@ -126,6 +126,26 @@ export function logins(t: Test, { store, sql }: Opened): void {
     }
   })
 
+  t.test('the end of all sessions of a user ends the logins too, except the one of a kept session', async (t) => {
+    const [alice, bob] = [await addUser(store), await addUser(store)]
+    const [kept, other, foreign] = [
+      await addLogin(store, alice.id),
+      await addLogin(store, alice.id),
+      await addLogin(store, bob.id)
+    ]
+    const ofKept = await addSession(store, alice.id, { loginId: kept.id })
+    const ofNone = await addSession(store, alice.id)
+    const end = (filter: { id?: string; except?: string | null }) =>
+      store.sessions.end(OPERATOR, { userId: alice.id, now: NOW, ...filter })
+    t.equal(await end({ id: ofNone.id }), 1)
+    t.strictSame(await idsOf(alice.id), [kept.id, other.id], 'the end of one session ends no login')
+    t.equal(await end({ except: ofKept.id }), 0)
+    t.strictSame(await idsOf(alice.id), [kept.id])
+    t.equal(await end({ except: ofNone.id }), 1)
+    t.strictSame(await idsOf(alice.id), [], 'the kept session has no login')
+    t.strictSame(await idsOf(bob.id), [foreign.id])
+  })
+
   t.test(
     'the end of a login ends its sessions at first-party clients and lets other clients keep theirs',
     async (t) => {

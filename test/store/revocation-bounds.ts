@@ -149,7 +149,7 @@ export function revocationBounds(t: Test, opened: Opened): void {
     const before = await store.revocations.seq()
     t.equal(await sessions(createDatabase(db, { record: () => {} })).end(OPERATOR, { userId: user.id, now: NOW }), MANY)
     const changes = statements.filter((each) => ['update', 'with', 'insert', 'delete'].includes(each))
-    t.strictSame(changes, ['with', 'insert', 'delete', 'delete', 'update', 'insert'])
+    t.strictSame(changes, ['update', 'with', 'insert', 'delete', 'delete', 'update', 'insert'])
     t.strictSame(await entriesAfter(store, before), [{ kind: 'user', id: user.id }])
     t.strictSame(await store.sessions.list(user.id, { after: null, limit: 1 }, NOW), [])
     t.equal(await store.users.delete(OPERATOR, { id: user.id, now: NOW }), true)

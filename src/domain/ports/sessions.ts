@@ -35,7 +35,8 @@ export interface SessionStore {
   ): Promise<Rotation>
   /**
    * Ends all matching sessions that are active or expired within the last minute, and returns how many it ended. Clients with a
-   * `backchannelLogoutUri` get a notice for each, except the caller.
+   * `backchannelLogoutUri` get a notice for each, except the caller. With `userId` alone also ends the logins of the user in browsers with
+   * their codes, except the login of the session `except`: a login could open another session.
    */
   end(caller: Caller, filter: SessionFilter & { now: Millis }): Promise<number>
 }
