@@ -29,7 +29,7 @@ let loaded: ReturnType<typeof load> | undefined
 
 function load() {
   const document = JSON.parse(readFileSync(join(process.env.TEST_READY as string, DOCUMENT), 'utf8')) as Document
-  const ajv = new Ajv2020({ strict: false })
+  const ajv = new Ajv2020({ strict: false, meta: false, validateSchema: false })
   ajv.addFormat('uuid', /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
   ajv.addFormat('date-time', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
   ajv.addSchema(document, 'document')
