@@ -116,7 +116,7 @@ export default fp<PagesOptions>(
       { name: 'account-password', href: `${path}/account/password`, text: t.changePassword },
       { name: 'account-sessions', href: `${path}/account/sessions`, text: t.sessions },
       { name: 'account-apps', href: `${path}/account/apps`, text: t.consents },
-      { name: 'sign-in', href: `${path}/sign-in`, text: t.useAnotherAccount },
+      { name: 'choose-account', href: `${path}/sign-in/choose`, text: t.useAnotherAccount },
       { name: 'sign-out', href: `${path}/logout`, text: t.signOut }
     ]
     await fastify.register(fastifyView, { engine: { eta: loadTemplates() }, production: true })

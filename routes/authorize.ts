@@ -68,7 +68,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     const { attempt, accounts } = next
     const [first] = accounts
     return reply.page('choose-account', {
-      client: attempt.client,
+      client: attempt?.client ?? null,
       form: await request.browser.form(wire.targetOf('/sign-in/choose', params), first?.login ?? null),
       accounts: accounts.map(({ login, user }) => ({
         loginId: login.id,
@@ -76,8 +76,8 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         fullName: user.fullName
       })),
       other: path + wire.targetOf('/sign-in', params),
-      returnsTo: attempt.request.redirectUri,
-      uiLocales: attempt.request.uiLocales
+      returnsTo: attempt?.request.redirectUri ?? null,
+      uiLocales: attempt?.request.uiLocales ?? []
     })
   }
 
@@ -150,14 +150,28 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     }
   )
 
+  // "Use another account" of the pages of the account. The form goes back to this path.
+  fastify.get(
+    '/sign-in/choose',
+    { preHandler: publicAccess, config: PAGE, schema: { hide: true } },
+    async (request, reply) => {
+      const next = await signIn.another(await request.browser.logins())
+      return proceed(request, reply, { next, params: null })
+    }
+  )
+
   fastify.post(
     '/sign-in/choose',
     { preHandler: loginForm, config: PAGE, schema: { hide: true, body: wire.ChoiceForm } },
     async (request, reply) => {
       const { browser, caller, body } = request
-      const params = wire.paramsFromWire(request.query)
-      const login = (await browser.logins()).find(({ id }) => id === body.login)
-      if (login === undefined) return authorize(request, reply, request.query)
+      const params = wire.attemptFromWire(request.query)
+      const logins = await browser.logins()
+      const login = logins.find(({ id }) => id === body.login)
+      if (login === undefined) {
+        if (params !== null) return authorize(request, reply, request.query)
+        return proceed(request, reply, { next: await signIn.another(logins), params })
+      }
       await browser.use(login)
       return proceed(request, reply, { next: await signIn.choose(caller, { params, login }), params })
     }

@@ -34,14 +34,14 @@ export interface Account {
 /**
  * What a browser gets next.
  * - `sign_in`: the form of the sign-in. `attempt` is null for a sign-in that no client asked for
- * - `choose`: the question which login to use
+ * - `choose`: the question which login to use. `attempt` is null for the pages of the account
  * - `consent`: the question for consent, about the authorization with this id
  * - `respond`: the way back to the client
  * - `account`: the pages of the account, after a sign-in that no client asked for
  */
 export type Next =
   | { kind: 'sign_in'; attempt: Attempt | null; username: string; refusal: SignInRefusal | null }
-  | { kind: 'choose'; attempt: Attempt; accounts: Account[] }
+  | { kind: 'choose'; attempt: Attempt | null; accounts: Account[] }
   | { kind: 'consent'; id: string }
   | { kind: 'respond'; response: AuthorizationResponse }
   | { kind: 'account' }
@@ -117,6 +117,12 @@ export function createSignIn(deps: {
     form: (params: AuthorizationParams | null): Promise<Next> =>
       answering(async () => formOf(params === null ? null : await authorizationRequests.read(params), null)),
 
+    /** Returns the question which login the pages of the account use, or the form of the sign-in for a browser that has nothing to choose. */
+    async another(logins: Login[]): Promise<Next> {
+      const accounts = await accountsOf(logins)
+      return accounts.length > 1 ? { kind: 'choose', attempt: null, accounts } : formOf(null, null)
+    },
+
     /**
      * Verifies name and password, opens a login and returns what comes next.
      * @param params null for a sign-in that no client asked for
@@ -152,11 +158,13 @@ export function createSignIn(deps: {
     },
 
     /**
-     * Continues an authorization request with the login that the user chose.
+     * Continues with the login that the user chose.
+     * @param params null for the pages of the account
      * @throws NoReturn
      */
-    choose: (caller: Caller, { params, login }: { params: AuthorizationParams; login: Login }): Promise<Next> =>
+    choose: (caller: Caller, { params, login }: { params: AuthorizationParams | null; login: Login }): Promise<Next> =>
       answering(async () => {
+        if (params === null) return { kind: 'account' }
         const attempt = await authorizationRequests.read(params)
         return nextOf(await authorizations.choose(caller, { ...attempt, login }), attempt)
       })

@@ -37,3 +37,29 @@ t.test('at the consent another account continues the same request, and its user 
   t.match(choice.body, /<button[^>]*>.*bob/, 'with two accounts the next request asks which one')
   t.match(choice.body, /<button[^>]*>.*alice/)
 })
+
+t.test(
+  'the pages of the account show the account used last, and the user switches to another without a password',
+  async (t) => {
+    const world = await openSignIn(t)
+    await world.createUser('bob')
+    const jar = createJar(world)
+    await jar.signIn('/sign-in')
+    const other = otherOf((await jar.get('/account')).body) as string
+    t.match((await jar.get(other)).body, 'name="password"', 'with one account the user signs in with another one')
+    await jar.signIn(other, 'bob')
+    t.match((await jar.get('/account')).body, 'You are signed in as bob.')
+
+    const choice = await jar.get(other)
+    t.equal(otherOf(choice.body), '/sign-in')
+    const [, alice = ''] = /name="login" value="([^"]+)"><span>alice/.exec(choice.body) ?? []
+    const chosen = await jar.submit(choice, { login: alice })
+    t.strictSame([chosen.statusCode, chosen.headers.location], [303, '/account'])
+    t.match((await jar.get('/account')).body, 'You are signed in as alice.')
+    t.match(
+      (await jar.submit(choice, { login: 'x' })).body,
+      /<button[^>]*>.*bob/,
+      'an account that has left is asked again'
+    )
+  }
+)
