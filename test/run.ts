@@ -3,7 +3,7 @@ import { flushCompileCache } from 'node:module'
 import { resolve } from 'node:path'
 import { makeReady } from './helper.ts'
 import { startServices } from './run/services.ts'
-import { filesOf, type Outcome, runTap } from './run/tap.ts'
+import { filesOf, type Outcome, runTests } from './run/tap.ts'
 import { report } from './secrets.ts'
 
 /** Folders whose tests need no PostgreSQL, no browser and no child process. */
@@ -26,7 +26,7 @@ function conclude({ code, passed, failed, skipped }: Outcome, isWhole: boolean):
 
 /**
  * Runs all tests, those that are named (by file, pattern or folder), or with `--fast` those of `FAST`, on SQLite only.
- * Other options go to tap.
+ * With other options than `--disable-coverage` and `--timeout`, and for coverage, tap runs them.
  */
 const args = process.argv.slice(2)
 const isFast = args.includes('--fast')
@@ -48,7 +48,7 @@ let code = 1
 try {
   await makeReady()
   flushCompileCache()
-  code = conclude(await runTap(files, options), isWhole)
+  code = conclude(await runTests(files, options), isWhole)
 } finally {
   await services.stop()
 }

@@ -4,12 +4,10 @@ import { syncBuiltinESMExports } from 'node:module'
 /**
  * Every test process of a run without coverage loads this file first. It switches off work of tap that no test needs, and that costs a
  * fifth of the CPU of all tests:
- * - tap lists the modules of each process, also of the processes that tests start, to assign the coverage.
  * - tap reads source maps. The code runs as it is written, so it has none.
  * - tap follows each asynchronous operation, to name the test that threw an error outside of its promises. Without this hook the error
  *   ends the process, and tap names the test that was running.
  */
-process.env._TAPJS_PROCESSINFO_EXCLUDE_ = '/./'
 asyncHooks.createHook = () => {
   const hook = { enable: () => hook, disable: () => hook }
   return hook as asyncHooks.AsyncHook
@@ -17,4 +15,3 @@ asyncHooks.createHook = () => {
 syncBuiltinESMExports()
 process.setSourceMapsEnabled(false)
 process.setSourceMapsEnabled = () => {}
-delete process.env.NODE_OPTIONS
