@@ -1,6 +1,11 @@
+import dns from 'node:dns'
+import http from 'node:http'
+import https from 'node:https'
+import { isIP, type LookupFunction } from 'node:net'
 import fp from 'fastify-plugin'
 import { runOutsideRequest } from '../src/deadline.ts'
 import type { EventType } from '../src/domain/events.ts'
+import { createAddressCheck, LOOPBACK_NETWORKS } from '../src/domain/outgoing-addresses.ts'
 import type { SendLogout } from '../src/domain/ports/logouts.ts'
 import { LOGOUT_RESPONSE_MS } from '../src/limits.ts'
 import { isLoopback } from '../src/loopback.ts'
@@ -10,6 +15,13 @@ declare module 'fastify' {
     /** Starts the timer that delivers logout tokens that are due. An app calls this when it listens. For a mounted app, `src/mount.ts` calls it. */
     startDelivering(): void
   }
+}
+
+export interface BackchannelLogoutOptions {
+  /** An issuer on a loopback host may send to this machine. */
+  issuer: string
+  /** Networks inside that logout tokens may be sent to. */
+  networks: string[]
 }
 
 /** Milliseconds between two rounds, for tokens that a client did not accept. */
@@ -29,35 +41,76 @@ const ENDINGS: ReadonlySet<EventType> = new Set<EventType>([
   'everything.revoked'
 ])
 
-/** Returns the reason of an error of `fetch`, without the URL. */
+class AddressRefused extends Error {}
+
+/** Returns the reason of a failed request, without the URL. */
 function reasonOf(error: unknown): string {
-  const { name, cause } = error as Error
-  if (name === 'TimeoutError') return `no response within ${LOGOUT_RESPONSE_MS / 1000} s`
-  const { code = 'unknown error' } = (cause ?? {}) as { code?: string }
+  const { name, message, code = 'unknown error', cause } = error as Error & { code?: string }
+  if (error instanceof AddressRefused) return message
+  if (name === 'TimeoutError' || (cause as Error | undefined)?.name === 'TimeoutError')
+    return `no response within ${LOGOUT_RESPONSE_MS / 1000} s`
   return `no connection: ${code}`
 }
 
 /** Tells clients that sessions of their users have ended: at once, without delaying it, and again later if they did not accept it. */
 export default fp(
-  async (fastify) => {
+  async (fastify, { issuer, networks }: BackchannelLogoutOptions) => {
+    const isLocal = isLoopback(new URL(issuer).hostname)
+    const isAllowed = createAddressCheck(isLocal ? [...networks, ...LOOPBACK_NETWORKS] : networks)
     const stop = new AbortController()
     let timer: NodeJS.Timeout | undefined
     let round: Promise<void> | null = null
     let isDue = false
 
-    /** Follows no redirect, and reads nothing of the response but its status. */
-    const send: SendLogout = async (uri, logoutToken) => {
-      const { protocol, hostname } = new URL(uri)
-      if (protocol !== 'https:' && !isLoopback(hostname)) return 'the URI is neither https nor on a loopback host'
-      try {
-        const response = await fetch(uri, {
+    function assertAllowed(address: string): void {
+      if (!isAllowed(address))
+        throw new AddressRefused(`the address ${address} is inside, and not in a network of LATCHKEY_LOGOUT_NETWORKS`)
+    }
+
+    /** Resolves a name for one connection. The connection goes to the addresses that were checked. */
+    const lookup: LookupFunction = (hostname, options, done) =>
+      dns.lookup(hostname, { ...options, all: true }, (error, addresses) => {
+        if (error !== null) return done(error, '')
+        try {
+          for (const { address } of addresses) assertAllowed(address)
+        } catch (refused) {
+          return done(refused as Error, '')
+        }
+        if (options.all) return done(null, addresses)
+        const [{ address, family }] = addresses as [dns.LookupAddress]
+        done(null, address, family)
+      })
+
+    /** Posts a form. Returns the status, follows no redirect, and reads nothing of the body. */
+    const post = (url: URL, body: string): Promise<number> =>
+      new Promise((resolve, reject) => {
+        // The name of a host is checked when it is resolved.
+        const host = url.hostname.replace(/^\[|\]$/g, '')
+        if (isIP(host) !== 0) assertAllowed(host)
+        const { request } = url.protocol === 'https:' ? https : http
+        const sent = request(url, {
           method: 'POST',
-          body: new URLSearchParams({ logout_token: logoutToken }),
-          redirect: 'manual',
+          headers: { 'content-type': 'application/x-www-form-urlencoded', 'content-length': Buffer.byteLength(body) },
+          // A connection of its own, so that no earlier check counts.
+          agent: false,
+          lookup,
           signal: AbortSignal.any([stop.signal, AbortSignal.timeout(LOGOUT_RESPONSE_MS)])
         })
-        await response.body?.cancel()
-        return response.ok ? null : `status ${response.status}`
+        sent.on('error', reject)
+        sent.on('response', (response) => {
+          response.destroy()
+          resolve(response.statusCode as number)
+        })
+        sent.end(body)
+      })
+
+    const send: SendLogout = async (uri, logoutToken) => {
+      const url = new URL(uri)
+      if (url.protocol !== 'https:' && !isLoopback(url.hostname))
+        return 'the URI is neither https nor on a loopback host'
+      try {
+        const status = await post(url, new URLSearchParams({ logout_token: logoutToken }).toString())
+        return status >= 200 && status < 300 ? null : `status ${status}`
       } catch (error) {
         return reasonOf(error)
       }

@@ -128,7 +128,7 @@ export async function buildApp(
   await app.register(cors, { origins: config.corsOrigins, issuer })
   await app.register(drain, drainTimes)
   await app.register(sweep)
-  await app.register(backchannelLogout)
+  await app.register(backchannelLogout, { issuer, networks: config.logoutNetworks })
   await app.register(pages, {
     issuer,
     base,

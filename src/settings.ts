@@ -181,6 +181,12 @@ export const Settings = Type.Object({
       'Reverse proxies whose `X-Forwarded-For` header is trusted. With an https issuer it must be set: `none` is for a proxy that keeps the address of each caller (a proxy for TCP), so that there is no header',
     allowed: 'addresses or networks (10.0.0.0/8, but no /0), separated by commas, or none'
   }),
+  logoutNetworks: Type.Array(Type.String({ format: 'network' }), {
+    default: [],
+    description:
+      'Networks inside that logout tokens may be sent to. Other addresses of the machine and of private networks are refused, so that nobody who may register a client reaches them; link-local addresses always are. If the issuer is on a loopback host, loopback is allowed',
+    allowed: 'addresses or networks (10.0.0.0/8, but no /0), separated by commas'
+  }),
   corsOrigins: Type.Array(Type.String({ format: 'origin' }), {
     default: [],
     description:

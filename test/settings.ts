@@ -194,6 +194,11 @@ export const SETTINGS: Record<
     ],
     says: 'addresses or networks (10.0.0.0/8, but no /0), separated by commas, or none'
   },
+  LATCHKEY_LOGOUT_NETWORKS: {
+    allowed: ['10.0.0.1', '10.0.0.0/8,::1'],
+    refused: ['0.0.0.0/0', '::/0', 'true', 'app.example', 'none'],
+    says: 'addresses or networks (10.0.0.0/8, but no /0), separated by commas'
+  },
   LATCHKEY_CORS_ORIGINS: {
     allowed: ['https://app.example.com', 'http://localhost:5173', 'https://a.example,https://b.example:8443'],
     refused: [

@@ -1,5 +1,5 @@
 import type { Expression } from 'kysely'
-import type { Db } from './columns.ts'
+import { type Db, needsRowLocks } from './columns.ts'
 
 /**
  * Makes codes worthless, and ends requests that wait for consent: of a client, of logins, or all. Without a lock on the client or the logins,
@@ -9,11 +9,14 @@ export async function endAuthorizations(
   trx: Db,
   { clientId, loginIds }: { clientId?: string; loginIds?: string[] | Expression<{ id: string }> }
 ): Promise<void> {
-  await trx
-    .updateTable('authorizations')
-    .set({ state: 'ended' })
+  const matching = trx
+    .selectFrom('authorizations')
+    .select('id')
     .$if(clientId !== undefined, (query) => query.where('client_id', '=', clientId as string))
     .$if(loginIds !== undefined, (query) => query.where('login_id', 'in', loginIds as string[]))
     .where('state', 'in', ['signed_in', 'code'])
-    .execute()
+    // In one order, so that two such transactions cannot deadlock.
+    .orderBy('id')
+    .$if(needsRowLocks(trx), (query) => query.forUpdate())
+  await trx.updateTable('authorizations').set({ state: 'ended' }).where('id', 'in', matching).execute()
 }

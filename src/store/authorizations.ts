@@ -5,6 +5,7 @@ import type { Authorization, AuthorizationStore } from '../domain/ports/authoriz
 import { AUTHORIZATIONS_MAX } from '../limits.ts'
 import { type Db, needsRowLocks, words } from './columns.ts'
 import { addConsent } from './consents.ts'
+import { keep } from './locks.ts'
 import { selectActiveLogins, toLogin } from './login-rows.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
@@ -126,7 +127,15 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
 
     allow: (caller, { id, codeHash, scopes, consent, now, expiresAt }) =>
       transaction(async (trx, record) => {
-        // Locks the login before the authorization, as the end of a login does.
+        const owners = await trx
+          .selectFrom('authorizations')
+          .innerJoin('logins', 'logins.id', 'login_id')
+          .select(['user_id as userId', 'client_id as clientId'])
+          .where('authorizations.id', '=', id)
+          .executeTakeFirst()
+        if (owners === undefined) return false
+        // The consent refers to both. Locks the login before the authorization, as the end of a login does.
+        await keep(trx, owners)
         const login = await selectActiveLogins(trx, now)
           .select(['logins.id', 'logins.user_id'])
           .where('logins.id', '=', trx.selectFrom('authorizations').select('login_id').where('id', '=', id))

@@ -13,7 +13,7 @@ import {
   toColumns
 } from './client-rows.ts'
 import { describeChanges, describeGiven } from './event-reasons.ts'
-import { reserveClientId } from './locks.ts'
+import { lockForDeletion, reserveClientId } from './locks.ts'
 import { appendRevocations } from './revocations.ts'
 import { endSessionsOfClient } from './session-ends.ts'
 import type { Database } from './transaction.ts'
@@ -56,7 +56,6 @@ function changeClient({ transaction }: Database): ClientStore['change'] {
 
       const endsSessions =
         disables || losesSome(before.grantTypes, wanted.grantTypes) || (before.firstParty && !wanted.firstParty)
-      if (endsSessions) await endSessionsOfClient(trx, id, now)
       const losesRights =
         losesResources(before.resources, wanted.resources) ||
         losesSome(before.scopes, wanted.scopes) ||
@@ -64,6 +63,7 @@ function changeClient({ transaction }: Database): ClientStore['change'] {
       const isBoundCloser =
         losesSome(before.redirectUris, wanted.redirectUris) || (wanted.requirePkce && !before.requirePkce)
       if (endsSessions || losesRights || isBoundCloser) await endAuthorizations(trx, { clientId: id })
+      if (endsSessions) await endSessionsOfClient(trx, id, now)
       if (endsSessions || losesRights) await appendRevocations(trx, [{ kind: 'client', id }], now)
       const after = (await getClient(trx, id)) as Client
       const reason = describeChanges(before, { ...after, updatedAt: before.updatedAt })
@@ -121,8 +121,10 @@ export function clients(database: Database): ClientStore {
 
     delete: (caller, { id, now }) =>
       transaction(async (trx, record) => {
+        await lockForDeletion(trx, 'clients', id)
         if (!(await lockClient(trx, id, now))) return false
-        // Locks the sessions in the order of their ids before the deletion cascades to them, to avoid deadlocks.
+        // Locks authorizations and sessions in the order of their ids before the deletion cascades to them, to avoid deadlocks.
+        await endAuthorizations(trx, { clientId: id })
         await endSessionsOfClient(trx, id, now)
         await trx.deleteFrom('clients').where('id', '=', id).execute()
         await trx.deleteFrom('logout_notices').where('client_id', '=', id).execute()

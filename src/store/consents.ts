@@ -3,6 +3,7 @@ import type { Millis } from '../domain/model.ts'
 import type { Consent, ConsentStore } from '../domain/ports/authorizations.ts'
 import { endAuthorizations } from './authorization-rows.ts'
 import { type Db, words } from './columns.ts'
+import { keep } from './locks.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { endSessions, entriesOf } from './session-ends.ts'
@@ -54,6 +55,7 @@ export function consents({ db, transaction }: Database): ConsentStore {
 
     remove: (caller, { userId, clientId, now }) =>
       transaction(async (trx, record) => {
+        await keep(trx, { userId, clientId })
         const loginIds = trx
           .selectFrom('consents')
           .innerJoin('logins', 'logins.user_id', 'consents.user_id')

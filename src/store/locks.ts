@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { DomainError } from '../domain/errors.ts'
 import { ADMIN_ROLE } from '../domain/model.ts'
 import type { NewUser } from '../domain/ports/users.ts'
-import type { Db } from './columns.ts'
+import { type Db, needsRowLocks } from './columns.ts'
 import type { Database, RecordEvent } from './transaction.ts'
 
 /**
@@ -88,4 +88,20 @@ export function withAdminLock<T>(
       throw new DomainError('conflict', 'One enabled user must have the role admin: give it to another user first')
     return result
   })
+}
+
+/**
+ * Keeps a user and a client from being deleted until the end of the transaction. Must be the first lock: rows are locked in the order users, clients,
+ * logins, authorizations, sessions, consents.
+ */
+export async function keep(trx: Db, { userId, clientId }: { userId: string; clientId?: string }): Promise<void> {
+  if (!needsRowLocks(trx)) return
+  await trx.selectFrom('users').select('id').where('id', '=', userId).forKeyShare().execute()
+  if (clientId !== undefined)
+    await trx.selectFrom('clients').select('id').where('id', '=', clientId).forKeyShare().execute()
+}
+
+/** Locks a user or a client that the transaction deletes: waits for every transaction that keeps it. Must be the first lock of its row. */
+export async function lockForDeletion(trx: Db, table: 'users' | 'clients', id: string): Promise<void> {
+  if (needsRowLocks(trx)) await trx.selectFrom(table).select('id').where('id', '=', id).forUpdate().execute()
 }

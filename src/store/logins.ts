@@ -3,6 +3,7 @@ import type { LoginStore } from '../domain/ports/logins.ts'
 import { LOGINS_MAX } from '../limits.ts'
 import { endAuthorizations } from './authorization-rows.ts'
 import { type Db, needsRowLocks } from './columns.ts'
+import { keep } from './locks.ts'
 import { selectActiveLogins, toLogin } from './login-rows.ts'
 import { appendRevocations } from './revocations.ts'
 import { endSessionsOfLogins, entriesOf } from './session-ends.ts'
@@ -158,6 +159,7 @@ export function logins({ db, transaction }: Database): LoginStore {
 
     end: (caller, { id, userId, now }) =>
       transaction(async (trx, record: RecordEvent) => {
+        await keep(trx, { userId })
         const ended = await endLogins(trx, { ids: [id], userId, now }, () =>
           record({ type: 'login.ended', caller, subject: { user: userId, login: id } })
         )

@@ -7,7 +7,7 @@ import { endAuthorizations } from './authorization-rows.ts'
 import { assertMayGrantRoles } from './caller-rights.ts'
 import { type Db, words } from './columns.ts'
 import { describeChanges, describeGiven } from './event-reasons.ts'
-import { reserveUsername, withAdminLock } from './locks.ts'
+import { lockForDeletion, reserveUsername, withAdminLock } from './locks.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { endSessions, entriesOf } from './session-ends.ts'
@@ -243,7 +243,9 @@ export function users(database: Database): UserStore {
 
     delete: (caller, { id, now }) =>
       withAdminLock(database, async (trx, record) => {
-        // Locks the sessions in the order of their ids before the deletion cascades to them, to avoid deadlocks.
+        await lockForDeletion(trx, 'users', id)
+        // Locks authorizations and sessions in the order of their ids before the deletion cascades to them, to avoid deadlocks.
+        await endAuthorizations(trx, { loginIds: trx.selectFrom('logins').select('id').where('user_id', '=', id) })
         if ((await endEverySignIn(trx, id, { now })) === null) return false
         const { username } = await trx
           .deleteFrom('users')

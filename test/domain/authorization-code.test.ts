@@ -1,8 +1,9 @@
 import t from 'tap'
+import type { AuthorizationParams } from '../../src/domain/authorization-requests.ts'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import type { ClientEdit } from '../../src/domain/clients.ts'
 import { OAuthError } from '../../src/domain/errors.ts'
-import { CALLBACK, openSignIn } from './sign-in-world.ts'
+import { CALLBACK, openSignIn, requestOf } from './sign-in-world.ts'
 
 const REFUSED = new OAuthError('invalid_grant', 'The code is not valid')
 
@@ -50,6 +51,29 @@ t.test('a request that does not fit makes the code worthless [AC4 AC7]', async (
   const implied = await codeOf(login, { redirect_uri: undefined })
   t.ok(await redeem(implied, { redirect_uri: undefined }), 'a redirect URI that was not sent need not be sent again')
 })
+
+t.test(
+  'a code that was stored while its redirect URI was removed, or PKCE became required, is worthless',
+  async (t) => {
+    const { auth, signIn, redeem, register } = await openSignIn(t)
+    const login = await signIn()
+    const plain = { code_challenge: undefined, code_challenge_method: undefined }
+    const changes: [ClientEdit, AuthorizationParams, Record<string, undefined>][] = [
+      [{ redirectUris: ['https://app.example/other'] }, {}, {}],
+      [{ requirePkce: true }, plain, { code_verifier: undefined }]
+    ]
+    for (const [index, [change, params, form]] of changes.entries()) {
+      const id = `changing${index}`
+      await register(id, { requireConsent: false, requirePkce: false })
+      const read = await auth.authorizationRequests.read(requestOf({ client_id: id, ...params }))
+      await auth.clients.change(OPERATOR, id, change)
+      const step = await auth.authorizations.start(OPERATOR, { ...read, logins: [login] })
+      const code = step.kind === 'respond' && 'code' in step.response ? step.response.code : ''
+      t.not(code, '')
+      await t.rejects(redeem(code, form, id), REFUSED)
+    }
+  }
+)
 
 t.test('a code is valid for a minute [AC6]', async (t) => {
   const { signIn, codeOf, redeem, clock } = await openSignIn(t)

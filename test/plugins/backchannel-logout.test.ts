@@ -14,7 +14,11 @@ import { listen } from '../listen.ts'
 import { openSignIn } from '../routes/sign-in-world.ts'
 
 /** The plugin on an app with a domain of the test's own. `send` sends what the plugin would send. */
-async function open(t: Test, deliverLogouts: (send: SendLogout, signal: AbortSignal) => Promise<void>) {
+async function open(
+  t: Test,
+  deliverLogouts: (send: SendLogout, signal: AbortSignal) => Promise<void>,
+  { issuer = ISSUER, networks = [] as string[] } = {}
+) {
   const app = fastify()
   const listeners: ((event: Event) => void)[] = []
   const warnings: unknown[] = []
@@ -28,7 +32,7 @@ async function open(t: Test, deliverLogouts: (send: SendLogout, signal: AbortSig
     )
   await app.register(core('auth', { auth: { deliverLogouts } }))
   await app.register(core('events', { onEvent: (listener: (event: Event) => void) => listeners.push(listener) }))
-  await app.register(backchannelLogout)
+  await app.register(backchannelLogout, { issuer, networks })
   t.teardown(() => app.close())
   const signOut = (type: EventType = 'login.ended') => {
     for (const listener of listeners) listener({ type } as Event)
@@ -37,12 +41,16 @@ async function open(t: Test, deliverLogouts: (send: SendLogout, signal: AbortSig
 }
 
 /** Sends one logout token, and returns what the plugin made of the answer. */
-async function sendTo(t: Test, uri: string): Promise<string | null> {
+async function sendTo(t: Test, uri: string, options = {}): Promise<string | null> {
   let sent: Promise<string | null> | undefined
-  const { signOut, app } = await open(t, async (send) => {
-    sent = send(uri, 'a.b.c')
-    await sent
-  })
+  const { signOut, app } = await open(
+    t,
+    async (send) => {
+      sent = send(uri, 'a.b.c')
+      await sent
+    },
+    options
+  )
   await app.ready()
   signOut()
   return (await sent) as string | null
@@ -111,6 +119,29 @@ t.test('a response of any length is not read', async (t) => {
   })
   t.equal(await sendTo(t, url), null)
   t.ok(written < 1e8)
+})
+
+t.test('an address inside gets nothing unless its network is listed, also by a name', async (t) => {
+  let visits = 0
+  const url = await listen(t, (_request, response) => {
+    visits++
+    response.end()
+  })
+  const issuer = 'https://id.example.com'
+  const refusal = (address: string) =>
+    `the address ${address} is inside, and not in a network of LATCHKEY_LOGOUT_NETWORKS`
+  t.equal(await sendTo(t, url, { issuer }), refusal('127.0.0.1'))
+  t.equal(
+    await sendTo(t, 'https://169.254.169.254/latest', { networks: ['169.254.0.0/16'] }),
+    refusal('169.254.169.254')
+  )
+  t.equal(await sendTo(t, 'https://[fe80::1]/', {}), refusal('fe80::1'))
+  const byName = url.replace('127.0.0.1', 'localhost')
+  t.match(await sendTo(t, byName, { issuer }), /^the address (127\.0\.0\.1|::1) is inside/)
+  t.equal(visits, 0)
+  t.equal(await sendTo(t, url, { issuer, networks: ['127.0.0.1'] }), null)
+  t.equal(await sendTo(t, byName), null)
+  t.equal(visits, 2)
 })
 
 t.test('a client that cannot be reached, or whose URI is not safe, is a reason and no error', async (t) => {

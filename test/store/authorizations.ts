@@ -27,7 +27,7 @@ const REQUEST: AuthorizationRequest = {
 const CODE_END = NOW + 60_000
 
 /** Authorization requests of users who have signed in, and what users allow. */
-export function authorizations(t: Test, { store, others, sql }: Opened): void {
+export function authorizations(t: Test, { kind, store, others, sql, hold }: Opened): void {
   async function signedIn() {
     const alice = await addUser(store)
     return { alice, login: await addLogin(store, alice.id) }
@@ -266,6 +266,25 @@ export function authorizations(t: Test, { store, others, sql }: Opened): void {
     }
     t.strictSame(wrong, [])
   })
+
+  t.test(
+    'an answer to the question for consent waits for a deletion of the client, and holds nothing that it needs',
+    async (t) => {
+      if (kind === 'sqlite') return t.pass('one transaction at a time')
+      const { login } = await signedIn()
+      const { id: clientId } = await addClient(store)
+      const { id } = await add(login, { clientId })
+      const commit = await hold(t, `select id from clients where id = '${clientId}' for update`)
+      const allowing = { id, codeHash: id, scopes: ['profile'], consent: true, now: NOW, expiresAt: CODE_END }
+      const allowed = store.authorizations.allow(OPERATOR, allowing)
+      const waiting =
+        'select 1 from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0'
+      while ((await sql(waiting)).length === 0);
+      t.equal((await sql(`select id from authorizations where id = '${id}' for update skip locked`)).length, 1)
+      await commit()
+      t.equal(await allowed, true)
+    }
+  )
 
   t.test('no session of a code outlives the concurrent end of its login, or removal of its consent', async (t) => {
     const at = others[1] ?? store

@@ -6,6 +6,7 @@ import { AUTHORIZATION_CODE_GRANT, type Client } from '../model.ts'
 import type { Authorization } from '../ports/authorizations.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Store } from '../ports/store.ts'
+import { isRegistered } from '../redirect-uris.ts'
 import { areIdentity } from '../scopes.ts'
 import { type Grant, required, type TokenParams } from './grant.ts'
 
@@ -25,6 +26,8 @@ function isVerified(challenge: string | null, verifier: string | undefined): boo
 function isFor({ request }: Authorization, client: Client, params: TokenParams): boolean {
   const { clientId, redirectUri, hasRedirectUri, codeChallenge } = request
   if (clientId !== client.id) return false
+  // The client may have changed at the instant at which the code was stored.
+  if (!isRegistered(redirectUri, client) || (client.requirePkce && codeChallenge === null)) return false
   if (params[REDIRECT_URI] !== redirectUri && (hasRedirectUri || params[REDIRECT_URI] !== undefined)) return false
   return isVerified(codeChallenge, params[CODE_VERIFIER] as string | undefined)
 }
