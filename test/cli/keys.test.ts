@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { decodeProtectedHeader } from 'jose'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config.ts'
 import { OPERATOR } from '../../src/domain/caller.ts'
@@ -123,14 +124,21 @@ async function settled(t: Test, database: Database) {
 
 onEachDatabase(t, 'reseal seals everything with the new key once, and tokens stay valid [KS3]', async (t, database) => {
   const { env, key, at, before, app, clock } = await settled(t, database)
+  const register = (id: string, idTokenAlg: 'RS256' | null) =>
+    app.auth.clients.create(OPERATOR, {
+      ...{ id, name: id, method: 'none', firstParty: true, idTokenAlg },
+      ...{ grantTypes: ['password'], scopes: ['openid'] }
+    })
+  await register('own', null)
+  await register('other', 'RS256')
   const both = { LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS: env.LATCHKEY_SEALING_KEY as string }
   const after = { LATCHKEY_SEALING_KEY: both.LATCHKEY_SEALING_KEY }
   const values = await sealedValues(env)
-  t.equal(values.length, 6, 'two keys, two refresh keys, the canary and the key of the dummy hashes')
+  t.equal(values.length, 8, 'two keys of each algorithm, two refresh keys, the canary and the key of the dummy hashes')
 
   t.strictSame(await key(both, 'reseal'), {
     code: 0,
-    stdout: '6 values were sealed with the current sealing key\n',
+    stdout: '8 values were sealed with the current sealing key\n',
     stderr: ''
   })
   const resealed = await sealedValues(env)
@@ -151,6 +159,13 @@ onEachDatabase(t, 'reseal seals everything with the new key once, and tokens sta
   t.equal(renewed.statusCode, 200)
   t.equal((await next.get('/users/me', renewed.json().access_token)).statusCode, 200)
   t.equal((await next.get('/users/me', await next.login('alice'))).statusCode, 200)
+  for (const [id, alg] of [
+    ['own', 'ES256'],
+    ['other', 'RS256']
+  ] as const) {
+    const form = { client_id: id, grant_type: 'password', username: 'alice', password: PASSWORD, scope: 'openid' }
+    t.equal(decodeProtectedHeader((await next.token(form)).json().id_token).alg, alg)
+  }
   await app.close()
 })
 
