@@ -130,6 +130,11 @@ t.test('a session has the scopes of all resources, and each token is for one [SC
     }
   })
   t.strictSame(renewed.scopes, ['orders:read'], 'the session has the scopes of both')
+
+  const asked = await ask([login], { ...both, prompt: 'consent' })
+  const response = await decide(asked, login, ['stock:read'])
+  const partial = await redeem('code' in response ? response.code : '', {}, 'shop')
+  t.match(partial, { scopes: ['stock:read'] }, 'the first resource of which a scope was allowed')
 })
 
 t.test(

@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import type { Config } from '../../settings.ts'
 import { sha256 } from '../client-authentication.ts'
 import { OAuthError } from '../errors.ts'
 import type { Events } from '../events.ts'
@@ -7,7 +8,7 @@ import type { Authorization } from '../ports/authorizations.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Store } from '../ports/store.ts'
 import { isRegistered } from '../redirect-uris.ts'
-import { areIdentity } from '../scopes.ts'
+import { areIdentity, intersect } from '../scopes.ts'
 import { type Grant, required, type TokenParams } from './grant.ts'
 
 const [REDIRECT_URI, CODE_VERIFIER] = ['redirect_uri', 'code_verifier']
@@ -39,54 +40,67 @@ function isFor({ request }: Authorization, client: Client, params: TokenParams):
 export const createAuthorizationCodeGrant = ({
   store,
   events,
-  clock
+  clock,
+  settings
 }: {
   store: Store
+  settings: Pick<Config, 'issuer'>
   events: Events
   clock: Clock
-}): Grant => ({
-  type: AUTHORIZATION_CODE_GRANT,
-  params: {
-    code: 'The code of the authorization response',
-    [REDIRECT_URI]: 'The redirect URI of the authorization request, if it had one',
-    [CODE_VERIFIER]: 'The secret whose SHA-256 hash was the code challenge (RFC 7636)'
-  },
-  docsWithoutClient: false,
-  isFor: () => true,
-  allowedClients: 'all clients',
+}): Grant => {
+  /**
+   * Returns the requested resources of the granted scopes: the user may have refused every scope of one. Without any the token only shows who
+   * the user is.
+   */
+  async function usableResources({ request, scopes }: Authorization): Promise<string[]> {
+    const granted = await store.scopes.find(scopes.filter((scope) => !areIdentity([scope])))
+    const identifiers = granted.map(({ identifier }) => identifier ?? settings.issuer)
+    return intersect(request.resources, identifiers)
+  }
 
-  async authorize(caller, { client, params }) {
-    const codeHash = sha256(required(params, 'code'))
-    const invalidGrant = () => new OAuthError('invalid_grant', REFUSAL)
-    const presented = await store.authorizations.find(codeHash)
-    if (presented === null) throw invalidGrant()
-    const { authorization } = presented
-    const now = clock.now()
-    if (authorization.state === 'redeemed' || !isFor(authorization, client, params)) {
-      await store.authorizations.burn(caller, { codeHash, now })
-      throw invalidGrant()
-    }
-    if (authorization.state !== 'code' || authorization.expiresAt <= now) throw invalidGrant()
+  return {
+    type: AUTHORIZATION_CODE_GRANT,
+    params: {
+      code: 'The code of the authorization response',
+      [REDIRECT_URI]: 'The redirect URI of the authorization request, if it had one',
+      [CODE_VERIFIER]: 'The secret whose SHA-256 hash was the code challenge (RFC 7636)'
+    },
+    docsWithoutClient: false,
+    isFor: () => true,
+    allowedClients: 'all clients',
 
-    const { request, login, scopes } = authorization
-    if (request.codeChallenge === null) {
-      const subject = { client: client.id, user: login.userId }
-      const reason = 'the authorization request had no code_challenge'
-      events.record({ type: 'client.without_pkce', caller, subject, outcome: 'success', reason })
-    }
-    // The user may have refused every scope of the resource. The token then only shows who the user is.
-    const resources = params.resource ?? (areIdentity(scopes) ? [] : request.resources.slice(0, 1))
-    if (request.resources.length > 0 && !resources.every((resource) => request.resources.includes(resource)))
-      throw new OAuthError('invalid_target', 'The authorization request did not name this resource')
-    const { userId, authVersion, authAt, amr } = login
-    return {
-      kind: 'login',
-      login: { userId, authVersion, authAt, amr },
-      code: { hash: codeHash, scopes, nonce: request.nonce },
-      scopes,
-      defaultScopes: scopes,
-      resources,
-      refusal: REFUSAL
+    async authorize(caller, { client, params }) {
+      const codeHash = sha256(required(params, 'code'))
+      const invalidGrant = () => new OAuthError('invalid_grant', REFUSAL)
+      const presented = await store.authorizations.find(codeHash)
+      if (presented === null) throw invalidGrant()
+      const { authorization } = presented
+      const now = clock.now()
+      if (authorization.state === 'redeemed' || !isFor(authorization, client, params)) {
+        await store.authorizations.burn(caller, { codeHash, now })
+        throw invalidGrant()
+      }
+      if (authorization.state !== 'code' || authorization.expiresAt <= now) throw invalidGrant()
+
+      const { request, login, scopes } = authorization
+      if (request.codeChallenge === null) {
+        const subject = { client: client.id, user: login.userId }
+        const reason = 'the authorization request had no code_challenge'
+        events.record({ type: 'client.without_pkce', caller, subject, outcome: 'success', reason })
+      }
+      const resources = params.resource ?? (await usableResources(authorization)).slice(0, 1)
+      if (request.resources.length > 0 && !resources.every((resource) => request.resources.includes(resource)))
+        throw new OAuthError('invalid_target', 'The authorization request did not name this resource')
+      const { userId, authVersion, authAt, amr } = login
+      return {
+        kind: 'login',
+        login: { userId, authVersion, authAt, amr },
+        code: { hash: codeHash, scopes, nonce: request.nonce },
+        scopes,
+        defaultScopes: scopes,
+        resources,
+        refusal: REFUSAL
+      }
     }
   }
-})
+}

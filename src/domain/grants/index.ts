@@ -1,3 +1,4 @@
+import type { Config } from '../../settings.ts'
 import type { Events } from '../events.ts'
 import type { PasswordProof } from '../password-proof.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -16,6 +17,7 @@ export const createGrants = (deps: {
   refreshTokens: RefreshTokens
   events: Events
   clock: Clock
+  settings: Config
 }): Grant[] => [
   createAuthorizationCodeGrant(deps),
   createPasswordGrant(deps),
