@@ -7,7 +7,7 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import { mutation } from '../mutations.ts'
 import { ALGS, JWKS, OTHER, openAssertions, PAIRS, REFUSED } from './assertions.ts'
 
-const ROUNDS = 40 * Number(process.env.LATCHKEY_ROUNDS ?? 10)
+const ROUNDS = 40 * Number(process.env.LATCHKEY_ROUNDS ?? 5)
 const seed = Number(process.env.LATCHKEY_SEED ?? Math.floor(Math.random() * 2 ** 31))
 
 for (const alg of ALGS)

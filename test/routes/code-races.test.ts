@@ -5,7 +5,7 @@ import { createJar, pkce } from '../jar.ts'
 import { CALLBACK, signInOf } from './sign-in-world.ts'
 
 /** The number of races. */
-const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 5)
+const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 2)
 const PARALLEL = 50
 
 onEachDatabase(

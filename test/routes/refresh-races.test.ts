@@ -6,7 +6,7 @@ import { build, createDatabase, onEachDatabase, PASSWORD, type TestApp } from '.
 // test/domain/refresh-races.test.ts tests parallel uses of one token.
 
 /** The number of races of each kind. */
-const ROUNDS = 2 * Number(process.env.LATCHKEY_ROUNDS ?? 2)
+const ROUNDS = 2 * Number(process.env.LATCHKEY_ROUNDS ?? 1)
 
 interface Tokens {
   access_token: string

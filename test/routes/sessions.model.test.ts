@@ -11,7 +11,7 @@ import { IDLE, Model, type ModelAccessToken, type ModelSession } from './session
  * How many sequences run by default. PostgreSQL costs most of the time, and the conformance suite of the store checks
  * its SQL, so it gets fewer. With LATCHKEY_ROUNDS both databases run 1.4 times that number.
  */
-const DEFAULT_SEQUENCES: Record<Database, number> = { sqlite: 16, postgres: 4 }
+const DEFAULT_SEQUENCES: Record<Database, number> = { sqlite: 8, postgres: 2 }
 const { LATCHKEY_ROUNDS: rounds } = process.env
 const seed = Number(process.env.LATCHKEY_SEED ?? Math.floor(Math.random() * 2 ** 31))
 

@@ -4,7 +4,7 @@ import { dirname, join, relative } from 'node:path'
 import { createInterface } from 'node:readline'
 
 /** How many files of one folder share a process at most. Starting Node.js and loading the program costs more than most files. */
-const TOGETHER = 12
+const TOGETHER = 20
 /** Files that change their whole process, or count what it does. */
 const ALONE = ['test/store/postgres-driver.test.ts', 'test/routes/client-timing.test.ts']
 /** Folders whose tests wait for processes and pages. Their files start first, so that the other files run while they wait. */

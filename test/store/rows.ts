@@ -8,7 +8,7 @@ import type { Seed, Store } from '../../src/domain/ports/store.ts'
 import type { NewUser } from '../../src/domain/ports/users.ts'
 
 /** The number of rounds of each race. Few by default: the soak sets more. */
-export const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 10)
+export const ROUNDS = Number(process.env.LATCHKEY_ROUNDS ?? 5)
 
 export const NOW = Date.UTC(2026, 0, 1, 12)
 
