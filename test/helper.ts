@@ -109,7 +109,10 @@ export async function makeReady(): Promise<void> {
   await server?.end()
 }
 
-/** Variables for a server on that database, with the cheapest hashes that are allowed. */
+/** The cheapest hashes that are allowed. */
+export const CHEAP_HASHES = { LATCHKEY_ARGON2_MEMORY: '7168', LATCHKEY_ARGON2_PASSES: '1' }
+
+/** Variables for a server on that database. */
 export function environment({ url, dataDir }: { url: string; dataDir: string }): Record<string, string> {
   return {
     LATCHKEY_DATABASE_URL: url,
@@ -117,8 +120,7 @@ export function environment({ url, dataDir }: { url: string; dataDir: string }):
     LATCHKEY_SEALING_KEY: SEALING_KEY.toString('base64'),
     LATCHKEY_ADMIN_PASSWORD: PASSWORD,
     LATCHKEY_THROTTLE: 'false',
-    LATCHKEY_ARGON2_MEMORY: '7168',
-    LATCHKEY_ARGON2_PASSES: '1'
+    ...CHEAP_HASHES
   }
 }
 

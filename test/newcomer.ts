@@ -118,7 +118,7 @@ export interface Newcomer {
 
 /** Starts Latchkey and runs the commands of README.md that come before the service. */
 export async function followReadme(t: Test): Promise<Newcomer> {
-  const { dir, ...env } = await fresh(t)
+  const { dir, env } = await fresh(t)
   const { origin: latchkey } = await serve(t, env)
   const password = readFileSync(join(dir, 'admin-password'), 'utf8').trim()
   plant(password)

@@ -4,7 +4,7 @@ import { command } from './command.ts'
 import { load } from './load.ts'
 import { launch, login, me, run, serve } from './process.ts'
 
-const USERS = Math.ceil(Number(process.env.LATCHKEY_ROUNDS ?? 10) / 5)
+const USERS = Math.ceil(Number(process.env.LATCHKEY_ROUNDS ?? 1) / 5)
 const OTHER = 'another horse battery staple'
 
 onEachDatabase(t, 'beside a running server', async (t, database) => {

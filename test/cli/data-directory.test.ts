@@ -126,8 +126,8 @@ t.test('a second server on one database is warned of, and commands are not', asy
 })
 
 t.test('the mark of a server ends with its process, also after SIGKILL', async (t) => {
-  const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
-  const server = await serve(t, { LATCHKEY_DATA_DIR })
+  const { dir, env } = await fresh(t)
+  const server = await serve(t, env)
   const claim = async () => {
     const store = openStore(`sqlite:${dir}/latchkey.db`, { record: () => {} })
     const isOnly = await store.claimServer()

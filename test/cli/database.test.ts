@@ -39,8 +39,9 @@ t.test(
 )
 
 t.test('a missing, empty or damaged database is never replaced by a new database [F9]', async (t) => {
-  const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
-  const env = { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0' }
+  const first = await fresh(t)
+  const { dir } = first
+  const env = { ...first.env, LATCHKEY_PORT: '0' }
   t.equal((await command(env, ['migrate'])).code, 0)
   const file = join(dir, 'latchkey.db')
   const intact = readFileSync(file)
@@ -77,8 +78,9 @@ t.test('a missing, empty or damaged database is never replaced by a new database
 })
 
 t.test('with the sealing key in the settings, only migrate creates a new database [F9]', async (t) => {
-  const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
-  const env = { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0', LATCHKEY_SEALING_KEY: Buffer.alloc(32, 3).toString('base64') }
+  const first = await fresh(t)
+  const { dir } = first
+  const env = { ...first.env, LATCHKEY_PORT: '0', LATCHKEY_SEALING_KEY: Buffer.alloc(32, 3).toString('base64') }
   const refused = 'the database is missing: restore it, or run "latchkey migrate" to create a new one\n'
   t.match(await command(env, ['serve']), { code: 1, stderr: refused })
   t.notOk(existsSync(dir))

@@ -15,8 +15,9 @@ const ROUNDS = Math.ceil(Number(process.env.LATCHKEY_ROUNDS ?? 1) / 10)
 t.test(
   'a first start shows how to log in; a later start changes nothing and shows no password that was changed or whose file was removed',
   async (t) => {
-    const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
-    const server = await serve(t, { LATCHKEY_DATA_DIR })
+    const { dir } = await fresh(t)
+    const env = { LATCHKEY_DATA_DIR: dir }
+    const server = await serve(t, env)
     const file = join(dir, 'admin-password')
     t.equal(
       server.output().stderr,
@@ -45,7 +46,6 @@ t.test(
     for (const name of readdirSync(dir))
       t.equal(statSync(join(dir, name)).mode & 0o777, 0o600, `${name} is its owner's`)
 
-    const env = { LATCHKEY_DATA_DIR }
     const password = readFileSync(file, 'utf8').trim()
     server.process.kill('SIGTERM')
     t.match(await server.exited, { code: 0, signal: null })
@@ -67,8 +67,8 @@ t.test(
 
 t.test('two servers that start concurrently on an empty directory make one first start', async (t) => {
   for (let round = 0; round < ROUNDS; round++) {
-    const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
-    const servers = await Promise.all([serve(t, { LATCHKEY_DATA_DIR }), serve(t, { LATCHKEY_DATA_DIR })])
+    const { dir, env } = await fresh(t)
+    const servers = await Promise.all([serve(t, env), serve(t, env)])
     t.strictSame(
       readdirSync(dir)
         .filter((name) => !/^latchkey\.db-(wal|shm)$/.test(name))
@@ -112,14 +112,14 @@ t.test(
   'the next start completes a first start that was killed at any moment, and its password is valid [F3]',
   async (t) => {
     for (let round = 0; round < ROUNDS; round++) {
-      const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
+      const { dir, env } = await fresh(t)
       const delay = Math.round(Math.random() * 400)
-      const killed = launch(['serve'], { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0' })
+      const killed = launch(['serve'], { ...env, LATCHKEY_PORT: '0' })
       while (!existsSync(dir)) await sleep(2)
       await sleep(delay)
       killed.child.kill('SIGKILL')
       await killed.exited
-      const server = await serve(t, { LATCHKEY_DATA_DIR })
+      const server = await serve(t, env)
       const file = join(dir, 'admin-password')
       t.match(server.output().stderr, `password  in ${file}`, `killed ${delay} ms after the directory was there`)
       const token = await login(server.origin, 'admin', readFileSync(file, 'utf8').trim())

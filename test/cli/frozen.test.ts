@@ -34,6 +34,7 @@ t.test('a guarded service that was frozen reads the log before it decides about 
   const child = spawn(process.execPath, [join(import.meta.dirname, 'guarded-service.ts')], {
     env: {
       PATH: process.env.PATH,
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
       ISSUER: auth.issuer,
       CLIENT_ID: 'api',
       CLIENT_SECRET: secret as string,

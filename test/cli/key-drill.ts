@@ -13,8 +13,6 @@ const APP = 'app'
 const KEPT = { cooldownDuration: 100, cacheMaxAge: JWKS_MAX_AGE_MS / 2 }
 /** How many tokens are kept, to be verified again some rotations later. */
 const TOKENS_KEPT = 500
-/** Between two requests of one client. */
-const PAUSE_MS = 20
 
 export interface Outcome {
   rotations: number
@@ -69,6 +67,8 @@ export interface Size {
   seconds: number
   /** How many clients get tokens, and how many verify them. */
   clients: number
+  /** Milliseconds between two requests of one client. */
+  pause: number
 }
 
 /**
@@ -78,7 +78,7 @@ export interface Size {
 export async function drill(
   t: Test,
   database: Database,
-  { rotations, seconds, clients: count }: Size
+  { rotations, seconds, clients: count, pause }: Size
 ): Promise<Outcome> {
   const env = { LATCHKEY_JWKS_MAX_AGE: String(JWKS_MAX_AGE_MS / 1000) }
   const instances = await startInstances(t, { database, count: database === 'sqlite' ? 1 : 2, env })
@@ -113,13 +113,13 @@ export async function drill(
     for (let turn = index; working; turn++) {
       newest = { token: await issue(originAt(turn), session), at: turn }
       kept[outcome.issued++ % TOKENS_KEPT] = newest
-      await sleep(PAUSE_MS)
+      await sleep(pause)
     }
   }
   async function verifying(index: number): Promise<void> {
     const keys = keySet(index)
     for (let turn = index; working; turn++) {
-      await sleep(PAUSE_MS)
+      await sleep(pause)
       const issued = turn % 2 === 0 ? newest : kept[Math.floor(Math.random() * kept.length)]
       if (issued === undefined) continue
       const locally = verify(issued.token, keys).then(
@@ -145,7 +145,7 @@ export async function drill(
         () => void outcome.identified++,
         (error: Error) => refused.push(`an ID token: ${error.message}`)
       )
-      await sleep(PAUSE_MS)
+      await sleep(pause)
       const renewal = { grant_type: 'refresh_token', refresh_token: answer.refresh_token as string }
       answer = await post(originAt(turn), { ...renewal, client_id: APP })
     }

@@ -252,8 +252,9 @@ t.test('a compromised key that no longer signs is retired also while the sealing
 })
 
 t.test('the file of the sealing key is changed as docs/operations describes', async (t) => {
-  const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
-  const env = { LATCHKEY_DATA_DIR, LATCHKEY_ADMIN_PASSWORD: PASSWORD }
+  const first = await fresh(t)
+  const { dir } = first
+  const env = { ...first.env, LATCHKEY_ADMIN_PASSWORD: PASSWORD }
   t.equal((await command(env, ['migrate'])).code, 0)
   const [file, old] = [join(dir, 'sealing-key'), join(dir, 'sealing-key.old')]
   copyFileSync(file, old)

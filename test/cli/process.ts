@@ -3,7 +3,7 @@ import { type Agent, get as httpGet } from 'node:http'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { createDatabase } from '../helper.ts'
+import { CHEAP_HASHES, createDatabase } from '../helper.ts'
 import { plant, search } from '../secrets.ts'
 
 export interface Exit {
@@ -121,8 +121,8 @@ export async function me(origin: string, token: string): Promise<{ status: numbe
   return { status: response.status, body }
 }
 
-/** Returns the settings of a first start, which is only a data directory that does not exist yet, and its path. */
-export async function fresh(t: Test): Promise<{ LATCHKEY_DATA_DIR: string; dir: string }> {
-  const { dataDir } = await createDatabase(t, 'sqlite')
-  return { LATCHKEY_DATA_DIR: join(dataDir, 'data'), dir: join(dataDir, 'data') }
+/** Returns the settings of a first start: a data directory that does not exist yet, `dir`, and cheap hashes. */
+export async function fresh(t: Test) {
+  const dir = join((await createDatabase(t, 'sqlite')).dataDir, 'data')
+  return { dir, env: { LATCHKEY_DATA_DIR: dir, ...CHEAP_HASHES } }
 }

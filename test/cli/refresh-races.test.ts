@@ -5,7 +5,7 @@ import { me, serve } from './process.ts'
 
 /** How many races of each kind. */
 const ROUNDS = Math.max(2, 2 * Number(process.env.LATCHKEY_ROUNDS ?? 0))
-const AT_ONCE = 50
+const AT_ONCE = process.env.LATCHKEY_ROUNDS === undefined ? 20 : 50
 
 interface Tokens {
   access_token: string

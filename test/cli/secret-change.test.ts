@@ -10,7 +10,7 @@ const CALLERS = 3
 /** Seconds. */
 const OVERLAP = 3600
 /** Average number of requests of each caller before and after each change. */
-const REQUESTS = 20
+const REQUESTS = 8
 
 onEachDatabase(
   t,

@@ -7,8 +7,8 @@ import { command } from './command.ts'
 import { fresh, serve } from './process.ts'
 
 t.test('port 0 selects a free port, the issuer contains it, and the log names ignored variables', async (t) => {
-  const { LATCHKEY_DATA_DIR } = await fresh(t)
-  const { output } = await serve(t, { LATCHKEY_DATA_DIR, LATCHKEY_PORT: '0', LATCHKEY_SERVICE_HOST: '10.0.0.1' })
+  const { env } = await fresh(t)
+  const { output } = await serve(t, { ...env, LATCHKEY_PORT: '0', LATCHKEY_SERVICE_HOST: '10.0.0.1' })
   const [, address] = /address +(http:\/\/localhost:\d+)\n/.exec(output().stderr) ?? []
   const metadata = await (await fetch(`${address}/.well-known/oauth-authorization-server`)).json()
   t.match(metadata, { issuer: address, token_endpoint: `${address}/token` })
@@ -16,17 +16,17 @@ t.test('port 0 selects a free port, the issuer contains it, and the log names ig
 })
 
 t.test('a used port is an error of one line, and the next start still says where the password is', async (t) => {
-  const { dir, LATCHKEY_DATA_DIR } = await fresh(t)
+  const { dir, env } = await fresh(t)
   const holder = createServer().listen(0)
   t.teardown(() => holder.close())
   await once(holder, 'listening')
   const { port } = holder.address() as AddressInfo
-  const { code, stderr } = await command({ LATCHKEY_DATA_DIR, LATCHKEY_PORT: String(port) }, ['serve'])
+  const { code, stderr } = await command({ ...env, LATCHKEY_PORT: String(port) }, ['serve'])
   t.strictSame([code, stderr.split('\n').length], [1, 2])
   t.match(stderr, 'EADDRINUSE')
   t.match(stderr, 'LATCHKEY_PORT to a port that no other process uses')
 
-  const again = await serve(t, { LATCHKEY_DATA_DIR })
+  const again = await serve(t, env)
   t.match(again.output().stderr, `password  in ${dir}/admin-password`)
 })
 
@@ -44,10 +44,10 @@ t.test('invalid settings stop the command, with one line for each', async (t) =>
 })
 
 t.test('a start with an https issuer and without LATCHKEY_TRUSTED_PROXIES is an error of one line [UA3]', async (t) => {
-  const { LATCHKEY_DATA_DIR } = await fresh(t)
+  const { env } = await fresh(t)
   for (const LATCHKEY_PORT of ['0', '3000']) {
-    const env = { LATCHKEY_DATA_DIR, LATCHKEY_PORT, LATCHKEY_ISSUER: 'https://id.example.com' }
-    const { code, stderr } = await command(env, ['serve'])
+    const proxied = { ...env, LATCHKEY_PORT, LATCHKEY_ISSUER: 'https://id.example.com' }
+    const { code, stderr } = await command(proxied, ['serve'])
     t.strictSame([code, stderr.split('\n').length], [1, 2])
     t.match(stderr, 'LATCHKEY_TRUSTED_PROXIES is missing; an https issuer has a proxy in front of this service')
   }

@@ -19,7 +19,7 @@ const ENOUGH = 20
 function example(t: Test, file: string, env: Record<string, string>) {
   const published = join(ROOT, 'test/published.ts')
   const child = spawn(process.execPath, ['--import', published, join(ROOT, 'examples', file)], {
-    env: { PATH: process.env.PATH, ...env }
+    env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE, ...env }
   })
   const lines: string[] = []
   const errors: string[] = []
