@@ -214,7 +214,16 @@ t.test('a client is public, or has keys in place of a secret', async (t) => {
 
 t.test('without --json the output is one line, or an aligned table', async (t) => {
   const { client, json } = await clientTerminal(t)
-  const added = await client(['add', 'Wörker', '--id', 'worker', '--grant', 'client_credentials', '--scope', 'users:read'])
+  const added = await client([
+    'add',
+    'Wörker',
+    '--id',
+    'worker',
+    '--grant',
+    'client_credentials',
+    '--scope',
+    'users:read'
+  ])
   t.match(added, done('client worker was added\nclient_secret lks_'))
   t.match(added.stdout, /^client worker was added\nclient_secret lks_[\w-]{43} {3}\(shown this once\)\n$/)
   t.strictSame(await client(['set', 'worker', '--access-token-ttl', '1h']), done('client worker was changed\n'))

@@ -27,8 +27,9 @@ onEachDatabase(
       plant(made.client_secret)
       return made
     }
-    const old = (await client('add', 'Worker', '--id', 'worker', '--grant', 'client_credentials', '--scope', 'profile'))
-      .client_secret as string
+    const old = (
+      await client('add', 'Worker', '--id', 'worker', '--grant', 'client_credentials', '--scope', 'users:read')
+    ).client_secret as string
 
     let sent = 0
     async function ask(secret: string): Promise<number> {
