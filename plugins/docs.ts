@@ -73,6 +73,11 @@ export default fp<DocsOptions>(
         servers: [{ url: path === '' ? '/' : path, description: 'This server' }],
         tags: [
           { name: 'oauth', description: 'Tokens' },
+          {
+            name: 'sign-in',
+            description:
+              'Addresses for browsers: an app sends its user there. They show pages, so *Try it out* does not help here'
+          },
           { name: 'users', description: 'Users' },
           { name: 'sessions', description: 'Sessions: logins that can be renewed' },
           { name: 'roles', description: 'Roles: what users may do' },

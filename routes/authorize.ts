@@ -1,6 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import * as wire from '../src/wire/authorizations.ts'
+import { page, redirect, unchecked } from '../src/wire/responses.ts'
 
 const PAGE = { errors: 'page', popup: true } as const
 
@@ -8,6 +10,7 @@ const PAGE = { errors: 'page', popup: true } as const
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   const { auth, publicAccess, browserForm, loginForm, foreignForm } = fastify
   const { issuer, signIn, authorizations } = auth
+  fastify.addSchema(wire.AuthorizationForm)
   const path = new URL(issuer).pathname.replace(/\/$/, '')
   type Next = Awaited<ReturnType<typeof signIn.begin>>
   type Response = Extract<Next, { kind: 'respond' }>['response']
@@ -88,9 +91,31 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     return proceed(request, reply, { next: await signIn.begin(request.caller, { params, logins }), params })
   }
 
+  const documentation = {
+    tags: ['sign-in'],
+    security: [],
+    response: {
+      200: page('A page: the sign-in, the choice of an account, or the way back to the client'),
+      303: redirect('The redirect URI with `code` or `error`, `state` and `iss`, or another page of Latchkey')
+    }
+  }
+
   fastify.get(
     '/authorize',
-    { preHandler: publicAccess, config: PAGE, exposeHeadRoute: false, schema: { hide: true } },
+    {
+      preHandler: publicAccess,
+      config: PAGE,
+      exposeHeadRoute: false,
+      ...unchecked,
+      schema: {
+        operationId: 'authorize',
+        summary: 'Sign a user in for a client',
+        description:
+          'The client sends the browser of its user here. The browser comes back to the redirect URI, also with a refusal. Only a wrong client or redirect URI is a page with 400.',
+        ...documentation,
+        querystring: wire.AuthorizationQuery
+      }
+    },
     (request, reply) => authorize(request, reply, request.query)
   )
 
@@ -98,7 +123,20 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   // do with the redirect.
   fastify.post(
     '/authorize',
-    { preHandler: foreignForm, config: PAGE, schema: { hide: true, body: wire.AuthorizationQuery } },
+    {
+      preHandler: foreignForm,
+      config: PAGE,
+      ...unchecked,
+      schema: {
+        operationId: 'postAuthorize',
+        summary: 'Sign a user in for a client, with the request in a form',
+        description:
+          'The browser is redirected to the same request as a query. A request that is too long for a URL gets its response at once.',
+        ...documentation,
+        consumes: ['application/x-www-form-urlencoded'],
+        body: Type.Ref(wire.AuthorizationForm)
+      }
+    },
     async (request, reply) => {
       const target = wire.targetOf('/authorize', wire.paramsFromWire(request.body))
       if (target.length <= wire.TARGET_MAX) return reply.redirect(path + target, 303)

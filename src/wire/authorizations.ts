@@ -35,17 +35,36 @@ const NAMES = [...Object.keys(PARAMETERS), RESOURCE, ...REFUSED]
 /** Characters of the target of an authorization request. The domain refuses a longer request. */
 export const TARGET_MAX = AUTHORIZATION_REQUEST_BYTES_MAX
 
-/**
- * The parameters of an authorization request. Has no types, because a repeated parameter is a list: the domain refuses it, and the client
- * gets the refusal.
- */
-export const AuthorizationQuery = Type.Object(
-  Object.fromEntries(
-    Object.entries({ ...PARAMETERS, [RESOURCE]: 'A service that tokens are for (RFC 8707). May repeat' }).map(
-      ([name, description]) => [name, Type.Optional(Type.Unknown({ description }))]
-    )
+const REQUIRED = ['response_type', CLIENT_ID]
+const REQUEST = {
+  ...Object.fromEntries(
+    Object.entries(PARAMETERS).map(([name, description]) => [
+      name,
+      REQUIRED.includes(name) ? Type.String({ description }) : text(description)
+    ])
+  ),
+  [RESOURCE]: Type.Optional(
+    Type.Array(Type.String(), { description: 'The services that tokens are for (RFC 8707): one parameter for each' })
   )
-)
+}
+
+/** The parameters of an authorization request, for the document only. */
+export const AuthorizationQuery = Type.Object(REQUEST)
+export const AuthorizationForm = Type.Object(REQUEST, {
+  $id: 'AuthorizationRequest',
+  description: 'OpenID Connect Core 1.0 §3.1.2.1',
+  examples: [
+    {
+      response_type: 'code',
+      client_id: 'spa',
+      redirect_uri: 'https://app.example/callback',
+      scope: 'openid profile',
+      code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM',
+      code_challenge_method: 'S256',
+      state: 'af0ifjsldkj'
+    }
+  ]
+})
 
 /** The token of a form of a page. Its guard has checked it. */
 const token = { form_token: Type.String() }

@@ -2,15 +2,25 @@ import { Type } from '@sinclair/typebox'
 import type { Logout } from '../domain/logouts.ts'
 import { redirectTo } from './authorizations.ts'
 
-/** The parameters of a request for a logout. Has no types: a repeated parameter is a list, which the domain ignores. */
-export const LogoutForm = Type.Object(
-  Object.fromEntries(
-    ['id_token_hint', 'client_id', 'post_logout_redirect_uri', 'state', 'logout_hint', 'ui_locales'].map((name) => [
-      name,
-      Type.Optional(Type.Unknown())
-    ])
-  )
+const REQUEST = Object.fromEntries(
+  Object.entries({
+    id_token_hint: 'An ID token of the user who signs out',
+    client_id: 'The client; needed without an `id_token_hint`',
+    post_logout_redirect_uri:
+      'Where the browser goes afterwards: a URI that the client has registered, character by character',
+    state: 'Comes back to the URI as it is',
+    logout_hint: 'Ignored',
+    ui_locales: 'Languages of the page, separated by spaces'
+  }).map(([name, description]) => [name, Type.Optional(Type.String({ description }))])
 )
+
+/** The parameters of a request for a logout, for the document only. */
+export const LogoutQuery = Type.Object(REQUEST)
+export const LogoutForm = Type.Object(REQUEST, {
+  $id: 'LogoutRequest',
+  description: 'OpenID Connect RP-Initiated Logout 1.0 §2',
+  examples: [{ client_id: 'spa', post_logout_redirect_uri: 'https://app.example/goodbye', state: 'af0ifjsldkj' }]
+})
 
 /** The form of the page that asks for a confirmation. Its guard has checked its token. */
 export const SignOutForm = Type.Object({ form_token: Type.String() })

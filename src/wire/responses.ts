@@ -15,6 +15,25 @@ export function jsonOrPage(description: string, schema: TSchema) {
   }
 }
 
+/** Documents a response that is a page for a browser. */
+export const page = (description: string) => ({
+  description,
+  content: { 'text/html': { schema: { type: 'string' }, example: '<!doctype html>' } }
+})
+
+/** Documents a redirect of a browser. */
+export const redirect = (description: string) => ({
+  description,
+  type: 'null',
+  headers: { Location: { type: 'string', description: 'Where the browser goes' } }
+})
+
+/**
+ * Options of a route whose parameters are only documented. The domain checks them, because a client must get the refusal, and because a
+ * repeated parameter is a list.
+ */
+export const unchecked = { validatorCompiler: () => () => true }
+
 /** Documents a 201 response with the new object. */
 export const created = (description: string, schema: TSchema) => ({
   ...json(description, schema),

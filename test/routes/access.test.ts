@@ -22,6 +22,10 @@ const TABLE: Record<
   'GET /.well-known/openid-configuration': [200, 200, 200, 200, 200, 200],
   'GET /health/live': [200, 200, 200, 200, 200, 200],
   'GET /health/ready': [200, 200, 200, 200, 200, 200],
+  'GET /authorize': [400, 400, 400, 400, 400, 400],
+  'POST /authorize': [303, 303, 303, 303, 303, 303],
+  'GET /logout': [303, 303, 303, 303, 303, 303],
+  'POST /logout': [303, 303, 303, 303, 303, 303],
   'POST /token': [200, 401, 401, 401, 401, 401],
   'GET /users/me': [401, 401, 200, 200, 403, 200],
   'GET /userinfo': [401, 401, 200, 200, 403, 200],
@@ -94,6 +98,8 @@ async function makeOne(path: string, name: string): Promise<string> {
 
 const FORMS: Record<string, Record<string, string>> = {
   '/token': { grant_type: 'password', username: 'alice', password: PASSWORD },
+  '/authorize': { client_id: 'docs' },
+  '/logout': { client_id: 'docs' },
   '/revoke': { token: 'unknown' },
   '/introspect': { token: 'unknown' }
 }

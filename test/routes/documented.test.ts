@@ -6,6 +6,7 @@ import { DomainError } from '../../src/domain/errors.ts'
 import { REVOCATION_QUOTA } from '../../src/limits.ts'
 import { assertDocumented, documented } from '../documented.ts'
 import { build, ISSUER, NO_KEY, NOBODY, PASSWORD } from '../helper.ts'
+import { createJar } from '../jar.ts'
 import { sql } from '../sql.ts'
 
 const { document, validator } = documented()
@@ -121,6 +122,23 @@ async function placeOf(path: string): Promise<Place> {
   return place
 }
 
+/** Returns an authorization request. As a form it is too long for a URL, so it is answered at once, unless it has other parameters. */
+function authorize(method: string, more?: Record<string, string>) {
+  const params = { response_type: 'code', client_id: 'docs', code_challenge_method: 'S256', ...more }
+  const query = new URLSearchParams({ code_challenge: NO_KEY, ...params })
+  if (method === 'GET') return { method: 'GET' as const, url: `/authorize?${query}`, headers: {} }
+  if (more === undefined) for (let times = 0; times < 11; times++) query.append('resource', 'x'.padEnd(1000, 'x'))
+  return { method: 'POST' as const, url: '/authorize', headers: FORM, payload: query.toString() }
+}
+
+/** Returns a request for a logout: of alice, who is signed in, or as a form. */
+async function signOut(method: string) {
+  if (method === 'POST') return { method: 'POST' as const, url: '/logout', headers: FORM, payload: 'state=x' }
+  const jar = createJar(world)
+  await jar.signIn('/sign-in')
+  return { method: 'GET' as const, url: '/logout', headers: { cookie: `latchkey=${jar.cookies.get('latchkey')}` } }
+}
+
 /** Returns a request that succeeds. @param at by default the shared place of the path */
 async function request(name: string, at?: Place): Promise<InjectOptions & { url: string; headers: object }> {
   const [method, path = ''] = name.split(' ') as ['GET', string]
@@ -129,6 +147,8 @@ async function request(name: string, at?: Place): Promise<InjectOptions & { url:
   const { id, part } = at ?? (await placeOf(path))
   const url = path.replace(/\{(session|secret|client)\}/, part).replace(/\{\w+\}/, id ?? '')
   const body = BODIES[name]?.valid
+  if (path === '/logout') return signOut(method)
+  if (path === '/authorize') return authorize(method)
   // The session of the token that the tests use stays.
   if (name === 'DELETE /users/me/sessions') return { method, url: `${url}?except=current`, headers: ADMIN }
   if (path === '/resource-scopes') return { method, url: `${url}?resource=${ISSUER}`, headers: FOLLOWER }
@@ -180,6 +200,11 @@ const PRODUCE: Record<string, (name: string) => Promise<{ statusCode: number }>>
     if (path !== '/revoke') return app.inject(await request(name, place))
     const { refresh_token: token } = (await world.token(form())).json()
     return app.inject({ ...(await request(name, place)), payload: `token=${token}` })
+  },
+  async 303(name) {
+    const [method, path] = name.split(' ') as ['GET', string]
+    if (path === '/authorize') return app.inject(authorize(method, { prompt: 'none' }))
+    return app.inject(path === '/logout' ? { url: path, method, headers: FORM } : await request(name))
   },
   async 400(name) {
     const { url, ...rest } = await request(name)
