@@ -108,12 +108,12 @@ t.test('a session has the scopes of all resources, and each token is for one [SC
   const scopes = ['orders:read', 'stock:read']
   await auth.roles.create(OPERATOR, { name: 'clerk', description: 'Reads', scopes })
   await createUser('bob', ['clerk'])
-  await register('shop', { scopes })
+  await register('shop', { scopes: ['openid', ...scopes], resources: names })
   const login = await signIn('bob')
   const resource = names.map((id) => `https://${id}.example`)
   const both = { client_id: 'shop', scope: scopes.join(' '), resource }
-  const code = async () => {
-    const step = await ask([login], both)
+  const code = async (more: AuthorizationParams = {}) => {
+    const step = await ask([login], { ...both, ...more })
     const response = step.kind === 'respond' ? step.response : await decide(step, login, scopes)
     return 'code' in response ? response.code : ''
   }
@@ -121,6 +121,9 @@ t.test('a session has the scopes of all resources, and each token is for one [SC
   const second = await redeem(await code(), { resource: [resource[1] as string] }, 'shop')
   t.strictSame(second.scopes, ['stock:read'])
   await t.rejects(redeem(await code(), { resource: ['https://other.example'] }, 'shop'), { code: 'invalid_target' })
+  const identity = await code({ scope: 'openid', resource: [resource[0] as string] })
+  const other = redeem(identity, { resource: [resource[1] as string] }, 'shop')
+  await t.rejects(other, { code: 'invalid_target' }, 'the request did not name it')
   const renewed = await auth.exchange(OPERATOR, {
     clientAuth: { client: await auth.clients.get('shop'), method: 'client_secret_basic', rev: 0 },
     params: {

@@ -167,6 +167,9 @@ t.test('id_token_hint names the user that the app expects', async (t) => {
   t.match(await ask([other], request), { kind: 'sign_in' })
   await t.rejects(ask([other], { ...request, prompt: 'none' }), { code: 'login_required' })
   await t.rejects(ask([other], { ...request, id_token_hint: 'a.b.c' }), { code: 'invalid_request' })
+  const attempt = await auth.authorizationRequests.read(requestOf(request))
+  const signedIn = auth.authorizations.proceed(OPERATOR, { ...attempt, login: other })
+  await t.rejects(signedIn, { code: 'login_required' }, 'another user has signed in')
   const form = await auth.signIn.form(requestOf({ ...request, login_hint: 'mallory' }))
   t.match(
     form,
