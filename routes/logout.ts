@@ -25,7 +25,7 @@ const routes: FastifyPluginAsyncTypebox<{ path: string }> = async (fastify, { pa
     operationId: 'logout',
     summary: 'Sign a user out',
     description:
-      'The client sends the browser of its user here, and the user confirms it. Whatever is not valid in the request is ignored: then the browser stays here.',
+      'The client sends the browser of its user here, and the user confirms it. An invalid parameter is ignored: then the browser stays here.',
     ...documentation,
     querystring: wire.LogoutQuery,
     response: {

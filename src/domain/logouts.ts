@@ -30,7 +30,7 @@ export function createLogouts({ clients, idTokens }: { clients: Clients; idToken
 
   return {
     /**
-     * Reads a request. Whatever is not valid leads to no client, so the browser stays here (§4): the logout itself is never refused.
+     * Reads a request. An invalid parameter leads to no client, so the browser stays here (§4): the logout itself is never refused.
      * @param logins the active logins of the browser, the one used last first
      */
     async read(params: AuthorizationParams, logins: Login[]): Promise<Logout> {

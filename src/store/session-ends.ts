@@ -48,7 +48,7 @@ export function endSessions(
 
 /**
  * Ends all sessions at a client, because the client was changed or deleted. The client gets no notices: there can be any number of sessions, and
- * whoever runs the client has caused their end. The caller must append an entry to the revocation log.
+ * the operator of the client has caused their end. The caller must append an entry to the revocation log.
  */
 export async function endSessionsOfClient(trx: Db, clientId: string, now: Millis): Promise<void> {
   await endRows(trx, selectForEnd(trx, now).where('client_id', '=', clientId), now)
