@@ -45,7 +45,7 @@ export const PLAIN = {
   updated_at: AT
 }
 /** A client that gets tokens in its own name. */
-export const SERVICE = { grant_types: ['client_credentials'], scope: 'profile users:read', default_scope: 'profile' }
+export const SERVICE = { grant_types: ['client_credentials'], scope: 'profile users:read', default_scope: 'users:read' }
 
 /** Returns the path of a client. */
 export const path = (id: string): string => `/clients/${encodeURIComponent(id)}`

@@ -26,10 +26,10 @@ t.test('an admin registers a client that gets a token, and reads, changes and de
     session_idle_ttl: 60,
     session_absolute_ttl: 3600
   }
-  const scopes = { scope: ' users:read  profile users:read', default_scope: 'profile' }
+  const scopes = { scope: ' users:read  profile users:read', default_scope: 'users:read' }
   const created = await api('POST', '/clients', { ...given, ...scopes })
   const { client_secret: secret, ...registered } = created.json()
-  const client = { ...PLAIN, ...given, scope: 'profile users:read', default_scope: 'profile' }
+  const client = { ...PLAIN, ...given, scope: 'profile users:read', default_scope: 'users:read' }
   t.match(secret, /^lks_[\w-]{43}$/)
   t.strictSame(
     [created.statusCode, created.headers.location, created.headers['cache-control'], registered],
@@ -40,7 +40,11 @@ t.test('an admin registers a client that gets a token, and reads, changes and de
   t.match(secrets[0].id, /^[0-9a-f-]{36}$/)
   t.strictSame(secrets, [{ id: secrets[0].id, created_at: AT, client_secret_expires_at: 0, last_used_at: null }])
   const [status, { access_token, ...rest }] = await requestToken('worker', secret)
-  t.strictSame([status, rest], [200, { token_type: 'Bearer', expires_in: 600, scope: 'profile' }], 'no refresh token')
+  t.strictSame(
+    [status, rest],
+    [200, { token_type: 'Bearer', expires_in: 600, scope: 'users:read' }],
+    'no refresh token'
+  )
   t.type(access_token, 'string')
 
   clock.advance(1)

@@ -126,7 +126,7 @@ t.test('an invalid query is 400 with its place', async (t) => {
 })
 
 t.test('only a client with the scope may read the log, with its own token', async (t) => {
-  const world = await open(t, { scopes: ['revocations:read', 'profile'] })
+  const world = await open(t, { scopes: ['revocations:read', 'users:read'] })
   const { app, get, token, login, secret, inject, newToken } = world
   const outcome = async (bearer: string) => {
     const response = await get('/revocations', bearer)
@@ -134,7 +134,7 @@ t.test('only a client with the scope may read the log, with its own token', asyn
   }
   t.equal((await inject({ url: '/revocations' })).statusCode, 401)
   const own = { grant_type: 'client_credentials', client_id: READER.id, client_secret: secret }
-  const narrow = (await token({ ...own, scope: 'profile' })).json().access_token
+  const narrow = (await token({ ...own, scope: 'users:read' })).json().access_token
   const response = await get('/revocations', narrow)
   t.strictSame([response.statusCode, response.json()], FORBIDDEN, 'without the scope')
   t.equal(

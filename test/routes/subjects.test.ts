@@ -10,7 +10,7 @@ import { sql } from '../sql.ts'
 t.test('the token of a client names no user, and the token of a user names the user [CA7]', async (t) => {
   const { app, token, get, login } = await build(t)
   const { accessTokens, clients, users } = app.auth
-  const grants = { grantTypes: ['client_credentials'], scopes: ['profile'] }
+  const grants = { grantTypes: ['client_credentials'], scopes: ['users:read'] }
   const { secret } = await clients.create(OPERATOR, { id: 'worker', name: 'x', ...grants })
   const form = { grant_type: 'client_credentials', client_id: 'worker', client_secret: secret as string }
   const jwt = (await token(form)).json().access_token
