@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { defined } from '../defined.ts'
 import { CLIENT_ID_PATTERN } from '../limits.ts'
 import type { Config } from '../settings.ts'
-import { isSwitchedOff } from './built-in.ts'
+import { completed, isSwitchedOff } from './built-in.ts'
 import type { Caller } from './caller.ts'
 import { clientRefused, DomainError, OAuthError } from './errors.ts'
 import type { Events } from './events.ts'
@@ -66,7 +66,10 @@ export function createClientAuthentication(deps: {
 }) {
   const { store, signer, events, clock, settings } = deps
 
-  const lookUp = (ids: string[]) => store.clients.credentials(ids, clock.now())
+  async function lookUp(ids: string[]) {
+    const found = await store.clients.credentials(ids, clock.now())
+    return found.map((each) => ({ ...each, client: completed(each.client, settings) }))
+  }
   const isEnabled = ({ client }: { client: Client }) =>
     client.disabledAt === null && !isSwitchedOff(client.id, settings)
 

@@ -3,7 +3,7 @@ import type { AuthorizationParams } from '../../src/domain/authorization-request
 import { OPERATOR } from '../../src/domain/caller.ts'
 import type { ClientEdit } from '../../src/domain/clients.ts'
 import { OAuthError } from '../../src/domain/errors.ts'
-import { CALLBACK, openSignIn, requestOf } from './sign-in-world.ts'
+import { CALLBACK, openSignIn, requestOf, VERIFIER } from './sign-in-world.ts'
 
 const REFUSED = new OAuthError('invalid_grant', 'The code is not valid')
 
@@ -74,6 +74,20 @@ t.test(
     }
   }
 )
+
+t.test('the client of /docs redeems a code for the pages, whose redirect URI is not stored', async (t) => {
+  const { auth, signIn, codeOf } = await openSignIn(t)
+  const { redirectUris } = await auth.clients.get('docs')
+  const [redirect_uri] = redirectUris as [string]
+  const code = await codeOf(await signIn(), { client_id: 'docs', redirect_uri })
+  const clientAuth = await auth.clientAuthentication.authenticate(OPERATOR, {
+    method: 'none',
+    ids: ['docs'],
+    secret: null
+  })
+  const params = { grant_type: 'authorization_code', code, redirect_uri, code_verifier: VERIFIER }
+  t.match(await auth.exchange(OPERATOR, { clientAuth, params }), { scopes: ['profile'] })
+})
 
 t.test('a code is valid for a minute [AC6]', async (t) => {
   const { signIn, codeOf, redeem, clock } = await openSignIn(t)
