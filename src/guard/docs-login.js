@@ -14,6 +14,9 @@
     clientCredentials: 'clientCredentials'
   }
 
+  const BLOCKED =
+    'The browser has blocked the window of the sign-in. Allow pop-up windows for this page, then press Authorize again.'
+
   const dark = matchMedia('(prefers-color-scheme: dark)')
   const followScheme = () => document.documentElement.classList.toggle('dark-mode', dark.matches)
   followScheme()
@@ -217,6 +220,19 @@
         },
         auth: {
           wrapActions: {
+            // Swagger UI does not notice that the browser has opened no window.
+            authPopup:
+              (_original, { errActions }) =>
+              (url, redirect) => {
+                window.swaggerUIRedirectOauth2 = redirect
+                if (window.open(url) === null)
+                  errActions.newAuthErr({
+                    authId: redirect.auth.name,
+                    source: 'auth',
+                    level: 'error',
+                    message: BLOCKED
+                  })
+              },
             // Moves the focus into the dialog, and back to the button that opened it.
             showDefinitions: (original) => (definitions) => {
               original(definitions)

@@ -158,7 +158,7 @@ t.test('at another address than the issuer, the dialog names the address where t
   t.equal(await dialog.getByRole('button', { name: 'Authorize' }).count(), 0)
 })
 
-t.test('a refused sign-in is said once and in words', async (t) => {
+t.test('a refused sign-in and a blocked window are said once and in words', async (t) => {
   const { origin, context } = await serve(t)
   const page = await open(t, context, { origin })
   await page.route('**/token', (route) =>
@@ -171,6 +171,12 @@ t.test('a refused sign-in is said once and in words', async (t) => {
     await page.getByRole('alert').waitFor({ timeout: 5000 })
     t.strictSame(await page.getByRole('alert').allInnerTexts(), ['The code is not valid'])
   }
+  await page.evaluate('window.open = () => null')
+  await form(page, 'code').getByRole('button', { name: 'Authorize' }).click()
+  await page.getByRole('alert').filter({ hasText: 'blocked' }).waitFor({ timeout: 5000 })
+  t.strictSame(await page.getByRole('alert').allInnerTexts(), [
+    'The browser has blocked the window of the sign-in. Allow pop-up windows for this page, then press Authorize again.'
+  ])
 })
 
 t.test('Try-it-out offers the grants as a list, and sends no field that was left empty', async (t) => {
