@@ -131,6 +131,9 @@ export default fp<DocsOptions>(
           }
         }
       },
+      // The option would also take `/auth` away from `/authorize`.
+      stripBasePath: false,
+      transform: ({ schema, url }) => ({ schema, url: url.startsWith(`${base}/`) ? url.slice(base.length) : url }),
       refResolver: {
         buildLocalReference: (schema, _base, _fragment, index) => (schema.$id as string | undefined) ?? `def-${index}`
       }
