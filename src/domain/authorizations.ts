@@ -216,7 +216,7 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
       const allowing = { id, codeHash, scopes: chosen, consent: true, now, expiresAt: now + CODE_MS }
       const isAllowed =
         (await store.authorizations.allow(user, allowing)) ||
-        (await store.authorizations.replaceCode(user, { id, codeHash, scopes: chosen, now }))
+        (await store.authorizations.replaceCode(user, { id, codeHash, from: granted, scopes: chosen, now }))
       if (!isAllowed) throw new NoReturn('attempt_over')
       return { returnAddress: request, code }
     }

@@ -162,7 +162,7 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
         return true
       }),
 
-    replaceCode: (caller, { id, codeHash, scopes, now }) =>
+    replaceCode: (caller, { id, codeHash, from, scopes, now }) =>
       transaction(async (trx, record) => {
         const replaced = await trx
           .updateTable('authorizations')
@@ -170,6 +170,8 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
           .where('id', '=', id)
           .where('state', '=', 'code')
           .where('expires_at', '>', now)
+          // An answer at the same time may have refused a scope that this one allows.
+          .where('scopes', 'in', [from.join(' '), scopes.join(' ')])
           .returning(['client_id', 'login_id'])
           .executeTakeFirst()
         if (replaced === undefined) return false

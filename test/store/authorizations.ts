@@ -92,10 +92,13 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
     t.equal(await allow(first.id, 'late', { now: CODE_END }), false)
     t.equal(await allow(first.id, `allowed ${first.id}`), true)
     t.equal(await allow(first.id, 'again'), false)
-    const replaceCode = (id: string, now = NOW) =>
-      store.authorizations.replaceCode(OPERATOR, { id, codeHash: `replaced ${first.id}`, scopes: ['things:read'], now })
+    const replaceCode = (id: string, { now = NOW, from = ['profile'], scopes = ['things:read'] } = {}) =>
+      store.authorizations.replaceCode(OPERATOR, { id, codeHash: `replaced ${first.id}`, from, scopes, now })
     const waiting = await add(login)
-    t.strictSame([await replaceCode(first.id, CODE_END), await replaceCode(waiting.id)], [false, false])
+    const all = ['profile', 'things:read']
+    t.equal(await replaceCode(first.id, { from: all, scopes: all }), false, 'another answer has refused a scope')
+    t.equal(await replaceCode(first.id, { from: all, scopes: ['profile'] }), true, 'the same answer twice')
+    t.strictSame([await replaceCode(first.id, { now: CODE_END }), await replaceCode(waiting.id)], [false, false])
     t.equal(await replaceCode(first.id), true)
     t.equal(await store.authorizations.find(`allowed ${first.id}`), null, 'the earlier code is unknown')
     t.equal(await store.authorizations.deny(OPERATOR, { id: first.id, now: NOW }), false)
@@ -197,7 +200,7 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
     t.equal(await burn('unknown'), false)
   })
 
-  t.test('a code is worthless when login, user or client changed since [SC5 SC6]', async (t) => {
+  t.test('a code is invalid when login, user or client changed since [SC5 SC6]', async (t) => {
     const changes: Record<string, (login: Login) => Promise<unknown>> = {
       'the login ended': ({ id, userId }) => store.logins.end(OPERATOR, { id, userId, now: NOW }),
       'the user was disabled': ({ userId: id }) =>

@@ -101,11 +101,13 @@ export interface AuthorizationStore {
   ): Promise<boolean>
   /**
    * Replaces the code of an authorization in the state `code` by another one that expires at the same instant, and its scopes. The earlier
-   * code is unknown from then on. Returns false in every other state, and when the code has expired.
+   * code is unknown from then on. Returns false in every other state, when the code has expired, and when the scopes have changed to others
+   * than `scopes`.
+   * @param from the scopes of the authorization when it was read
    */
   replaceCode(
     caller: Caller,
-    replacing: { id: string; codeHash: string; scopes: string[]; now: Millis }
+    replacing: { id: string; codeHash: string; from: string[]; scopes: string[]; now: Millis }
   ): Promise<boolean>
   /** Ends an authorization in the state `signed_in`. Returns false in every other state. */
   deny(caller: Caller, denial: { id: string; now: Millis }): Promise<boolean>
@@ -122,7 +124,7 @@ export interface AuthorizationStore {
     redemption: { codeHash: string; session: Session; authVersion: number; rev: number; now: Millis }
   ): Promise<'opened' | 'replayed' | 'refused'>
   /**
-   * Makes a code worthless after a wrong redemption: an unused code is burnt; the session of a redeemed one ends. Returns whether
+   * Makes a code invalid after a wrong redemption: an unused code is burnt; the session of a redeemed one ends. Returns whether
    * anything changed.
    */
   burn(caller: Caller, code: { codeHash: string; now: Millis }): Promise<boolean>
