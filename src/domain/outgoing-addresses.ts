@@ -5,7 +5,9 @@ const NEVER = ['0.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4', '::/
 /** Addresses of the machine and of private networks (RFC 6890). */
 const INSIDE = [
   ...['10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '172.16.0.0/12', '192.0.0.0/24', '192.168.0.0/16', '198.18.0.0/15'],
-  ...['::1/128', 'fc00::/7', 'fec0::/10']
+  ...['fc00::/7', 'fec0::/10'],
+  // Hold an IPv4 address in a form of their own: compatible (RFC 4291), NAT64 of a site (RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380).
+  ...['::/96', '64:ff9b:1::/48', '2002::/16', '2001::/32']
 ]
 /** The machine itself. */
 export const LOOPBACK_NETWORKS = ['127.0.0.0/8', '::1/128']
