@@ -167,7 +167,9 @@ export default fp<PagesOptions>(
     })
     fastify.decorateReply('leave', async function (this: FastifyReply, url) {
       const isWeb = /^https?:/i.test(url)
-      return this.request.method === 'POST' && isWeb ? this.page('returning', { url }) : this.redirect(url, 303)
+      return this.request.method === 'POST' && isWeb
+        ? this.code(200).page('returning', { url })
+        : this.redirect(url, 303)
     })
     fastify.decorate('pageLocales', LOCALES)
     fastify.decorate('refusalOf', refusalOf)

@@ -56,6 +56,8 @@ export const SAMPLES: Record<string, Sample> = {
   }),
   consent: sample('consent', { ...SIGN_IN, username: 'alice', scopes: SCOPES }),
   'consent-to-sign-in': sample('consent', { ...SIGN_IN, username: 'alice', scopes: SCOPES.slice(0, 1) }),
+  // A browser stays on this page, because `/nowhere` has no content.
+  returning: sample('returning', { url: '/nowhere' }),
   'sign-out': sample('sign-out', { form: FORM, username: 'alice', fields: { state: 'a state' }, returnsTo: null }),
   'signed-out': sample('signed-out', { client: CLIENT, returnsTo: 'https://shop.example/bye', stays: false }),
   'signed-out-here': sample('signed-out', { client: null, returnsTo: null, stays: true }),
@@ -108,10 +110,11 @@ export async function pagesApp(t: Test, options: Partial<PagesOptions> = {}, dat
   await app.register(pages, { ...DEFAULTS, ...options })
   for (const [name, each] of [...Object.entries(SAMPLES), ...data.map((each) => ['data', each] as const)])
     app.get(`/${name}`, (_request, reply) => reply.page(each.page, each.data as never))
+  app.get('/nowhere', (_request, reply) => reply.code(204).send())
   app.route({
     method: ['GET', 'POST'],
     url: '/leave',
-    handler: ({ query }, reply) => reply.leave((query as { url: string }).url)
+    handler: ({ query }, reply) => reply.code(403).leave((query as { url: string }).url)
   })
   return app
 }

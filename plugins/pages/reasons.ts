@@ -13,8 +13,6 @@ export type SignInRefusal =
   | { kind: 'disabled' }
   | { kind: 'throttled'; retryAfter: number }
   | { kind: 'busy'; retryAfter: number }
-  /** The user signed in, but the request is for another one. */
-  | { kind: 'other_user' }
   /** The form belongs to another cookie. What was typed was not checked. */
   | { kind: 'form_over' }
 

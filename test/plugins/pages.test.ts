@@ -27,6 +27,9 @@ t.test('every page is in English and in German, and no page holds a text that is
     t.match(german, { statusCode: 200, headers: { 'content-language': 'de' }, body: /<html lang="de">/ })
     t.notMatch(`${english?.body}${german?.body}`, /undefined|\[object|=>|NaN/, name)
   }
+  const { body } = await app.inject({ url: '/consent', headers: { 'accept-language': 'de' } })
+  t.match(body, />Ihren Namen und Ihre Rollen sehen</)
+  t.match(body, />See your orders</, 'a scope of another service has its registered words')
 })
 
 t.test('the language is that of ui_locales, else of Accept-Language by weight, else English', async (t) => {

@@ -110,8 +110,6 @@ export const de: Texts = {
         return `Es gab zu viele Fehlversuche, deshalb ist die Anmeldung gesperrt. Warten Sie ${minutes(refusal.retryAfter)} und versuchen Sie es dann noch einmal.`
       case 'busy':
         return 'Gerade melden sich zu viele Menschen an. Warten Sie ein paar Sekunden und versuchen Sie es noch einmal.'
-      case 'other_user':
-        return 'Die App erwartet einen anderen Benutzer. Melden Sie sich mit dem Konto an, das Sie dort verwenden.'
       case 'form_over':
         return 'Diese Seite war veraltet, deshalb wurde Ihr Passwort nicht geprüft. Geben Sie es noch einmal ein, um sich anzumelden.'
     }
@@ -133,6 +131,20 @@ export const de: Texts = {
 
   consentTitle: (client) => `${client} möchte Ihr Konto verwenden`,
   consentText: (username) => `Sie sind als ${username} angemeldet. Wenn Sie es erlauben, darf die App:`,
+  scope: (name, description) => {
+    switch (name) {
+      case 'openid':
+        return 'Wissen, wer Sie sind'
+      case 'profile':
+        return 'Ihren Namen und Ihre Rollen sehen'
+      case 'email':
+        return 'Ihre E-Mail-Adresse sehen'
+      case 'account':
+        return 'Ihr Profil und Ihr Passwort ändern, und Ihre Sitzungen beenden'
+      default:
+        return description
+    }
+  },
   consentSignIn: (client) => `${client} erfährt, wer Sie sind, und sonst nichts.`,
   returnsTo: 'Sie kehren zurück zu',
   onThisDevice: (address) => `einer App auf diesem Gerät (${address})`,

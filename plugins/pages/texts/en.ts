@@ -106,8 +106,6 @@ export const en = {
         return `There were too many failed attempts, so sign-in is locked. Wait ${minutes(refusal.retryAfter)}, then try again.`
       case 'busy':
         return 'Too many people are signing in at the moment. Wait a few seconds, then try again.'
-      case 'other_user':
-        return 'The app expects another user. Sign in with the account that you use there.'
       case 'form_over':
         return 'This page was out of date, so your password was not checked. Enter it again to sign in.'
     }
@@ -129,6 +127,8 @@ export const en = {
 
   consentTitle: (client: string) => `${client} wants to use your account`,
   consentText: (username: string) => `You are signed in as ${username}. If you allow it, the app may:`,
+  /** Returns what a scope allows. Scopes of other services have only the words with which they were registered. */
+  scope: (_name: string, description: string) => description,
   consentSignIn: (client: string) => `${client} learns who you are, and nothing else.`,
   returnsTo: 'You return to',
   onThisDevice: (address: string) => `an app on this device (${address})`,
