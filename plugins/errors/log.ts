@@ -16,9 +16,10 @@ interface Line {
 }
 
 /**
- * Creates the function that logs failures with the status 429 or 5xx. Other refusals get only the line of their request, and a 429 with an
- * event gets no second line. Only a defect of Latchkey (500) has a stack. Refusals for overload share one line a second. Equal refusals
- * because the database is away or the request took too long share one, too: a refusal must cost less than the work that it refuses.
+ * Creates the function that logs failures with the status 429 or 5xx, and refusals of pages that have a reason. Other refusals get only the
+ * line of their request, and a 429 with an event gets no second line. Only a defect of Latchkey (500) has a stack. Refusals for overload
+ * share one line a second. Equal refusals because the database is away or the request took too long share one, too: a refusal must cost less
+ * than the work that it refuses.
  */
 export function createFailureLog() {
   /** When a line was last written, and the number of refusals without a line since. */

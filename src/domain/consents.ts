@@ -38,7 +38,7 @@ export function createConsents(deps: { store: Store; clock: Clock }) {
     },
 
     /**
-     * Removes a consent and ends the user's sessions at the client. Codes that the client has not redeemed yet become worthless.
+     * Removes a consent and ends the user's sessions at the client. Codes that the client has not redeemed yet become invalid.
      * @throws DomainError not_found
      */
     async remove(caller: Caller, { userId, clientId }: { userId: string; clientId: string }): Promise<void> {

@@ -10,7 +10,7 @@ export const EVENT_TYPES = {
   'authorization.allowed': 'A client got a code for a user',
   'authorization.denied': 'A user refused the request of a client',
   'code.replayed': 'A code was used twice, and its session was ended',
-  'code.refused': 'A code was used with a wrong verifier, redirect URI or client, and is worthless now',
+  'code.refused': 'A code was used with a wrong verifier, redirect URI or client, and is invalid now',
   'consent.removed': 'A user removed what they had allowed a client',
   'session.opened': 'A client exchanged a code, and a session was opened',
   'session.replayed': 'A refresh token was used twice, and its session was ended',

@@ -183,7 +183,7 @@ export function createUsers(deps: {
     /**
      * Changes the password of the calling user. Ends every login in progress and all sessions and logins of the user, except the
      * session or the login of the caller.
-     * @returns the new token of the login of the caller, which belongs into the cookie: a copy of the previous token becomes worthless.
+     * @returns the new token of the login of the caller, which belongs into the cookie: the previous token becomes invalid.
      *   Null for a caller with an access token
      * @throws DomainError forbidden for a caller that is not a user; invalid, with the reason; throttled
      */

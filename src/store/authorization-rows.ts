@@ -2,7 +2,7 @@ import type { Expression } from 'kysely'
 import { type Db, needsRowLocks } from './columns.ts'
 
 /**
- * Makes codes worthless, and ends requests that wait for consent: of a client, of logins, or all. Without a lock on the client or the logins,
+ * Makes codes invalid, and ends requests that wait for consent: of a client, of logins, or all. Without a lock on the client or the logins,
  * new ones can begin at the same time.
  */
 export async function endAuthorizations(

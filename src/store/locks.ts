@@ -92,7 +92,7 @@ export function withAdminLock<T>(
 
 /**
  * Keeps a user and a client from being deleted until the end of the transaction. Must be the first lock: rows are locked in the order users, clients,
- * logins, authorizations, sessions, consents.
+ * logins, authorizations, consents, sessions.
  */
 export async function keep(trx: Db, { userId, clientId }: { userId: string; clientId?: string }): Promise<void> {
   if (!needsRowLocks(trx)) return

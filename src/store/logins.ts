@@ -6,7 +6,7 @@ import { type Db, needsRowLocks } from './columns.ts'
 import { keep } from './locks.ts'
 import { selectActiveLogins, toLogin } from './login-rows.ts'
 import { appendRevocations } from './revocations.ts'
-import { endSessionsOfLogins, entriesOf } from './session-ends.ts'
+import { endedAt, endSessionsOfLogins, entriesOf } from './session-ends.ts'
 import type { Database, RecordEvent } from './transaction.ts'
 
 /** Milliseconds between two writes of `last_used_at`. */
@@ -24,7 +24,7 @@ export async function endLogins(
   if (ids.length === 0) return 0
   const ended = await trx
     .updateTable('logins')
-    .set({ ended_at: now, idle_expires_at: now })
+    .set(endedAt(now))
     .where('id', 'in', ids)
     .where('user_id', '=', userId)
     .where('ended_at', 'is', null)
@@ -49,7 +49,7 @@ async function replaceLogin(
 ): Promise<boolean> {
   const { numUpdatedRows } = await trx
     .updateTable('logins')
-    .set({ ended_at: now, idle_expires_at: now })
+    .set(endedAt(now))
     .where('id', '=', from)
     .where('user_id', '=', to.userId)
     .where('auth_version', '=', to.authVersion)

@@ -26,7 +26,7 @@ t.test('a code is redeemed once for tokens of the user, which its second use rev
   t.match(events.at(-1), { type: 'code.replayed', outcome: 'failure' })
 })
 
-t.test('a request that does not fit makes the code worthless [AC4 AC7]', async (t) => {
+t.test('a request that does not fit makes the code invalid [AC4 AC7]', async (t) => {
   const { signIn, codeOf, redeem, register } = await openSignIn(t)
   await register('other')
   await register('loose', { requirePkce: false })
@@ -52,28 +52,25 @@ t.test('a request that does not fit makes the code worthless [AC4 AC7]', async (
   t.ok(await redeem(implied, { redirect_uri: undefined }), 'a redirect URI that was not sent need not be sent again')
 })
 
-t.test(
-  'a code that was stored while its redirect URI was removed, or PKCE became required, is worthless',
-  async (t) => {
-    const { auth, signIn, redeem, register } = await openSignIn(t)
-    const login = await signIn()
-    const plain = { code_challenge: undefined, code_challenge_method: undefined }
-    const changes: [ClientEdit, AuthorizationParams, Record<string, undefined>][] = [
-      [{ redirectUris: ['https://app.example/other'] }, {}, {}],
-      [{ requirePkce: true }, plain, { code_verifier: undefined }]
-    ]
-    for (const [index, [change, params, form]] of changes.entries()) {
-      const id = `changing${index}`
-      await register(id, { requireConsent: false, requirePkce: false })
-      const read = await auth.authorizationRequests.read(requestOf({ client_id: id, ...params }))
-      await auth.clients.change(OPERATOR, id, change)
-      const step = await auth.authorizations.start(OPERATOR, { ...read, logins: [login] })
-      const code = step.kind === 'respond' && 'code' in step.response ? step.response.code : ''
-      t.not(code, '')
-      await t.rejects(redeem(code, form, id), REFUSED)
-    }
+t.test('a code that was stored while its redirect URI was removed, or PKCE became required, is invalid', async (t) => {
+  const { auth, signIn, redeem, register } = await openSignIn(t)
+  const login = await signIn()
+  const plain = { code_challenge: undefined, code_challenge_method: undefined }
+  const changes: [ClientEdit, AuthorizationParams, Record<string, undefined>][] = [
+    [{ redirectUris: ['https://app.example/other'] }, {}, {}],
+    [{ requirePkce: true }, plain, { code_verifier: undefined }]
+  ]
+  for (const [index, [change, params, form]] of changes.entries()) {
+    const id = `changing${index}`
+    await register(id, { requireConsent: false, requirePkce: false })
+    const read = await auth.authorizationRequests.read(requestOf({ client_id: id, ...params }))
+    await auth.clients.change(OPERATOR, id, change)
+    const step = await auth.authorizations.start(OPERATOR, { ...read, logins: [login] })
+    const code = step.kind === 'respond' && 'code' in step.response ? step.response.code : ''
+    t.not(code, '')
+    await t.rejects(redeem(code, form, id), REFUSED)
   }
-)
+})
 
 t.test('the client of /docs redeems a code for the pages, whose redirect URI is not stored', async (t) => {
   const { auth, signIn, codeOf } = await openSignIn(t)
@@ -100,7 +97,7 @@ t.test('a code is valid for a minute [AC6]', async (t) => {
   await t.rejects(redeem('unknown'), REFUSED)
 })
 
-t.test('a code is worthless after the end of its login, and after a change of user or client [SC5 SC6]', async (t) => {
+t.test('a code is invalid after the end of its login, and after a change of user or client [SC5 SC6]', async (t) => {
   const { auth, signIn, codeOf, redeem, createUser } = await openSignIn(t)
   const end = await signIn()
   const ended = await codeOf(end)
@@ -155,7 +152,7 @@ t.test('a session has the scopes of all resources, and each token is for one [SC
 })
 
 t.test(
-  'a change that takes something from a client makes its codes worthless, also when it is undone [SC6]',
+  'a change that takes something from a client makes its codes invalid, also when it is undone [SC6]',
   async (t) => {
     const { auth, signIn, codeOf, redeem, register } = await openSignIn(t)
     const login = await signIn()

@@ -100,7 +100,7 @@ export function logins(t: Test, { store, sql }: Opened): void {
     )
     t.equal(await set(1, kept.id), true)
     t.strictSame(await store.logins.list(alice.id, ALL, NOW), [{ ...kept, authVersion: 2 }])
-    t.equal(await use(kept), null, 'a stolen cookie of the kept login is worthless')
+    t.equal(await use(kept), null, 'a stolen cookie of the kept login is invalid')
     t.match(await store.logins.use(hashOf(`new ${kept.id}`), { now: NOW, idleTtl: 1 }), { id: kept.id })
     t.equal(await set(2, foreign.id), true)
     t.strictSame(await idsOf(alice.id), [], 'a login of another user is not kept')

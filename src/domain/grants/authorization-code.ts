@@ -35,7 +35,7 @@ function isFor({ request }: Authorization, client: Client, params: TokenParams):
 
 /**
  * Authorization Code, RFC 6749 §4.1, with PKCE (RFC 7636). A code is valid once, for a minute. A request that does not fit makes the
- * code worthless, and a code that comes twice ends its session.
+ * code invalid, and a code that comes twice ends its session.
  */
 export const createAuthorizationCodeGrant = ({
   store,

@@ -29,7 +29,7 @@ export interface ClientStore {
   /**
    * Returns null when there is no such client. If the client loses a scope, role or resource, the tokens issued before end. If it
    * is disabled, or loses a grant or `firstParty`, its sessions end too. Each of these changes, the loss of a redirect URI and a new demand
-   * for PKCE also make its codes worthless.
+   * for PKCE also make its codes invalid.
    * @throws DomainError invalid when a scope, role or resource does not exist, forbidden
    */
   change(caller: Caller, change: { id: string; changes: ClientChanges; now: Millis }): Promise<Client | null>

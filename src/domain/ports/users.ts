@@ -78,7 +78,7 @@ export interface UserStore {
       hash: string
       from: number | null
       keep: string | null
-      /** Its token is replaced by the one with this hash, and its codes become worthless. */
+      /** Its token is replaced by the one with this hash, and its codes become invalid. */
       keepLogin?: { id: string; tokenHash: string } | null
       now: Millis
     }
