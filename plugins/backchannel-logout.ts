@@ -97,6 +97,8 @@ export default fp(
           signal: AbortSignal.any([stop.signal, AbortSignal.timeout(LOGOUT_RESPONSE_MS)])
         })
         sent.on('error', reject)
+        // After a status 101 there is neither a response nor an error.
+        sent.on('close', () => reject(Object.assign(new Error(), { code: 'closed without a response' })))
         sent.on('response', (response) => {
           response.destroy()
           resolve(response.statusCode as number)

@@ -144,6 +144,13 @@ t.test('an address inside gets nothing unless its network is listed, also by a n
   t.equal(visits, 2)
 })
 
+t.test('a client that changes the protocol has not accepted the token, and holds nothing up', async (t) => {
+  const url = await listen(t, ({ socket }) => {
+    socket.end('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n')
+  })
+  t.equal(await sendTo(t, url), 'no connection: closed without a response')
+})
+
 t.test('a client that cannot be reached, or whose URI is not safe, is a reason and no error', async (t) => {
   const url = await listen(t, () => {})
   const gone = createServer()
