@@ -30,14 +30,15 @@ export const revokeEverything =
         await insertKey(trx, { ...key, createdAt: now, signsSinceAt: key.state === 'signing' ? now : null })
       await trx.deleteFrom('refresh_keys').execute()
       await insertRefreshKey(trx, { ...refreshKey, createdAt: now })
+      // Before the sessions, as the end of a login does: waits for the redemption of codes, and ends their sessions too.
+      await trx.updateTable('logins').set(endedAt(now)).where('ended_at', 'is', null).execute()
+      await endAuthorizations(trx, {})
       await addLogoutNotices(trx, { now })
       const { numUpdatedRows } = await trx
         .updateTable('sessions')
         .set(endedAt(now))
         .where('ended_at', 'is', null)
         .executeTakeFirstOrThrow()
-      await trx.updateTable('logins').set(endedAt(now)).where('ended_at', 'is', null).execute()
-      await endAuthorizations(trx, {})
       // The log grows more slowly than one entry in a millisecond, so `now` is above every number that a reader of the log can have
       // read before the restore.
       await trx

@@ -6,7 +6,18 @@ import type { Login } from '../../src/domain/ports/logins.ts'
 import { AUTHORIZATIONS_MAX } from '../../src/limits.ts'
 import { addLogin, newLogin, openLogin } from './logins.ts'
 import type { Opened } from './open.ts'
-import { addClient, addUser, CLIENT, entriesAfter, LATEST, NOW, newSession, ROUNDS } from './rows.ts'
+import {
+  addClient,
+  addSession,
+  addUser,
+  CLIENT,
+  entriesAfter,
+  LATEST,
+  NOW,
+  newKey,
+  newSession,
+  ROUNDS
+} from './rows.ts'
 
 const REQUEST: AuthorizationRequest = {
   clientId: CLIENT.id,
@@ -61,6 +72,12 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
     sql(`select id, ended_at from sessions where login_id = '${login.id}'`) as Promise<
       { id: string; ended_at: number | null }[]
     >
+  /** Returns when a statement waits for a lock of PostgreSQL. */
+  async function isWaiting(): Promise<void> {
+    const waiting =
+      'select 1 from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0'
+    while ((await sql(waiting)).length === 0);
+  }
   const stateOf = async (codeHash: string) => (await store.authorizations.find(codeHash))?.authorization.state
 
   t.test('an authorization is read by its login only, until it expires', async (t) => {
@@ -280,9 +297,7 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
       const commit = await hold(t, `select id from clients where id = '${clientId}' for update`)
       const allowing = { id, codeHash: id, scopes: ['profile'], consent: true, now: NOW, expiresAt: CODE_END }
       const allowed = store.authorizations.allow(OPERATOR, allowing)
-      const waiting =
-        'select 1 from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0'
-      while ((await sql(waiting)).length === 0);
+      await isWaiting()
       t.equal((await sql(`select id from authorizations where id = '${id}' for update skip locked`)).length, 1)
       await commit()
       t.equal(await allowed, true)
@@ -306,6 +321,27 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
       left.push(...(await sessionsOf(login)).filter(({ ended_at }) => ended_at === null))
     }
     t.strictSame(left, [])
+  })
+
+  t.test('no session of a code outlives the concurrent end of everything', async (t) => {
+    if (kind === 'sqlite') return t.pass('one transaction at a time')
+    const { login } = await signedIn()
+    const { id } = await add(login, { codeHash: `all ${login.id}` })
+    const session = await addSession(store, login.userId)
+    await sql(`update sessions set ended_at = ${NOW} where id = '${session.id}'`)
+    // The session becomes active with the commit, like one that a redemption opens.
+    const commit = await hold(
+      t,
+      `update authorizations set state = 'redeemed' where id = '${id}'`,
+      `update sessions set ended_at = null where id = '${session.id}'`
+    )
+    const [keys, refreshKey] = [[newKey('new', 'signing')], { id: 'new', sealedKey: 'sealed', createdAt: NOW }]
+    const given = { canary: 'sealed canary', keys, refreshKey, clock: () => NOW }
+    const revoked = store.keys.revokeEverything(OPERATOR, given)
+    await isWaiting()
+    await commit()
+    await revoked
+    t.equal((await store.sessions.get(session.id))?.endedAt, NOW)
   })
 
   t.test('a login has a limited number of authorizations: the oldest are removed', async (t) => {
