@@ -64,8 +64,9 @@ export type NoReturnReason =
 export class NoReturn extends Error {
   readonly reason: NoReturnReason
 
-  constructor(reason: NoReturnReason) {
-    super(`The request of a browser was refused: ${reason}`)
+  /** @param why a text for the log, in place of the reason; what a stranger has chosen is quoted in it */
+  constructor(reason: NoReturnReason, why: string = reason) {
+    super(`The request of a browser was refused: ${why}`)
     this.name = 'NoReturn'
     this.reason = reason
   }

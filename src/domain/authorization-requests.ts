@@ -1,4 +1,5 @@
 import { AUTHORIZATION_REQUEST_BYTES_MAX, AUTHORIZATION_RESOURCES_MAX, SCOPE_PARAMETER_MAX } from '../limits.ts'
+import { quoted } from '../token/refusal.ts'
 import {
   AuthorizationError,
   type AuthorizationErrorCode,
@@ -29,6 +30,12 @@ const RESPONSE_MODES: readonly ResponseMode[] = ['query', 'form_post']
 const isOneOf = <T extends string>(values: readonly T[], text: string): text is T =>
   (values as readonly string[]).includes(text)
 
+/** Returns a redirect URI for the log: quoted, and without credentials, query and fragment, which may hold a secret. */
+const shown = (uri: string | string[]): string =>
+  typeof uri === 'string'
+    ? quoted(uri.replace(/[?#].*$/s, '').replace(/\/\/[^/]*@/, '//'))
+    : 'several redirect URIs at once'
+
 /** Returns the bytes of the parameters in a query. */
 const sizeOf = (params: AuthorizationParams): number =>
   Object.entries(params)
@@ -55,10 +62,15 @@ export function createAuthorizationRequests(deps: {
   function redirectUriOf(uri: string | string[] | undefined, client: Client): string {
     const [only, ...more] = client.redirectUris
     if (uri === undefined) {
-      if (only === undefined || more.length > 0) throw new NoReturn('redirect_uri_missing')
+      if (only === undefined || more.length > 0)
+        throw new NoReturn(
+          'redirect_uri_missing',
+          `it has no redirect URI, and the client ${client.id} has not exactly one`
+        )
       return only
     }
-    if (typeof uri !== 'string' || !isRegistered(uri, client)) throw new NoReturn('redirect_uri_unknown')
+    if (typeof uri !== 'string' || !isRegistered(uri, client))
+      throw new NoReturn('redirect_uri_unknown', `the client ${client.id} has not registered ${shown(uri)}`)
     return uri
   }
 

@@ -123,6 +123,16 @@ t.test('a request without a right client or redirect URI goes back to nobody [AC
     [{ client_id: 'two', redirect_uri: undefined }, 'redirect_uri_missing']
   ]
   for (const [more, reason] of cases) await t.rejects(ask([], more), { name: 'NoReturn', reason }, reason)
+  const whys: [Record<string, string | string[] | undefined>, string][] = [
+    [
+      { redirect_uri: 'https://me:secret@evil.example/"\u202e?code=secret' },
+      'the client app has not registered "https://evil.example/\\"\\u202e"'
+    ],
+    [{ redirect_uri: [CALLBACK, CALLBACK] }, 'the client app has not registered several redirect URIs at once'],
+    [{ client_id: 'two', redirect_uri: undefined }, 'it has no redirect URI, and the client two has not exactly one']
+  ]
+  for (const [more, why] of whys)
+    await t.rejects(ask([], more), { message: `The request of a browser was refused: ${why}` }, why)
   t.match(await ask([], { redirect_uri: undefined }), { kind: 'sign_in' }, 'the only redirect URI is the default')
 })
 
