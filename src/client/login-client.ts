@@ -210,7 +210,7 @@ export function createLogins(options: LoginClientOptions, timer: Timer): LoginCl
       const timedOut = new AbortController()
       const finished = new AbortController()
       timer.sleep(timeout, finished.signal).then(
-        () => timedOut.abort(refused(`nobody signed in within ${timeout} ms`)),
+        () => timedOut.abort(refused(`nobody signed in within ${timeout / 1000} s`)),
         () => {}
       )
       const stop = AbortSignal.any([timedOut.signal, ...(signal === undefined ? [] : [signal])])

@@ -6,7 +6,9 @@ import { confirm, type Json, print, type Terminal, withAuth } from './terminal.t
 export function addRevokeEverythingCommand(program: Command, terminal: Terminal): void {
   program
     .command('revoke-everything')
-    .description('end all sessions, retire all keys and create new ones: no token that was ever issued works any more')
+    .description(
+      'log out everybody: end all sessions, sign all users out in all browsers, retire all keys and create new ones, so that no token that was ever issued works any more'
+    )
     .option('--yes', 'do not ask')
     .option('--json', 'print JSON')
     .addHelpText(
@@ -18,7 +20,7 @@ export function addRevokeEverythingCommand(program: Command, terminal: Terminal)
         await confirm(terminal, 'revoke-everything', yes)
         return auth.revokeEverything(OPERATOR)
       })
-      const text = `sessions that have ended: ${revoked.sessions}; keys that were replaced: ${revoked.keys}; every token issued until now is invalid`
+      const text = `sessions that have ended: ${revoked.sessions}; keys that were replaced: ${revoked.keys}; every token issued until now is invalid, and every user is signed out in every browser`
       print(terminal, json, revoked, text)
     })
 }

@@ -121,7 +121,7 @@ t.test(
     const result = await latchkey('revoke-everything --yes')
     t.equal(
       result,
-      'sessions that have ended: 1; keys that were replaced: 2; every token issued until now is invalid\n'
+      'sessions that have ended: 1; keys that were replaced: 2; every token issued until now is invalid, and every user is signed out in every browser\n'
     )
     t.strictSame(
       [await introspect(oldToken as string, origin), await introspect(lostToken as string, origin)],

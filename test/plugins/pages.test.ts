@@ -215,7 +215,7 @@ t.test('every accent colour is legible in light and in dark (WCAG 2.2 AA)', asyn
       t.ok(contrast(dark as string, background) >= 4.5, `${accent} on ${background}`)
   }
   const { body } = await (await pagesApp(t)).inject({ url: '/home' })
-  t.match(body, '<title>First page – Latchkey</title>')
+  t.match(body, '<title>Home page – Latchkey</title>')
 })
 
 t.test('name and logo of the service are those of the settings', async (t) => {

@@ -198,7 +198,7 @@ export const en = {
   errors,
   invalid,
   reference: 'Reference',
-  firstPage: 'First page',
+  firstPage: 'Home page',
 
   time: (instant: number): string =>
     `${new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' }).format(instant)} UTC`
