@@ -23,6 +23,9 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   async function respond(reply: FastifyReply, response: Response): Promise<FastifyReply> {
     const fields = wire.toWire(response, issuer)
     const { redirectUri, responseMode } = response.returnAddress
+    // The user's own refusal is an event.
+    if ('error' in response && response.error !== 'access_denied')
+      reply.log.info({ refused: response.error }, `The app at ${redirectUri} gets an error: ${response.description}`)
     if (responseMode === 'form_post') return reply.page('form-post', { redirectUri, fields })
     return reply.leave(wire.redirectTo(response.returnAddress, fields))
   }

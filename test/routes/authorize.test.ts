@@ -3,7 +3,10 @@ import { ISSUER } from '../helper.ts'
 import { authorizeUrl, createJar, pkce, responseOf } from '../jar.ts'
 import { CALLBACK, openSignIn } from './sign-in-world.ts'
 
-const world = await openSignIn(t)
+const lines: { msg: string; refused?: string }[] = []
+const world = await openSignIn(t, {
+  logger: { level: 'info', stream: { write: (line: string) => void lines.push(JSON.parse(line)) } }
+})
 const { register } = world
 await register('two', { redirectUris: [CALLBACK, 'https://app.example/other'] })
 await register('old', { method: 'client_secret_basic', requirePkce: false, firstParty: true })
@@ -97,6 +100,7 @@ t.test('every other refusal goes back to the client, with state and iss [AC3, AC
     [{ client_id: 'worker' }, 'unauthorized_client'],
     [{ client_id: 'spa', prompt: 'none' }, 'consent_required']
   ]
+  lines.length = 0
   for (const [more, error] of cases) {
     const answer = await ask({ state: ' s+t/ä%&=#"\'', ...more })
     const { to, params } = responseOf(answer)
@@ -104,6 +108,9 @@ t.test('every other refusal goes back to the client, with state and iss [AC3, AC
     const { error_description: description = '', ...rest } = params
     t.strictSame([to, rest], [CALLBACK, { error, state: ' s+t/ä%&=#"\'', iss: ISSUER }], JSON.stringify(more))
     t.match(description, /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/)
+    const logged = lines.splice(0).filter(({ refused }) => refused !== undefined)
+    t.match(logged, [{ msg: `The app at ${CALLBACK} gets an error: ${description}`, refused: error }])
+    t.equal(logged.length, 1)
   }
   const { params } = responseOf(await createJar(world).get(url({ prompt: 'none' })))
   t.strictSame([params.error, params.iss], ['login_required', ISSUER])
