@@ -1,5 +1,7 @@
 import fp from 'fastify-plugin'
+import type { CurrentPrincipal } from '../src/domain/access-tokens.ts'
 import { BUILT_IN_SCOPES, CLIENT_SCOPES } from '../src/domain/built-in.ts'
+import type { User } from '../src/domain/model.ts'
 import guard, { type GuardOptions, type TokenGuard } from '../src/guard/core.ts'
 import { FLOWS } from '../src/guard/document.ts'
 
@@ -7,6 +9,10 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Returns guards that accept only tokens that have the scope and belong to a user with the role `admin`. */
     requireAdmin(scope: string): TokenGuard[]
+  }
+  interface FastifyRequest {
+    /** The user of the token, read together with the state of the token. Only behind a guard that requires a user. */
+    readonly tokenUser: User
   }
   interface FastifyContextConfig {
     /** The guards of the route accept tokens for every audience. Without it the audience must be Latchkey. */
@@ -17,12 +23,16 @@ declare module 'fastify' {
 /** Adds the guards of Latchkey's own routes. The domain verifies the token and its current state at every request. */
 export default fp<Pick<GuardOptions, 'onRefused'>>(
   async (fastify, options) => {
-    const { verify, inspect } = fastify.auth.accessTokens
+    const { verify } = fastify.auth.accessTokens
     await fastify.register(guard, {
       ...options,
-      verify: (token, { routeOptions }) =>
-        routeOptions.config.anyAudience ? inspect(token, async () => true) : verify(token),
+      verify: (token, { routeOptions }) => verify(token, { anyAudience: routeOptions.config.anyAudience ?? false }),
       flows: FLOWS
+    })
+    fastify.decorateRequest('tokenUser', {
+      getter() {
+        return (this.principal as CurrentPrincipal).user as User
+      }
     })
     // Replaces the `cache-control` that the routes of the JWKS and of the pages at /docs set, if the request has credentials.
     fastify.addHook('onSend', async ({ headers }, reply) => {

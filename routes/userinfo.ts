@@ -5,11 +5,8 @@ import * as wire from '../src/wire/user-info.ts'
 
 /** The claims about the user of a token (OpenID Connect Core 1.0 §5.3). The Fastify scope that registers them accepts only forms. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
-  const { auth, requireUser, requireScope, formToken } = fastify
+  const { requireUser, requireScope, formToken } = fastify
   for (const schema of [wire.UserInfo, wire.UserInfoForm]) fastify.addSchema(schema)
-  type Principal = { sub: string; scopes: string[] }
-  const claimsOf = async ({ sub, scopes }: Principal) => wire.toWire(await auth.users.get(sub), scopes)
-
   const documentation = {
     summary: 'Get claims about the user of the token',
     description: 'The audience of the token may be any service (OpenID Connect Core 1.0 §5.3).',
@@ -24,7 +21,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       config: { cors: true, anyAudience: true },
       schema: { operationId: 'getUserInfo', ...documentation }
     },
-    ({ principal }) => claimsOf(principal)
+    async ({ principal, tokenUser }) => wire.toWire(tokenUser, principal.scopes)
   )
 
   fastify.post(
@@ -39,7 +36,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         body: Type.Optional(Type.Ref(wire.UserInfoForm))
       }
     },
-    ({ principal }) => claimsOf(principal as unknown as Principal)
+    async ({ principal, tokenUser }) => wire.toWire(tokenUser, (principal as unknown as { scopes: string[] }).scopes)
   )
 }
 export default routes

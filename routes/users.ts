@@ -39,7 +39,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         response: { 200: json('The user', OwnUserView) }
       }
     },
-    async ({ principal }) => wire.ownToWire(await auth.users.get(principal.sub), principal)
+    async ({ principal, tokenUser }) => wire.ownToWire(tokenUser, principal)
   )
 
   fastify.patch(

@@ -19,34 +19,50 @@ function nonBlocking(fd: number): number {
   }
 }
 
-/**
- * Opens standard output as the log of the service. On a terminal its lines are for a person, otherwise JSON. `write` never throws and never waits. A line is lost when the disk is full, the
- * terminal is stopped, or the reader has left or is too slow.
- */
-export function openLog(fd = 1, isTerminal = isatty(fd)): { write(line: string): void } {
+/** Writes text to standard output. Never throws and never waits. */
+type Write = (text: string) => void
+
+function writerOf(fd: number, isTerminal: boolean): Write {
   const status = fstatSync(fd)
   if (status.isFIFO() || status.isSocket()) {
     // A write to a full pipe would block the event loop. A socket of Node.js does not block it.
     const stream = new Socket({ fd, readable: false, writable: true }).unref()
     stream.on('error', () => {})
-    return {
-      write(line) {
-        if (!stream.destroyed && stream.writableLength < MAX_WAITING_BYTES) stream.write(printable(line))
-      }
+    return (text) => {
+      if (!stream.destroyed && stream.writableLength < MAX_WAITING_BYTES) stream.write(text)
     }
   }
-  const format = isTerminal ? prettyLine : (line: string) => line
-  const file = nonBlocking(fd)
+  const file = isTerminal ? nonBlocking(fd) : fd
   /** Ends a line of which only the beginning was written. */
   let separator = ''
+  return (text) => {
+    try {
+      const bytes = Buffer.from(separator + text)
+      separator = writeSync(file, bytes) < bytes.length ? '\n' : ''
+    } catch {
+      // The disk is full or the terminal is stopped: the lines are lost.
+    }
+  }
+}
+
+/**
+ * Opens standard output as the log of the service. On a terminal its lines are for a person, otherwise JSON. `write` never throws and
+ * never waits. The lines of one turn of the event loop are written together at its end, or at the exit of the process. Lines are lost when
+ * the disk is full, the terminal is stopped, the reader has left or is too slow, or the process is killed.
+ */
+export function openLog(fd = 1, isTerminal = isatty(fd)): { write(line: string): void } {
+  const write = writerOf(fd, isTerminal)
+  const format = isTerminal ? prettyLine : (line: string) => line
+  let lines = ''
+  function flush() {
+    if (lines !== '') write(printable(lines))
+    lines = ''
+  }
+  process.on('exit', flush)
   return {
     write(line) {
-      try {
-        const bytes = Buffer.from(separator + printable(format(line)))
-        separator = writeSync(file, bytes) < bytes.length ? '\n' : ''
-      } catch {
-        // The disk is full or the terminal is stopped: the line is lost.
-      }
+      if (lines === '') setImmediate(flush)
+      lines += format(line)
     }
   }
 }

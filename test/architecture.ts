@@ -59,7 +59,7 @@ const RULES: Rule[] = [
       /^fastify$/,
       /^@fastify\//,
       /^fastify-plugin$/,
-      /^fast-jwt$/,
+      /^helmet$/,
       /^argon2$/,
       /^eta$/,
       /^src\/(domain|store|guard|token)\//,

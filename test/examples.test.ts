@@ -1,8 +1,7 @@
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { createSigner } from 'fast-jwt'
-import { decodeJwt } from 'jose'
+import { decodeJwt, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { login } from './cli/process.ts'
 import { PASSWORD } from './helper.ts'
@@ -127,7 +126,9 @@ async function followGuide(t: Test, { latchkey, service, password, atPorts, type
   const host = await start(block(GUIDE, 'js', '// host.mjs'))
   t.strictSame(await get(`${service}/orders`), { status: 401, body: { problem: 'Not authenticated' } })
   t.match(await get(`${service}/orders`, alice), { status: 200, body: { for: decodeJwt(alice).sub as string } })
-  const own = createSigner({ key: COOKIE_SECRET })({ from: 'before' })
+  const own = await new SignJWT({ from: 'before' })
+    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+    .sign(Buffer.from(COOKIE_SECRET))
   t.match(await get(`${service}/before`, own), { status: 200, body: { from: 'before' } })
   t.match(await get(`${service}/before`), { status: 401 })
   t.match(await get(`${service}/orders`, own), { status: 401, body: { problem: 'Could not validate credentials' } })

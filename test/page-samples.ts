@@ -1,7 +1,7 @@
-import fastifyHelmet from '@fastify/helmet'
 import fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Test } from 'tap'
+import helmet from '../plugins/helmet.ts'
 import type { PageName, Pages } from '../plugins/pages/data.ts'
 import type { PagesOptions } from '../plugins/pages.ts'
 import pages from '../plugins/pages.ts'
@@ -103,10 +103,9 @@ const DEFAULTS: PagesOptions = {
 export async function pagesApp(t: Test, options: Partial<PagesOptions> = {}, data: Sample[] = []) {
   const app = fastify() as unknown as FastifyInstance
   t.teardown(() => app.close())
-  await app.register(fastifyHelmet, { contentSecurityPolicy: false })
   const guard = fp(async (scope) => void scope.decorate('publicAccess', (async () => {}) as never), { name: 'guard' })
   await app.register(guard)
-  await app.register(fp(async () => {}, { name: 'helmet' }))
+  await app.register(helmet, { issuer: DEFAULTS.issuer })
   await app.register(pages, { ...DEFAULTS, ...options })
   for (const [name, each] of [...Object.entries(SAMPLES), ...data.map((each) => ['data', each] as const)])
     app.get(`/${name}`, (_request, reply) => reply.page(each.page, each.data as never))

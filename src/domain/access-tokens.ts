@@ -7,7 +7,7 @@ import { TYP } from '../token/syntax.ts'
 import { createTokenVerifier, type VerifiedToken } from '../token/verifier.ts'
 import { isSwitchedOff } from './built-in.ts'
 import type { Keys } from './keys.ts'
-import type { Client, Millis, PublicKey, Seconds } from './model.ts'
+import type { Client, Millis, PublicKey, Seconds, SigningTimes, User } from './model.ts'
 import type { Clock } from './ports/clock.ts'
 import type { LiveState } from './ports/revocations.ts'
 import type { Signer } from './ports/signer.ts'
@@ -21,6 +21,9 @@ const REVOCATION_SKEW: Seconds = 60
 /** Maximum number of tokens whose verified signature is cached. */
 const REMEMBERED = 5000
 
+/** A principal with the user as it was when the token was verified; null for a client's own token. */
+export type CurrentPrincipal = Principal & { user: User | null }
+
 /** Issues and verifies access tokens (RFC 9068). A token is valid by its signature, its claims and the current state. */
 export function createAccessTokens(deps: { store: Store; signer: Signer; keys: Keys; clock: Clock; settings: Config }) {
   const { store, signer, keys, clock, settings } = deps
@@ -33,8 +36,8 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     remembered: REMEMBERED
   })
 
-  /** Returns the principal with the scopes and roles that the current state allows, or why the token is no longer valid. */
-  function applyState({ principal, claims }: VerifiedToken<PublicKey>, state: LiveState): Principal | Refusal {
+  /** Returns the principal with the scopes and roles that the current state allows, or why the token is no longer valid. Caches no decision. */
+  function applyState({ principal, claims }: VerifiedToken<PublicKey>, state: LiveState): CurrentPrincipal | Refusal {
     const { keyState, session, user, client, revoked } = state
     const { sub, clientId, sid, scopes } = principal
     const gone = (what: string) => refusal('revoked', `The token is no longer valid: ${what}`)
@@ -43,7 +46,7 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     if (client === null) return gone('its client does not exist')
     if (client.disabledAt !== null || isSwitchedOff(clientId, settings)) return gone('its client is disabled')
     if (claims.rev < client.revokedSeq) return gone('its client was changed after it was issued')
-    if (sid === null) return { ...principal, scopes: intersect(scopes, client.scopes) }
+    if (sid === null) return { ...principal, scopes: intersect(scopes, client.scopes), user: null }
 
     const now = clock.now()
     if (user === null) return gone('its user does not exist')
@@ -57,15 +60,19 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     return {
       ...principal,
       scopes: intersect(scopes, client.scopes, heldByUser(user.scopes)),
-      roles: narrowRoles(user.roles, client)
+      roles: narrowRoles(user.roles, client),
+      user
     }
   }
 
-  /** Reads the current state for a verified token. Caches no decision. */
-  async function currently(verified: VerifiedToken<PublicKey>): Promise<Principal | Refusal> {
-    const { jti } = verified.claims
-    const { sub, sid, clientId } = verified.principal
-    return applyState(verified, await store.state({ kid: verified.key.kid, jti, sid, sub, clientId }))
+  /** Reads the current state of a verified token. */
+  function stateOf({ principal, claims, key }: VerifiedToken<PublicKey>, introspector: string | null) {
+    const { sub, sid, clientId } = principal
+    const { jti, aud } = claims
+    return store.state({
+      ...{ kid: key.kid, jti, sid, sub, clientId, introspector },
+      identifier: aud === issuer ? '' : aud
+    })
   }
 
   return {
@@ -83,6 +90,8 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
       /** Null for a client's own token. */
       session: { sid: string; expiresAt: Millis } | null
       rev: number
+      /** The signing keys that the caller has read; empty when it has read none. */
+      signing: SigningTimes[]
     }): Promise<{ accessToken: string; expiresIn: Seconds }> {
       const { sub, client, aud, scopes, roles, session, rev } = subject
       const issuedAt = Math.floor(clock.now() / 1000)
@@ -101,24 +110,22 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
         sid: session === null ? null : session.sid,
         rev
       })
-      return { accessToken: signer.sign(claims, await keys.signing(), TYP), expiresIn }
+      return { accessToken: signer.sign(claims, await keys.signingAmong(subject.signing), TYP), expiresIn }
     },
 
-    /** Returns the principal of a token for Latchkey's own API; the reason for every other token. */
-    async verify(token: string): Promise<Principal | Refusal> {
-      const verified = await tokens.verify(token, { audiences: [issuer], ahead: SKEW, behind: 0 })
-      return verified.kind === 'refused' ? verified : currently(verified)
+    /** Returns the principal of a token for Latchkey's own API, or for any audience; the reason for every other token. */
+    async verify(token: string, { anyAudience = false } = {}): Promise<CurrentPrincipal | Refusal> {
+      const verified = await tokens.verify(token, { audiences: anyAudience ? null : [issuer], ahead: SKEW, behind: 0 })
+      return verified.kind === 'refused' ? verified : applyState(verified, await stateOf(verified, null))
     },
 
-    /**
-     * Verifies signature, claims and current state of a token for any audience that is allowed. Returns its principal, or the reason
-     * for every other token.
-     */
-    async inspect(token: string, isAllowed: (aud: string) => Promise<boolean>): Promise<Principal | Refusal> {
+    /** Returns the principal of a token that the client may introspect; the reason for every other token. */
+    async introspect(token: string, client: Client): Promise<CurrentPrincipal | Refusal> {
       const verified = await tokens.verify(token, { audiences: null, ahead: SKEW, behind: 0 })
       if (verified.kind === 'refused') return verified
+      const state = await stateOf(verified, client.id)
+      if (state.mayIntrospect) return applyState(verified, state)
       const { aud } = verified.claims
-      if (await isAllowed(aud)) return currently(verified)
       return refusal('wrong_audience', `The audience of the token is ${quoted(aud)}, which is not allowed here`)
     },
 

@@ -6,7 +6,15 @@ import { completed, isSwitchedOff } from './built-in.ts'
 import type { Caller } from './caller.ts'
 import { clientRefused, DomainError, OAuthError } from './errors.ts'
 import type { Events } from './events.ts'
-import { type Client, type ClientSecret, DOCS_CLIENT, type Millis, type Seconds } from './model.ts'
+import {
+  type Client,
+  type ClientSecret,
+  DOCS_CLIENT,
+  type Millis,
+  type ScopeTarget,
+  type Seconds,
+  type SigningTimes
+} from './model.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Signer } from './ports/signer.ts'
 import type { Store } from './ports/store.ts'
@@ -49,9 +57,18 @@ export type ClientCredentials =
 export interface AuthenticatedClient {
   client: Client
   method: ClientAuthMethod
+  /** The registered scopes of the client. */
+  registered: ScopeTarget[]
+  /** The signing keys when the client was read. */
+  signing: SigningTimes[]
   /** The number of the last entry of the revocation log when the client was read. */
   rev: number
 }
+
+const found = (
+  { client, registered, signing, rev }: Omit<AuthenticatedClient, 'method'>,
+  method: ClientAuthMethod
+): AuthenticatedClient => ({ client, registered, signing, rev, method })
 
 /** Records a failed attempt and returns its refusal. @param client the client that the request names, if it exists */
 type Refuse = (client: Client | undefined, refusal?: OAuthError) => OAuthError
@@ -95,8 +112,7 @@ export function createClientAuthentication(deps: {
     const known = await lookUp(ids)
     const candidates = known.filter(isEnabled)
     const publicClient = candidates.find(({ client }) => client.kind === 'public')
-    if (secret === null && publicClient !== undefined)
-      return { client: publicClient.client, rev: publicClient.rev, method }
+    if (secret === null && publicClient !== undefined) return found(publicClient, method)
     const hash = sha256(secret ?? '')
     const match = candidates
       .flatMap(({ secrets, ...each }) => secrets.map((stored) => ({ ...each, stored })))
@@ -104,7 +120,7 @@ export function createClientAuthentication(deps: {
     const isEqual = timingSafeEqual(Buffer.from(hash), match === undefined ? NO_HASH : Buffer.from(match.stored.hash))
     if (match === undefined || !isEqual) throw refuse(known[0]?.client)
     await recordUse(match.stored)
-    return { client: match.client, rev: match.rev, method }
+    return found(match, method)
   }
 
   /** Verifies an assertion (RFC 7523 §3), with the stricter rule of RFC 7523bis: `aud` must be the issuer. */
@@ -112,14 +128,14 @@ export function createClientAuthentication(deps: {
     { assertion, id }: Extract<ClientCredentials, { method: 'private_key_jwt' }>,
     refuse: Refuse
   ): Promise<AuthenticatedClient> {
-    let candidate: { client: Client; rev: number } | undefined
+    let candidate: Awaited<ReturnType<typeof lookUp>>[number] | undefined
     const claims = await signer.verifyAssertion(assertion, async ({ sub }) => {
       if (typeof sub !== 'string' || !isClientId(sub)) return []
       candidate = (await lookUp([sub]))[0]
       return candidate !== undefined && isEnabled(candidate) ? (candidate.client.jwks ?? []) : []
     })
     if (claims === null || candidate === undefined) throw refuse(candidate?.client)
-    const { client, rev } = candidate
+    const { client } = candidate
     if (id !== null && id !== client.id)
       throw refuse(client, new OAuthError('invalid_request', 'The client_id differs from the client_assertion'))
 
@@ -135,7 +151,7 @@ export function createClientAuthentication(deps: {
     if (!hasExpectedParties || !isInTime || typeof jti !== 'string' || jti === '' || jti.length > 255)
       throw refuse(client)
     if (!(await store.clients.useAssertion(client.id, sha256(jti), Math.ceil(exp * 1000)))) throw refuse(client)
-    return { client, rev, method: 'private_key_jwt' }
+    return found(candidate, 'private_key_jwt')
   }
 
   return {
@@ -143,7 +159,7 @@ export function createClientAuthentication(deps: {
     async docsClient(): Promise<AuthenticatedClient> {
       const [known] = await lookUp([DOCS_CLIENT])
       if (known === undefined || !isEnabled(known)) throw clientRefused()
-      return { client: known.client, rev: known.rev, method: 'none' }
+      return found(known, 'none')
     },
 
     /**

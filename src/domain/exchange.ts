@@ -48,22 +48,24 @@ export function createExchange(deps: {
     const grant = grants.find((candidate) => candidate.type === type)
     if (grant === undefined) throw new OAuthError('unsupported_grant_type', 'The grant type is not supported')
     if (clientAuth === null && !grant.docsWithoutClient) throw clientRefused()
-    const { client, rev } = clientAuth ?? (await clientAuthentication.docsClient())
+    const { client, registered, signing, rev } = clientAuth ?? (await clientAuthentication.docsClient())
     if (!client.grantTypes.includes(grant.type) || !grant.isFor(client))
       throw new OAuthError('unauthorized_client', 'The client may not use this grant type')
-    return { grant, client, rev }
+    return { grant, client, registered, signing, rev }
   }
 
   /** Returns the user of the tokens with the current roles and scopes; null for tokens of the client itself. */
   async function userOf(caller: Caller, outcome: Outcome) {
     if (outcome.kind === 'client') return null
-    const id = outcome.kind === 'login' ? outcome.login.userId : outcome.token.session.userId
-    const access = await store.users.access(id)
-    if (access === null) {
-      if (outcome.kind === 'login') logins.recordChanged(caller, outcome.login)
-      throw invalidGrant(outcome.refusal)
+    if (outcome.kind === 'renewal') {
+      if (outcome.token.user.disabledAt !== null) throw invalidGrant(outcome.refusal)
+      return outcome.token.user
     }
-    return { id, ...access }
+    const { userId: id } = outcome.login
+    const access = await store.users.access(id)
+    if (access !== null) return { id, ...access }
+    logins.recordChanged(caller, outcome.login)
+    throw invalidGrant(outcome.refusal)
   }
 
   /** Creates the session of the tokens, or the next refresh token of an existing session. Stores nothing. */
@@ -120,7 +122,7 @@ export function createExchange(deps: {
    * @throws OAuthError; DomainError throttled, unavailable
    */
   return async function exchange(caller: Caller, request: TokenRequest): Promise<IssuedToken> {
-    const { grant, client, rev } = await grantAndClient(request)
+    const { grant, client, registered, signing, rev } = await grantAndClient(request)
     const { address, userAgent, requestId } = caller
     const asClient: Caller = { kind: 'client', id: client.id, address, userAgent, requestId }
 
@@ -138,6 +140,7 @@ export function createExchange(deps: {
       {
         grant: outcome.scopes,
         client,
+        registered,
         session: outcome.kind === 'renewal' ? outcome.token.session.scopes : null,
         user: user?.scopes ?? null
       }
@@ -150,7 +153,8 @@ export function createExchange(deps: {
       scopes: granted,
       roles: narrowRoles(user?.roles ?? [], client),
       session: tokenSession,
-      rev
+      rev,
+      signing
     })
     const idToken = await idTokenOf(outcome, { client, draft, token })
 

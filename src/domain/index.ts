@@ -101,7 +101,7 @@ export function createAuth(ports: {
       idTokens
     }),
     ...createRevocation({ ...ports, accessTokens, refreshTokens }),
-    ...createIntrospection({ ...ports, users, clients, accessTokens, refreshTokens }),
+    ...createIntrospection({ ...ports, clients, accessTokens, refreshTokens }),
     ...createBackchannelLogout({ ...ports, clients, idTokens }),
     ...createExpiry(ports),
     ...createRevokeEverything({ ...ports, keys, keyChains, refreshTokens }),

@@ -7,7 +7,6 @@ import type { Clock } from './ports/clock.ts'
 import type { Store } from './ports/store.ts'
 import type { RefreshTokens } from './refresh-tokens.ts'
 import { heldByUser, intersect } from './scopes.ts'
-import type { Users } from './users.ts'
 
 /** The current state of a valid token (RFC 7662 §2.2). Instants are seconds since the epoch. */
 export type ActiveToken = {
@@ -28,18 +27,14 @@ const seconds = (at: Millis): Seconds => Math.floor(at / 1000)
 /** Introspects tokens (RFC 7662). */
 export function createIntrospection(deps: {
   store: Store
-  users: Users
   clients: Clients
   accessTokens: AccessTokens
   refreshTokens: RefreshTokens
   clock: Clock
   settings: Config
 }) {
-  const { store, users, clients, accessTokens, refreshTokens, clock, settings } = deps
+  const { store, clients, accessTokens, refreshTokens, clock, settings } = deps
   const { issuer } = settings
-
-  const mayIntrospect = (requester: Client, aud: string) =>
-    store.resources.mayIntrospect(requester.id, aud === issuer ? null : aud)
 
   /**
    * Returns the state of a refresh token. Returns null unless the request comes from the client of the token, or from a client that may
@@ -48,14 +43,12 @@ export function createIntrospection(deps: {
   async function activeRefreshToken(token: string, requester: Client): Promise<ActiveToken | null> {
     const presented = await refreshTokens.read(token)
     if (presented === null) return null
-    const { session, counter } = presented
+    const { session, counter, user } = presented
     if (session.counter !== counter || session.endedAt !== null || clock.now() >= session.idleExpiresAt) return null
-    if (session.clientId !== requester.id && !(await mayIntrospect(requester, issuer))) return null
-    const user = await users.enabled(session.userId)
+    if (session.clientId !== requester.id && !(await store.resources.mayIntrospect(requester.id, null))) return null
     const client = await clients.enabled(session.clientId)
-    const access = user && (await store.users.access(user.id))
-    if (user === null || access === null || !client?.grantTypes.includes(REFRESH_GRANT)) return null
-    const scopes = intersect(session.scopes, client.scopes, heldByUser(access.scopes))
+    if (user.disabledAt !== null || !client?.grantTypes.includes(REFRESH_GRANT)) return null
+    const scopes = intersect(session.scopes, client.scopes, heldByUser(user.scopes))
     if (scopes.length === 0) return null
     return {
       kind: 'refresh',
@@ -71,12 +64,10 @@ export function createIntrospection(deps: {
   }
 
   async function activeAccessToken(token: string, requester: Client): Promise<ActiveToken | null> {
-    const principal = await accessTokens.inspect(token, (aud) => mayIntrospect(requester, aud))
+    const principal = await accessTokens.introspect(token, requester)
     if (principal.kind === 'refused') return null
-    const { kind, sub, clientId, sid, scopes, roles } = principal
+    const { sub, clientId, sid, scopes, roles, user } = principal
     const { exp, iat, aud, jti } = principal.token
-    const user = kind === 'user' ? await users.enabled(sub) : null
-    if (kind === 'user' && user === null) return null
     const username = user === null ? null : user.username
     return { kind: 'access', scopes, clientId, sub, exp, iat, iss: issuer, username, sid, aud, jti, roles }
   }

@@ -1,6 +1,6 @@
 import type { Config } from '../settings.ts'
 import { DomainError, SetupError } from './errors.ts'
-import type { PublicKey, SigningAlg, StoredKey } from './model.ts'
+import type { PublicKey, SigningAlg, SigningTimes, StoredKey } from './model.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Sealer } from './ports/sealer.ts'
 import type { Signer } from './ports/signer.ts'
@@ -21,7 +21,7 @@ export type SigningKey = PublicKey & { privateKey: string }
 export const keyContext = (kid: string) => `signing_keys/${kid}/private_key`
 
 /** Returns whether a key signed from its publication on, because it is the first key of its algorithm. */
-const isFirst = ({ createdAt, signsSinceAt }: StoredKey): boolean => createdAt === signsSinceAt
+const isFirst = ({ createdAt, signsSinceAt }: SigningTimes): boolean => createdAt === signsSinceAt
 
 /**
  * Generates and reads signing keys. Each algorithm in use has a chain of keys: one that signs and one that is next. Reads the state of a key at every use; caches only the members that never change. */
@@ -59,7 +59,25 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
   }
 
   /** Returns whether every cached JWKS holds the key. */
-  const isKnown = ({ createdAt }: StoredKey): boolean => clock.now() >= createdAt + settings.jwksMaxAge * 1000
+  const isKnown = ({ createdAt }: SigningTimes): boolean => clock.now() >= createdAt + settings.jwksMaxAge * 1000
+
+  /** Returns the key that signs access tokens; undefined when there is none. */
+  function choose<Key extends SigningTimes>(signing: Key[]): Key | undefined {
+    const own = signing.find(({ alg }) => alg === settings.signingAlg)
+    if (own !== undefined && (!isFirst(own) || isKnown(own))) return own
+    return signing.find(({ createdAt }) => own === undefined || createdAt < own.createdAt) ?? own
+  }
+
+  /**
+   * Returns the key that signs access tokens: of the algorithm of the settings. After a change of that setting the previous algorithm
+   * signs until every cached JWKS holds the new key.
+   * @throws SetupError when there is none or it cannot be opened
+   */
+  async function signing(): Promise<SigningKey> {
+    const key = choose(await store.keys.signing())
+    if (key === undefined) throw new SetupError('the database has no signing key: restore a backup of the database')
+    return open(key)
+  }
 
   return {
     /** Generates a key pair. The caller must store it. */
@@ -77,19 +95,13 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
       }
     },
 
-    /**
-     * Returns the key that signs access tokens: of the algorithm of the settings. After a change of that setting the previous algorithm
-     * signs until every cached JWKS holds the new key.
-     * @throws SetupError when there is none or it cannot be opened
-     */
-    async signing(): Promise<SigningKey> {
-      const signing = await store.keys.signing()
-      const own = signing.find(({ alg }) => alg === settings.signingAlg)
-      const isReady = own !== undefined && (!isFirst(own) || isKnown(own))
-      const isEarlier = (other: StoredKey) => own === undefined || other.createdAt < own.createdAt
-      const key = isReady ? own : (signing.find(isEarlier) ?? own)
-      if (key === undefined) throw new SetupError('the database has no signing key: restore a backup of the database')
-      return open(key)
+    signing,
+
+    /** Returns the key that signs access tokens, among signing keys that were read before. @throws SetupError as `signing` */
+    async signingAmong(among: SigningTimes[]): Promise<SigningKey> {
+      const chosen = choose(among)
+      const known = chosen && opened.get(chosen.alg)
+      return known !== undefined && known.kid === chosen?.kid ? known : signing()
     },
 
     /** Returns the key that signs with an algorithm; null when no key does. @throws SetupError when it cannot be opened */

@@ -161,6 +161,12 @@ export interface Scope {
 
 export type RegisteredScope = Scope & Pick<Resource, 'identifier'>
 
+/** What decides which of the signing keys signs an access token. */
+export type SigningTimes = Pick<StoredKey, 'kid' | 'alg' | 'createdAt' | 'signsSinceAt'>
+
+/** A registered scope with its resource. */
+export type ScopeTarget = Omit<RegisteredScope, 'description'>
+
 export interface Role {
   name: string
   description: string

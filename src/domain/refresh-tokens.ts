@@ -1,6 +1,6 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto'
 import { SetupError } from './errors.ts'
-import type { RefreshKey, StoredSession } from './model.ts'
+import type { RefreshKey, StoredSession, User } from './model.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Sealer } from './ports/sealer.ts'
 import type { Store } from './ports/store.ts'
@@ -25,6 +25,8 @@ export interface PresentedToken {
   counter: number
   /** The key that authenticates the token. */
   key: RefreshKey
+  /** The user at that time, in any state, with the scopes of the roles. */
+  user: User & { scopes: string[] }
 }
 
 /** Returns whether a token was used before: its session has issued a later token. */
@@ -35,15 +37,15 @@ export const wasUsed = ({ session, counter }: PresentedToken): boolean => counte
  * MAC over the last two and the salt of the session. It is opaque to clients. Neither the token nor a hash of the token is stored.
  */
 export function createRefreshTokens({ store, sealer, clock }: { store: Store; sealer: Sealer; clock: Clock }) {
-  const opened = new Map<string, Buffer>()
+  const opened = new Map<string, KeyObject>()
 
-  function open({ id, sealedKey }: RefreshKey): Buffer {
-    const key = opened.get(id) ?? Buffer.from(sealer.open(sealedKey, refreshKeyContext(id)), 'base64url')
+  function open({ id, sealedKey }: RefreshKey): KeyObject {
+    const key = opened.get(id) ?? createSecretKey(sealer.open(sealedKey, refreshKeyContext(id)), 'base64url')
     opened.set(id, key)
     return key
   }
 
-  const mac = (key: Buffer, content: Buffer, salt: string): Buffer =>
+  const mac = (key: KeyObject, content: Buffer, salt: string): Buffer =>
     createHmac('sha256', key).update(content).update(Buffer.from(salt, 'base64url')).digest()
 
   /** Returns the key for the tokens of new sessions. @throws SetupError when there is none */
@@ -87,15 +89,13 @@ export function createRefreshTokens({ store, sealer, clock }: { store: Store; se
       const bytes = Buffer.from(text, 'base64url')
       if (bytes.length === 0) return null
       const sessionId = toUuid(bytes.subarray(KEY_ID, KEY_ID + SESSION_ID))
-      const [session, key] = await Promise.all([
-        store.sessions.get(sessionId),
-        store.refreshKeys.find(bytes.subarray(0, KEY_ID).toString('base64url'))
-      ])
-      if (session === null || key === null) return null
+      const presented = await store.sessions.presented(sessionId, bytes.subarray(0, KEY_ID).toString('base64url'))
+      if (presented === null) return null
+      const { session, key } = presented
       const content = bytes.subarray(KEY_ID, KEY_ID + SESSION_ID + COUNTER)
       const given = bytes.subarray(KEY_ID + SESSION_ID + COUNTER)
       if (!timingSafeEqual(given, mac(open(key), content, session.salt))) return null
-      return { session, counter: content.readUInt32BE(SESSION_ID), key }
+      return { ...presented, counter: content.readUInt32BE(SESSION_ID) }
     }
   }
 }

@@ -2,7 +2,7 @@ import { SCOPE_ITEMS_MAX, SCOPE_PARAMETER_MAX, SCOPE_TOKEN_PATTERN } from '../li
 import type { Config } from '../settings.ts'
 import { BUILT_IN_SCOPES, CLIENT_SCOPES } from './built-in.ts'
 import { OAuthError } from './errors.ts'
-import { type Client, EMPTY_SCOPES, IDENTITY_SCOPES, type RegisteredScope } from './model.ts'
+import { type Client, EMPTY_SCOPES, IDENTITY_SCOPES, type ScopeTarget } from './model.ts'
 import { type Paged, paged } from './pages.ts'
 import type { Page } from './ports/page.ts'
 import type { Store } from './ports/store.ts'
@@ -49,7 +49,7 @@ export const heldByUser = (ofRoles: string[]): string[] => [...IDENTITY_SCOPES, 
 /** Decides the scopes and the audience of every token, for all grants. */
 export function createScopes({ store, settings }: { store: Store; settings: Config }) {
   const { issuer } = settings
-  const audienceOf = (scope: RegisteredScope) => scope.identifier ?? issuer
+  const audienceOf = (scope: Pick<ScopeTarget, 'identifier'>) => scope.identifier ?? issuer
 
   /**
    * Returns the audience of a token: the requested resource, else the resource of the scopes that are no identity scopes. If the request
@@ -59,7 +59,7 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
    */
   function audience(
     { scope, resources }: { scope: string | undefined; resources: string[] },
-    registered: RegisteredScope[],
+    registered: ScopeTarget[],
     client: Client
   ): string | undefined {
     const ofDefaultResource = registered.find(({ resourceId }) => resourceId === client.resources[0])
@@ -109,18 +109,26 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
      * Returns the requested scopes that grant, client, user and resource allow, and the audience. Leaves out all other scopes. Identity
      * scopes belong to every resource and every user, and to no client: a client's own token has no user to show.
      * @param request  `scope` is the parameter of the request; if it is missing, `defaultScopes` are requested (RFC 6749 §3.3)
-     * @param limits   `session` holds the scopes of the session that is renewed; null for a new session and for a client's own token.
+     * @param limits   `registered` are the scopes that were read with the client; the others are looked up. `session` holds the scopes of the session that is renewed; null for a new session and for a client's own token.
      *   `user` holds the scopes of the user's roles; null for a client's own token
      * @throws OAuthError invalid_scope when a requested scope is not registered or not a scope of the session (RFC 6749 §6), or when
      *   none is allowed; invalid_target (RFC 8707 §2)
      */
     async narrow(
       request: { scope: string | undefined; defaultScopes: string[]; resources: string[] },
-      limits: { grant: string[]; client: Client; session: string[] | null; user: string[] | null }
+      limits: {
+        grant: string[]
+        client: Client
+        registered: ScopeTarget[]
+        session: string[] | null
+        user: string[] | null
+      }
     ): Promise<{ scopes: string[]; aud: string }> {
       const named = request.scope === undefined ? request.defaultScopes : parseScope(request.scope)
       const requested = named.filter((name) => !EMPTY_SCOPES.includes(name))
-      const registered = await store.scopes.find(requested)
+      const known = limits.registered.filter(({ name }) => requested.includes(name))
+      const others = requested.filter((name) => !known.some((scope) => scope.name === name))
+      const registered = [...known, ...(await store.scopes.find(others))]
       // A scope of a session may have been deleted since the login, so only named scopes must exist.
       if (request.scope !== undefined && registered.length < requested.length)
         throw new OAuthError('invalid_scope', 'A requested scope is not registered')
@@ -160,7 +168,7 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
       { scope, resources }: { scope: string | undefined; resources: string[] },
       { client, user }: { client: Client; user: string[] }
     ): Promise<string[]> {
-      const limits = { grant: client.scopes, client, session: null, user }
+      const limits = { grant: client.scopes, client, registered: [], session: null, user }
       const targets = resources.length === 0 ? [[]] : resources.map((resource) => [resource])
       const granted: string[] = []
       for (const target of targets) {

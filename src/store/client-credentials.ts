@@ -1,12 +1,36 @@
-import { type Selectable, sql } from 'kysely'
+import { type InferResult, type Selectable, sql } from 'kysely'
 import { DomainError } from '../domain/errors.ts'
-import type { Client, ClientSecret } from '../domain/model.ts'
+import type { Client, ClientSecret, Millis, ScopeTarget, SigningAlg, SigningTimes } from '../domain/model.ts'
 import type { ClientStore } from '../domain/ports/clients.ts'
 import { assertMayGrantToClient } from './caller-rights.ts'
 import { getClient, lockClient, selectClients, toClient } from './client-rows.ts'
-import { type Db, needsRowLocks } from './columns.ts'
+import { type Db, needsRowLocks, words } from './columns.ts'
 import type { Tables } from './schema.ts'
+import { preparedRead, type SlotOf } from './statements.ts'
 import type { Database } from './transaction.ts'
+
+/** In place of a missing value. */
+const NONE = '-'
+
+/** Returns the words of a text, `size` together. */
+function groups(text: string | null, size: number): string[][] {
+  const all = words(text)
+  return Array.from({ length: all.length / size }, (_, index) => all.slice(size * index, size * (index + 1)))
+}
+
+/** The registered scopes of a client: for each its name, the id and the identifier of its resource. None of them holds a space. */
+const REGISTERED = sql<
+  string | null
+>`(select string_agg(cs.scope || ' ' || r.id || ' ' || coalesce(r.identifier, ${sql.lit(NONE)}), ' ')
+  from client_scopes cs join scopes s on s.name = cs.scope join resources r on r.id = s.resource_id where cs.client_id = clients.id)`
+
+function toRegistered(text: string | null): ScopeTarget[] {
+  return groups(text, 3).map(([name = '', resourceId = '', identifier = NONE]) => ({
+    name,
+    resourceId,
+    identifier: identifier === NONE ? null : identifier
+  }))
+}
 
 const toSecret = (row: Omit<Selectable<Tables['client_secrets']>, 'client_id'>): ClientSecret => ({
   id: row.id,
@@ -27,33 +51,58 @@ export async function insertSecret(
     .execute()
 }
 
+/** The signing keys: for each its kid, its algorithm, and the two instants, the second of which can be missing. */
+const SIGNING = sql<
+  string | null
+>`(select string_agg(kid || ' ' || alg || ' ' || created_at || ' ' || coalesce(cast(signs_since_at as text), ${sql.lit(NONE)}), ' ') from signing_keys where state = 'signing')`
+
+function toSigning(text: string | null): SigningTimes[] {
+  return groups(text, 4).map(([kid = '', alg, createdAt, signsSinceAt]) => ({
+    kid,
+    alg: alg as SigningAlg,
+    createdAt: Number(createdAt),
+    signsSinceAt: signsSinceAt === NONE ? null : Number(signsSinceAt)
+  }))
+}
+
 /** Stores the secrets and assertions of clients. */
 export function clientCredentials({
   db,
+  statements,
   transaction,
   recordCommitted
 }: Database): Pick<
   ClientStore,
   'credentials' | 'secrets' | 'addSecret' | 'deleteSecret' | 'recordSecretUse' | 'useAssertion'
 > {
+  interface Lookup {
+    id: string
+    otherId: string
+    now: Millis
+  }
+  const query = (slot: SlotOf<Lookup>) =>
+    selectClients(db)
+      .leftJoin('client_secrets as s', (join) =>
+        join
+          .onRef('s.client_id', '=', 'clients.id')
+          .on((eb) => eb.or([eb('s.expires_at', 'is', null), eb('s.expires_at', '>', slot('now'))]))
+      )
+      .select([
+        's.id as secret_id',
+        's.secret_hash',
+        's.created_at as secret_created_at',
+        's.expires_at as secret_expires_at',
+        's.last_used_at'
+      ])
+      .select([REGISTERED.as('registered'), SIGNING.as('signing')])
+      .select(sql<number>`(select seq from counters where name = 'revocations')`.as('rev'))
+      .where('clients.id', 'in', [slot('id'), slot('otherId')])
+  const find = preparedRead<Lookup, InferResult<ReturnType<typeof query>>[number]>(statements, query)
+
   return {
     async credentials(ids, now) {
-      const rows = await selectClients(db)
-        .leftJoin('client_secrets as s', (join) =>
-          join
-            .onRef('s.client_id', '=', 'clients.id')
-            .on((eb) => eb.or([eb('s.expires_at', 'is', null), eb('s.expires_at', '>', now)]))
-        )
-        .select([
-          's.id as secret_id',
-          's.secret_hash',
-          's.created_at as secret_created_at',
-          's.expires_at as secret_expires_at',
-          's.last_used_at'
-        ])
-        .select(sql<number>`(select seq from counters where name = 'revocations')`.as('rev'))
-        .where('clients.id', 'in', ids)
-        .execute()
+      const [id = '', otherId = id] = ids
+      const rows = await find({ id, otherId, now })
       return ids.flatMap((id) => {
         const own = rows.filter((row) => row.id === id)
         const [first] = own
@@ -71,7 +120,16 @@ export function clientCredentials({
                 })
               ]
         )
-        return [{ client: toClient(first), secrets, rev: first.rev }]
+        const { registered, signing, rev } = first
+        return [
+          {
+            client: toClient(first),
+            secrets,
+            registered: toRegistered(registered),
+            signing: toSigning(signing),
+            rev
+          }
+        ]
       })
     },
 

@@ -3,10 +3,11 @@ import { DomainError, SetupError } from '../domain/errors.ts'
 
 const SQLITE = { busy: 5, readonly: 8, ioerr: 10, corrupt: 11, full: 13, cantopen: 14, notadb: 26 }
 /**
- * SQLSTATEs of a transaction that PostgreSQL rolled back and that can succeed when it is repeated: a deadlock, and a server that takes
- * no writes. After a failover the next connection reaches the new primary.
+ * SQLSTATEs of a transaction that PostgreSQL rolled back and that can succeed when it is repeated: a deadlock, a server that takes
+ * no writes (after a failover the next connection reaches the new primary), and a prepared statement that the server does not keep or
+ * whose table has changed.
  */
-const REPEATABLE = ['40P01', '25006']
+const REPEATABLE = ['40P01', '25006', '26000', '42P05', '0A000']
 const MAX_TRIES = 3
 
 const SQLITE_UNIQUE = [1555, 2067]

@@ -3,7 +3,6 @@ import type { Events } from '../domain/events.ts'
 import type { Store } from '../domain/ports/store.ts'
 import { authorizations } from './authorizations.ts'
 import { clients } from './clients.ts'
-import type { Db } from './columns.ts'
 import { consents } from './consents.ts'
 import { translateErrors } from './errors.ts'
 import { expiry } from './expiry.ts'
@@ -26,40 +25,53 @@ import { createServerClaim, type ServerClaim } from './server-claim.ts'
 import { sessions } from './sessions.ts'
 import { MEMORY, openSqlite } from './sqlite.ts'
 import { state } from './state.ts'
-import { createDatabase } from './transaction.ts'
+import { createDatabase, type Opened } from './transaction.ts'
 import { users } from './users.ts'
 
-interface Connected {
-  db: Db
+interface Connected extends Opened {
   schemaVersion: SchemaVersion
   assertWritable(): Promise<void>
   /** Null where any number of servers is usual. */
   claim: ServerClaim | null
-  /** Opens a connection without limits for the time of statements. The caller must destroy it. */
-  openUnlimited(): Db
+  /** Opens a connection without limits for the time of statements. The caller must destroy it, unless it is the same. */
+  openUnlimited(): Opened
+  close(): Promise<void>
+}
+
+/** Opens a pool of connections to PostgreSQL. */
+function pool(url: string, options: { unlimited: boolean }): Opened {
+  const { dialect, statements } = openPostgres(url, options)
+  return { db: new Kysely<Tables>({ dialect }), statements }
 }
 
 function connect(url: string): Connected {
   if (url.startsWith('sqlite:')) {
     const file = url.slice('sqlite:'.length)
     const sqlite = openSqlite(file)
-    const db = new Kysely<Tables>({ dialect: sqlite.dialect })
+    const opened = { db: new Kysely<Tables>({ dialect: sqlite.dialect }), statements: sqlite.statements }
+    const { db } = opened
     return {
-      db,
+      ...opened,
       schemaVersion: sqliteSchemaVersion(db, sqlite, MIGRATIONS),
       assertWritable: async () => {},
       claim: file === MEMORY ? null : createServerClaim(file),
-      openUnlimited: () => db
+      openUnlimited: () => opened,
+      async close() {
+        await db.destroy()
+        await sqlite.close()
+      }
     }
   }
-  const db = new Kysely<Tables>({ dialect: openPostgres(url) })
+  const opened = pool(url, { unlimited: false })
+  const { db } = opened
   return {
-    db,
+    ...opened,
     schemaVersion: postgresSchemaVersion(db, url, MIGRATIONS),
     // A server that takes no writes refuses every statement that could write, also one that changes no row.
     assertWritable: async () => void (await sql`update invariants set version = version where false`.execute(db)),
     claim: null,
-    openUnlimited: () => new Kysely<Tables>({ dialect: openPostgres(url, { unlimited: true }) })
+    openUnlimited: () => pool(url, { unlimited: true }),
+    close: () => db.destroy()
   }
 }
 
@@ -69,8 +81,8 @@ function connect(url: string): Connected {
  * @param events receives the event of every committed change
  */
 export function openStore(url: string, events: Events): Store {
-  const { db, schemaVersion, assertWritable, claim, openUnlimited } = connect(url)
-  const database = createDatabase(db, events)
+  const { db, statements, schemaVersion, assertWritable, claim, openUnlimited, close } = connect(url)
+  const database = createDatabase({ db, statements }, events)
 
   return translateErrors<Store>({
     version: MIGRATIONS.length,
@@ -96,7 +108,7 @@ export function openStore(url: string, events: Events): Store {
         try {
           return await revokeEverything(createDatabase(unlimited, events))(...args)
         } finally {
-          if (unlimited !== db) await unlimited.destroy()
+          if (unlimited.db !== db) await unlimited.db.destroy()
         }
       }
     },
@@ -120,7 +132,7 @@ export function openStore(url: string, events: Events): Store {
     claimServer: async () => claim?.take() ?? true,
     async close() {
       claim?.release()
-      await db.destroy()
+      await close()
     }
   })
 }

@@ -6,6 +6,7 @@ import { lock } from './locks.ts'
 import { replaceRefreshKey } from './refresh-keys.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
+import { preparedRead } from './statements.ts'
 import type { Database } from './transaction.ts'
 
 /** The value of `sealed_private_key` after the private key was deleted. */
@@ -103,8 +104,14 @@ export async function isCanary(trx: Db, canary: string): Promise<boolean> {
   return row !== undefined
 }
 
-function readKeys(db: Db): Pick<KeyStore, 'list' | 'page' | 'signing' | 'find'> {
+function readKeys({ db, statements }: Database): Pick<KeyStore, 'list' | 'page' | 'signing' | 'find'> {
   const select = db.selectFrom('signing_keys').selectAll()
+  const findSigning = preparedRead<object, Selectable<Tables['signing_keys']>>(statements, () =>
+    select.where('state', '=', 'signing').orderBy('created_at').orderBy('kid')
+  )
+  const find = preparedRead<{ kid: string }, Selectable<Tables['signing_keys']>>(statements, (slot) =>
+    select.where('kid', '=', slot('kid'))
+  )
 
   return {
     async list() {
@@ -123,21 +130,20 @@ function readKeys(db: Db): Pick<KeyStore, 'list' | 'page' | 'signing' | 'find'> 
       return rows.map(toKey)
     },
 
-    async signing() {
-      const rows = await select.where('state', '=', 'signing').orderBy('created_at').orderBy('kid').execute()
-      return rows.map(toKey)
-    },
+    signing: async () => (await findSigning({})).map(toKey),
 
     async find(kid) {
-      const row = await select.where('kid', '=', kid).executeTakeFirst()
+      const [row] = await find({ kid })
       return row === undefined ? null : toKey(row)
     }
   }
 }
 
-export function keys({ db, transaction, recordCommitted }: Database): Omit<KeyStore, 'revokeEverything'> {
+export function keys(database: Database): Omit<KeyStore, 'revokeEverything'> {
+  const { db, transaction, recordCommitted } = database
+
   return {
-    ...readKeys(db),
+    ...readKeys(database),
 
     begin: (caller, { canary, signing, next, clock }) =>
       transaction(async (trx, record) => {

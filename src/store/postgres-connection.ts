@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import pg from 'pg'
 import { RequestOver, timeLeft } from '../deadline.ts'
+import { defined } from '../defined.ts'
 import { POSTGRES_RESPONSE_MS } from '../limits.ts'
 import { connectionFailure, isResponse, isWrongServer } from './postgres-failures.ts'
 
@@ -69,6 +70,10 @@ function cancelStatement(client: pg.PoolClient): Promise<void> {
 }
 
 export interface ConnectionOptions {
+  /** Returns the name of a prepared statement; undefined when the server must parse the statement at each use. */
+  nameOf(sql: string): string | undefined
+  /** Called when the server does not know a prepared statement, or knows it with other columns. */
+  forgetNames(error: pg.DatabaseError): void
   /** Takes a connection of the pool for the first statement. */
   acquire(sql: string): Promise<{ client: pg.PoolClient; leave: () => void }>
   /** Statements that follow `begin` in the same message. */
@@ -83,7 +88,7 @@ export interface ConnectionOptions {
  * without a response, because the server may still run the statement. If it runs a `begin` late, for example, the next user of the
  * connection would be inside a transaction that nobody commits. Also closes the connection when the server does not take writes.
  */
-export function openConnection({ acquire, afterBegin, distrust }: ConnectionOptions) {
+export function openConnection({ acquire, afterBegin, distrust, nameOf, forgetNames }: ConnectionOptions) {
   let acquired: { client: pg.PoolClient; leave: () => void } | undefined
   let failure: unknown = null
   let isUnfit = false
@@ -91,6 +96,7 @@ export function openConnection({ acquire, afterBegin, distrust }: ConnectionOpti
 
   function fail(client: pg.PoolClient, error: unknown, isCut: boolean): unknown {
     if (isResponse(error)) {
+      forgetNames(error)
       if (!isWrongServer(error)) return error
       isUnfit = true
       distrust(client)
@@ -109,7 +115,7 @@ export function openConnection({ acquire, afterBegin, distrust }: ConnectionOpti
   }
 
   return {
-    async query(sql: string, parameters: unknown[]) {
+    async query(sql: string, parameters: readonly unknown[]) {
       if (failure !== null) throw failure
       acquired ??= await acquire(sql)
       const { client } = acquired
@@ -119,8 +125,10 @@ export function openConnection({ acquire, afterBegin, distrust }: ConnectionOpti
       const isCut = left < POSTGRES_RESPONSE_MS
       try {
         const text = sql === 'begin' ? sql + afterBegin : sql
+        const name = parameters.length > 0 ? nameOf(sql) : undefined
+        const limit = isCut ? { query_timeout: left } : {}
         const results = [
-          (await client.query({ text, values: parameters, ...(isCut ? { query_timeout: left } : {}) })) as
+          (await client.query({ text, values: parameters as unknown[], ...defined({ name }), ...limit })) as
             | pg.QueryResult
             | pg.QueryResult[]
         ].flat()

@@ -59,3 +59,7 @@ export const isResponse = (error: unknown): error is pg.DatabaseError =>
  */
 export const isWrongServer = ({ code = '' }: { code?: string | undefined }): boolean =>
   /^(08|25006|40001|57P)/.test(code)
+
+/** Returns whether a prepared statement does not fit its tables any longer, because a migration has changed them. */
+export const isStalePlan = (code: string, message: string): boolean =>
+  code === '0A000' && message === 'cached plan must not change result type'

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { type Dialect, PostgresAdapter, PostgresDialect, type PostgresPoolClient } from 'kysely'
 import pg from 'pg'
 import { untilDeadline } from '../deadline.ts'
@@ -5,7 +6,8 @@ import { SetupError } from '../domain/errors.ts'
 import { POSTGRES_CONNECT_MS, POSTGRES_RESPONSE_MS, POSTGRES_STATEMENT_MS, REQUEST_MS } from '../limits.ts'
 import { createQueue } from '../queue.ts'
 import { closeAtErrors, openConnection } from './postgres-connection.ts'
-import { connectionFailure } from './postgres-failures.ts'
+import { connectionFailure, isStalePlan } from './postgres-failures.ts'
+import type { Statements } from './statements.ts'
 
 const INT8 = pg.types.builtins.INT8
 
@@ -24,6 +26,13 @@ const ISOLATION = '; set transaction isolation level read committed'
  * refuses them as startup parameters, and a setting of a session would reach other clients of PgBouncer.
  */
 const TRANSACTION_LIMITS = `; set local statement_timeout = ${POSTGRES_STATEMENT_MS}; set local idle_in_transaction_session_timeout = ${REQUEST_MS}`
+/** Maximum number of statements that the server keeps parsed and planned for each connection. */
+const MAX_NAMES = 300
+/**
+ * SQLSTATEs of a pooler that does not keep prepared statements for its clients: the statement is unknown, or known already. PgBouncer
+ * before 1.21, and later with `max_prepared_statements = 0`.
+ */
+const NOT_KEPT = ['26000', '42P05']
 /** Milliseconds for which a new connection is used even if its server does not take writes, so that there is no flood of new connections. */
 const MIN_AGE_MS = 100
 
@@ -77,7 +86,7 @@ class Client extends pg.Client {
  * @param unlimited opens one connection without limits for statements: for migrations, which wait for one another, and for changes of
  *   whole tables
  */
-export function openPostgres(url: string, { unlimited = false } = {}): Dialect {
+export function openPostgres(url: string, { unlimited = false } = {}): { dialect: Dialect; statements: Statements } {
   const pool = new pg.Pool({
     connectionString: verified(url),
     application_name: 'latchkey',
@@ -142,16 +151,54 @@ export function openPostgres(url: string, { unlimited = false } = {}): Dialect {
     if (ageOf(client) >= MIN_AGE_MS) trustedFrom = performance.now()
   }
 
-  return new OwnDialect({
-    pool: {
-      options: pool.options,
-      connect: async () =>
-        openConnection({
-          acquire,
-          afterBegin: unlimited ? ISOLATION : ISOLATION + TRANSACTION_LIMITS,
-          distrust
-        }) as unknown as PostgresPoolClient,
-      end: () => pool.end()
+  const names = new Map<string, string>()
+  let keepsNames = true
+
+  /** A name belongs to one text on every server, so that a pooler can never run another statement in its place. */
+  function nameOf(sql: string): string | undefined {
+    if (unlimited || !keepsNames) return undefined
+    const known = names.get(sql)
+    if (known !== undefined || names.size >= MAX_NAMES) return known
+    const name = hash('sha256', sql, 'base64url')
+    names.set(sql, name)
+    return name
+  }
+
+  function forgetNames({ code = '', message }: pg.DatabaseError): void {
+    if (NOT_KEPT.includes(code)) keepsNames = false
+    // Another instance has changed a table. Connections that are opened from now on parse the statements again.
+    if (isStalePlan(code, message)) trustedFrom = performance.now()
+  }
+
+  const openOne = () =>
+    openConnection({
+      acquire,
+      afterBegin: unlimited ? ISOLATION : ISOLATION + TRANSACTION_LIMITS,
+      distrust,
+      nameOf,
+      forgetNames
+    })
+
+  async function runOne(sql: string, parameters: readonly unknown[]): Promise<pg.QueryResult> {
+    const connection = openOne()
+    try {
+      return (await connection.query(sql, parameters)) as pg.QueryResult
+    } finally {
+      connection.release()
     }
-  })
+  }
+
+  return {
+    dialect: new OwnDialect({
+      pool: {
+        options: pool.options,
+        connect: async () => openOne() as unknown as PostgresPoolClient,
+        end: () => pool.end()
+      }
+    }),
+    statements: {
+      read: async (sql, parameters) => (await runOne(sql, parameters)).rows,
+      write: async (sql, parameters) => (await runOne(sql, parameters)).rowCount ?? 0
+    }
+  }
 }

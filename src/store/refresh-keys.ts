@@ -30,16 +30,9 @@ export async function replaceRefreshKey(trx: Db, key: RefreshKey, verifiesUntil:
 }
 
 export function refreshKeys({ db }: Database): RefreshKeyStore {
-  const select = db.selectFrom('refresh_keys').selectAll()
-
   return {
     async current() {
-      const row = await select.where('state', '=', 'current').executeTakeFirst()
-      return row === undefined ? null : toKey(row)
-    },
-
-    async find(id) {
-      const row = await select.where('id', '=', id).executeTakeFirst()
+      const row = await db.selectFrom('refresh_keys').selectAll().where('state', '=', 'current').executeTakeFirst()
       return row === undefined ? null : toKey(row)
     },
 

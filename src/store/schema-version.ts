@@ -90,7 +90,7 @@ export function postgresSchemaVersion(db: Db, url: string, migrations: SchemaMig
     read,
     async migrate() {
       if (((await read())?.version ?? 0) >= migrations.length) return
-      const migrationDb = new Kysely<Tables>({ dialect: openPostgres(url, { unlimited: true }) })
+      const migrationDb = new Kysely<Tables>(openPostgres(url, { unlimited: true }))
       try {
         const place = { migrationTableSchema: await currentSchema(db) }
         await migrationDb.transaction().execute(async (trx) => {

@@ -9,7 +9,9 @@ import { type Db, needsRowLocks, words } from './columns.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { type EndedRow, endAndNotify, endedAt, endSessions, entriesOf, selectForEnd } from './session-ends.ts'
+import { prepared, preparedRead } from './statements.ts'
 import type { Database, RecordEvent } from './transaction.ts'
+import { ROLES, SCOPES, toUser, type UserRow } from './user-rows.ts'
 
 const toSession = (row: Selectable<Tables['sessions']>): StoredSession => ({
   id: row.id,
@@ -143,7 +145,51 @@ async function endLoginsOf(
   loginIds.forEach(record)
 }
 
-export function sessions({ db, transaction }: Database): SessionStore {
+/** A session with its user and with the key of a refresh token. */
+type PresentedRow = Selectable<Tables['sessions']> &
+  Omit<UserRow, 'id' | 'created_at'> & {
+    user_created_at: number
+    role_scopes: string | null
+    sealed_key: string
+    key_created_at: number
+  }
+
+interface Renewal {
+  id: string
+  clientId: string
+  counter: number
+  now: Millis
+  idleUntil: Millis
+}
+
+export function sessions({ db, statements, transaction }: Database): SessionStore {
+  const find = preparedRead<{ id: string; keyId: string }, PresentedRow>(statements, (slot) =>
+    db
+      .selectFrom('sessions')
+      .innerJoin('users', 'users.id', 'sessions.user_id')
+      .innerJoin('refresh_keys', (join) => join.on('refresh_keys.id', '=', slot('keyId')))
+      .selectAll('sessions')
+      .select(['username', 'email', 'full_name', 'disabled_at', 'updated_at', 'users.created_at as user_created_at'])
+      .select([ROLES.as('roles'), SCOPES.as('role_scopes')])
+      .select(['sealed_key', 'refresh_keys.created_at as key_created_at'])
+      .where('sessions.id', '=', slot('id'))
+  )
+
+  const renew = prepared<Renewal, number>(statements.write, (slot) =>
+    db
+      .updateTable('sessions')
+      .set(({ eb }) => ({
+        counter: eb('counter', '+', 1),
+        rotated_at: slot('now'),
+        idle_expires_at: sql<number>`case when expires_at < cast(${slot('idleUntil')} as bigint) then expires_at else cast(${slot('idleUntil')} as bigint) end`
+      }))
+      .where('id', '=', slot('id'))
+      .where('client_id', '=', slot('clientId'))
+      .where('counter', '=', slot('counter'))
+      .where('ended_at', 'is', null)
+      .where('idle_expires_at', '>', slot('now'))
+  )
+
   return {
     open: (caller, { session, authVersion, rev }) =>
       transaction(async (trx, record) => {
@@ -159,9 +205,17 @@ export function sessions({ db, transaction }: Database): SessionStore {
         return true
       }),
 
-    async get(id) {
-      const row = await db.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst()
-      return row === undefined ? null : toSession(row)
+    async presented(id, keyId) {
+      const [row] = await find({ id, keyId })
+      if (row === undefined) return null
+      return {
+        session: toSession(row),
+        key: { id: keyId, sealedKey: row.sealed_key, createdAt: row.key_created_at },
+        user: {
+          ...toUser({ ...row, id: row.user_id, created_at: row.user_created_at }),
+          scopes: words(row.role_scopes)
+        }
+      }
     },
 
     async list(userId, { after, limit }, now) {
@@ -178,24 +232,10 @@ export function sessions({ db, transaction }: Database): SessionStore {
       return rows.map(toSession)
     },
 
-    rotate: (caller, { id, client, counter, leeway, now }) =>
-      transaction(async (trx, record) => {
-        const idleUntil = now + client.sessionIdleTtl * 1000
-        const { numUpdatedRows } = await trx
-          .updateTable('sessions')
-          .set(({ eb }) => ({
-            counter: eb('counter', '+', 1),
-            rotated_at: now,
-            idle_expires_at: sql<number>`case when expires_at < ${idleUntil} then expires_at else ${idleUntil} end`
-          }))
-          .where('id', '=', id)
-          .where('client_id', '=', client.id)
-          .where('counter', '=', counter)
-          .where('ended_at', 'is', null)
-          .where('idle_expires_at', '>', now)
-          .executeTakeFirstOrThrow()
-        if (numUpdatedRows === 1n) return 'rotated'
-
+    async rotate(caller, { id, client, counter, leeway, now }) {
+      const idleUntil = now + client.sessionIdleTtl * 1000
+      if ((await renew({ id, clientId: client.id, counter, now, idleUntil })) === 1) return 'rotated'
+      return transaction(async (trx, record) => {
         // Reads without a lock, so that retries do not wait for one another.
         const row = await trx.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst()
         if (row === undefined || row.client_id !== client.id) return 'unknown'
@@ -214,7 +254,8 @@ export function sessions({ db, transaction }: Database): SessionStore {
           outcome: 'failure'
         })
         return 'reused'
-      }),
+      })
+    },
 
     end: (caller, { now, ...filter }) =>
       transaction(async (trx, record) => {

@@ -1,7 +1,6 @@
 import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { DatabaseSync } from 'node:sqlite'
 import {
   type CompiledQuery,
   type DatabaseConnection,
@@ -12,96 +11,39 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler
 } from 'kysely'
-import { timeLeft } from '../deadline.ts'
 import { SetupError } from '../domain/errors.ts'
-import { SQLITE_WAIT_MS } from '../limits.ts'
-import { createQueue, type Leave } from '../queue.ts'
 import { createDirectory } from './directory.ts'
+import { Connection, retryWhileBusy } from './sqlite-connection.ts'
+import { SqliteReader } from './sqlite-reader.ts'
+import { type Part, SqliteWriter } from './sqlite-writer.ts'
+import type { Row, Statements } from './statements.ts'
 
 export const MEMORY = ':memory:'
-/** Maximum number of prepared statements that one connection keeps. */
-const MAX_STATEMENTS = 500
-const SQLITE_BUSY = 5
-/** SQLITE_IOERR_FSYNC and SQLITE_IOERR_DIR_FSYNC. */
-const FSYNC_FAILED = [1034, 1290]
-
-const isBusy = (error: unknown): boolean => {
-  const { errcode } = error as { errcode?: number }
-  return errcode !== undefined && errcode % 256 === SQLITE_BUSY
-}
-
-/** Returns the instant until which a statement may wait for another process. */
-const busyDeadline = (): number => performance.now() + Math.min(SQLITE_WAIT_MS, timeLeft())
-
-/**
- * Retries while another process holds the lock, until the deadline. Waits with timers, because the busy handler of SQLite would block
- * the event loop.
- */
-async function retryWhileBusy<T>(run: () => T, deadline = busyDeadline()): Promise<T> {
-  for (;;) {
-    try {
-      return run()
-    } catch (error) {
-      if (!isBusy(error) || performance.now() > deadline) throw error
-    }
-    await sleep(1 + Math.random() * 20)
-  }
-}
-
-class Connection {
-  readonly database: DatabaseSync
-  readonly #statements = new Map<string, StatementSync>()
-
-  constructor(file: string, readOnly: boolean) {
-    this.database = new DatabaseSync(file, { readOnly, timeout: 0, enableForeignKeyConstraints: true })
-  }
-
-  /**
-   * Runs one statement. Rethrows the error of a failed fsync in the next microtask, so that the process exits before anything else
-   * runs: the content of the file is then unknown, and stays unknown if a later fsync succeeds.
-   */
-  run<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> {
-    try {
-      return this.#execute(sql, parameters)
-    } catch (error) {
-      if (FSYNC_FAILED.includes((error as { errcode?: number }).errcode ?? 0)) {
-        queueMicrotask(() => {
-          throw error
-        })
-      }
-      throw error
-    }
-  }
-
-  #execute<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> {
-    let statement = this.#statements.get(sql)
-    if (statement === undefined) {
-      if (this.#statements.size >= MAX_STATEMENTS) this.#statements.clear()
-      statement = this.database.prepare(sql)
-      this.#statements.set(sql, statement)
-    }
-    const values = parameters as SQLInputValue[]
-    if (statement.columns().length > 0) return { rows: statement.all(...values) as R[] }
-    return { numAffectedRows: BigInt(statement.run(...values).changes), rows: [] }
-  }
-}
 
 /**
  * Writes on one connection. For a file there is a second connection that only reads, so that reads continue while a write waits for
- * another process. Transactions begin with `begin immediate` and run one after the other.
+ * another process.
  */
 class SqliteDriver implements Driver {
   readonly #file: string
-  #writer: Connection | undefined
-  #reader: Connection | undefined
-  /** Needs no limits: the deadline of a caller includes its wait in this queue. */
-  readonly #writers = createQueue({ concurrency: 1, refuse: () => new Error('unreachable') })
+  #isClosed = false
+  #opening: Promise<{ writer: SqliteWriter; reader: SqliteReader | null }> | undefined
 
   constructor(file: string) {
     this.#file = file
   }
 
-  async init(): Promise<void> {
+  /** Opens the connections at the first call. A failure is not kept. The reader is null for a database in memory. */
+  open(): Promise<{ writer: SqliteWriter; reader: SqliteReader | null }> {
+    if (this.#isClosed) return Promise.reject(new Error('the database is closed'))
+    this.#opening ??= this.#connect().catch((error) => {
+      this.#opening = undefined
+      throw error
+    })
+    return this.#opening
+  }
+
+  async #connect() {
     if (this.#file !== MEMORY) {
       if (!existsSync(this.#file)) throw new SetupError(`the database ${this.#file} does not exist: restore a backup`)
       if (statSync(this.#file).isDirectory())
@@ -110,16 +52,20 @@ class SqliteDriver implements Driver {
     const writer = new Connection(this.#file, false)
     try {
       await retryWhileBusy(() => writer.database.exec('pragma synchronous = full; select count(*) from sqlite_schema'))
-      this.#reader = this.#file === MEMORY ? writer : new Connection(this.#file, true)
+      const reader = this.#file === MEMORY ? null : new SqliteReader(new Connection(this.#file, true))
+      return { writer: new SqliteWriter(writer), reader }
     } catch (error) {
       writer.database.close()
       throw error
     }
-    this.#writer = writer
+  }
+
+  async init(): Promise<void> {
+    await this.open()
   }
 
   async acquireConnection(): Promise<DatabaseConnection> {
-    return new SqliteConnection(this)
+    return new SqliteConnection(await this.open())
   }
 
   async releaseConnection(): Promise<void> {}
@@ -136,67 +82,42 @@ class SqliteDriver implements Driver {
     await (connection as SqliteConnection).end('rollback')
   }
 
+  /** Closes the connections. A second call has no effect. */
   async destroy(): Promise<void> {
-    if (this.#reader !== this.#writer) this.#reader?.database.close()
-    this.#writer?.database.close()
-  }
-
-  get writer(): Connection {
-    return this.#writer as Connection
-  }
-
-  get reader(): Connection {
-    return this.#reader as Connection
-  }
-
-  /** Waits until no other connection writes. The caller must call the result when it is done. */
-  enterWriters(): Promise<Leave> {
-    return this.#writers.enter()
+    if (this.#isClosed) return
+    this.#isClosed = true
+    const opened = await this.#opening?.catch(() => undefined)
+    opened?.reader?.close()
+    await opened?.writer.close()
   }
 }
 
 class SqliteConnection implements DatabaseConnection {
-  readonly #driver: SqliteDriver
-  #leave: Leave | undefined
+  readonly #writer: SqliteWriter
+  readonly #reader: SqliteReader | null
+  /** The transaction that this connection has begun. */
+  #part: Part | undefined
 
-  constructor(driver: SqliteDriver) {
-    this.#driver = driver
+  constructor({ writer, reader }: { writer: SqliteWriter; reader: SqliteReader | null }) {
+    this.#writer = writer
+    this.#reader = reader
   }
 
   async begin(): Promise<void> {
-    const deadline = busyDeadline()
-    const leave = await this.#driver.enterWriters()
-    try {
-      await retryWhileBusy(() => this.#driver.writer.run('begin immediate', []), deadline)
-    } catch (error) {
-      leave()
-      throw error
-    }
-    this.#leave = leave
+    this.#part = await this.#writer.begin()
   }
 
-  async end(statement: 'commit' | 'rollback'): Promise<void> {
-    const { writer } = this.#driver
-    if (statement === 'commit') writer.run(statement, [])
-    try {
-      if (writer.database.isTransaction) writer.run(statement, [])
-    } finally {
-      this.#leave?.()
-      this.#leave = undefined
-    }
+  async end(how: 'commit' | 'rollback'): Promise<void> {
+    const part = this.#part
+    this.#part = undefined
+    // After a commit that failed Kysely also asks for a rollback.
+    await part?.end(how)
   }
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
-    const { reader, writer } = this.#driver
-    if (this.#leave !== undefined) return writer.run(sql, parameters)
-    if (reader !== writer && /^select /i.test(sql)) return retryWhileBusy(() => reader.run(sql, parameters))
-    const deadline = busyDeadline()
-    const leave = await this.#driver.enterWriters()
-    try {
-      return await retryWhileBusy(() => writer.run(sql, parameters), deadline)
-    } finally {
-      leave()
-    }
+    if (this.#part !== undefined) return this.#part.run(sql, parameters)
+    if (this.#reader !== null && /^select /i.test(sql)) return this.#reader.readNow(sql, parameters)
+    return this.#writer.runAlone(sql, parameters)
   }
 
   // biome-ignore lint/correctness/useYield: the interface of Kysely requires a generator
@@ -218,15 +139,31 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
 
 /** Opens a SQLite database. @param file a path, or `:memory:` */
 export function openSqlite(file: string) {
+  const driver = new SqliteDriver(file)
   const dialect: Dialect = {
     createAdapter: () => new TransactionalSqliteAdapter(),
-    createDriver: () => new SqliteDriver(file),
+    createDriver: () => driver,
     createIntrospector: (db) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler()
   }
 
+  const statements: Statements = {
+    async read(sql, parameters) {
+      const { reader, writer } = await driver.open()
+      return reader === null ? (await writer.runAlone<Row>(sql, parameters)).rows : reader.read(sql, parameters)
+    },
+
+    async write(sql, parameters) {
+      const { writer } = await driver.open()
+      return Number((await writer.write(sql, parameters)).numAffectedRows)
+    }
+  }
+
   return {
     dialect,
+    statements,
+    /** Closes the connections. Kysely does so only for a database that it has used. */
+    close: () => driver.destroy(),
     /** Returns whether the file exists. @throws Error when the user may not know, for example EACCES in a directory of another user */
     exists: () => file === MEMORY || statSync(file, { throwIfNoEntry: false }) !== undefined,
 

@@ -11,29 +11,9 @@ import { lockForDeletion, reserveUsername, withAdminLock } from './locks.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { endSessions, entriesOf } from './session-ends.ts'
+import { preparedRead } from './statements.ts'
 import type { Database, RecordEvent } from './transaction.ts'
-
-const ROLES = sql<string | null>`(select string_agg(role, ' ' order by role) from user_roles where user_id = users.id)`
-const SCOPES = sql<
-  string | null
->`(select string_agg(scope, ' ') from user_roles r join role_scopes rs on rs.role = r.role where r.user_id = users.id)`
-const COLUMNS = ['users.id', 'username', 'email', 'full_name', 'disabled_at', 'created_at', 'updated_at'] as const
-
-type UserRow = Pick<
-  Tables['users'],
-  'id' | 'username' | 'email' | 'full_name' | 'disabled_at' | 'created_at' | 'updated_at'
-> & { roles: string | null }
-
-const toUser = (row: UserRow): User => ({
-  id: row.id,
-  username: row.username,
-  email: row.email,
-  fullName: row.full_name,
-  disabledAt: row.disabled_at,
-  roles: words(row.roles),
-  createdAt: row.created_at,
-  updatedAt: row.updated_at
-})
+import { COLUMNS, ROLES, SCOPES, toUser, type UserRow } from './user-rows.ts'
 
 const selectUsers = (trx: Db) => trx.selectFrom('users').select(COLUMNS).select(ROLES.as('roles'))
 
@@ -167,7 +147,23 @@ function changeUser(database: Database): UserStore['change'] {
 }
 
 export function users(database: Database): UserStore {
-  const { db, transaction } = database
+  const { db, statements, transaction } = database
+  const findAccess = preparedRead<{ id: string }, { roles: string | null; scopes: string | null }>(statements, (slot) =>
+    db
+      .selectFrom('users')
+      .select([ROLES.as('roles'), SCOPES.as('scopes')])
+      .where('id', '=', slot('id'))
+      .where('disabled_at', 'is', null)
+  )
+  const findCredentials = preparedRead<
+    { username: string },
+    UserRow & Pick<Tables['users'], 'auth_version'> & Pick<Tables['credentials'], 'password_hash'>
+  >(statements, (slot) =>
+    selectUsers(db)
+      .innerJoin('credentials', 'user_id', 'users.id')
+      .select(['auth_version', 'password_hash'])
+      .where('username_key', '=', slot('username'))
+  )
 
   return {
     create: (caller, user) =>
@@ -181,11 +177,7 @@ export function users(database: Database): UserStore {
     get: (id) => getUser(db, id),
 
     async credentials(username) {
-      const row = await selectUsers(db)
-        .innerJoin('credentials', 'user_id', 'users.id')
-        .select(['auth_version', 'password_hash'])
-        .where('username_key', '=', username)
-        .executeTakeFirst()
+      const [row] = await findCredentials({ username })
       return row === undefined
         ? null
         : { user: toUser(row), passwordHash: row.password_hash, authVersion: row.auth_version }
@@ -203,12 +195,7 @@ export function users(database: Database): UserStore {
     },
 
     async access(id) {
-      const row = await db
-        .selectFrom('users')
-        .select([ROLES.as('roles'), SCOPES.as('scopes')])
-        .where('id', '=', id)
-        .where('disabled_at', 'is', null)
-        .executeTakeFirst()
+      const [row] = await findAccess({ id })
       return row === undefined ? null : { roles: words(row.roles), scopes: [...new Set(words(row.scopes))] }
     },
 

@@ -146,7 +146,8 @@ export async function createTestAuth(options: TestAuthOptions = {}): Promise<Tes
         scopes,
         roles,
         session: sub === undefined ? null : { sid: randomUUID(), expiresAt: Number.POSITIVE_INFINITY },
-        rev: await store.revocations.seq()
+        rev: await store.revocations.seq(),
+        signing: []
       })
       return accessToken
     },

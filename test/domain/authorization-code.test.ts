@@ -16,11 +16,14 @@ t.test('a code is redeemed once for tokens of the user, which its second use rev
   t.strictSame(issued.scopes, ['profile'])
   const principal = await auth.accessTokens.verify(issued.accessToken)
   t.match(principal, { kind: 'user', sub: alice, clientId: 'app', scopes: ['profile'] })
-  t.match(await store.sessions.get('sid' in principal ? (principal.sid as string) : ''), {
+  const [session, ...others] = await store.sessions.list(alice, { after: null, limit: 2 }, login.authAt)
+  t.match(session, {
+    id: 'sid' in principal ? principal.sid : '',
     loginId: login.id,
     amr: ['pwd'],
     authAt: login.authAt
   })
+  t.strictSame(others, [])
   await t.rejects(redeem(code), REFUSED)
   t.match(await auth.accessTokens.verify(issued.accessToken), { kind: 'refused', code: 'revoked' })
   t.match(events.at(-1), { type: 'code.replayed', outcome: 'failure' })
@@ -136,7 +139,13 @@ t.test('a session has the scopes of all resources, and each token is for one [SC
   const other = redeem(identity, { resource: [resource[1] as string] }, 'shop')
   await t.rejects(other, { code: 'invalid_target' }, 'the request did not name it')
   const renewed = await auth.exchange(OPERATOR, {
-    clientAuth: { client: await auth.clients.get('shop'), method: 'client_secret_basic', rev: 0 },
+    clientAuth: {
+      client: await auth.clients.get('shop'),
+      method: 'client_secret_basic',
+      registered: [],
+      signing: [],
+      rev: 0
+    },
     params: {
       grant_type: 'refresh_token',
       refresh_token: second.refreshToken as string,

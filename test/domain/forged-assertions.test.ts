@@ -27,7 +27,13 @@ t.test('an access token is no assertion [CA8]', async (t) => {
   const { authenticate, auth, login, createUser } = await openAssertions(t)
   await createUser('alice')
   const user = await login('alice')
-  const clientAuth = { client: await auth.clients.get('keys'), method: 'private_key_jwt', rev: 0 } as const
+  const clientAuth = {
+    client: await auth.clients.get('keys'),
+    method: 'private_key_jwt' as const,
+    registered: [],
+    signing: [],
+    rev: 0
+  }
   const own = await auth.exchange(OPERATOR, { clientAuth, params: { grant_type: 'client_credentials' } })
   for (const { accessToken } of [user, own]) t.equal(await authenticate(accessToken), REFUSED)
 })

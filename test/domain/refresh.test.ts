@@ -246,7 +246,7 @@ t.test('a refresh that fails because the database is unavailable does not use up
   const unavailable = () => Promise.reject(new DomainError('unavailable', 'The database is not available'))
   for (const [part, method] of [
     ['keys', 'signing'],
-    ['refreshKeys', 'find'],
+    ['sessions', 'presented'],
     ['scopes', 'find'],
     ['sessions', 'rotate']
   ] as const) {

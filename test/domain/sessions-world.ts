@@ -34,7 +34,13 @@ export async function openSessions(
   }
   const request = async (clientId: string, params: Params) => {
     const client = await auth.clients.get(clientId)
-    const clientAuth = { client, method: 'none', rev: await store.revocations.seq() } as const
+    const clientAuth = {
+      client,
+      method: 'none' as const,
+      registered: [],
+      signing: [],
+      rev: await store.revocations.seq()
+    }
     return (await auth.exchange(OPERATOR, { clientAuth, params })) as Tokens
   }
   return {

@@ -90,7 +90,13 @@ export async function openSignIn(t: Test, settings: Record<string, string> = {})
       const rev = await domain.store.revocations.seq()
       const params = { code, redirect_uri: CALLBACK, code_verifier: VERIFIER, ...more }
       return auth.exchange(CALLER, {
-        clientAuth: { client, method: client.kind === 'public' ? 'none' : 'client_secret_basic', rev },
+        clientAuth: {
+          client,
+          method: client.kind === 'public' ? 'none' : 'client_secret_basic',
+          registered: [],
+          signing: [],
+          rev
+        },
         params: { grant_type: 'authorization_code', ...params }
       })
     }

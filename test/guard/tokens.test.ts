@@ -44,6 +44,7 @@ const issue = async (changes: { sub?: string; scopes?: string[]; roles?: string[
       roles: ['admin'],
       session: { sid: '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e11', expiresAt: Number.POSITIVE_INFINITY },
       rev: 0,
+      signing: [],
       ...changes
     })
   ).accessToken

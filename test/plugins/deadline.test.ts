@@ -97,8 +97,8 @@ t.test(
     let late = 0
     t.intercept(performance, 'now', { value: () => now.call(performance) + late })
     const { store } = app.app
-    const { credentials, get } = store.users
-    t.teardown(() => Object.assign(store.users, { credentials, get }))
+    const { credentials } = store.users
+    t.teardown(() => Object.assign(store.users, { credentials }))
     /** A query that takes as long as a request may take. */
     const slow =
       <T extends unknown[], R>(query: (...args: T) => Promise<R>) =>
@@ -111,7 +111,7 @@ t.test(
     t.teardown(() => Object.assign(store, { state }))
     store.users.credentials = slow(credentials)
     store.state = slow(state)
-    const [login, me] = [await app.token(LOGIN), await app.get('/users/me', bearer)]
+    const [login, me] = [await app.token(LOGIN), await app.get('/users/me/sessions', bearer)]
     t.strictSame(refusal(login), asOAuthError(503, 'temporarily_unavailable', 'The request took too long'))
     t.strictSame(refusal(me), asProblem(503, 'The request took too long'))
     t.strictSame([login.headers['retry-after'], me.headers['retry-after']], ['1', '1'])

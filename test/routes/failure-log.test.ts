@@ -30,7 +30,8 @@ t.test('a refusal has one line in the log and no stack: 503 of the database with
   const cause = new Error('connection refused by 10.0.0.7')
   const away = () =>
     Promise.reject(new DomainError('unavailable', 'The database is not available', { retryAfter: 1, cause }))
-  replace(t, app.store.users, { get: away, credentials: away })
+  replace(t, app.store.users, { credentials: away })
+  replace(t, app.store, { state: away })
   take()
   const { advance } = stopClock(t)
   const line = (requests: number) => ({
@@ -81,10 +82,10 @@ t.test('refusals for overload share one line a second, without a stack [UA2 F20]
 
 t.test('the end of a request at its deadline has one line, and a caller that left has none [UA2]', async (t) => {
   take()
-  replace(t, app.store.users, { get: () => Promise.reject(new RequestOver({ callerLeft: false })) })
+  replace(t, app.store, { state: () => Promise.reject(new RequestOver({ callerLeft: false })) })
   t.equal((await get('/users/me', bearer)).statusCode, 503)
   t.match(take(), [{ level: 40, msg: 'The request took too long' }])
-  replace(t, app.store.users, { get: () => Promise.reject(new RequestOver({ callerLeft: true })) })
+  replace(t, app.store, { state: () => Promise.reject(new RequestOver({ callerLeft: true })) })
   await get('/users/me', bearer)
   t.strictSame(take(), [])
 })

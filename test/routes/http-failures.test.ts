@@ -24,7 +24,8 @@ t.test('a failure of the server is 500 without details, and the log has all of t
   const secret = 'connection to 10.0.0.7 as latchkey:hunter2 failed at /srv/store.ts'
   const failing = async (error: unknown) => {
     const fail = () => Promise.reject(error)
-    replace(t, app.store.users, { get: fail, credentials: fail })
+    replace(t, app.store.users, { credentials: fail })
+    replace(t, app.store, { state: fail })
     replace(t, app.store.keys, { list: fail })
     lines.length = 0
     const [me, keys, issued] = [await get('/users/me', bearer), await jwks(), await token(LOGIN)]
@@ -53,7 +54,7 @@ t.test('a failure of the server is 500 without details, and the log has all of t
 
 t.test('an error of a library is a failure of the server, also if it has a status: 500', async (t) => {
   const error = Object.assign(new Error('the library refuses'), { statusCode: 400 })
-  replace(t, app.store.users, { get: () => Promise.reject(error) })
+  replace(t, app.store, { state: () => Promise.reject(error) })
   t.equal((await get('/users/me', bearer)).statusCode, 500)
 })
 
@@ -77,22 +78,22 @@ t.test('a database that is not available is 503 with Retry-After, in the format 
   t.strictSame(seen(await get('/users/me', bearer)), unavailable, 'while the guard asks')
   store.state = state
   await t.test('while the handler asks', async (t) => {
-    replace(t, store.users, { get: away })
-    t.strictSame(seen(await get('/users/me', bearer)), unavailable)
+    replace(t, store.sessions, { list: away })
+    t.strictSame(seen(await get('/users/me/sessions', bearer)), unavailable)
     replace(t, store.keys, { list: away })
     t.strictSame(seen(await jwks()), unavailable)
   })
   await t.test('its line in the log has the cause and no stack', async (t) => {
     const cause = new Error('connect ECONNREFUSED')
-    replace(t, store.users, {
-      get: () => Promise.reject(new DomainError('unavailable', detail, { retryAfter: 1, cause }))
+    replace(t, store, {
+      state: () => Promise.reject(new DomainError('unavailable', detail, { retryAfter: 1, cause }))
     })
     lines.length = 0
     await get('/users/me', bearer)
     t.match(lines, [{ level: 50, msg: detail, cause: cause.message, err: undefined }])
     t.notMatch(JSON.stringify(lines), /stack|\.ts:/)
   })
-  for (const part of [store.clients, store.users, store.scopes, store.sessions, store.keys] as object[]) {
+  for (const part of [store.clients, store.users, store.scopes, store.sessions] as object[]) {
     const methods = Object.keys(part)
     await t.test(`while a login calls ${methods.slice(0, 3).join(', ')} …`, async (t) => {
       replace(t, part, Object.fromEntries(methods.map((name) => [name, away])))

@@ -16,7 +16,8 @@ import {
   NOW,
   newKey,
   newSession,
-  ROUNDS
+  ROUNDS,
+  sessionOf
 } from './rows.ts'
 
 const REQUEST: AuthorizationRequest = {
@@ -201,7 +202,7 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
     const now = NOW + 600_000
     await store.expiry.prune(now)
     t.equal(await redeem(code, login, { session, now }), 'replayed')
-    t.match(await store.sessions.get(session.id), { endedAt: now })
+    t.match(await sessionOf(store, session.id), { endedAt: now })
   })
 
   t.test('a burnt code opens nothing, and burning a redeemed code ends its session [AC4]', async (t) => {
@@ -341,7 +342,7 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
     await isWaiting()
     await commit()
     await revoked
-    t.equal((await store.sessions.get(session.id))?.endedAt, NOW)
+    t.equal((await sessionOf(store, session.id))?.endedAt, NOW)
   })
 
   t.test('a login has a limited number of authorizations: the oldest are removed', async (t) => {

@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import type { ClientSecret } from '../../src/domain/model.ts'
 import type { Opened } from './open.ts'
-import { addClient, NOW, newRevoked, newSecret, outcomes, ROUNDS, refusedAs, unique } from './rows.ts'
+import { addClient, KEYS, NOW, newRevoked, newSecret, outcomes, ROUNDS, refusedAs, unique } from './rows.ts'
 
 /** The secrets and assertions of clients. */
 export function clientCredentials(t: Test, { store, others }: Opened): void {
@@ -33,7 +33,8 @@ export function clientCredentials(t: Test, { store, others }: Opened): void {
         secrets.map(({ hash }) => hash).toSorted()
       ])
     const all = [one.id, ['a', 'b', 'c']]
-    t.strictSame(await read(NOW, one.id, two.id, 'none'), [all, [two.id, []]])
+    t.strictSame(await read(NOW, one.id, two.id), [all, [two.id, []]])
+    t.strictSame(await read(NOW, 'none', one.id), [all])
     t.strictSame(await read(NOW, two.id, one.id), [[two.id, []], all])
     t.strictSame(await read(NOW, 'none'), [])
     t.strictSame(await read(NOW + 1, one.id), [[one.id, ['a', 'c']]], 'a secret is expired at its end')
@@ -45,7 +46,19 @@ export function clientCredentials(t: Test, { store, others }: Opened): void {
     )
     const rev = await store.revocations.seq()
     const [known] = await store.clients.credentials([one.id], NOW + 2)
-    t.strictSame(known, { client: { ...one, updatedAt: NOW }, secrets: [secrets[0]], rev })
+    const { kid, alg, createdAt, signsSinceAt } = KEYS.signing
+    const registered = await store.scopes.find(one.scopes)
+    t.strictSame(known, {
+      client: { ...one, updatedAt: NOW },
+      secrets: [secrets[0]],
+      registered: known?.registered.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+      signing: [{ kid, alg, createdAt, signsSinceAt }],
+      rev
+    })
+    t.strictSame(
+      known?.registered.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+      registered.map(({ description: _, ...target }) => target)
+    )
     await store.revocations.revokeToken(OPERATOR, newRevoked(unique('token')))
     t.equal((await store.clients.credentials([one.id], NOW))[0]?.rev, rev + 1)
     t.strictSame((await store.clients.credentials([two.id], NOW))[0]?.client, two, 'also a disabled client')

@@ -13,10 +13,12 @@ import {
   entriesAfter,
   NOW,
   newSecret,
+  notIntrospected,
   outcomes,
   ROUNDS,
   refusedAs,
   SEED,
+  sessionOf,
   unique
 } from './rows.ts'
 
@@ -158,7 +160,7 @@ export function clients(t: Test, opened: Opened): void {
       ['another client with its id', () => create({ ...CLIENT, id }), []]
     ]
     const revokedSeq = async () =>
-      (await store.state({ kid: '', jti: '', sid: null, sub: '', clientId: id })).client?.revokedSeq
+      (await store.state(notIntrospected({ kid: '', jti: '', sid: null, sub: '', clientId: id }))).client?.revokedSeq
     for (const [name, run, expected] of steps) {
       const [before, previous] = [await store.revocations.seq(), await revokedSeq()]
       await run()
@@ -181,7 +183,7 @@ export function clients(t: Test, opened: Opened): void {
     const resource = await addResource(store, [], { introspectionClients: [id] })
     t.equal(await remove(id), true)
     t.equal(await store.clients.get(id), null)
-    t.equal((await store.sessions.get(session.id))?.endedAt ?? 'gone', 'gone')
+    t.equal((await sessionOf(store, session.id))?.endedAt ?? 'gone', 'gone')
     for (const table of ['client_secrets', 'client_assertions', 'client_scopes', 'introspection_clients'])
       t.strictSame(await sql(`select client_id from ${table} where client_id = '${id}'`), [], table)
     t.strictSame((await store.resources.get(resource.id))?.introspectionClients, [])

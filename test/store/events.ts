@@ -285,9 +285,10 @@ export function events(t: Test, opened: Opened): void {
 
   t.test('events are kept after the commit, and once when a transaction runs again after a deadlock', async (t) => {
     const kept: string[] = []
-    const db = new Kysely<Tables>({ dialect: openSqlite(':memory:').dialect })
+    const { dialect, statements } = openSqlite(':memory:')
+    const db = new Kysely<Tables>({ dialect })
     t.teardown(() => db.destroy())
-    const { transaction } = createDatabase(db, { record: ({ type }) => kept.push(type) })
+    const { transaction } = createDatabase({ db, statements }, { record: ({ type }) => kept.push(type) })
     const deadlock = Object.assign(new Error('planted by a test'), { code: '40P01' })
     let runs = 0
     const { run } = translateErrors({

@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import type { Opened } from './open.ts'
-import { addClient, addSession, addUser, entriesAfter, NOW, newSecret, ROUNDS } from './rows.ts'
+import { addClient, addSession, addUser, entriesAfter, NOW, newSecret, ROUNDS, sessionOf } from './rows.ts'
 
 /** The number of expired sessions. One call of `prune` does not remove so many. */
 const MANY = 700
@@ -59,12 +59,12 @@ export function expiry(t: Test, opened: Opened): void {
     }
     t.equal(removed, MANY + 3)
     for (const session of kept)
-      t.strictSame(await store.sessions.get(session.id), { ...session, counter: 0, endedAt: null })
-    t.type(await store.sessions.get(ended.id), 'object', 'an ended session is kept for a minute too')
+      t.strictSame(await sessionOf(store, session.id), { ...session, counter: 0, endedAt: null })
+    t.type(await sessionOf(store, ended.id), 'object', 'an ended session is kept for a minute too')
     t.strictSame(await sql('select key from guesses'), [{ key: 'new' }])
     t.strictSame(await sql("select id from revocations where id in ('old', 'new')"), [{ id: 'new' }])
     t.equal(await store.expiry.prune(now + 1), 5, 'a session, an ended session, an entry, a guess and a quota')
-    t.equal(await store.sessions.get(ended.id), null)
+    t.equal(await sessionOf(store, ended.id), null)
     t.strictSame(await entriesAfter(store, 0), [{ kind: 'session', id: ended.id }], 'its entry is kept for longer')
   })
 

@@ -5,7 +5,7 @@ import type { Login } from '../../src/domain/ports/logins.ts'
 import type { Store } from '../../src/domain/ports/store.ts'
 import { LOGINS_MAX } from '../../src/limits.ts'
 import type { Opened } from './open.ts'
-import { addClient, addSession, addUser, entriesAfter, NOW } from './rows.ts'
+import { addClient, addSession, addUser, entriesAfter, NOW, sessionOf } from './rows.ts'
 
 const DAY = 86_400_000
 const ALL = { after: null, limit: 1000 }
@@ -163,7 +163,7 @@ export function logins(t: Test, { store, sql }: Opened): void {
       t.equal(await end(alice.id), false)
       t.equal(await use(login), null)
       t.strictSame(await use(kept), kept)
-      const endedAt = async (id: string) => (await store.sessions.get(id))?.endedAt
+      const endedAt = async (id: string) => (await sessionOf(store, id))?.endedAt
       t.strictSame(await Promise.all([own, foreign, ofKept].map(({ id }) => endedAt(id))), [NOW, null, null])
       t.match(await entriesAfter(store, before), [{ kind: 'session', id: own.id }])
       t.strictSame(
@@ -193,7 +193,7 @@ export function logins(t: Test, { store, sql }: Opened): void {
     const row = async () => (await sql(`select ended_at, login_id from sessions where id = '${session.id}'`))[0]
     t.strictSame({ ...(await row()) }, { ended_at: null, login_id: second.id })
     t.equal(await store.logins.end(OPERATOR, { id: second.id, userId: alice.id, now: NOW }), true)
-    t.not((await store.sessions.get(session.id))?.endedAt, null, 'and ends with it')
+    t.not((await sessionOf(store, session.id))?.endedAt, null, 'and ends with it')
     t.strictSame(await use(other), other)
   })
 

@@ -136,8 +136,7 @@ export async function startPooler(t: Test, url: string, count = 4): Promise<{ ur
       if (type === '') return start(client, id, bytes)
       if (type === 'X') return void client.end()
       const text = bytes.subarray(5).toString()
-      const isNamed = type === 'P' && !text.startsWith('\0')
-      if (isNamed || (['P', 'Q'].includes(type) && NEEDS_SESSION.test(text.replace(/^\0/, '')))) wrong.push(text)
+      if (['P', 'Q'].includes(type) && NEEDS_SESSION.test(text.replace(/^[^\0]*\0/, ''))) wrong.push(text)
       forward(client, bytes)
     })
     // As PgBouncer, which closes the server connection of a client that leaves in the middle of a statement.

@@ -11,10 +11,10 @@ import { openStore } from '../../src/store/index.ts'
 import { requestTime } from '../request-time.ts'
 import { createDatabase } from './open.ts'
 import { freezable, listen } from './proxy.ts'
-import { newUser, outcomes } from './rows.ts'
+import { newUser, notIntrospected, outcomes } from './rows.ts'
 
 const UNAVAILABLE = { constructor: DomainError, code: 'unavailable', retryAfter: 1 }
-const NO_STATE = { kid: 'x', jti: 'x', sid: null, sub: 'x', clientId: 'x' }
+const NO_STATE = notIntrospected({ kid: 'x', jti: 'x', sid: null, sub: 'x', clientId: 'x' })
 
 t.jobs = 4 // most tests wait
 
@@ -195,10 +195,12 @@ t.test('a frozen server and a pool in use end a request at its deadline [UA2 F14
   await query('begin')
   await query('lock table users in access exclusive mode')
   const users = outcomes(Array.from({ length: 10 }, () => busy.users.get('x')))
-  await runInRequest(requestTime(100).time, () => t.rejects(busy.sessions.get('x'), over, 'no connection is free'))
+  const waiting = "select 1 from pg_locks where relation = 'users'::regclass and not granted"
+  while ((await query(waiting)).rowCount !== 10) await sleep(1)
+  await runInRequest(requestTime(100).time, () => t.rejects(busy.keys.find('x'), over, 'no connection is free'))
   await query('rollback')
   t.strictSame(await users, { done: 10 })
-  t.equal(await busy.sessions.get('x'), null, 'a connection that came too late is given back')
+  t.equal(await busy.keys.find('x'), null, 'a connection that came too late is given back')
 })
 
 t.test('tables of another program in another schema of the database do not matter', async (t) => {
@@ -246,4 +248,13 @@ t.test('a database with another encoding than UTF-8 is an error of the setup tha
       message: `the database has the encoding ${encoding}: create it with "encoding 'UTF8' template template0"`
     })
   }
+})
+
+t.test('a column that another instance adds disturbs no statement whose plan the server keeps', async (t) => {
+  const url = await migratedDatabase(t)
+  const [store, query] = [openUrl(t, url), await connect(t, url)]
+  const read = () => outcomes(Array.from({ length: 10 }, () => store.keys.signing()))
+  await read()
+  await query('alter table signing_keys add column later text')
+  t.strictSame(await read(), { done: 10 })
 })

@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import type { Session } from '../../src/domain/model.ts'
 import type { Opened } from './open.ts'
-import { addSession, addUser, CLIENT, entriesAfter, NOW, ROUNDS } from './rows.ts'
+import { addSession, addUser, CLIENT, entriesAfter, NOW, ROUNDS, sessionOf } from './rows.ts'
 
 const LEEWAY = 10_000
 const OFF = { ...CLIENT, id: 'off' }
@@ -15,7 +15,7 @@ export function renewal(t: Test, { store, others }: Opened): void {
     const session = await addSession(store, alice.id, more)
     const rotate = (counter: number, { now = NOW, leeway = LEEWAY, client = CLIENT, at = store } = {}) =>
       at.sessions.rotate(OPERATOR, { id: session.id, client, counter, leeway, now })
-    const read = () => store.sessions.get(session.id)
+    const read = () => sessionOf(store, session.id)
     return { alice, session, rotate, read, before: await store.revocations.seq() }
   }
 
@@ -62,7 +62,7 @@ export function renewal(t: Test, { store, others }: Opened): void {
       t.equal(await rotate(0, { now, leeway }), 'reused')
       t.strictSame(await read(), { ...renewed, endedAt: now, idleExpiresAt: now })
       t.strictSame(await entriesAfter(store, before), [{ kind: 'session', id: session.id }])
-      t.strictSame(await store.sessions.get(other.id), { ...other, counter: 0, endedAt: null })
+      t.strictSame(await sessionOf(store, other.id), { ...other, counter: 0, endedAt: null })
 
       t.equal(await rotate(0, { now, leeway }), 'unknown', 'it ends once')
       t.equal(await rotate(renewals, { now, leeway }), 'unknown', 'and cannot be renewed')

@@ -74,7 +74,14 @@ export function resources(t: Test, opened: Opened): void {
     const known = [identifier, resource.id, ''].map((each) => store.resources.exists(each))
     t.strictSame(await Promise.all(known), [true, false, false])
     const may = (clients: string[], of: string | null) =>
-      Promise.all(clients.map((client) => store.resources.mayIntrospect(client, of)))
+      Promise.all(
+        clients.map(async (introspector) => {
+          const token = { kid: '', jti: '', sid: null, sub: '', clientId: '', introspector, identifier: of ?? '' }
+          const { mayIntrospect } = await store.state(token)
+          t.equal(await store.resources.mayIntrospect(introspector, of), mayIntrospect, 'the state says the same')
+          return mayIntrospect
+        })
+      )
     t.strictSame(await may(['app', 'off', 'none'], identifier), [true, false, false])
     t.strictSame(await may(['app'], 'https://things.example'), [false])
     t.strictSame(await may(['app', 'off'], null), [false, false])

@@ -13,6 +13,7 @@ import {
   entriesAfter,
   NOW,
   newRevoked,
+  notIntrospected,
   outcomes,
   ROUNDS,
   refusedAs,
@@ -110,7 +111,7 @@ export function revocations(t: Test, opened: Opened): void {
   })
 
   t.test('a token is revoked once, also by concurrent calls', async (t) => {
-    const ref = { kid: 'signing', sid: null, sub: 'app', clientId: 'app' }
+    const ref = notIntrospected({ kid: 'signing', sid: null, sub: 'app', clientId: 'app' })
     const isRevoked = async (jti: string) => (await store.state({ ...ref, jti })).revoked
     const jti = unique('jti')
     t.equal(await isRevoked(jti), false)

@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import { OPERATOR, SYSTEM } from '../../src/domain/caller.ts'
 import type { RefreshKey } from '../../src/domain/model.ts'
 import { type Opened, recording } from './open.ts'
-import { addSession, addUser, NOW, newKey, outcomes, unique } from './rows.ts'
+import { addSession, addUser, NOW, newKey, outcomes, sessionOf, unique } from './rows.ts'
 
 /** Revoking everything in one transaction. */
 export function revokeEverything(t: Test, opened: Opened): void {
@@ -27,7 +27,7 @@ export function revokeEverything(t: Test, opened: Opened): void {
     t.strictSame(recorded, [
       { outcome: 'success', type: 'everything.revoked', caller: OPERATOR, subject: {}, reason: 'sessions: 2, keys: 3' }
     ])
-    for (const { id } of sessions) t.equal((await store.sessions.get(id))?.endedAt, NOW)
+    for (const { id } of sessions) t.equal((await sessionOf(store, id))?.endedAt, NOW)
     const [signing, next] = given.keys
     t.strictSame(
       (await store.keys.list()).map(({ kid, state, createdAt }) => [kid, state, createdAt]).toSorted(),
@@ -66,7 +66,7 @@ export function revokeEverything(t: Test, opened: Opened): void {
     const { result, recorded } = await recording(opened, store.keys.revokeEverything(OPERATOR, replacement('another')))
     t.equal(result, null)
     t.strictSame(recorded, [])
-    t.equal((await store.sessions.get(id))?.endedAt, null)
+    t.equal((await sessionOf(store, id))?.endedAt, null)
     t.equal((await store.keys.signing())[0]?.kid, 'signing')
     t.equal(await store.revocations.seq(), 0)
   })

@@ -2,7 +2,7 @@ import { randomUUIDv7 } from 'node:crypto'
 import { CLIENT_DEFAULTS } from '../../src/domain/built-in.ts'
 import { type Caller, OPERATOR } from '../../src/domain/caller.ts'
 import { DomainError, type DomainErrorCode } from '../../src/domain/errors.ts'
-import type { Client, ClientSecret, Resource, Session, StoredKey, User } from '../../src/domain/model.ts'
+import type { Client, ClientSecret, Resource, Session, StoredKey, StoredSession, User } from '../../src/domain/model.ts'
 import type { RevokedToken } from '../../src/domain/ports/revocations.ts'
 import type { Seed, Store } from '../../src/domain/ports/store.ts'
 import type { NewUser } from '../../src/domain/ports/users.ts'
@@ -151,6 +151,15 @@ export const newSession = (userId: string, more: Partial<Session> = {}): Session
 /** Opens a session. By default the user must have the first `authVersion`, and the rights that the client lost are ignored. */
 export const openSession = (store: Store, session: Session, { authVersion = 1, rev = LATEST } = {}): Promise<boolean> =>
   store.sessions.open(OPERATOR, { session, authVersion, rev })
+
+/** Returns a session in any state; null when there is no such session. */
+export async function sessionOf(store: Store, id: string): Promise<StoredSession | null> {
+  const key = await store.refreshKeys.current()
+  return (await store.sessions.presented(id, key?.id ?? ''))?.session ?? null
+}
+
+/** Adds `introspector` and `identifier` to a reference of a token that nobody introspects. */
+export const notIntrospected = <T>(token: T) => ({ ...token, introspector: null, identifier: '' })
 
 export async function addSession(store: Store, userId: string, more: Partial<Session> = {}): Promise<Session> {
   const session = newSession(userId, more)

@@ -116,7 +116,7 @@ export async function schema(t: Test, kind: Kind): Promise<void> {
   /** Returns the schema version of a program that has these migrations. */
   function programWith(t: Test, url: string, migrations: SchemaMigration[]) {
     const sqlite = openSqlite(url.slice('sqlite:'.length))
-    const db: Db = new Kysely({ dialect: kind === 'sqlite' ? sqlite.dialect : openPostgres(url) })
+    const db: Db = new Kysely({ dialect: kind === 'sqlite' ? sqlite.dialect : openPostgres(url).dialect })
     t.teardown(() => db.destroy())
     return kind === 'sqlite' ? sqliteSchemaVersion(db, sqlite, migrations) : postgresSchemaVersion(db, url, migrations)
   }

@@ -14,7 +14,8 @@ import {
   openSession,
   outcomes,
   ROUNDS,
-  refusedAs
+  refusedAs,
+  sessionOf
 } from './rows.ts'
 
 export function sessions(t: Test, opened: Opened): void {
@@ -47,7 +48,7 @@ export function sessions(t: Test, opened: Opened): void {
         login_id: null
       }
     ])
-    t.strictSame(await store.sessions.get(session.id), { ...session, counter: 0, endedAt: null })
+    t.strictSame(await sessionOf(store, session.id), { ...session, counter: 0, endedAt: null })
     const bare = newSession(alice.id, { address: null, userAgent: null })
     t.equal(await openSession(store, bare), true, 'a user may have many, also of unknown origin')
     t.equal((await rowsOf(alice.id)).length, 2)
@@ -183,10 +184,10 @@ export function sessions(t: Test, opened: Opened): void {
         for (const { id } of entries) alive.delete(id)
         for (const session of sessions) {
           const after = alive.has(session.id) ? { endedAt: null } : { endedAt: now, idleExpiresAt: now }
-          t.strictSame(await store.sessions.get(session.id), { ...session, counter: 0, ...after })
+          t.strictSame(await sessionOf(store, session.id), { ...session, counter: 0, ...after })
         }
       }
-      t.strictSame(await store.sessions.get(idle.id), { ...idle, counter: 0, endedAt: null })
+      t.strictSame(await sessionOf(store, idle.id), { ...idle, counter: 0, endedAt: null })
     }
   )
 
@@ -237,8 +238,8 @@ export function sessions(t: Test, opened: Opened): void {
     t.strictSame(await entriesAfter(store, before), [{ kind: 'client', id: client.id }])
     t.strictSame(await setDisabled(true, NOW + 8), { ...disabled, updatedAt: NOW + 8 }, 'it is disabled already')
     t.strictSame(await setDisabled(false, NOW + 9), { ...client, updatedAt: NOW + 9 })
-    t.strictSame(await store.sessions.get(own.id), { ...own, counter: 0, endedAt: NOW + 7, idleExpiresAt: NOW + 7 })
-    t.strictSame(await store.sessions.get(other.id), { ...other, counter: 0, endedAt: null })
+    t.strictSame(await sessionOf(store, own.id), { ...own, counter: 0, endedAt: NOW + 7, idleExpiresAt: NOW + 7 })
+    t.strictSame(await sessionOf(store, other.id), { ...other, counter: 0, endedAt: null })
     t.equal((await entriesAfter(store, before)).length, 1, 'enabling takes nothing away')
   })
 }

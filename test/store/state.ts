@@ -4,7 +4,19 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import type { LiveState } from '../../src/domain/ports/revocations.ts'
 import type { Store } from '../../src/domain/ports/store.ts'
 import type { Opened } from './open.ts'
-import { addSession, addUser, asUser, NOW, newSession, newUser, openSession, ROUNDS, refusedAs, SEED } from './rows.ts'
+import {
+  addSession,
+  addUser,
+  asUser,
+  NOW,
+  newSession,
+  newUser,
+  notIntrospected,
+  openSession,
+  ROUNDS,
+  refusedAs,
+  SEED
+} from './rows.ts'
 
 const CLIENT_STATE = { disabledAt: null, firstParty: true, roles: null, revokedSeq: 0 }
 
@@ -14,8 +26,9 @@ export function state(t: Test, opened: Opened): void {
 
   t.test('the state of something that does not exist is null', async (t) => {
     const alice = await addUser(store)
-    const unknown = { kid: 'none', jti: 'none', sid: randomUUIDv7(), sub: randomUUIDv7(), clientId: 'none' }
-    const nothing = { keyState: null, session: null, revoked: false, user: null, client: null }
+    const none = { kid: 'none', jti: 'none', sid: randomUUIDv7(), sub: randomUUIDv7(), clientId: 'none' }
+    const unknown = notIntrospected(none)
+    const nothing = { keyState: null, session: null, revoked: false, user: null, client: null, mayIntrospect: false }
     t.strictSame(await store.state(unknown), nothing)
     t.strictSame(await store.state({ ...unknown, sid: null }), nothing)
     t.strictSame(await store.state({ ...unknown, kid: 'next' }), { ...nothing, keyState: 'next' })
@@ -30,7 +43,7 @@ export function state(t: Test, opened: Opened): void {
     await opened.seed()
     const alice = await addUser(store)
     const session = await addSession(store, alice.id)
-    const ref = { kid: 'signing', jti: 'a', sid: session.id, sub: alice.id, clientId: 'app' }
+    const ref = notIntrospected({ kid: 'signing', jti: 'a', sid: session.id, sub: alice.id, clientId: 'app' })
     const read = async (): Promise<LiveState> => {
       const { user, client, ...rest } = await store.state(ref)
       return {
@@ -41,26 +54,22 @@ export function state(t: Test, opened: Opened): void {
     }
     const times = { idleExpiresAt: NOW + 3_600_000, expiresAt: NOW + 86_400_000 }
     const living = { userId: alice.id, clientId: 'app', ...times, endedAt: null, revokedSeq: 0 }
+    const known = asUser(alice)
     let expected: LiveState = {
       keyState: 'signing',
       session: living,
       revoked: false,
-      user: { disabledAt: null, roles: ['reader', 'user'], scopes: ['profile', 'things:read'] },
-      client: { ...CLIENT_STATE, scopes: ['profile', 'things:read'] }
+      user: { ...known, scopes: ['profile', 'things:read'] },
+      client: { ...CLIENT_STATE, scopes: ['profile', 'things:read'] },
+      mayIntrospect: false
     }
     t.strictSame(await read(), expected)
 
     const both = ['profile', 'users:read']
     const steps: [string, Partial<LiveState>][] = [
-      [
-        "delete from user_roles where role = 'reader'",
-        { user: { disabledAt: null, roles: ['user'], scopes: ['profile'] } }
-      ],
-      [
-        "insert into role_scopes values ('user', 'users:read')",
-        { user: { disabledAt: null, roles: ['user'], scopes: both } }
-      ],
-      [`update users set disabled_at = ${NOW}`, { user: { disabledAt: NOW, roles: ['user'], scopes: both } }],
+      ["delete from user_roles where role = 'reader'", { user: { ...known, roles: ['user'], scopes: ['profile'] } }],
+      ["insert into role_scopes values ('user', 'users:read')", { user: { ...known, roles: ['user'], scopes: both } }],
+      [`update users set disabled_at = ${NOW}`, { user: { ...known, disabledAt: NOW, roles: ['user'], scopes: both } }],
       ["delete from client_scopes where scope = 'profile'", { client: { ...CLIENT_STATE, scopes: ['things:read'] } }],
       [
         `update clients set disabled_at = ${NOW + 1}, revoked_seq = 7`,
@@ -81,7 +90,7 @@ export function state(t: Test, opened: Opened): void {
       ['update sessions set revoked_seq = 8', { session: { ...living, revokedSeq: 8 } }],
       [`update sessions set ended_at = ${NOW + 2}`, { session: { ...living, revokedSeq: 8, endedAt: NOW + 2 } }],
       ["update signing_keys set state = 'retired' where kid = 'signing'", { keyState: 'retired' }],
-      ['delete from user_roles', { user: { disabledAt: NOW, roles: [], scopes: [] } }],
+      ['delete from user_roles', { user: { ...known, disabledAt: NOW, roles: [], scopes: [] } }],
       [`delete from users where id = '${alice.id}'`, { user: null, session: null }]
     ]
     for (const [statement, change] of steps) {

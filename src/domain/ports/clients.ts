@@ -1,5 +1,5 @@
 import type { Caller } from '../caller.ts'
-import type { Client, ClientSecret, Millis, SigningAlg } from '../model.ts'
+import type { Client, ClientSecret, Millis, ScopeTarget, SigningAlg, SigningTimes } from '../model.ts'
 import type { Page } from './page.ts'
 
 /** The members to change. A list replaces the whole list of the client. */
@@ -20,10 +20,16 @@ export interface ClientStore {
   /** Returns clients in the order of their ids. */
   list(page: Page): Promise<Client[]>
   /**
-   * Returns the existing clients among the ids, each with its valid secrets and the number of the revocation log, all read in
-   * one statement.
+   * Returns the existing clients among the ids, each with its valid secrets, the resources of its scopes, the signing keys and the number
+   * of the revocation log, all read in one statement.
+   * @param ids one or two
    */
-  credentials(ids: string[], now: Millis): Promise<{ client: Client; secrets: ClientSecret[]; rev: number }[]>
+  credentials(
+    ids: string[],
+    now: Millis
+  ): Promise<
+    { client: Client; secrets: ClientSecret[]; registered: ScopeTarget[]; signing: SigningTimes[]; rev: number }[]
+  >
   /** @throws DomainError conflict when the id is taken, invalid when a scope, role or resource does not exist, forbidden */
   create(caller: Caller, registration: { client: Client; secret: ClientSecret | null }): Promise<void>
   /**

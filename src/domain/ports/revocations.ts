@@ -1,5 +1,5 @@
 import type { Caller } from '../caller.ts'
-import type { KeyState, Millis, RevocationPage, Session } from '../model.ts'
+import type { KeyState, Millis, RevocationPage, Session, User } from '../model.ts'
 
 export interface RevocationStore {
   /** Returns the number of the last committed entry of the revocation log, also after the entry was removed; 0 before the first entry. */
@@ -44,6 +44,19 @@ export interface ExpiryStore {
   prune(now: Millis): Promise<number>
 }
 
+/** What identifies an access token, and everything that the token depends on. */
+export interface TokenReference {
+  kid: string
+  jti: string
+  sid: string | null
+  sub: string
+  clientId: string
+  /** The client that introspects the token; null when none does. */
+  introspector: string | null
+  /** The identifier of the resource that the token is for; empty for Latchkey's own API. */
+  identifier: string
+}
+
 /** The current state of everything that an access token depends on; null for something that does not exist. */
 export interface LiveState {
   keyState: KeyState | null
@@ -56,7 +69,8 @@ export interface LiveState {
     | null
   /** Whether the token itself was revoked. */
   revoked: boolean
-  user: { disabledAt: Millis | null; roles: string[]; scopes: string[] } | null
+  /** `scopes` holds the scopes of the roles. */
+  user: (User & { scopes: string[] }) | null
   client: {
     disabledAt: Millis | null
     firstParty: boolean
@@ -65,4 +79,6 @@ export interface LiveState {
     /** Tokens of the client with a lower `rev` are revoked. */
     revokedSeq: number
   } | null
+  /** Whether the introspector may introspect tokens for that resource. */
+  mayIntrospect: boolean
 }

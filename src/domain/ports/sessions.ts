@@ -1,5 +1,5 @@
 import type { Caller } from '../caller.ts'
-import type { Client, Millis, RefreshKey, Rotation, Session, StoredSession } from '../model.ts'
+import type { Client, Millis, RefreshKey, Rotation, Session, StoredSession, User } from '../model.ts'
 import type { Page } from './page.ts'
 
 /** A session matches when every given member matches. */
@@ -18,8 +18,14 @@ export interface SessionStore {
    * new session is ended.
    */
   open(caller: Caller, opening: { session: Session; authVersion: number; rev: number }): Promise<boolean>
-  /** Returns a session in any state; null when there is no such session. */
-  get(id: string): Promise<StoredSession | null>
+  /**
+   * Returns everything that a refresh token depends on, read in one statement: its session and user in any state, with the scopes of the
+   * roles of the user, and its key. Returns null when the session or the key does not exist.
+   */
+  presented(
+    id: string,
+    keyId: string
+  ): Promise<{ session: StoredSession; key: RefreshKey; user: User & { scopes: string[] } } | null>
   /** Returns the active sessions of a user in the order of their ids, so the oldest first. */
   list(userId: string, page: Page, now: Millis): Promise<Session[]>
   /**
@@ -45,8 +51,6 @@ export interface SessionStore {
 export interface RefreshKeyStore {
   /** Returns the key for new refresh tokens; null before the first start. */
   current(): Promise<RefreshKey | null>
-  /** Returns a key; null when there is no such key, for example because `expire` removed it. */
-  find(id: string): Promise<RefreshKey | null>
   /** Removes the keys that no longer verify at the instant `now`, and returns how many it removed. */
   expire(now: Millis): Promise<number>
 }

@@ -7,7 +7,7 @@ import type { KeyStore } from './keys.ts'
 import type { LoginStore } from './logins.ts'
 import type { LogoutNoticeStore } from './logouts.ts'
 import type { ResourceStore, ScopeStore } from './resources.ts'
-import type { ExpiryStore, LiveState, RevocationStore } from './revocations.ts'
+import type { ExpiryStore, LiveState, RevocationStore, TokenReference } from './revocations.ts'
 import type { RoleStore } from './roles.ts'
 import type { RefreshKeyStore, SessionStore } from './sessions.ts'
 import type { NewUser, UserStore } from './users.ts'
@@ -84,7 +84,7 @@ export interface Store {
   revocations: RevocationStore
   expiry: ExpiryStore
   /** Reads everything that a token depends on in one statement, so the result is one consistent snapshot. */
-  state(ref: { kid: string; jti: string; sid: string | null; sub: string; clientId: string }): Promise<LiveState>
+  state(token: TokenReference): Promise<LiveState>
   /**
    * Marks this process as a server of the database, until `close` or the end of the process. Returns false if the database is embedded and
    * another server has marked it.

@@ -1,0 +1,48 @@
+import type { Compilable } from 'kysely'
+
+export type Row = Record<string, unknown>
+
+/** Runs single statements whose SQL was compiled before. */
+export interface Statements {
+  /** Runs a query. */
+  read(sql: string, parameters: readonly unknown[]): Promise<Row[]>
+  /** Runs a statement as a transaction of its own. Returns how many rows it changed. */
+  write(sql: string, parameters: readonly unknown[]): Promise<number>
+}
+
+/** Stands for a value in a query that is compiled once. */
+class Slot {
+  readonly name: string
+
+  constructor(name: string) {
+    this.name = name
+  }
+}
+
+/** Returns what stands in a query for the value of that name. */
+export type SlotOf<Values> = <Name extends string & keyof Values>(name: Name) => Values[Name]
+
+/**
+ * Returns a function that runs a query of Kysely with other values at each call. The query is compiled at the first call only, because
+ * this takes longer than most queries.
+ * @param build must give a slot in place of every value that differs between calls
+ */
+export function prepared<Values extends object, Result>(
+  run: (sql: string, parameters: readonly unknown[]) => Promise<Result>,
+  build: (slot: SlotOf<Values>) => Compilable
+): (values: Values) => Promise<Result> {
+  let compiled: { sql: string; parameters: readonly unknown[] } | undefined
+  return (values) => {
+    compiled ??= build((name) => new Slot(name) as never).compile()
+    const { sql, parameters } = compiled
+    const fill = (parameter: unknown) =>
+      parameter instanceof Slot ? values[parameter.name as keyof Values] : parameter
+    return run(sql, parameters.map(fill))
+  }
+}
+
+/** Returns a function that runs a query that only reads. See `prepared`. */
+export const preparedRead = <Values extends object, R>(
+  { read }: Statements,
+  build: (slot: SlotOf<Values>) => Compilable<R>
+): ((values: Values) => Promise<R[]>) => prepared(read as (...args: Parameters<typeof read>) => Promise<R[]>, build)
