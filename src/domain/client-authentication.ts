@@ -65,7 +65,7 @@ export interface AuthenticatedClient {
   rev: number
 }
 
-const found = (
+const authenticated = (
   { client, registered, signing, rev }: Omit<AuthenticatedClient, 'method'>,
   method: ClientAuthMethod
 ): AuthenticatedClient => ({ client, registered, signing, rev, method })
@@ -112,7 +112,7 @@ export function createClientAuthentication(deps: {
     const known = await lookUp(ids)
     const candidates = known.filter(isEnabled)
     const publicClient = candidates.find(({ client }) => client.kind === 'public')
-    if (secret === null && publicClient !== undefined) return found(publicClient, method)
+    if (secret === null && publicClient !== undefined) return authenticated(publicClient, method)
     const hash = sha256(secret ?? '')
     const match = candidates
       .flatMap(({ secrets, ...each }) => secrets.map((stored) => ({ ...each, stored })))
@@ -120,7 +120,7 @@ export function createClientAuthentication(deps: {
     const isEqual = timingSafeEqual(Buffer.from(hash), match === undefined ? NO_HASH : Buffer.from(match.stored.hash))
     if (match === undefined || !isEqual) throw refuse(known[0]?.client)
     await recordUse(match.stored)
-    return found(match, method)
+    return authenticated(match, method)
   }
 
   /** Verifies an assertion (RFC 7523 §3), with the stricter rule of RFC 7523bis: `aud` must be the issuer. */
@@ -151,7 +151,7 @@ export function createClientAuthentication(deps: {
     if (!hasExpectedParties || !isInTime || typeof jti !== 'string' || jti === '' || jti.length > 255)
       throw refuse(client)
     if (!(await store.clients.useAssertion(client.id, sha256(jti), Math.ceil(exp * 1000)))) throw refuse(client)
-    return found(candidate, 'private_key_jwt')
+    return authenticated(candidate, 'private_key_jwt')
   }
 
   return {
@@ -159,7 +159,7 @@ export function createClientAuthentication(deps: {
     async docsClient(): Promise<AuthenticatedClient> {
       const [known] = await lookUp([DOCS_CLIENT])
       if (known === undefined || !isEnabled(known)) throw clientRefused()
-      return found(known, 'none')
+      return authenticated(known, 'none')
     },
 
     /**
