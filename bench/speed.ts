@@ -17,8 +17,9 @@ import {
   type ServerName,
   type Table
 } from './speed/goals.ts'
+import { serve } from './speed/latchkey.ts'
 import { load, type Work } from './speed/load.ts'
-import { LOAD_CPU, type Server, startOn, startPeer } from './speed/servers.ts'
+import { LOAD_CPU, SERVER_CPU, type Server, startOn, startPeer, stopped } from './speed/servers.ts'
 import { checksOf, collecting, logins, WORKS, type WorkName, workOf } from './speed/works.ts'
 import { type Size, writePerformance } from './speed/write.ts'
 
@@ -149,23 +150,12 @@ async function sizes(): Promise<{ rows: Size[]; goal: Goal }> {
 async function startGoals(): Promise<Goal[]> {
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
   const start = async () => {
-    const [command = '', ...args] = onCpu(0, [process.execPath, 'dist/latchkey/src/latchkey.cjs', 'serve'])
     const began = performance.now()
-    const child = spawn(command, args, {
-      env: { ...process.env, LATCHKEY_DATA_DIR: directory, LATCHKEY_PORT: '0' },
-      stdio: ['ignore', 'ignore', 'pipe']
-    })
-    let output = ''
-    await new Promise<void>((resolve, reject) => {
-      child.stderr.on('data', (chunk) => (output += chunk).endsWith('\n\n') && resolve())
-      child.once('close', () => reject(new Error(output)))
-    })
+    const command = onCpu(SERVER_CPU, [process.execPath, 'dist/latchkey/src/latchkey.cjs'])
+    const child = await serve(command, { LATCHKEY_DATA_DIR: directory, LATCHKEY_PORT: '0' })
     return { child, seconds: (performance.now() - began) / 1000 }
   }
-  const stop = async ({ child }: Awaited<ReturnType<typeof start>>) => {
-    child.removeAllListeners('close').kill('SIGTERM')
-    await once(child, 'exit')
-  }
+  const stop = ({ child }: Awaited<ReturnType<typeof start>>) => stopped(child, () => child.kill('SIGTERM'))
   try {
     await stop(await start())
     const server = await start()

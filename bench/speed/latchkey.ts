@@ -11,7 +11,7 @@ export interface Latchkey extends Ready {
 export const PASSWORD = 'a password for a bench only'
 export const CLIENT_ID = 'bench'
 const REFRESH_TOKENS = 64
-/** Scopes of the user's token: one of Latchkey's own API, and one of a service that the client introspects for. */
+/** Scopes of the user's tokens for Latchkey's own API. */
 const SCOPES = ['profile', 'email']
 
 interface Place {
@@ -39,7 +39,7 @@ function run(
 }
 
 /** Starts a server and waits for its greeting. */
-async function serve([file = '', ...fixed]: string[], env: Record<string, string>): Promise<ChildProcess> {
+export async function serve([file = '', ...fixed]: string[], env: Record<string, string>): Promise<ChildProcess> {
   const child = spawn(file, [...fixed, 'serve'], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'ignore', 'pipe']

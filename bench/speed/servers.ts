@@ -21,7 +21,8 @@ export interface Server {
   stop(): Promise<void>
 }
 
-async function stopped(child: ChildProcess, stop: () => void): Promise<void> {
+/** Stops a process and waits for its end. */
+export async function stopped(child: ChildProcess, stop: () => void): Promise<void> {
   const exited = once(child, 'exit')
   stop()
   await exited
