@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import fp from 'fastify-plugin'
 import { type RequestTime, runInRequest } from '../src/deadline.ts'
 import { REQUEST_MS } from '../src/limits.ts'
@@ -11,25 +12,40 @@ declare module 'fastify' {
   }
 }
 
+/**
+ * A class, because V8 makes a hidden class for every object literal with a getter. It puts that hidden class into the old generation, from
+ * where it keeps the memory of the request until the next large garbage collection.
+ */
+class TimeOfRequest implements RequestTime {
+  endsAt = performance.now() + REQUEST_MS
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  #caller: AbortController | undefined
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.#request = request
+    this.#response = response
+  }
+
+  get signal(): AbortSignal {
+    // The signal of Fastify is not aborted when the connection closes after the body was read.
+    if (this.#caller === undefined) {
+      const caller = new AbortController()
+      if (this.#response.destroyed || this.#request.socket.destroyed) caller.abort()
+      else this.#response.once('close', () => caller.abort())
+      this.#caller = caller
+    }
+    return this.#caller.signal
+  }
+}
+
 /** Gives every request a deadline, which all steps of the request get (`src/deadline.ts`). Must be registered before all hooks that wait. */
 export default fp(
   async (fastify) => {
     fastify.decorateRequest('time', null as never)
     fastify.decorateRequest('parsedSince', 0)
-    fastify.addHook('onRequest', (request, { raw: response }, done) => {
-      let caller: AbortController | undefined
-      request.time = {
-        endsAt: performance.now() + REQUEST_MS,
-        // `request.signal` is not aborted when the connection closes after the body was read.
-        get signal() {
-          if (caller === undefined) {
-            caller = new AbortController()
-            if (response.destroyed || request.socket.destroyed) caller.abort()
-            else response.once('close', () => caller?.abort())
-          }
-          return caller.signal
-        }
-      }
+    fastify.addHook('onRequest', (request, reply, done) => {
+      request.time = new TimeOfRequest(request.raw, reply.raw)
       runInRequest(request.time, done)
     })
     fastify.addHook('preParsing', (request, _reply, _payload, done) => {
