@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { QueryResult } from 'kysely'
 import { timeLeft } from '../deadline.ts'
 import { SQLITE_WAIT_MS } from '../limits.ts'
+import type { Row } from './statements.ts'
 
 /** Maximum number of prepared statements that one connection keeps. */
 const MAX_STATEMENTS = 500
@@ -38,6 +39,8 @@ export async function retryWhileBusy<T>(run: () => T, deadline = busyDeadline())
 export class Connection {
   readonly database: DatabaseSync
   readonly #statements = new Map<string, { statement: StatementSync; hasRows: boolean }>()
+  /** Queries whose rows are arrays. */
+  readonly #queries = new Map<string, { statement: StatementSync; columns: string[] | null }>()
 
   constructor(file: string, readOnly: boolean) {
     this.database = new DatabaseSync(file, { readOnly, timeout: 0, enableForeignKeyConstraints: true })
@@ -58,6 +61,32 @@ export class Connection {
       }
       throw error
     }
+  }
+
+  /**
+   * Runs a query that is not part of a transaction that writes. Faster than `run`, because the objects of node:sqlite have no hidden class.
+   * The names of the columns are read once, so a change of the schema needs a call of `forgetColumns`.
+   */
+  query(sql: string, parameters: readonly unknown[]): Row[] {
+    let query = this.#queries.get(sql)
+    if (query === undefined) {
+      query = { statement: this.database.prepare(sql), columns: null }
+      query.statement.setReturnArrays(true)
+      this.#queries.set(sql, query)
+    }
+    const rows = query.statement.all(...(parameters as SQLInputValue[])) as unknown as unknown[][]
+    // SQLite learns of a change of the schema when a statement runs.
+    query.columns ??= query.statement.columns().map(({ name }) => name)
+    const { columns } = query
+    return rows.map((values) => {
+      const row: Record<string, unknown> = {}
+      for (let index = 0; index < columns.length; index++) row[columns[index] as string] = values[index]
+      return row
+    })
+  }
+
+  forgetColumns(): void {
+    this.#queries.clear()
   }
 
   #execute<R>(sql: string, parameters: readonly unknown[]): QueryResult<R> {

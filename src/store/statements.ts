@@ -1,11 +1,11 @@
 import type { Compilable } from 'kysely'
 
-export type Row = Record<string, unknown>
+export type Row = Readonly<Record<string, unknown>>
 
 /** Runs single statements whose SQL was compiled before. */
 export interface Statements {
-  /** Runs a query. */
-  read(sql: string, parameters: readonly unknown[]): Promise<Row[]>
+  /** Runs a query. Other callers may get the same rows. */
+  read(sql: string, parameters: readonly unknown[]): Promise<readonly Row[]>
   /** Runs a statement as a transaction of its own. Returns how many rows it changed. */
   write(sql: string, parameters: readonly unknown[]): Promise<number>
 }
@@ -45,4 +45,5 @@ export function prepared<Values extends object, Result>(
 export const preparedRead = <Values extends object, R>(
   { read }: Statements,
   build: (slot: SlotOf<Values>) => Compilable<R>
-): ((values: Values) => Promise<R[]>) => prepared(read as (...args: Parameters<typeof read>) => Promise<R[]>, build)
+): ((values: Values) => Promise<readonly Readonly<R>[]>) =>
+  prepared(read as (...args: Parameters<typeof read>) => Promise<readonly R[]>, build)
