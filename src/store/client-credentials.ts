@@ -1,6 +1,6 @@
 import { type InferResult, type Selectable, sql } from 'kysely'
 import { DomainError } from '../domain/errors.ts'
-import type { Client, ClientSecret, Millis, ScopeTarget, SigningAlg, SigningTimes } from '../domain/model.ts'
+import type { Client, ClientSecret, ScopeTarget, SigningAlg, SigningTimes } from '../domain/model.ts'
 import type { ClientStore } from '../domain/ports/clients.ts'
 import { assertMayGrantToClient } from './caller-rights.ts'
 import { getClient, lockClient, selectClients, toClient } from './client-rows.ts'
@@ -78,15 +78,10 @@ export function clientCredentials({
   interface Lookup {
     id: string
     otherId: string
-    now: Millis
   }
   const query = (slot: SlotOf<Lookup>) =>
     selectClients(db)
-      .leftJoin('client_secrets as s', (join) =>
-        join
-          .onRef('s.client_id', '=', 'clients.id')
-          .on((eb) => eb.or([eb('s.expires_at', 'is', null), eb('s.expires_at', '>', slot('now'))]))
-      )
+      .leftJoin('client_secrets as s', 's.client_id', 'clients.id')
       .select([
         's.id as secret_id',
         's.secret_hash',
@@ -102,13 +97,13 @@ export function clientCredentials({
   return {
     async credentials(ids, now) {
       const [id = '', otherId = id] = ids
-      const rows = await find({ id, otherId, now })
+      const rows = await find({ id, otherId })
       return ids.flatMap((id) => {
         const own = rows.filter((row) => row.id === id)
         const [first] = own
         if (first === undefined) return []
         const secrets = own.flatMap((row) =>
-          row.secret_id === null
+          row.secret_id === null || (row.secret_expires_at !== null && row.secret_expires_at <= now)
             ? []
             : [
                 toSecret({
