@@ -65,6 +65,43 @@ function toSigning(text: string | null): SigningTimes[] {
   }))
 }
 
+/** Selects clients, each in one row for each of its secrets, or in one row without a secret. */
+const selectCredentials = (db: Db, slot: SlotOf<{ id: string; otherId: string }>) =>
+  selectClients(db)
+    .leftJoin('client_secrets as s', 's.client_id', 'clients.id')
+    .select([
+      's.id as secret_id',
+      's.secret_hash',
+      's.created_at as secret_created_at',
+      's.expires_at as secret_expires_at',
+      's.last_used_at'
+    ])
+    .select([REGISTERED.as('registered'), SIGNING.as('signing')])
+    .select(sql<number>`(select seq from counters where name = 'revocations')`.as('rev'))
+    .where('clients.id', 'in', [slot('id'), slot('otherId')])
+
+/** @param rows all rows of one client */
+function toCredentials(rows: [CredentialsRow, ...CredentialsRow[]]) {
+  const [client] = rows
+  const secrets = rows.flatMap((row) =>
+    row.secret_id === null
+      ? []
+      : [
+          toSecret({
+            id: row.secret_id,
+            secret_hash: row.secret_hash as string,
+            created_at: row.secret_created_at as number,
+            expires_at: row.secret_expires_at,
+            last_used_at: row.last_used_at
+          })
+        ]
+  )
+  const { registered, signing, rev } = client
+  return { client: toClient(client), secrets, registered: toRegistered(registered), signing: toSigning(signing), rev }
+}
+
+type CredentialsRow = InferResult<ReturnType<typeof selectCredentials>>[number]
+
 /** Stores the secrets and assertions of clients. */
 export function clientCredentials({
   db,
@@ -75,56 +112,24 @@ export function clientCredentials({
   ClientStore,
   'credentials' | 'secrets' | 'addSecret' | 'deleteSecret' | 'recordSecretUse' | 'useAssertion'
 > {
-  interface Lookup {
-    id: string
-    otherId: string
-  }
-  const query = (slot: SlotOf<Lookup>) =>
-    selectClients(db)
-      .leftJoin('client_secrets as s', 's.client_id', 'clients.id')
-      .select([
-        's.id as secret_id',
-        's.secret_hash',
-        's.created_at as secret_created_at',
-        's.expires_at as secret_expires_at',
-        's.last_used_at'
-      ])
-      .select([REGISTERED.as('registered'), SIGNING.as('signing')])
-      .select(sql<number>`(select seq from counters where name = 'revocations')`.as('rev'))
-      .where('clients.id', 'in', [slot('id'), slot('otherId')])
-  const find = preparedRead<Lookup, InferResult<ReturnType<typeof query>>[number]>(statements, query)
+  const find = preparedRead(
+    statements,
+    (slot: SlotOf<{ id: string; otherId: string }>) => selectCredentials(db, slot),
+    (rows) => {
+      const byClient = Map.groupBy(rows, ({ id }) => id)
+      return new Map([...byClient].map(([id, own]) => [id, toCredentials(own as [CredentialsRow])]))
+    }
+  )
 
   return {
     async credentials(ids, now) {
       const [id = '', otherId = id] = ids
-      const rows = await find({ id, otherId })
+      const found = await find({ id, otherId })
       return ids.flatMap((id) => {
-        const own = rows.filter((row) => row.id === id)
-        const [first] = own
-        if (first === undefined) return []
-        const secrets = own.flatMap((row) =>
-          row.secret_id === null || (row.secret_expires_at !== null && row.secret_expires_at <= now)
-            ? []
-            : [
-                toSecret({
-                  id: row.secret_id,
-                  secret_hash: row.secret_hash as string,
-                  created_at: row.secret_created_at as number,
-                  expires_at: row.secret_expires_at,
-                  last_used_at: row.last_used_at
-                })
-              ]
-        )
-        const { registered, signing, rev } = first
-        return [
-          {
-            client: toClient(first),
-            secrets,
-            registered: toRegistered(registered),
-            signing: toSigning(signing),
-            rev
-          }
-        ]
+        const each = found.get(id)
+        if (each === undefined) return []
+        const secrets = each.secrets.filter(({ expiresAt }) => expiresAt === null || expiresAt > now)
+        return [{ ...each, secrets }]
       })
     },
 

@@ -6,7 +6,7 @@ import { lock } from './locks.ts'
 import { replaceRefreshKey } from './refresh-keys.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
-import { preparedRead } from './statements.ts'
+import { preparedRead, type SlotOf } from './statements.ts'
 import type { Database } from './transaction.ts'
 
 /** The value of `sealed_private_key` after the private key was deleted. */
@@ -106,11 +106,15 @@ export async function isCanary(trx: Db, canary: string): Promise<boolean> {
 
 function readKeys({ db, statements }: Database): Pick<KeyStore, 'list' | 'page' | 'signing' | 'find'> {
   const select = db.selectFrom('signing_keys').selectAll()
-  const findSigning = preparedRead<object, Selectable<Tables['signing_keys']>>(statements, () =>
-    select.where('state', '=', 'signing').orderBy('created_at').orderBy('kid')
+  const findSigning = preparedRead(
+    statements,
+    () => select.where('state', '=', 'signing').orderBy('created_at').orderBy('kid'),
+    (rows) => rows.map(toKey)
   )
-  const find = preparedRead<{ kid: string }, Selectable<Tables['signing_keys']>>(statements, (slot) =>
-    select.where('kid', '=', slot('kid'))
+  const find = preparedRead(
+    statements,
+    (slot: SlotOf<{ kid: string }>) => select.where('kid', '=', slot('kid')),
+    ([row]) => (row === undefined ? null : toKey(row))
   )
 
   return {
@@ -130,12 +134,8 @@ function readKeys({ db, statements }: Database): Pick<KeyStore, 'list' | 'page' 
       return rows.map(toKey)
     },
 
-    signing: async () => (await findSigning({})).map(toKey),
-
-    async find(kid) {
-      const [row] = await find({ kid })
-      return row === undefined ? null : toKey(row)
-    }
+    signing: () => findSigning({}),
+    find: (kid) => find({ kid })
   }
 }
 

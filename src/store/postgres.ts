@@ -197,7 +197,7 @@ export function openPostgres(url: string, { unlimited = false } = {}): { dialect
       }
     }),
     statements: {
-      read: async (sql, parameters) => (await runOne(sql, parameters)).rows,
+      read: async ({ sql, toResult }, parameters) => toResult((await runOne(sql, parameters)).rows),
       write: async (sql, parameters) => (await runOne(sql, parameters)).rowCount ?? 0
     }
   }

@@ -9,9 +9,9 @@ import { type Db, needsRowLocks, words } from './columns.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { type EndedRow, endAndNotify, endedAt, endSessions, entriesOf, selectForEnd } from './session-ends.ts'
-import { prepared, preparedRead } from './statements.ts'
+import { prepared, preparedRead, type SlotOf } from './statements.ts'
 import type { Database, RecordEvent } from './transaction.ts'
-import { ROLES, SCOPES, toUser, type UserRow } from './user-rows.ts'
+import { ROLES, SCOPES, toUser } from './user-rows.ts'
 
 const toSession = (row: Selectable<Tables['sessions']>): StoredSession => ({
   id: row.id,
@@ -145,15 +145,6 @@ async function endLoginsOf(
   loginIds.forEach(record)
 }
 
-/** A session with its user and with the key of a refresh token. */
-type PresentedRow = Selectable<Tables['sessions']> &
-  Omit<UserRow, 'id' | 'created_at'> & {
-    user_created_at: number
-    role_scopes: string | null
-    sealed_key: string
-    key_created_at: number
-  }
-
 interface Renewal {
   id: string
   clientId: string
@@ -163,16 +154,29 @@ interface Renewal {
 }
 
 export function sessions({ db, statements, transaction }: Database): SessionStore {
-  const find = preparedRead<{ id: string; keyId: string }, PresentedRow>(statements, (slot) =>
-    db
-      .selectFrom('sessions')
-      .innerJoin('users', 'users.id', 'sessions.user_id')
-      .innerJoin('refresh_keys', (join) => join.on('refresh_keys.id', '=', slot('keyId')))
-      .selectAll('sessions')
-      .select(['username', 'email', 'full_name', 'disabled_at', 'updated_at', 'users.created_at as user_created_at'])
-      .select([ROLES.as('roles'), SCOPES.as('role_scopes')])
-      .select(['sealed_key', 'refresh_keys.created_at as key_created_at'])
-      .where('sessions.id', '=', slot('id'))
+  const findPresented = preparedRead(
+    statements,
+    (slot: SlotOf<{ id: string; keyId: string }>) =>
+      db
+        .selectFrom('sessions')
+        .innerJoin('users', 'users.id', 'sessions.user_id')
+        .innerJoin('refresh_keys', (join) => join.on('refresh_keys.id', '=', slot('keyId')))
+        .selectAll('sessions')
+        .select(['username', 'email', 'full_name', 'disabled_at', 'updated_at', 'users.created_at as user_created_at'])
+        .select([ROLES.as('roles'), SCOPES.as('role_scopes')])
+        .select(['refresh_keys.id as key_id', 'sealed_key', 'refresh_keys.created_at as key_created_at'])
+        .where('sessions.id', '=', slot('id')),
+    ([row]) =>
+      row === undefined
+        ? null
+        : {
+            session: toSession(row),
+            key: { id: row.key_id, sealedKey: row.sealed_key, createdAt: row.key_created_at },
+            user: {
+              ...toUser({ ...row, id: row.user_id, created_at: row.user_created_at }),
+              scopes: words(row.role_scopes)
+            }
+          }
   )
 
   const renew = prepared<Renewal, number>(statements.write, (slot) =>
@@ -205,18 +209,7 @@ export function sessions({ db, statements, transaction }: Database): SessionStor
         return true
       }),
 
-    async presented(id, keyId) {
-      const [row] = await find({ id, keyId })
-      if (row === undefined) return null
-      return {
-        session: toSession(row),
-        key: { id: keyId, sealedKey: row.sealed_key, createdAt: row.key_created_at },
-        user: {
-          ...toUser({ ...row, id: row.user_id, created_at: row.user_created_at }),
-          scopes: words(row.role_scopes)
-        }
-      }
-    },
+    presented: (id, keyId) => findPresented({ id, keyId }),
 
     async list(userId, { after, limit }, now) {
       const rows = await db

@@ -1,40 +1,41 @@
 import { type Connection, isBusy, retryWhileBusy } from './sqlite-connection.ts'
-import type { Row } from './statements.ts'
+import type { Query, Row } from './statements.ts'
 
-/** A query that waits for the end of the turn of the event loop. */
-interface Query {
-  sql: string
+/** A call that waits for the end of the turn of the event loop. */
+interface Call {
+  query: Query<unknown>
   parameters: readonly unknown[]
-  resolve(rows: readonly Row[] | Promise<readonly Row[]>): void
+  resolve(result: unknown): void
   reject(error: unknown): void
 }
 
-/** Maximum number of parameters for which the rows of a query are remembered. */
+/** Maximum number of results of one query that are remembered. */
 const REMEMBERED = 1000
 
 /**
  * Reads on one connection. Queries of the same turn of the event loop run together at its end, in one transaction: this is cheaper than a
- * transaction for each. All of them see what is committed at that instant, which is after each of them was asked. The rows of a query are
- * given again while nothing was committed, by this process or another one; the transaction itself asks the database for that.
+ * transaction for each. All of them see what is committed at that instant, which is after each of them was asked. A result is given again while
+ * nothing was committed, by this process or another one; the transaction itself asks the database for that.
  */
 export class SqliteReader {
   readonly #connection: Connection
-  #queries: Query[] = []
+  #calls: Call[] = []
   /** Changes with every commit of another connection (https://sqlite.org/pragma.html#pragma_data_version). Null when it is not known. */
   #version: unknown = null
   /** Changes with every change of a table (https://sqlite.org/pragma.html#pragma_schema_version). */
   #schema: unknown = null
-  /** The rows of that version by their parameters, for each query. */
-  readonly #rows = new Map<string, Map<string, readonly Row[]>>()
+  /** The results of that version by their parameters, for each query. */
+  readonly #results = new Map<Query<unknown>, Map<string, unknown>>()
 
   constructor(connection: Connection) {
     this.#connection = connection
   }
 
-  read(sql: string, parameters: readonly unknown[]): Promise<readonly Row[]> {
-    return new Promise((resolve, reject) => {
-      if (this.#queries.push({ sql, parameters, resolve, reject }) === 1) setImmediate(() => this.#runAll())
-    })
+  read<Result>(query: Query<Result>, parameters: readonly unknown[]): Promise<Result> {
+    const { promise, resolve, reject } = Promise.withResolvers<Result>()
+    if (this.#calls.push({ query, parameters, resolve: resolve as Call['resolve'], reject }) === 1)
+      setImmediate(() => this.#runAll())
+    return promise
   }
 
   /** Runs one query now. Waits while another process holds a lock. */
@@ -48,15 +49,15 @@ export class SqliteReader {
 
   /** Must not throw, because nothing would catch the error. */
   #runAll(): void {
-    const queries = this.#queries
-    this.#queries = []
+    const calls = this.#calls
+    this.#calls = []
     const isOneTransaction = this.#try('begin') !== null
-    if (!isOneTransaction || this.#hasChanged()) this.#rows.clear()
-    for (const { sql, parameters, resolve, reject } of queries) {
+    if (!isOneTransaction || this.#hasChanged()) this.#results.clear()
+    for (const { query, parameters, resolve, reject } of calls) {
       try {
-        resolve(this.#rowsOf(sql, parameters))
+        resolve(this.#resultOf(query, parameters))
       } catch (error) {
-        if (isBusy(error)) resolve(this.readNow<Row>(sql, parameters).then(({ rows }) => rows))
+        if (isBusy(error)) resolve(this.readNow<Row>(query.sql, parameters).then(({ rows }) => query.toResult(rows)))
         else reject(error)
       }
     }
@@ -74,16 +75,19 @@ export class SqliteReader {
     return true
   }
 
-  #rowsOf(sql: string, parameters: readonly unknown[]): readonly Row[] {
-    let remembered = this.#rows.get(sql)
-    if (remembered === undefined) this.#rows.set(sql, (remembered = new Map()))
-    const key = JSON.stringify(parameters)
-    let rows = remembered.get(key)
-    if (rows === undefined) {
-      rows = this.#connection.query(sql, parameters)
-      if (remembered.size < REMEMBERED) remembered.set(key, rows)
+  #resultOf(query: Query<unknown>, parameters: readonly unknown[]): unknown {
+    let results = this.#results.get(query)
+    if (results === undefined) {
+      results = new Map()
+      this.#results.set(query, results)
     }
-    return rows
+    const key = JSON.stringify(parameters)
+    const known = results.get(key)
+    if (known !== undefined) return known
+    const result = query.toResult(this.#connection.query(query.sql, parameters))
+    if (results.size >= REMEMBERED) results.delete(results.keys().next().value as string)
+    results.set(key, result)
+    return result
   }
 
   /** Returns the rows of a statement; null when it failed. A query that fails for the same reason reports it. */

@@ -148,9 +148,11 @@ export function openSqlite(file: string) {
   }
 
   const statements: Statements = {
-    async read(sql, parameters) {
+    async read(query, parameters) {
       const { reader, writer } = await driver.open()
-      return reader === null ? (await writer.runAlone<Row>(sql, parameters)).rows : reader.read(sql, parameters)
+      return reader === null
+        ? query.toResult((await writer.runAlone<Row>(query.sql, parameters)).rows)
+        : reader.read(query, parameters)
     },
 
     async write(sql, parameters) {

@@ -1,9 +1,9 @@
 import { sql } from 'kysely'
 import type { KeyState } from '../domain/model.ts'
-import type { TokenReference } from '../domain/ports/revocations.ts'
+import type { LiveState, TokenReference } from '../domain/ports/revocations.ts'
 import type { Store } from '../domain/ports/store.ts'
 import { words } from './columns.ts'
-import { preparedRead } from './statements.ts'
+import { preparedRead, type SlotOf } from './statements.ts'
 import type { Database } from './transaction.ts'
 import { toUser, type UserRow } from './user-rows.ts'
 
@@ -30,11 +30,49 @@ interface StateRow extends UserColumns {
   may_introspect: number | null
 }
 
+function toState(row: StateRow): LiveState {
+  return {
+    keyState: row.key_state,
+    session:
+      row.session_user === null
+        ? null
+        : {
+            userId: row.session_user,
+            clientId: row.session_client,
+            idleExpiresAt: row.idle_expires_at,
+            expiresAt: row.expires_at,
+            endedAt: row.ended_at,
+            revokedSeq: row.session_revoked_seq
+          },
+    revoked: row.revoked !== null,
+    user:
+      row.user_id === null
+        ? null
+        : {
+            ...toUser({ ...row, id: row.user_id, disabled_at: row.user_disabled_at }),
+            scopes: words(row.role_scopes)
+          },
+    client:
+      row.client_id === null
+        ? null
+        : {
+            disabledAt: row.client_disabled_at,
+            firstParty: row.first_party === 1,
+            roles: row.client_roles === null ? null : words(row.client_roles),
+            scopes: words(row.client_scopes),
+            revokedSeq: row.revoked_seq
+          },
+    mayIntrospect: row.may_introspect !== null
+  }
+}
+
 /** Reads everything that a token depends on in one statement. Uses primary keys only. */
-export function state({ db, statements }: Database): Store['state'] {
-  const find = preparedRead<TokenReference, StateRow>(statements, (slot) => ({
-    compile: () =>
-      sql<StateRow>`select k.state as key_state,
+export const state = ({ db, statements }: Database): Store['state'] =>
+  preparedRead(
+    statements,
+    (slot: SlotOf<TokenReference>) => ({
+      compile: () =>
+        sql<StateRow>`select k.state as key_state,
         s.user_id as session_user, s.client_id as session_client, s.idle_expires_at, s.expires_at, s.ended_at,
         s.revoked_seq as session_revoked_seq,
         (select 1 from revocations where kind = 'token' and id = ${slot('jti')}) as revoked,
@@ -50,42 +88,6 @@ export function state({ db, statements }: Database): Store['state'] {
       left join sessions s on s.id = ${slot('sid')}
       left join users u on u.id = ${slot('sub')}
       left join clients c on c.id = ${slot('clientId')}`.compile(db)
-  }))
-
-  return async (token) => {
-    const [row] = (await find(token)) as [StateRow]
-    return {
-      keyState: row.key_state,
-      session:
-        row.session_user === null
-          ? null
-          : {
-              userId: row.session_user,
-              clientId: row.session_client,
-              idleExpiresAt: row.idle_expires_at,
-              expiresAt: row.expires_at,
-              endedAt: row.ended_at,
-              revokedSeq: row.session_revoked_seq
-            },
-      revoked: row.revoked !== null,
-      user:
-        row.user_id === null
-          ? null
-          : {
-              ...toUser({ ...row, id: row.user_id, disabled_at: row.user_disabled_at }),
-              scopes: words(row.role_scopes)
-            },
-      client:
-        row.client_id === null
-          ? null
-          : {
-              disabledAt: row.client_disabled_at,
-              firstParty: row.first_party === 1,
-              roles: row.client_roles === null ? null : words(row.client_roles),
-              scopes: words(row.client_scopes),
-              revokedSeq: row.revoked_seq
-            },
-      mayIntrospect: row.may_introspect !== null
-    }
-  }
-}
+    }),
+    (rows) => toState(rows[0] as StateRow)
+  )

@@ -1,11 +1,17 @@
 import type { Compilable } from 'kysely'
 
-export type Row = Readonly<Record<string, unknown>>
+export type Row = Record<string, unknown>
+
+/** A query with a function that makes its result, which must depend on the rows only. */
+export interface Query<Result> {
+  sql: string
+  toResult(rows: Row[]): Result
+}
 
 /** Runs single statements whose SQL was compiled before. */
 export interface Statements {
-  /** Runs a query. Other callers may get the same rows. */
-  read(sql: string, parameters: readonly unknown[]): Promise<readonly Row[]>
+  /** Runs a query. Other callers may get the same result. */
+  read<Result>(query: Query<Result>, parameters: readonly unknown[]): Promise<Result>
   /** Runs a statement as a transaction of its own. Returns how many rows it changed. */
   write(sql: string, parameters: readonly unknown[]): Promise<number>
 }
@@ -41,9 +47,15 @@ export function prepared<Values extends object, Result>(
   }
 }
 
-/** Returns a function that runs a query that only reads. See `prepared`. */
-export const preparedRead = <Values extends object, R>(
+/** Returns a function that runs a query that only reads. See `prepared` and `Query`. */
+export function preparedRead<Values extends object, R, Result>(
   { read }: Statements,
-  build: (slot: SlotOf<Values>) => Compilable<R>
-): ((values: Values) => Promise<readonly Readonly<R>[]>) =>
-  prepared(read as (...args: Parameters<typeof read>) => Promise<readonly R[]>, build)
+  build: (slot: SlotOf<Values>) => Compilable<R>,
+  toResult: (rows: R[]) => Result
+): (values: Values) => Promise<Result> {
+  let query: Query<Result> | undefined
+  return prepared((sql, parameters) => {
+    query ??= { sql, toResult: (rows) => toResult(rows as R[]) }
+    return read(query, parameters)
+  }, build)
+}

@@ -9,11 +9,10 @@ import { type Db, words } from './columns.ts'
 import { describeChanges, describeGiven } from './event-reasons.ts'
 import { lockForDeletion, reserveUsername, withAdminLock } from './locks.ts'
 import { appendRevocations } from './revocations.ts'
-import type { Tables } from './schema.ts'
 import { endSessions, entriesOf } from './session-ends.ts'
-import { preparedRead } from './statements.ts'
+import { preparedRead, type SlotOf } from './statements.ts'
 import type { Database, RecordEvent } from './transaction.ts'
-import { COLUMNS, ROLES, SCOPES, toUser, type UserRow } from './user-rows.ts'
+import { COLUMNS, ROLES, SCOPES, toUser } from './user-rows.ts'
 
 const selectUsers = (trx: Db) => trx.selectFrom('users').select(COLUMNS).select(ROLES.as('roles'))
 
@@ -148,21 +147,25 @@ function changeUser(database: Database): UserStore['change'] {
 
 export function users(database: Database): UserStore {
   const { db, statements, transaction } = database
-  const findAccess = preparedRead<{ id: string }, { roles: string | null; scopes: string | null }>(statements, (slot) =>
-    db
-      .selectFrom('users')
-      .select([ROLES.as('roles'), SCOPES.as('scopes')])
-      .where('id', '=', slot('id'))
-      .where('disabled_at', 'is', null)
+  const findAccess = preparedRead(
+    statements,
+    (slot: SlotOf<{ id: string }>) =>
+      db
+        .selectFrom('users')
+        .select([ROLES.as('roles'), SCOPES.as('scopes')])
+        .where('id', '=', slot('id'))
+        .where('disabled_at', 'is', null),
+    ([row]) => (row === undefined ? null : { roles: words(row.roles), scopes: [...new Set(words(row.scopes))] })
   )
-  const findCredentials = preparedRead<
-    { username: string },
-    UserRow & Pick<Tables['users'], 'auth_version'> & Pick<Tables['credentials'], 'password_hash'>
-  >(statements, (slot) =>
-    selectUsers(db)
-      .innerJoin('credentials', 'user_id', 'users.id')
-      .select(['auth_version', 'password_hash'])
-      .where('username_key', '=', slot('username'))
+  const findCredentials = preparedRead(
+    statements,
+    (slot: SlotOf<{ username: string }>) =>
+      selectUsers(db)
+        .innerJoin('credentials', 'user_id', 'users.id')
+        .select(['auth_version', 'password_hash'])
+        .where('username_key', '=', slot('username')),
+    ([row]) =>
+      row === undefined ? null : { user: toUser(row), passwordHash: row.password_hash, authVersion: row.auth_version }
   )
 
   return {
@@ -176,12 +179,7 @@ export function users(database: Database): UserStore {
 
     get: (id) => getUser(db, id),
 
-    async credentials(username) {
-      const [row] = await findCredentials({ username })
-      return row === undefined
-        ? null
-        : { user: toUser(row), passwordHash: row.password_hash, authVersion: row.auth_version }
-    },
+    credentials: (username) => findCredentials({ username }),
 
     async hashSample(limit) {
       // The end of a UUID of version 7 is random. The index `credentials_at_random` has the same expression.
@@ -194,10 +192,7 @@ export function users(database: Database): UserStore {
       return rows.map(({ head }) => head)
     },
 
-    async access(id) {
-      const [row] = await findAccess({ id })
-      return row === undefined ? null : { roles: words(row.roles), scopes: [...new Set(words(row.scopes))] }
-    },
+    access: (id) => findAccess({ id }),
 
     async list({ after, limit }, { search, role, disabled }) {
       // `search` and the stored e-mail addresses are in lower case. The stored usernames are in case folding.

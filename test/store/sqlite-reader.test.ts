@@ -5,10 +5,11 @@ import { DatabaseSync } from 'node:sqlite'
 import t, { type Test } from 'tap'
 import { Connection } from '../../src/store/sqlite-connection.ts'
 import { SqliteReader } from '../../src/store/sqlite-reader.ts'
+import type { Row } from '../../src/store/statements.ts'
 import { createDirectory } from './open.ts'
 
 const ROUNDS = 1000
-const READ = 'select n from counter where n >= ?'
+const READ = { sql: 'select n from counter where n >= ?', toResult: (rows: Row[]) => rows }
 
 /** Returns a reader of a counter that is 0, the statements that it has run, those that shall fail, and a connection that writes. */
 function openReader(t: Test) {
@@ -38,7 +39,7 @@ function openReader(t: Test) {
 
 t.test('rows are given again while nothing is committed, for the same query with the same values', async (t) => {
   const { statements, read } = openReader(t)
-  const reads = () => statements.splice(0).filter((sql) => sql === READ).length
+  const reads = () => statements.splice(0).filter((sql) => sql === READ.sql).length
   t.strictSame(await Promise.all([read(), read()]), [[{ n: 0 }], [{ n: 0 }]])
   t.strictSame(await read(), [{ n: 0 }])
   t.equal(reads(), 1)
@@ -89,7 +90,8 @@ for (const statement of ['begin', 'pragma data_version'])
 
 t.test('after a change of the schema the values have the names of the current columns', async (t) => {
   const { other, reader } = openReader(t)
-  const readAll = () => reader.read('select * from counter', [])
+  const query = { sql: 'select * from counter', toResult: (rows: Row[]) => rows }
+  const readAll = () => reader.read(query, [])
   t.strictSame(await readAll(), [{ n: 0 }])
   other.exec('alter table counter add column m integer default 7; alter table counter drop column n')
   t.strictSame(await readAll(), [{ m: 7 }])
