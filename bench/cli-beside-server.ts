@@ -29,7 +29,7 @@ try {
   await greeted(server)
   await me(origin, await login(origin, 'admin', PASSWORD))
 
-  server.child.kill('SIGCONT')
+  server.child.kill('SIGCONT') // restarts the measurement of event-loop-delay.ts
   const busy = load(origin, 'admin', PASSWORD)
   const started = performance.now()
   let added = 0

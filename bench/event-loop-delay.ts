@@ -2,8 +2,8 @@ import { writeSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 /**
- * For `--import`: prints at the exit of the process how long its event loop was held up, in milliseconds, as one line of
- * JSON on stdout. The times hold the resolution itself; SIGCONT forgets what was before.
+ * For `--import`: prints at the exit of the process the delays of its event loop in milliseconds, as one line of JSON on stdout. Each
+ * delay includes the resolution. SIGCONT discards all earlier samples.
  */
 const RESOLUTION = 1
 const delay = monitorEventLoopDelay({ resolution: RESOLUTION })

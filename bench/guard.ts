@@ -7,8 +7,8 @@ import guard from '../src/guard/index.ts'
 import { createTestAuth } from '../src/testing/index.ts'
 
 /**
- * What the guard costs: requests per second with a token that was seen before, against the same server and header without
- * guard, in turns, each run in a process of its own; and what many different tokens cost in memory.
+ * Measures the cost of the guard: the requests per second with a token that was seen before, beside those of the same server without guard,
+ * in turns, each run in a process of its own. Then measures the memory that many different tokens need.
  *
  *     node bench/guard.ts [runs, 7] [seconds of each, 3] [different tokens, 1000000]
  */
@@ -17,18 +17,17 @@ const role = process.argv[5]
 
 const SERVERS = ['bare', 'guarded'] as const
 const CONNECTIONS = 16
-const AT_ONCE = 1
 
 async function service(isGuarded: boolean) {
+  // Also without the guard, so that the two processes differ in nothing else.
   const auth = await createTestAuth()
-  // Both run the same things beside.
   const app = fastify()
   if (isGuarded) await app.register(guard, auth.guardOptions)
   app.get('/orders', isGuarded ? { preHandler: app.requireScope('orders:read') } : {}, async () => ({ orders: [] }))
   return { app, auth, tokenFor: () => auth.tokenFor({ sub: 'alice', scopes: ['orders:read'], roles: ['clerk'] }) }
 }
 
-/** A server that is told when to end. */
+/** Runs a server until the parent process disconnects. */
 async function serve(isGuarded: boolean): Promise<void> {
   const { app, tokenFor } = await service(isGuarded)
   await app.listen({ host: '127.0.0.1', port: 0 })
@@ -36,7 +35,7 @@ async function serve(isGuarded: boolean): Promise<void> {
   process.on('disconnect', () => process.exit())
 }
 
-/** Answers per second of a server; all of them have the same length. */
+/** Returns the responses per second of a server. All responses must have the same length. */
 async function load({ port, token }: { port: number; token: string }, seconds: number): Promise<number> {
   const request = `GET /orders HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${token}\r\n\r\n`
   const until = performance.now() + seconds * 1000
@@ -54,13 +53,13 @@ async function load({ port, token }: { port: number; token: string }, seconds: n
     if (!first.toString().startsWith('HTTP/1.1 200')) throw new Error(first.toString())
     let missing = 0
     const next = () => {
-      missing = first.length * AT_ONCE
-      socket.write(request.repeat(AT_ONCE))
+      missing = first.length
+      socket.write(request)
     }
     socket.on('data', (chunk) => {
       missing -= chunk.length
       if (missing > 0) return
-      answers += AT_ONCE
+      answers++
       if (performance.now() < until) next()
       else socket.end()
     })
@@ -75,7 +74,7 @@ async function load({ port, token }: { port: number; token: string }, seconds: n
 const median = (numbers: number[]): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] as number
 const print = (line: string) => process.stdout.write(`${line}\n`)
 
-/** One run in a process of its own: two of the same code are seldom equally fast. */
+/** Measures a server in a new process: two processes with the same code differ in speed, so the median of several runs counts. */
 async function run(name: string): Promise<number> {
   const child = fork(import.meta.filename, ['0', '0', '0', name])
   const [address] = (await once(child, 'message')) as [{ port: number; token: string }]
@@ -94,7 +93,7 @@ async function speed(): Promise<void> {
   print(`median ${Math.round(bare)} without guard, ${Math.round(guarded)} with: ${(guarded / bare).toFixed(2)}`)
 }
 
-/** Every token once, in a process with a heap of 256 MB. */
+/** Uses each token once, in a process with a heap of 256 MB. */
 async function memory(): Promise<void> {
   const { app, auth, tokenFor } = await service(true)
   await app.ready()

@@ -21,7 +21,7 @@ import { runFirstStart } from '../src/first-start.ts'
  */
 const COUNT = Number(process.argv[2] ?? 200)
 const SHORTER = 40
-/** Users of each kind. Each fails at most twice from each of its networks. */
+/** Users of each kind. Each has about COUNT / USERS failures from its known network; after the fifth it would have to wait. */
 const USERS = 100
 const PASSWORD = 'correct horse battery staple'
 const OLD = { type: argon2.argon2id, memoryCost: 7168, timeCost: 1, parallelism: 1 }

@@ -6,8 +6,8 @@ import { BEGINNINGS, drip } from '../test/cli/drip.ts'
 import { freePort, greeted, launch, login, me } from '../test/cli/process.ts'
 
 /**
- * What clients that drip do to others: for 20 seconds so many connections drip headers and as many drip bodies, each again as
- * soon as it is closed. Prints when they were closed, and the p99 of `GET /users/me` of other clients before and meanwhile.
+ * Measures the effect of slow clients on others. For 20 seconds connections send headers, and as many send bodies, byte by byte; each that
+ * the server closes is opened again. Prints how long they stayed open, and the p99 of `GET /users/me` of other clients before and meanwhile.
  *
  *     node bench/slow-clients.ts [connections of each kind, 300]
  */
@@ -52,10 +52,10 @@ try {
   await others(token, 5)
   const before = await others(token, SECONDS)
   const until = performance.now() + SECONDS * 1000
-  const open: number[] = []
+  const lifetimes: number[] = []
   const dripping = [BEGINNINGS.headers, BEGINNINGS.body].flatMap((beginning) =>
     Array.from({ length: count }, async () => {
-      while (performance.now() < until) open.push(await drip(port, beginning))
+      while (performance.now() < until) lifetimes.push(await drip(port, beginning))
     })
   )
   const meanwhile = await others(token, SECONDS)
@@ -63,7 +63,7 @@ try {
   const ratio = p99(meanwhile) / p99(before)
   const print = (line: string) => process.stdout.write(`${line}\n`)
   print(
-    `${open.length} connections dripped; the first was closed after ${Math.round(Math.min(...open))} ms, the last after ${Math.round(Math.max(...open))} ms`
+    `${lifetimes.length} connections dripped; the shortest was open for ${Math.round(Math.min(...lifetimes))} ms, the longest for ${Math.round(Math.max(...lifetimes))} ms`
   )
   print(
     `others, p99: ${p99(before).toFixed(2)} ms before (${before.length} requests), ${p99(meanwhile).toFixed(2)} ms meanwhile (${meanwhile.length}): ${ratio.toFixed(2)} ×`

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { residentMegabytes } from './speed/cpu.ts'
 
 /**
  * From `npm start` in an empty data directory: seconds to listening and to the first token, and the memory of the server
@@ -19,14 +20,13 @@ const server = spawn('npm', ['start', '--silent'], {
   stdio: 'ignore'
 })
 
-/** Megabytes that the process of the server holds: the child of npm, which the script's `exec` turned into it. */
-function memory(): { pid: number; megabytes: number } {
+/** Returns the process of the server: npm starts a shell, which `exec` replaces by the server. */
+function serverPid(): number {
   const children = (pid: number) =>
     readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
   let pid = server.pid as number
   for (let [child] = children(pid); child !== undefined; [child] = children(pid)) pid = child
-  const [, kilobytes = '0'] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
-  return { pid, megabytes: Math.round(Number(kilobytes) / 1000) }
+  return pid
 }
 
 async function login(): Promise<number> {
@@ -42,20 +42,20 @@ try {
   for (;;) {
     const live = await fetch(`${ORIGIN}/health/live`).catch(() => null)
     if (live?.ok) break
-    if (performance.now() - started > 30_000) throw new Error('it does not listen')
+    if (performance.now() - started > 30_000) throw new Error('the server does not listen')
     await sleep(10)
   }
   print('npm start to listening (bound 2 s)', `${seconds()} s`)
   if ((await login()) !== 200) throw new Error('the login failed')
   print('npm start to the first token (bound 10 s)', `${seconds()} s`)
   await sleep(5000)
-  print('memory when idle (bound 140 MB)', `${memory().megabytes} MB`)
+  print('memory when idle (bound 140 MB)', `${residentMegabytes(serverPid())} MB`)
   const statuses = await Promise.all(Array.from({ length: 16 }, login))
   print('16 logins at once', statuses.join(' '))
   await sleep(10_000)
-  print('memory ten seconds later (bound 150 MB)', `${memory().megabytes} MB`)
+  print('memory ten seconds later (bound 150 MB)', `${residentMegabytes(serverPid())} MB`)
 } finally {
-  process.kill(memory().pid, 'SIGTERM')
+  process.kill(serverPid(), 'SIGTERM')
   await new Promise((resolve) => server.on('close', resolve))
   rmSync(dataDir, { recursive: true, force: true })
 }

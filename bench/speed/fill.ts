@@ -1,8 +1,8 @@
 import { DatabaseSync } from 'node:sqlite'
 
 /**
- * Adds users with one session each to the database of a running server, until there are `total`. The ids begin with the given number in
- * hexadecimal, so they spread over the indexes as random ids do.
+ * Adds users with one session each to the database of a running server, until there are `total`. Each id begins with a multiple of the
+ * number of its user, modulo 2^32, so the ids spread over the indexes as random ids do.
  */
 export function fill(file: string, { from, total }: { from: number; total: number }): void {
   if (total <= from) return

@@ -34,8 +34,8 @@ export function request(
 }
 
 /**
- * Calls `answered` with every complete response that a socket receives, and with whether the server closes the connection then.
- * @throws Error for a status other than 200
+ * Calls `answered` with every complete response that a socket receives, and with whether the server closes the connection then. A status
+ * other than 200 is an uncaught exception, which ends the process.
  */
 function receive(socket: Socket, answered: (body: () => string, isLast: boolean) => void): void {
   let rest: Buffer = Buffer.alloc(0)

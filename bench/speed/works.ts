@@ -12,6 +12,7 @@ export interface Target {
   basic: string
   scope: string
   accessToken: string
+  /** The token that the client introspects. */
   introspected: string
   /** One for each connection. Each is replaced by the next when it is used. */
   refreshTokens: string[]

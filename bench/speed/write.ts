@@ -47,6 +47,7 @@ const COLOURS = ['#2b4c9b', '#0a7d55', '#9b5b2b']
 function pictureOf(sizes: Size[]): string {
   const works = Object.keys(sizes[0]?.figures ?? {})
   const most = Math.max(...sizes.flatMap(({ figures }) => works.map((work) => figures[work]?.cpu ?? 0)))
+  // From 1,000 to 1,000,000 users: three powers of ten. The names of the lines stand in the last 130 units.
   const x = (size: number) => LEFT + (Math.log10(size) - 3) * ((WIDTH - LEFT - 130) / 3)
   const y = (cpu: number) => HEIGHT - BOTTOM - (cpu / most) * (HEIGHT - BOTTOM - 20)
   const shown = sizes.filter(({ size }) => size > 0)
