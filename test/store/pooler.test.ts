@@ -84,7 +84,7 @@ t.test('statements that wait', async (group) => {
     const first = await Promise.race([outcomes([...reads, store.keys.list()] as Promise<unknown>[]), ...writes])
     t.strictSame(first, { done: 21 })
     const refused = (await Promise.all(writes)).filter((result) => result === 'unavailable: all connections are in use')
-    t.equal(refused.length, 22, 'a write that gets no connection fails')
+    t.equal(refused.length, 22, '8 of the 10 connections are for writes: the other writes fail')
     await commit()
     await store.users.create(OPERATOR, newUser())
   })

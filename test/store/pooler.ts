@@ -8,6 +8,7 @@ const ACCEPTED = [
   ...['user', 'database', 'application_name', 'client_encoding', 'datestyle', 'timezone'],
   'standard_conforming_strings'
 ]
+/** Codes of first messages: a CancelRequest and an SSLRequest. */
 const [CANCEL, SSL] = [80877102, 80877103]
 
 /** Statements that change a server connection, which another client can get next. */
@@ -136,7 +137,9 @@ export async function startPooler(t: Test, url: string, count = 4): Promise<{ ur
       if (type === '') return start(client, id, bytes)
       if (type === 'X') return void client.end()
       const text = bytes.subarray(5).toString()
-      if (['P', 'Q'].includes(type) && NEEDS_SESSION.test(text.replace(/^[^\0]*\0/, ''))) wrong.push(text)
+      // A message `Q` is a statement; in a message `P` the name of the prepared statement comes first.
+      const statement = type === 'P' ? text.slice(text.indexOf('\0') + 1) : text
+      if (['P', 'Q'].includes(type) && NEEDS_SESSION.test(statement)) wrong.push(text)
       forward(client, bytes)
     })
     // As PgBouncer, which closes the server connection of a client that leaves in the middle of a statement.
