@@ -73,8 +73,8 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
     sql(`select id, ended_at from sessions where login_id = '${login.id}'`) as Promise<
       { id: string; ended_at: number | null }[]
     >
-  /** Returns when a statement waits for a lock of PostgreSQL. */
-  async function isWaiting(): Promise<void> {
+  /** Returns as soon as a statement waits for a lock of PostgreSQL. */
+  async function waitForLock(): Promise<void> {
     const waiting =
       'select 1 from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0'
     while ((await sql(waiting)).length === 0);
@@ -175,7 +175,7 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
   })
 
   t.test('a code opens one session, and its second use ends that session [AC5]', async (t) => {
-    const { alice, login } = await signedIn()
+    const { login } = await signedIn()
     const code = `code ${login.id}`
     await add(login, { codeHash: code })
     t.equal(await redeem('unknown', login), 'refused')
@@ -189,7 +189,6 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
     t.equal(await redeem(code, login), 'replayed')
     t.equal((await entriesAfter(store, before)).length, 1)
     t.equal(await stateOf(code), 'redeemed')
-    t.equal(alice.id, login.userId)
   })
 
   t.test('the second use of a code ends its session also after the end of the login [AC5]', async (t) => {
@@ -236,6 +235,7 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
       const code = `${name} ${login.id}`
       await add(login, { codeHash: code })
       await change(login)
+      // A kept login has a new version. The redemption presents it, so that only the code can be the reason of the refusal.
       const [{ authVersion } = login] = await store.logins.list(login.userId, { after: null, limit: 1 }, NOW)
       t.equal(await redeem(code, login, { authVersion }), 'refused', name)
       t.strictSame(await sessionsOf(login), [])
@@ -298,7 +298,7 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
       const commit = await hold(t, `select id from clients where id = '${clientId}' for update`)
       const allowing = { id, codeHash: id, scopes: ['profile'], consent: true, now: NOW, expiresAt: CODE_END }
       const allowed = store.authorizations.allow(OPERATOR, allowing)
-      await isWaiting()
+      await waitForLock()
       t.equal((await sql(`select id from authorizations where id = '${id}' for update skip locked`)).length, 1)
       await commit()
       t.equal(await allowed, true)
@@ -339,7 +339,7 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
     const [keys, refreshKey] = [[newKey('new', 'signing')], { id: 'new', sealedKey: 'sealed', createdAt: NOW }]
     const given = { canary: 'sealed canary', keys, refreshKey, clock: () => NOW }
     const revoked = store.keys.revokeEverything(OPERATOR, given)
-    await isWaiting()
+    await waitForLock()
     await commit()
     await revoked
     t.equal((await sessionOf(store, session.id))?.endedAt, NOW)

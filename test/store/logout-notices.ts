@@ -8,7 +8,7 @@ import { addClient, addSession, addUser, NOW, newKey } from './rows.ts'
 const DAY = 86_400_000
 
 /** Notices of logouts that clients have not received yet. */
-export function logoutNotices(t: Test, { store, others, empty, seed, sql }: Opened): void {
+export function logoutNotices(t: Test, { store, others, seed, sql }: Opened): void {
   const due = (now = NOW, limit = 100) => store.logoutNotices.due(now, limit)
 
   /** Ends a login with a session at a new client that wants to know, and returns the ids of both. */
@@ -22,13 +22,8 @@ export function logoutNotices(t: Test, { store, others, empty, seed, sql }: Open
     return { clientId: id, sessionId: session.id }
   }
 
-  async function fresh(): Promise<void> {
-    await empty()
-    await seed()
-  }
-
   t.test('a notice is due at once, until it has expired, the longest due first', async (t) => {
-    await fresh()
+    await seed()
     const [late, early] = [await signOut(NOW + 5), await signOut(NOW)]
     t.match(await due(NOW + 4), [{ ...early, attempts: 0 }])
     t.match(await due(NOW + 5), [early, late])
@@ -39,7 +34,7 @@ export function logoutNotices(t: Test, { store, others, empty, seed, sql }: Open
   })
 
   t.test('exactly one of concurrent claims begins an attempt, and the next one begins later', async (t) => {
-    await fresh()
+    await seed()
     await signOut()
     for (let attempts = 0; attempts < 5; attempts++) {
       const now = NOW + attempts * 1000
@@ -53,7 +48,7 @@ export function logoutNotices(t: Test, { store, others, empty, seed, sql }: Open
   })
 
   t.test('every end of a session adds one notice, unless the client itself has ended it', async (t) => {
-    await fresh()
+    await seed()
     const asked = await addClient(store, { firstParty: false, backchannelLogoutUri: 'https://app.example/logout' })
     const silent = await addClient(store, { firstParty: false })
     type Ends = (session: Session, loginId: string) => Promise<unknown>
@@ -99,7 +94,7 @@ export function logoutNotices(t: Test, { store, others, empty, seed, sql }: Open
   })
 
   t.test('revoking everything adds notices for the active sessions', async (t) => {
-    await fresh()
+    await seed()
     const { id: clientId } = await addClient(store, { backchannelLogoutUri: 'https://app.example/logout' })
     const { id: userId } = await addUser(store)
     const active = await addSession(store, userId, { clientId })
@@ -115,7 +110,7 @@ export function logoutNotices(t: Test, { store, others, empty, seed, sql }: Open
   })
 
   t.test('a removed notice is gone, and only the notices of one client are postponed', async (t) => {
-    await fresh()
+    await seed()
     const [one, other] = [await signOut(), await signOut()]
     const second = await signOut(NOW + 1, one.clientId)
     await store.logoutNotices.postpone(one.clientId, NOW + 100)

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { setImmediate as nextTick, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import type { Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
@@ -128,7 +128,7 @@ export async function open(t: Test, kind: Kind, given?: string): Promise<Opened>
       let rows: Row[] = []
       for (const statement of statements) {
         rows = await raw.run(statement)
-        await nextTick()
+        await setImmediate()
       }
       await raw.run('commit')
       return rows.map((row) => ({ ...row }))

@@ -130,7 +130,7 @@ export function revocationBounds(t: Test, opened: Opened): void {
     }
   )
 
-  t.test('ending 20,000 sessions of a user is one statement with one entry [UA8]', async (t) => {
+  t.test('ending 20,000 sessions of a user takes seven statements and adds one entry [UA8]', async (t) => {
     await opened.seed()
     const user = await addUser(store)
     const rows = Array.from({ length: MANY }, (_, index) => `('${user.id}-${index}', '${user.id}')`)

@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto'
-import { setImmediate as nextTick } from 'node:timers/promises'
+import { setImmediate } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { OPERATOR } from '../../src/domain/caller.ts'
 import type { Revocation, RevocationKind } from '../../src/domain/model.ts'
@@ -105,7 +105,7 @@ export function revocations(t: Test, opened: Opened): void {
       const numbers = entries.map((entry) => entry.seq)
       const dense = Array.from({ length: seq - oldest }, (_, index) => oldest + 1 + index)
       if (numbers.join() !== dense.join()) t.strictSame(numbers, dense)
-      await nextTick()
+      await setImmediate()
     }
     await writing
   })
@@ -151,7 +151,7 @@ export function revocations(t: Test, opened: Opened): void {
     const seen: Revocation[] = []
     async function read(): Promise<void> {
       for (let isOver = false; !isOver; ) {
-        await nextTick()
+        await setImmediate()
         isOver = !isWriting
         // Reads to the end once more after the last write.
         for (let page: Revocation[] | null = null; page?.length !== 0; ) {
