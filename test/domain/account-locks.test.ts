@@ -73,6 +73,7 @@ t.test(
 t.test('failed logins with an unknown name do not lock a user who is later created with this name [BF3]', async (t) => {
   const domain = await openDomain(t)
   const { createUser, login } = domain
+  // Unlike the others, this lock begins with a login that fails, because there is no such user yet.
   await lock({ ...domain, login: (...args) => login(...args).catch(() => undefined as never) }, 'wanda')
   await createUser('wanda')
   await t.resolves(login('wanda', { caller: from(elsewhere()) }))

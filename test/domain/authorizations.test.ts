@@ -166,7 +166,11 @@ t.test('every other fault goes back to the client, with the code that the RFCs n
     )
     t.match(error, { name: 'AuthorizationError', code }, JSON.stringify(more))
     t.ok(error instanceof AuthorizationError && error.returnAddress.redirectUri === CALLBACK)
-    t.match(error.message, /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/)
+    t.match(
+      error.message,
+      /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/,
+      'only characters of error_description (RFC 6749 §4.1.2.1)'
+    )
   }
   const login = await signIn()
   await t.rejects(ask([login], { scope: 'unknown:scope' }), { code: 'invalid_scope' })

@@ -4,10 +4,13 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import { ISSUER, NOW } from './open.ts'
 import { openSignIn } from './sign-in-world.ts'
 
-const [SECOND, HOUR] = [1000, 3600]
+/** Milliseconds. */
+const SECOND = 1000
+/** Seconds. */
+const HOUR = 3600
 const DELIVERED = null
 
-/** Opens the domain with clients that want to know of logouts. Answers are given by client; the default is that it accepts. */
+/** Opens the domain. `add` registers a client that gets logout tokens; it accepts them unless `answers` has a failure for its id. */
 async function open(t: Test) {
   const world = await openSignIn(t)
   const { auth, register, signIn, codeOf, redeem, clock } = world

@@ -57,7 +57,7 @@ async function open(t: Test) {
 }
 
 t.test(
-  'a token carries only the roles that the client lists, in every grant and at introspection [UA7 SC3]',
+  'a token carries only the roles that the client lists, at login, at refresh and at introspection [UA7 SC3]',
   async (t) => {
     const { register, roles, ownRoles } = await open(t)
     await register('all')

@@ -96,8 +96,9 @@ t.test('address, phone and offline_access in a request grant nothing and are no 
 t.test(
   'a user without a role keeps the identity scopes of a token, and loses them only with the client [SC4 SC6]',
   async (t) => {
-    const { auth, enter, visitor } = await open(t)
-    const { accessToken } = await enter({ username: 'visitor', scope: 'openid profile account' })
+    const { auth, enter, visitor, register } = await open(t)
+    await register('app', { scopes: [...IDENTITY, 'account'] })
+    const { accessToken } = await enter({ username: 'visitor', clientId: 'app', scope: 'openid profile account' })
     const scopes = async () => {
       const principal = await auth.accessTokens.verify(accessToken)
       return principal.kind === 'refused' ? null : principal.scopes
@@ -105,6 +106,10 @@ t.test(
     t.strictSame(await scopes(), ['openid', 'profile'])
     await auth.users.change(OPERATOR, visitor, { roles: ['user'] })
     t.strictSame(await scopes(), ['openid', 'profile'], 'a new role adds nothing to a token')
+    await auth.users.change(OPERATOR, visitor, { roles: [] })
+    t.strictSame(await scopes(), ['openid', 'profile'], 'and the loss of a role takes nothing')
+    await auth.clients.change(OPERATOR, 'app', { scopes: ['openid', 'account'] })
+    t.equal(await scopes(), null, 'the client lost a scope')
   }
 )
 

@@ -166,6 +166,7 @@ t.test('a session continues when the refresh key rotates, with one successor for
   const other = withKeys(await openSessions(t, {}, one))
   const { clock, store } = one
   const refresh = async ({ refresh }: SessionDomain, token: string) => (await refresh(token)).refreshToken
+  // A refresh token begins with the id of its key (8 bytes) and the id of its session (16 bytes).
   const keyOf = (token: string) => Buffer.from(token.slice(4), 'base64url').subarray(0, 8).toString('base64url')
   const sessionOf = (token: string) =>
     Buffer.from(token.slice(4), 'base64url')

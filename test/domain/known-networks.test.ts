@@ -55,10 +55,10 @@ t.test('the failures of a locked account fade within 25 hours, however many ther
   const before = clock.slept
   t.equal(await login(elsewhere()), 'failed')
   t.equal(clock.slept, before, 'fewer than 10 are left')
-  t.match(counts(), ['account 10'])
+  t.equal(counts()[0], 'account 10')
   clock.advance(10 * 900)
   t.equal(await login(elsewhere()), 'failed')
-  t.match(counts(), ['account 1'])
+  t.equal(counts()[0], 'account 1')
 })
 
 t.test('a user in a known network logs in without wait or delay while others guess [BF3]', async (t) => {

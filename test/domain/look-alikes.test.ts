@@ -30,10 +30,10 @@ t.test('a user cannot be renamed to a look-alike, but can keep a name that mixes
   await t.resolves(auth.users.change(OPERATOR, id, { username: 'Иvanа' }))
 })
 
-t.test('when two look-alikes are created at the same time, one is refused', async (t) => {
+t.test('of look-alikes that are created at the same time, one is accepted', async (t) => {
   const domain = await openDomain(t)
-  const results = await Promise.allSettled(['аdа-x', 'aдmin', 'adа-x', 'аda-x'].map((name) => create(domain, name)))
-  t.equal(results.filter(({ status }) => status === 'fulfilled').length, 2)
+  const results = await Promise.allSettled(['аdа-x', 'adа-x', 'аda-x'].map((name) => create(domain, name)))
+  t.equal(results.filter(({ status }) => status === 'fulfilled').length, 1)
 })
 
 t.test('every look-alike has one Latin letter, and a name with both mixes scripts', async (t) => {

@@ -27,7 +27,7 @@ export const requestOf = (more: AuthorizationParams = {}): AuthorizationParams =
   ...more
 })
 
-/** Opens the domain with the user `alice` and with the confidential client `app`, which is no program of the operator. */
+/** Opens the domain with the user `alice` and with the confidential client `app`, which is not first-party. */
 export async function openSignIn(t: Test, settings: Record<string, string> = {}) {
   const domain = await openDomain(t, { settings })
   const { auth } = domain
