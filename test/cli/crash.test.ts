@@ -32,6 +32,7 @@ t.test('kill -9 while users are added and log in loses no acknowledged change [F
       for (let index = 0; working; index++) await work(index).catch(() => {})
     }
     const add = async (index: number, worker: number) => {
+      // The last hyphen: a search for the first user must not find the users 10 to 19.
       const username = `user-${round}-${worker}-${index}-`
       const body = JSON.stringify({ username, password: PASSWORD })
       const { status } = await fetch(`${server.origin}/users`, { method: 'POST', headers, body })

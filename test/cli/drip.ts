@@ -9,7 +9,7 @@ export const BEGINNINGS = {
   body: 'POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10000\r\n\r\n'
 }
 
-/** Sends the beginning, then a byte every half second until the server closes the connection. @returns the milliseconds until then */
+/** Sends the beginning, and unless it is empty a byte every half second after it, until the server closes the connection. @returns the milliseconds until then */
 export async function drip(port: number, beginning: string): Promise<number> {
   const start = performance.now()
   const socket = connect(port, '127.0.0.1')

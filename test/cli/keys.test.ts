@@ -8,13 +8,12 @@ import { OPERATOR } from '../../src/domain/caller.ts'
 import { build, createDatabase, type Database, environment, NO_KEY, onEachDatabase, PASSWORD } from '../helper.ts'
 import { plant } from '../secrets.ts'
 import { sql } from '../sql.ts'
-import { command } from './command.ts'
+import { command, refused } from './command.ts'
 import { fresh } from './process.ts'
 
-const refused = (stderr: string) => ({ code: 1, stdout: '', stderr })
 const WRONG_KEY =
-  'the database was sealed with another sealing key: use that key, or set it as LATCHKEY_SEALING_KEY_PREVIOUS\n'
-const RESEAL_FIRST = 'The sealing key is being replaced: run "latchkey key reseal" first\n'
+  'the database was sealed with another sealing key: use that key, or set it as LATCHKEY_SEALING_KEY_PREVIOUS'
+const RESEAL_FIRST = 'The sealing key is being replaced: run "latchkey key reseal" first'
 
 /** Sets the creation of the next key to 1970, so that the key was published long enough to sign. */
 const age = (env: Record<string, string>) =>
@@ -77,11 +76,11 @@ t.test('without --json the output is one line, or an aligned table', async (t) =
     })
   t.strictSame(
     await key('retire', '--', of('next')),
-    refused('The key is signing or next: rotate the keys until the key is verifying, or retire it as compromised\n')
+    refused('The key is signing or next: rotate the keys until the key is verifying, or retire it as compromised')
   )
   t.strictSame(
     await key('retire', NO_KEY),
-    refused(`There is no key "${NO_KEY}"; "latchkey key list" lists the existing ones\n`)
+    refused(`There is no key "${NO_KEY}"; "latchkey key list" lists the existing ones`)
   )
   t.match(await key(), { code: 2, stdout: '', stderr: 'Usage: latchkey key' })
   for (const args of [['retire'], ['rotate', 'x'], ['list', '--all'], ['retire', NO_KEY, '--compromized']])
@@ -180,7 +179,7 @@ onEachDatabase(t, 'reseal refuses a wrong key and a missing previous key, and ch
   for (const each of wrong) t.strictSame(await key(each, 'reseal'), refused(WRONG_KEY))
   t.strictSame(
     await key({ LATCHKEY_SEALING_KEY: newKey(), LATCHKEY_SEALING_KEY_PREVIOUS_FILE: '/nowhere/key' }, 'reseal'),
-    refused('the file /nowhere/key of the previous sealing key is missing (LATCHKEY_SEALING_KEY_PREVIOUS_FILE)\n')
+    refused('the file /nowhere/key of the previous sealing key is missing (LATCHKEY_SEALING_KEY_PREVIOUS_FILE)')
   )
   t.strictSame(await sealedValues(env), values)
 
@@ -216,7 +215,7 @@ onEachDatabase(
     t.strictSame(await key(changed, 'rotate'), refused(RESEAL_FIRST))
     const admin = await next.login('admin', 'keys:read keys:write')
     const post = await next.send(admin, 'POST', '/keys/rotate')
-    t.strictSame([post.statusCode, post.json().detail], [409, RESEAL_FIRST.trim()])
+    t.strictSame([post.statusCode, post.json().detail], [409, RESEAL_FIRST])
     clock.advance(40 * 86_400)
     t.equal(await next.app.auth.keys.maintain(), 'postponed')
     for (const { kid, state } of await next.app.store.keys.list()) {

@@ -6,6 +6,7 @@ import { command, keyboard } from './command.ts'
 
 /** Sequences that a terminal executes, characters that reorder a line, and a second line. */
 const HOSTILE = 'a\u001b[2J\u009b31m\u009d0;title\u009c\u007f\u202evil\u2066\u061c\u2028\r\nb'
+/** A control character other than a line feed, or a character that reorders or ends a line. */
 const UNSAFE = /[^\P{Cc}\n]|[\p{Bidi_Control}\u2028\u2029]/u
 
 /**

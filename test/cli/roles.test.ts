@@ -1,16 +1,13 @@
 import t, { type Test } from 'tap'
 import { ROLE_SCOPES } from '../../src/domain/built-in.ts'
 import { build, createDatabase, environment, onEachDatabase } from '../helper.ts'
-import { command, keyboard } from './command.ts'
+import { command, done, keyboard, refused } from './command.ts'
 
 /** Returns a function that runs `latchkey role`. */
 async function openCommand(t: Test) {
   const env = environment(await createDatabase(t, 'sqlite', 'ready'))
   return (args: string[], stdin?: Parameters<typeof command>[2]) => command(env, ['role', ...args], stdin)
 }
-
-const done = (stdout: string) => ({ code: 0, stdout, stderr: '' })
-const refused = (stderr: string) => ({ code: 1, stdout: '', stderr })
 
 onEachDatabase(
   t,
@@ -38,7 +35,7 @@ onEachDatabase(
     t.strictSame(await role('delete', 'support', '--yes'), { name: 'support', description: '', scopes: [] })
     t.strictSame(
       await command(env, ['role', 'delete', 'support', '--yes']),
-      refused('There is no role "support"; "latchkey role list" lists the existing ones\n')
+      refused('There is no role "support"; "latchkey role list" lists the existing ones')
     )
   }
 )
@@ -95,7 +92,7 @@ t.test('a refused command prints one line and changes nothing', async (t) => {
     [['delete', 'admin', '--yes'], 'The role admin cannot be deleted'],
     [['delete', 'support', '--yes'], 'There is no role "support"; "latchkey role list" lists the existing ones']
   ] as const)
-    t.strictSame(await role([...args]), refused(`${line}\n`), args.join(' '))
+    t.strictSame(await role([...args]), refused(line), args.join(' '))
   t.strictSame(await role(['list', '--json']), before)
 })
 

@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream'
 import t, { type Test } from 'tap'
 import { build, createDatabase, type Database, environment, onEachDatabase, PASSWORD } from '../helper.ts'
 import { sql } from '../sql.ts'
-import { command, keyboard } from './command.ts'
+import { command, done, keyboard, refused } from './command.ts'
 
 const OTHER = 'another horse battery staple'
 
@@ -13,9 +13,6 @@ async function terminal(t: Test, database: Database = 'sqlite') {
   const user = (args: string[], stdin?: Parameters<typeof command>[2]) => command(env, ['user', ...args], stdin)
   return { env, user }
 }
-
-const done = (stdout: string) => ({ code: 0, stdout, stderr: '' })
-const refused = (stderr: string) => ({ code: 1, stdout: '', stderr })
 
 onEachDatabase(t, 'an added user logs in, and --json prints what the API returns', async (t, database) => {
   const { env, login, get } = await build(t, { database })
@@ -53,7 +50,7 @@ onEachDatabase(t, 'each change is stored and printed', async (t, database) => {
   t.strictSame(await user(['delete', 'alice', '--yes']), { disabled: false, roles: [] })
   t.strictSame(
     await command(env, ['user', 'show', 'alice']),
-    refused('There is no user "alice"; "latchkey user list" lists the existing ones\n')
+    refused('There is no user "alice"; "latchkey user list" lists the existing ones')
   )
 })
 
@@ -147,7 +144,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
     [['roles', 'admin', '--none'], '', 'One enabled user must have the role admin: give it to another user first'],
     [['delete', 'admin', '--yes'], '', 'One enabled user must have the role admin: give it to another user first']
   ] as const)
-    t.strictSame(await user([...args], password), refused(`${line}\n`), args.join(' '))
+    t.strictSame(await user([...args], password), refused(line), args.join(' '))
   t.strictSame(await user(['list', '--json']), before)
 })
 
@@ -186,8 +183,8 @@ t.test('a password is the first line of standard input, without its line ending'
     t.ok(await login('alice', 'profile', password))
   }
   for (const empty of ['', '\n', `\n${PASSWORD}\n`])
-    t.strictSame(await passwd(empty), refused('the password is empty, nothing was changed\n'))
-  t.strictSame(await passwd(Buffer.from(`${OTHER} é`, 'latin1')), refused('the password is not UTF-8\n'))
+    t.strictSame(await passwd(empty), refused('the password is empty, nothing was changed'))
+  t.strictSame(await passwd(Buffer.from(`${OTHER} é`, 'latin1')), refused('the password is not UTF-8'))
   t.ok(await login('alice', 'profile', `${OTHER} 4`))
 })
 
@@ -208,15 +205,15 @@ t.test('on a terminal a password is typed twice and not echoed', async (t) => {
   t.ok(await login('alice', 'profile', OTHER))
   t.strictSame(
     await typing(`${PASSWORD}\r${OTHER}\r`),
-    refused(`${questions}the two passwords differ, nothing was changed\n`)
+    refused(`${questions}the two passwords differ, nothing was changed`)
   )
-  t.strictSame(await typing('\r\r'), refused(`${questions}the password is empty, nothing was changed\n`))
+  t.strictSame(await typing('\r\r'), refused(`${questions}the password is empty, nothing was changed`))
   for (const key of ['\u0003', '\u0004'])
     t.strictSame(
       await typing(`${key}`),
-      refused('New password (at least 15 characters): \ninterrupted, nothing was changed\n')
+      refused('New password (at least 15 characters): \ninterrupted, nothing was changed')
     )
-  t.strictSame(await typing(`${OTHER}\r${OTHER}\u0003`), refused(`${questions}interrupted, nothing was changed\n`))
+  t.strictSame(await typing(`${OTHER}\r${OTHER}\u0003`), refused(`${questions}interrupted, nothing was changed`))
   t.ok(await login('alice', 'profile', OTHER))
 })
 
@@ -244,7 +241,7 @@ onEachDatabase(t, 'a database that is not set up is refused and not changed', as
   t.strictSame(
     outcome,
     refused(
-      `the database ${url.replace('latchkey:latchkey@', '')} is not set up: give the settings of the service (LATCHKEY_DATA_DIR, LATCHKEY_DATABASE_URL), or run "latchkey migrate" to create a new database\n`
+      `the database ${url.replace('latchkey:latchkey@', '')} is not set up: give the settings of the service (LATCHKEY_DATA_DIR, LATCHKEY_DATABASE_URL), or run "latchkey migrate" to create a new database`
     )
   )
   t.notOk(existsSync(`${dataDir}/latchkey.db`))
@@ -254,11 +251,11 @@ t.test('invalid settings and an unreachable database are errors of one line', as
   const env = environment(await createDatabase(t, 'sqlite', 'ready'))
   t.strictSame(
     await command({ ...env, LATCHKEY_PORT: 'x' }, ['user', 'list']),
-    refused('LATCHKEY_PORT must be an integer from 0 to 65535; got "x"\n')
+    refused('LATCHKEY_PORT must be an integer from 0 to 65535; got "x"')
   )
   t.match(
     await command({ ...env, LATCHKEY_DATABASE_URL: 'postgres://a:b@127.0.0.1:1/nothing' }, ['user', 'list']),
-    refused('The database is not available (connect ECONNREFUSED 127.0.0.1:1)\n')
+    refused('The database is not available (connect ECONNREFUSED 127.0.0.1:1)')
   )
 })
 
