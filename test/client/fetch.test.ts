@@ -111,7 +111,8 @@ t.test('a service that refuses every token causes one request for a token per se
   await responses
   t.strictSame(
     requests().map(({ at }) => at),
-    [0, 0, 1000, 2000, 3000, 4000]
+    [0, 0, 1000, 2000, 3000, 4000],
+    'the first refused token is renewed at once'
   )
 })
 

@@ -104,7 +104,7 @@ export function withOtherAlgorithms(material: Material): Forgery[] {
     ['RS256 with an RSA key of 2048 bits', by('RS256', withRsa(rsaKey))],
     ['RS256 with an RSA key of 1024 bits', by('RS256', withRsa(weakRsaKey))],
     ['RS256 with the issuer’s key', by('RS256', (input) => es256(input, privateKey))],
-    ['RS256 with the issuer’s public key as its modulus', by('RS256', () => der)],
+    ['RS256 with the issuer’s public key in place of the signature', by('RS256', () => der)],
     ['PS256 with an RSA key', by('PS256', withRsa(rsaKey))],
     ['ES256 with another key under the issuer’s kid', by('ES256', (input) => es256(input, attacker.privateKey))],
     [

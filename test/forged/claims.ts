@@ -78,7 +78,7 @@ export function withOtherClaims(material: Material): Forgery[] {
     ])
   ])
   const { exp, iat } = claims
-  /** The valid payload with one number written as the text says. */
+  /** Returns a token with the valid claims, of which one number is written as the text. */
   const numeral = (name: 'exp' | 'iat', text: string): string =>
     signed(header, JSON.stringify(claims).replace(`"${name}":${claims[name]}`, `"${name}":${text}`))
   const NUMERALS = [
@@ -98,7 +98,6 @@ export function withOtherClaims(material: Material): Forgery[] {
     ...withClaim('exp', [
       ...MISTYPED,
       String(exp),
-      `${exp}`,
       [exp],
       -1,
       -exp,

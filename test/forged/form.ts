@@ -106,7 +106,7 @@ export function inOtherForms(material: Material): Forgery[] {
     ['null as header', signed('null', claims)],
     ['a number as header', signed('1', claims)],
     ['an empty header', signed('', claims)],
-    ['an empty header', signed({}, claims)],
+    ['an empty object as header', signed({}, claims)],
     ['a header that is not JSON', signed('alg=ES256', claims)],
     ['spaces in the header', signed(JSON.stringify(header, null, 1), claims)],
     ['a byte order mark before the header', signed(`\uFEFF${head}`, claims)],

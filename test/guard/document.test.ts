@@ -243,23 +243,23 @@ for (const [name, response, documented] of OWN_RESPONSES)
   })
 
 const problem = { type: 'object', properties: { message: text } }
-for (const statuses of [['401'], ['4xx'], ['4XX'], ['default']])
-  t.test(`a declared refusal is documented, and its schema serializes the body: ${statuses}`, async (t) => {
-    const response = Object.fromEntries(statuses.map((status) => [status, problem]))
+for (const status of ['401', '4xx', '4XX', 'default'])
+  t.test(`a declared refusal is documented, and its schema serializes the body: ${status}`, async (t) => {
+    const response = { [status]: problem }
     const { get, token, app, document } = await setUpDocument(t, (app) => {
       app.get('/x', { preHandler: app.requireUser(), ...schema({ response }) }, async () => ({ all: 1, message: 'm' }))
       app.get('/400', { preHandler: app.requireUser(), ...schema({ response }) }, async (_request, reply) =>
         reply.code(400).send({ message: 'mine', hidden: true })
       )
     })
-    for (const status of statuses)
-      t.match(document.paths['/x'].get.responses[status.replace('xx', 'XX')], {
-        content: { 'application/json': { schema: problem } }
-      })
+    t.match(document.paths['/x'].get.responses[status.replace('xx', 'XX')], {
+      content: { 'application/json': { schema: problem } }
+    })
     t.strictSame((await app.inject('/x')).json(), { message: 'Not authenticated' })
     t.equal((await app.inject('/x')).statusCode, 401)
-    const isCovered = statuses[0] !== '401'
-    t.strictSame((await get(token(), '/400')).json(), { message: 'mine', ...(isCovered ? {} : { hidden: true }) })
+    // The schema for 401 does not apply to 400.
+    const hidden = status === '401' ? { hidden: true } : {}
+    t.strictSame((await get(token(), '/400')).json(), { message: 'mine', ...hidden })
     const headers = { authorization: ['Bearer x', 'Bearer y'] as unknown as string }
     t.equal((await app.inject({ url: '/x', headers })).statusCode, 400)
   })

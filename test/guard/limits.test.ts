@@ -178,5 +178,5 @@ t.test('the token client reads the longest response of the token endpoint [UA8]'
   const client = createClient(options, timer)
   t.teardown(() => client.close())
   t.equal(await client.token(), LONGEST)
-  t.ok(TEXT_BYTES_MAX >= SCOPE_PARAMETER_MAX)
+  t.ok(TEXT_BYTES_MAX >= SCOPE_PARAMETER_MAX, 'a request can name the longest scope')
 })

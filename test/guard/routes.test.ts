@@ -173,7 +173,7 @@ for (const method of [['GET', 'OPTIONS'], ['OPTIONS', 'POST'], 'GET', 'HEAD', 'T
     await t.rejects(start(t, { before: declare }), { message: / exists before the guard/ })
   })
 
-/** The urls of GET routes that are declared before the guard, and one of them that must be found. */
+/** Routes that are declared before the guard, and the one that must be found. */
 const BEFORE: [name: string, declare: Declare, found: string][] = [
   ['beside public ones', (app) => ['/docs', '/docs/x', '/docsx'].map((url) => app.get(url, handler)), '/docsx'],
   ['above a public one', (app) => ['/', '/docs'].map((url) => app.get(url, handler)), '/'],
