@@ -130,7 +130,7 @@ export function noticesOf(env: Environment): string[] {
 
 /**
  * Reads the settings from variables, fills in the defaults and checks all values. An empty variable counts as missing.
- * @param use `listens` says that this process will serve requests on its own port: then an https issuer needs `LATCHKEY_TRUSTED_PROXIES`
+ * @param options `listens` says that this process will serve requests on its own port: then an https issuer needs `LATCHKEY_TRUSTED_PROXIES`
  * @throws SetupError with one line for each problem: the variable, the expected value, and the given value unless it may be secret
  */
 export function loadConfig(env: Environment, { listens = false }: { listens?: boolean } = {}): Config {

@@ -1,5 +1,5 @@
 /**
- * Limits and patterns that both the documented schemas (`src/wire`) and the domain use. A pattern is the source of a regular
+ * The limits of the service, and the patterns that the documented schemas (`src/wire`) and the domain share. A pattern is the source of a regular
  * expression with the flag `u`. Lengths of text are in characters (code points) unless the name says otherwise; `_TTL_` is a
  * lifetime in seconds.
  */

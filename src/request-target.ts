@@ -21,7 +21,7 @@ export function pathOf(target: string): string {
   return target.slice(start, endOf(target, '?#', start)) || '/'
 }
 
-/** Returns the query of a request target with everything after it; empty without a query. */
+/** Returns the query of a request target as Fastify reads it: everything after the first `?` or `#`; empty without one. */
 export const queryOf = (target: string): string => target.slice(endOf(target, '?#', startOfPath(target)) + 1)
 
 /**

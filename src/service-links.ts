@@ -24,8 +24,8 @@ const FORMS: [end: RegExp, isValue: (value: string) => boolean][] = [
 ]
 
 /**
- * Returns whether Kubernetes or Docker wrote a variable for a Service or link with a name that begins with `latchkey`. Both name and value
- * must have the form that they write.
+ * Returns whether Kubernetes or Docker wrote a variable for a Service or a link. Both name and value must have the form that they write. The
+ * caller selects the variables by the beginning of their names.
  * @param all all variables, because Docker copies the variables of a linked container with any name and value
  */
 export function isServiceLink(name: string, value: string, all: Record<string, string | undefined>): boolean {

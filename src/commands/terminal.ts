@@ -48,7 +48,7 @@ export const createTerminal = (streams: Streams): Terminal => ({
   env: streams.env
 })
 
-/** The option of the commands that manage users, roles, clients, resources, sessions and keys. */
+/** The option of the commands that can print their result as JSON. */
 export interface Json {
   json?: true
 }

@@ -23,7 +23,7 @@ export interface IdTokenHint {
   sessionId: string
 }
 
-/** Returns whether a key only expired, and was not retired as compromised. */
+/** Returns whether a key is published, or was retired because its tokens have expired: not as compromised while they were valid. */
 const isTrusted = ({ state, verifiesUntilAt, retiredAt }: StoredKey): boolean =>
   state !== 'retired' || (verifiesUntilAt !== null && retiredAt !== null && retiredAt >= verifiesUntilAt)
 

@@ -25,6 +25,7 @@ export function normalUri(text: string): string {
   url.username = ''
   url.password = ''
   if (url.hostname.endsWith('.')) url.hostname = url.hostname.slice(0, -1)
+  // Removes a `?` without a query, for which `search` is empty too.
   if (url.search === '') url.search = ''
   return withoutSlashes(withNormalEscapes(url.href))
 }

@@ -22,6 +22,7 @@ function listOf(networks: string[]): BlockList {
     const family = familyOf(address)
     const bits = Number(prefix ?? (family === 'ipv4' ? 32 : 128))
     list.addSubnet(address, bits, family)
+    // The check of a `BlockList` compares mapped addresses with IPv4 networks, but not translated addresses.
     if (family === 'ipv4') list.addSubnet(`64:ff9b::${address}`, 96 + bits, 'ipv6')
   }
   return list

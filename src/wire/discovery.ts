@@ -22,10 +22,10 @@ const AUTHORIZATION = {
   claims_parameter_supported: false
 }
 
-/** The claims of ID tokens besides those of the user. */
+/** The claims of ID tokens besides `sub`. */
 const TOKEN_CLAIMS = ['iss', 'aud', 'exp', 'iat', 'auth_time', 'nonce', 'amr', 'azp', 'at_hash', 'sid']
 
-/** What is the same for every user and client of OpenID Connect. */
+/** The members of OpenID Connect that no setting changes. */
 const OPENID = {
   claims_supported: [...USER_CLAIMS, ...TOKEN_CLAIMS],
   subject_types_supported: ['public'],

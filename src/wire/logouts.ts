@@ -33,13 +33,12 @@ const stays = (refusal: Logout['refusal']) => (refusal === null ? null : '1')
 
 /** Returns the target of the form that ends a login. It carries where the browser goes, and no ID token. */
 export function signOutTarget({ client, redirectUri, refusal, state }: Logout): string {
-  const pairs: [string, string | null | undefined][] = [
-    [CLIENT_ID, client?.id],
-    [REDIRECT_URI, redirectUri],
-    ['state', redirectUri === null ? null : state],
-    [STAYS, stays(refusal)]
-  ]
-  return targetOf('/sign-out', Object.fromEntries(pairs.filter(([, value]) => typeof value === 'string')))
+  return targetOf('/sign-out', {
+    [CLIENT_ID]: client?.id,
+    [REDIRECT_URI]: redirectUri,
+    state: redirectUri === null ? null : state,
+    [STAYS]: stays(refusal)
+  })
 }
 
 /** Returns the target of the page that says that the user is signed out. */
@@ -49,7 +48,7 @@ export const signedOutTarget = ({ client, refusal }: Pick<Logout, 'client' | 're
 /** Returns whether the query of a page says that the browser stays here. */
 export const staysFromWire = (query: unknown): boolean => (query as Record<string, unknown>)[STAYS] === '1'
 
-/** Returns the target of a page with parameters in its query. */
+/** Returns the target of a page with parameters in its query. Leaves out parameters without a value. */
 export function targetOf(path: string, params: Record<string, unknown>): string {
   const pairs = Object.entries(params).filter((each): each is [string, string] => typeof each[1] === 'string')
   return pairs.length === 0 ? path : `${path}?${new URLSearchParams(pairs)}`

@@ -6,7 +6,7 @@ import { seconds } from './schema.ts'
 /** The claims of each scope (OpenID Connect Core 1.0 §5.4). */
 const CLAIMS = { profile: ['name', 'preferred_username', 'updated_at'], email: ['email', 'email_verified'] }
 
-/** The claims that `/userinfo` and ID tokens can hold. */
+/** The claims that `/userinfo` can hold. */
 export const USER_CLAIMS = ['sub', ...CLAIMS.profile, ...CLAIMS.email]
 
 export const UserInfo = Type.Object(

@@ -66,7 +66,7 @@ const Username = Type.String({
   description:
     'The name for logins: 1 to 64 letters, digits and punctuation characters; upper and lower case are equal (RFC 8265). Spaces around it are removed'
 })
-const Email = OrNull(Type.String({ maxLength: EMAIL_MAX, pattern: EMAIL_PATTERN }), 'Unique; null for none')
+const Email = OrNull(Type.String({ maxLength: EMAIL_MAX, pattern: EMAIL_PATTERN }), 'null for none')
 const FullName = OrNull(Type.String({ minLength: 1, maxLength: LINE_MAX, pattern: LINE_PATTERN }), 'null for none')
 const NewPassword = Type.String({
   maxLength: PASSWORD_BYTES_MAX,

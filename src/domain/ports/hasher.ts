@@ -1,6 +1,5 @@
 /**
- * Hashes passwords with argon2id. Runs a limited number of calls at once. The others wait in two lines, each with half of the places, for a
- * limited time. Throws `DomainError('unavailable')` before any work when the wait would be too long, and `RequestOver` when the caller
+ * Hashes passwords with argon2id. Runs a limited number of calls at once. The others wait in two lines, which take turns, for a limited time. Throws `DomainError('unavailable')` before any work when the wait would be too long, and `RequestOver` when the caller
  * leaves or its request ends.
  */
 export interface Hasher {
