@@ -59,7 +59,7 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
 
   /**
    * Returns whether the user must be asked. Nobody can know that a public client without an https redirect URI is the one that the user
-   * allowed before, so that is asked each time (RFC 8252 §8.6).
+   * allowed before, so its users are asked each time (RFC 8252 §8.6).
    */
   async function needsConsent(
     client: Client,
@@ -213,7 +213,7 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
         return { returnAddress: request, error: 'access_denied', description: 'The user refused' }
       }
       const { code, codeHash } = newCode()
-      const allowing = { id, codeHash, scopes: chosen, consent: true, now, expiresAt: now + CODE_MS }
+      const allowing = { id, codeHash, scopes: chosen, now, expiresAt: now + CODE_MS }
       const isAllowed =
         (await store.authorizations.allow(user, allowing)) ||
         (await store.authorizations.replaceCode(user, { id, codeHash, from: granted, scopes: chosen, now }))

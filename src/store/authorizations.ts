@@ -125,7 +125,7 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
       return row === undefined ? null : toAuthorization(row)
     },
 
-    allow: (caller, { id, codeHash, scopes, consent, now, expiresAt }) =>
+    allow: (caller, { id, codeHash, scopes, now, expiresAt }) =>
       transaction(async (trx, record) => {
         const owners = await trx
           .selectFrom('authorizations')
@@ -152,7 +152,7 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
           .executeTakeFirst()
         if (allowed === undefined) return false
         const { client_id: clientId } = allowed
-        if (consent) await addConsent(trx, { userId: login.user_id, clientId, scopes, now })
+        await addConsent(trx, { userId: login.user_id, clientId, scopes, now })
         record({
           type: 'authorization.allowed',
           caller,

@@ -104,8 +104,8 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
 
   t.test('an answer to the question for consent counts once', async (t) => {
     const { alice, login } = await signedIn()
-    const allow = (id: string, codeHash: string, { now = NOW, consent = true, at = store } = {}) =>
-      at.authorizations.allow(OPERATOR, { id, codeHash, scopes: ['profile'], consent, now, expiresAt: CODE_END })
+    const allow = (id: string, codeHash: string, { now = NOW, at = store } = {}) =>
+      at.authorizations.allow(OPERATOR, { id, codeHash, scopes: ['profile'], now, expiresAt: CODE_END })
     const first = await add(login)
     t.equal(await allow(first.id, 'late', { now: CODE_END }), false)
     t.equal(await allow(first.id, `allowed ${first.id}`), true)
@@ -133,9 +133,7 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
     const wins: number[] = []
     for (let round = 0; round < ROUNDS; round++) {
       const { id } = await add(login)
-      const results = await Promise.all(
-        others.slice(0, 3).map((at, index) => allow(id, `race ${id} ${index}`, { at, consent: index === 0 }))
-      )
+      const results = await Promise.all(others.slice(0, 3).map((at, index) => allow(id, `race ${id} ${index}`, { at })))
       wins.push(results.filter(Boolean).length)
     }
     t.strictSame(wins, Array(ROUNDS).fill(1), 'also of concurrent answers')
@@ -145,7 +143,7 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
     const { alice, login } = await signedIn()
     for (const scopes of [['profile'], ['things:read']]) {
       const { id } = await add(login)
-      const allowing = { id, codeHash: id, scopes, consent: true, now: NOW, expiresAt: CODE_END }
+      const allowing = { id, codeHash: id, scopes, now: NOW, expiresAt: CODE_END }
       await store.authorizations.allow(OPERATOR, allowing)
     }
     t.match(await store.consents.list(alice.id, { after: null, limit: 10 }), [
@@ -296,7 +294,7 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
       const { id: clientId } = await addClient(store)
       const { id } = await add(login, { clientId })
       const commit = await hold(t, `select id from clients where id = '${clientId}' for update`)
-      const allowing = { id, codeHash: id, scopes: ['profile'], consent: true, now: NOW, expiresAt: CODE_END }
+      const allowing = { id, codeHash: id, scopes: ['profile'], now: NOW, expiresAt: CODE_END }
       const allowed = store.authorizations.allow(OPERATOR, allowing)
       await waitForLock()
       t.equal((await sql(`select id from authorizations where id = '${id}' for update skip locked`)).length, 1)
@@ -312,7 +310,7 @@ export function authorizations(t: Test, { kind, store, others, sql, hold }: Open
       const { login } = await signedIn()
       const [code, { userId }] = [`end ${login.id}`, login]
       const { id } = await add(login)
-      const allowing = { id, codeHash: code, scopes: ['profile'], consent: true, now: NOW, expiresAt: CODE_END }
+      const allowing = { id, codeHash: code, scopes: ['profile'], now: NOW, expiresAt: CODE_END }
       await store.authorizations.allow(OPERATOR, allowing)
       const end = () =>
         round % 4 < 2

@@ -92,12 +92,12 @@ export interface AuthorizationStore {
   get(id: string, of: { loginId: string; now: Millis }): Promise<Authorization | null>
   /**
    * Stores the code of an authorization in the state `signed_in`, and the consent of the user, in one conditional write. Returns false in
-   * every other state, and when it has expired or its login has ended: exactly one of concurrent calls returns true.
-   * @param consent stored with the scopes of the user's earlier consent added; null to store none
+   * every other state, and when it has expired or its login has ended: exactly one of concurrent calls returns true. The stored consent
+   * keeps the scopes of the user's earlier consent.
    */
   allow(
     caller: Caller,
-    allowing: { id: string; codeHash: string; scopes: string[]; consent: boolean; now: Millis; expiresAt: Millis }
+    allowing: { id: string; codeHash: string; scopes: string[]; now: Millis; expiresAt: Millis }
   ): Promise<boolean>
   /**
    * Replaces the code of an authorization in the state `code` by another one that expires at the same instant, and its scopes. The earlier
