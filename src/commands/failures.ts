@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
-import { DomainError, type Missing, quoted, SetupError } from '../domain/errors.ts'
+import { DomainError, type Missing, SetupError } from '../domain/errors.ts'
 import { didYouMean } from '../similar.ts'
+import { quoted } from '../token/refusal.ts'
 import { Refusal } from './terminal.ts'
 
 /** The command that lists the objects of a kind. */

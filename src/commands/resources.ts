@@ -1,9 +1,10 @@
 import type { Command } from 'commander'
 import { defined } from '../defined.ts'
 import { OPERATOR } from '../domain/caller.ts'
-import { DomainError, quoted } from '../domain/errors.ts'
+import { DomainError } from '../domain/errors.ts'
 import type { Resource } from '../domain/model.ts'
 import { didYouMean } from '../similar.ts'
+import { quoted } from '../token/refusal.ts'
 import { toWire } from '../wire/resources.ts'
 import { confirm, everyPage, type Json, print, Refusal, type Terminal, table, withAuth } from './terminal.ts'
 

@@ -10,7 +10,8 @@ import {
   SCOPE_PARAMETER_MAX,
   SESSION_TTL_MAX
 } from '../limits.ts'
-import { invalid, quoted } from './errors.ts'
+import { quoted } from '../token/refusal.ts'
+import { invalid } from './errors.ts'
 import type { Grant } from './grants/grant.ts'
 import { isLine } from './line.ts'
 import { AUTHORIZATION_CODE_GRANT, CLIENT_ONLY_SCOPES, type Client, type ClientKey, type Seconds } from './model.ts'
@@ -53,12 +54,13 @@ function assertGrants(client: Client, grants: Grant[]): void {
 }
 
 function assertUris(client: Client): void {
-  const refuse = (what: string, text: string, fault: string | null) => {
+  const assertNoFault = (what: string, text: string, fault: string | null) => {
     if (fault !== null) throw invalid(`The ${what} ${quoted(text)} is not allowed: ${fault}`)
   }
-  for (const uri of client.redirectUris) refuse('redirect URI', uri, redirectUriFault(uri, client.applicationType))
+  for (const uri of client.redirectUris)
+    assertNoFault('redirect URI', uri, redirectUriFault(uri, client.applicationType))
   for (const uri of client.postLogoutRedirectUris)
-    refuse('redirect URI after a logout', uri, redirectUriFault(uri, client.applicationType))
+    assertNoFault('redirect URI after a logout', uri, redirectUriFault(uri, client.applicationType))
   const { clientUri, policyUri, tosUri, backchannelLogoutUri } = client
   for (const [what, uri] of [
     ['URI of the app', clientUri],
@@ -66,7 +68,7 @@ function assertUris(client: Client): void {
     ['URI of the terms of service', tosUri],
     ['URI for logout tokens', backchannelLogoutUri]
   ] as const)
-    if (uri !== null) refuse(what, uri, webUriFault(uri))
+    if (uri !== null) assertNoFault(what, uri, webUriFault(uri))
 }
 
 function assertLogo({ logoUri }: Client): void {

@@ -1,3 +1,4 @@
+import { quoted } from '../token/refusal.ts'
 import type { Millis } from './model.ts'
 
 /** The error codes of RFC 6749 §5.2 and RFC 8707 §2. */
@@ -77,13 +78,6 @@ export class DomainError extends Error {
 /** Returns the refusal of invalid input. */
 export const invalid = (message: string, reason?: InvalidReason): DomainError =>
   new DomainError('invalid', message, { reason })
-
-/** Maximum number of characters of a name in an error. */
-const NAME_SHOWN = 100
-
-/** Returns a name that the caller sent, for an error: in quotes, escaped and cut. */
-export const quoted = (name: string): string =>
-  JSON.stringify(name.length > NAME_SHOWN ? `${name.slice(0, NAME_SHOWN)}…` : name)
 
 /** Returns the refusal of a request for an object that does not exist. Its message is the same for every name. */
 export const noSuch = (kind: Missing['kind'], name: string, names: string[] = []): DomainError =>

@@ -11,9 +11,10 @@ import {
   SCOPE_NAME_PATTERN
 } from '../limits.ts'
 import type { Config } from '../settings.ts'
+import { quoted } from '../token/refusal.ts'
 import { isReservedScope, OWN_RESOURCE } from './built-in.ts'
 import type { Caller } from './caller.ts'
-import { DomainError, invalid, noSuch, notServed, quoted, SetupError } from './errors.ts'
+import { DomainError, invalid, noSuch, notServed, SetupError } from './errors.ts'
 import { isLine } from './line.ts'
 import type { Resource } from './model.ts'
 import { normalUri } from './normal-uri.ts'
@@ -31,7 +32,7 @@ const noSuchResource = (id: string) => noSuch('resource', id)
 function assertIdentifier(text: string): void {
   if (text.length <= IDENTIFIER_MAX && isAbsoluteUri(text)) return
   const rule = 'A resource must be an absolute URI without fragment (RFC 8707)'
-  throw invalid(isHostAndPort(text) ? `${rule}; write the scheme too: http://${quoted(text).slice(1, -1)}` : rule)
+  throw invalid(isHostAndPort(text) ? `${rule}; write the scheme too: ${quoted(`http://${text}`)}` : rule)
 }
 
 type Scopes = Resource['scopes']

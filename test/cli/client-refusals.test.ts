@@ -83,11 +83,11 @@ t.test('the error for an unknown name shows at most 100 characters of it, and pr
   const long = 'x'.repeat(10_000)
   t.strictSame(
     await client(['add', 'X', '--scope', long.slice(0, 500)]),
-    refused(`There is no scope "${'x'.repeat(100)}…"${lists}`)
+    refused(`There is no scope "${'x'.repeat(100)}"…${lists}`)
   )
   t.strictSame(
     await client(['show', long]),
-    refused(`There is no client "${'x'.repeat(100)}…"; "latchkey client list" lists the existing ones`)
+    refused(`There is no client "${'x'.repeat(100)}"…; "latchkey client list" lists the existing ones`)
   )
 })
 

@@ -152,7 +152,7 @@ t.test('a refusal of the domain is one line, and changes nothing', async (t) => 
     [['add', 'x', 'orders'], 'A resource must be an absolute URI without fragment (RFC 8707)'],
     [
       ['add', 'x', 'localhost:4000'],
-      'A resource must be an absolute URI without fragment (RFC 8707); write the scheme too: http://localhost:4000'
+      'A resource must be an absolute URI without fragment (RFC 8707); write the scheme too: "http://localhost:4000"'
     ],
     [['add', 'x', 'https://x.example/#y'], 'A resource must be an absolute URI without fragment (RFC 8707)'],
     [['add', 'x', 'urn:x', '--name', ''], 'A name has 1 to 200 characters and no control characters'],

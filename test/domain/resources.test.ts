@@ -62,7 +62,7 @@ t.test('an invalid resource is refused with the reason, and not stored', async (
     for (const identifier of ['localhost:4000', 'orders.example.com:443', 'orders:4000/v1', 'localhost:4000?x'])
       await refused(
         { identifier },
-        `invalid: A resource must be an absolute URI without fragment (RFC 8707); write the scheme too: http://${identifier}`
+        `invalid: A resource must be an absolute URI without fragment (RFC 8707); write the scheme too: "http://${identifier}"`
       )
     const names = ['Orders', 'a:', ':a', 'a::b', 'a b', 'a/b', '9', '-a', 'a:9', 'ä', '*', 'x'.repeat(129)]
     for (const name of [...names, `a:${'x'.repeat(127)}`])
