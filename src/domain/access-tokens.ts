@@ -70,7 +70,12 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
     const { sub, sid, clientId } = principal
     const { jti, aud } = claims
     return store.state({
-      ...{ kid: key.kid, jti, sid, sub, clientId, introspector },
+      kid: key.kid,
+      jti,
+      sid,
+      sub,
+      clientId,
+      introspector,
       identifier: aud === issuer ? '' : aud
     })
   }

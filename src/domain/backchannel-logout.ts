@@ -9,11 +9,11 @@ import type { Store } from './ports/store.ts'
 
 /** Number of notices that one round reads at once. */
 const BATCH = 100
-/** The pause after the first failed attempt. It doubles with each further one, up to the longest pause. Longer than any attempt. */
-const [FIRST_PAUSE, LONGEST_PAUSE]: Millis[] = [30_000, 3_600_000]
+/** The pause after the first failed attempt. Longer than any attempt takes. It doubles with each further failed attempt. */
+const FIRST_PAUSE: Millis = 30_000
+const LONGEST_PAUSE: Millis = 3_600_000
 
-const pauseAfter = (attempts: number): Millis =>
-  Math.min((FIRST_PAUSE as number) * 2 ** attempts, LONGEST_PAUSE as number)
+const pauseAfter = (attempts: number): Millis => Math.min(FIRST_PAUSE * 2 ** attempts, LONGEST_PAUSE)
 
 /** Tells clients that sessions of their users have ended (OpenID Connect Back-Channel Logout 1.0). */
 export function createBackchannelLogout(deps: {

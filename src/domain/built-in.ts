@@ -48,19 +48,27 @@ export const CLIENT_SCOPES: Scope[] = [
   own(READ_REVOCATIONS, 'Read the revocation log')
 ]
 
-/** The parts before the first colon that only scopes of Latchkey may have. */
-const RESERVED_NOUNS = ['latchkey', 'users', 'roles', 'clients', 'resources', 'keys', 'tokens', 'revocations'].concat([
+/** The parts before the first colon that only scopes of Latchkey, or of a later version of it, may have. */
+const RESERVED_NOUNS = [
+  'latchkey',
+  'users',
+  'roles',
+  'clients',
+  'resources',
+  'keys',
+  'tokens',
+  'revocations',
   'sessions',
   'consents',
   'providers',
   'events',
   'audit',
   'settings'
-])
+]
 /** Scopes of one word that only Latchkey may register: of OpenID Connect Core §3.1.2.1, §5.4 and §11, and its own. */
 const RESERVED_WORDS = [...IDENTITY_SCOPES, ...EMPTY_SCOPES, ACCOUNT]
 
-/** Returns whether a scope name is reserved for Latchkey or a later version of it. No other resource may register such a name. */
+/** Returns whether a scope name is reserved for Latchkey. No other resource may register such a name. */
 export function isReservedScope(name: string): boolean {
   const [noun = ''] = name.split(':')
   return RESERVED_NOUNS.includes(noun) || RESERVED_WORDS.includes(name)

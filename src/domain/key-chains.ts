@@ -53,9 +53,9 @@ export function createKeyChains(deps: { store: Store; keys: Keys; sealer: Sealer
 
     /** Creates the keys of every algorithm in use that lacks one. @returns the result of `begin`, for all */
     async beginAll(caller: Caller): Promise<boolean> {
-      let areThere = true
-      for (const alg of await inUse()) areThere = (await begin(caller, alg)) && areThere
-      return areThere
+      let areComplete = true
+      for (const alg of await inUse()) areComplete = (await begin(caller, alg)) && areComplete
+      return areComplete
     }
   }
 }

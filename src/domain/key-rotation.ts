@@ -187,9 +187,9 @@ export function createKeyRotation(deps: {
     async maintain(): Promise<'rotated' | 'postponed' | 'nothing'> {
       await store.keys.expire(SYSTEM, { now: now() })
       await store.refreshKeys.expire(now())
-      const areThere = await keyChains.beginAll(SYSTEM)
+      const areComplete = await keyChains.beginAll(SYSTEM)
       const [{ published, chains, inUse, canary }, refreshKey] = await Promise.all([read(), refreshTokens.current()])
-      if (settings.keyRotation === 0) return areThere || sealer.isCurrent(canary) ? 'nothing' : 'postponed'
+      if (settings.keyRotation === 0) return areComplete || sealer.isCurrent(canary) ? 'nothing' : 'postponed'
       const main = await mainOf(chains)
       const isOld = (since: Millis) => now() >= since + settings.keyRotation * DAY_MS
       const due = chains.filter((chain) => {
@@ -198,7 +198,7 @@ export function createKeyRotation(deps: {
         const since = key.signsSinceAt ?? key.createdAt
         return isOld(chain === main ? Math.min(since, refreshKey.createdAt) : since) && isReady(chain, inUse)
       })
-      if (!sealer.isCurrent(canary)) return areThere && due.length === 0 ? 'nothing' : 'postponed'
+      if (!sealer.isCurrent(canary)) return areComplete && due.length === 0 ? 'nothing' : 'postponed'
       if (due.length === 0 || published.length + due.length > SIGNING_KEYS_MAX) return 'nothing'
       const rotation = { chains: due, inUse, canary }
       return (await advance(SYSTEM, rotation, { withRefreshKey: due.includes(main) })) ? 'rotated' : 'nothing'

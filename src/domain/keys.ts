@@ -11,7 +11,7 @@ export interface Jwks {
   keys: Record<string, string>[]
 }
 
-const isAway = (error: unknown): boolean =>
+const isUnavailable = (error: unknown): boolean =>
   error instanceof SetupError || (error instanceof DomainError && error.code === 'unavailable')
 
 /** A key that signs, with its private part. */
@@ -127,7 +127,7 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
       try {
         return await reading
       } catch (error) {
-        if (lastRead === undefined || !isAway(error)) throw error
+        if (lastRead === undefined || !isUnavailable(error)) throw error
         return lastRead
       }
     }

@@ -70,8 +70,7 @@ async function isCommonWords(text: string): Promise<boolean> {
     if (found === null) return false
     for (const word of found) words.add(word)
   }
-  const [count, ofNumbers] = [words.size, [...words].filter((word) => /^\d+$/.test(word)).length]
-  return count > 0 && (count <= 2 || count - ofNumbers <= 2)
+  return words.size > 0 && [...words].filter((word) => !/^\d+$/.test(word)).length <= 2
 }
 
 /** A password that consists of names and at most this number of other characters is refused. */

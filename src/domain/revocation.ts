@@ -41,18 +41,17 @@ export function createRevocation(deps: {
       const signed = await accessTokens.read(token)
       if (signed === null) return
       assertOwner(client, signed.clientId)
-      const { sub, sid, token: claims } = signed
-      const writer = signed.kind
-      const { burst, intervalMs: interval } = REVOCATION_QUOTA[writer]
+      const { kind, sub, sid, token: claims } = signed
+      const { burst, intervalMs: interval } = REVOCATION_QUOTA[kind]
       try {
         await store.revocations.revokeToken(caller, {
           jti: claims.jti,
-          userId: writer === 'user' ? sub : null,
+          userId: kind === 'user' ? sub : null,
           sid,
           aud: claims.aud,
           expiresAt: claims.exp * 1000 + CLOCKS_DIFFER_MS,
           now,
-          quota: caller.kind === 'operator' ? null : { writer: `${writer} ${sub}`, burst, interval }
+          quota: caller.kind === 'operator' ? null : { writer: `${kind} ${sub}`, burst, interval }
         })
       } catch (error) {
         const isRevoked = error instanceof DomainError && error.code === 'conflict'

@@ -145,7 +145,7 @@ export function createSignIn(deps: {
           throw error
         })
         if (proof.kind === 'refused') return refused(proof.reason)
-        const { user, authVersion } = { user: proof.credentials.user, authVersion: proof.credentials.authVersion }
+        const { user, authVersion } = proof.credentials
         const replaces = logins.find(({ userId }) => userId === user.id)?.id ?? null
         const login = { userId: user.id, authVersion, authAt: clock.now(), amr: ['pwd'] }
         const signedIn = await browserLogins.signIn(caller, { login, replaces })

@@ -24,7 +24,7 @@ function isVerified(challenge: string | null, verifier: string | undefined): boo
 }
 
 /** Returns whether the token request is the one that the code was issued for (RFC 6749 §4.1.3). */
-function isFor({ request }: Authorization, client: Client, params: TokenParams): boolean {
+function matches({ request }: Authorization, client: Client, params: TokenParams): boolean {
   const { clientId, redirectUri, hasRedirectUri, codeChallenge } = request
   if (clientId !== client.id) return false
   // The client may have changed at the instant at which the code was stored.
@@ -76,7 +76,7 @@ export const createAuthorizationCodeGrant = ({
       if (presented === null) throw invalidGrant()
       const { authorization } = presented
       const now = clock.now()
-      if (authorization.state === 'redeemed' || !isFor(authorization, client, params)) {
+      if (authorization.state === 'redeemed' || !matches(authorization, client, params)) {
         await store.authorizations.burn(caller, { codeHash, now })
         throw invalidGrant()
       }
