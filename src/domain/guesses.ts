@@ -172,27 +172,27 @@ export function createGuesses({ store, clock, settings }: { store: Store; clock:
       const leave = await queue.enter(own.pair)
       try {
         const { pairWait, exemptWait, networkWait, delay, isKnown } = await readStanding(own, clock.now())
-        const isExempt = networkWait > 0
+        const isOverLimit = networkWait > 0
         const refusal = throttled(Math.max(pairWait, networkWait), TOO_MANY)
-        if (isExempt && (pairWait > 0 || exemptWait > 0 || !isKnown)) {
+        if (isOverLimit && (pairWait > 0 || exemptWait > 0 || !isKnown)) {
           await clock.sleep(verificationTime)
           throw refusal
         }
         if (pairWait > 0) throw refusal
         if (delay > 0 && !isKnown) await clock.sleep(delay)
-        const keys = isExempt ? { ...own, pair: own.exempt } : own
+        const keys = isOverLimit ? { ...own, pair: own.exempt } : own
         return {
           isKnown,
           leave,
           async count() {
-            const { wait, isCounted, locked } = await countAttempt(keys, isExempt, clock.now())
-            if (wait > 0) throw isExempt ? refusal : throttled(wait, TOO_MANY)
+            const { wait, isCounted, locked } = await countAttempt(keys, isOverLimit, clock.now())
+            if (wait > 0) throw isOverLimit ? refusal : throttled(wait, TOO_MANY)
             const since = clock.now()
             return {
               locked,
               async fail() {
                 verificationTime += (clock.now() - since - verificationTime) / 8
-                if (isExempt) throw refusal
+                if (isOverLimit) throw refusal
                 await countNetwork(keys, clock.now())
                 if (delay > 0 && isKnown) await clock.sleep(delay)
               },
