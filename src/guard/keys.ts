@@ -66,7 +66,9 @@ export function createKeys(deps: { metadata: ReturnType<typeof createMetadata>; 
   let fetchedAt = Number.NEGATIVE_INFINITY
   /** Number of fetches that have begun. */
   let fetches = 0
-  let pending: Promise<void> | null = null
+  /** The latest fetch: running, or ended. */
+  let latest = Promise.resolve()
+  let isFetching = false
   let waiting = 0
 
   async function load(): Promise<void> {
@@ -91,14 +93,15 @@ export function createKeys(deps: { metadata: ReturnType<typeof createMetadata>; 
 
   /** Fetches the keys. All callers at the same time share one fetch. */
   function refresh(): Promise<void> {
-    if (pending === null) {
+    if (!isFetching) {
       fetchedAt = timer.elapsed()
       fetches++
-      pending = load().finally(() => {
-        pending = null
+      isFetching = true
+      latest = load().finally(() => {
+        isFetching = false
       })
     }
-    return pending
+    return latest
   }
 
   /** Waits for a fetch that begins after this call: the key may be newer than the current fetch. */
@@ -106,10 +109,10 @@ export function createKeys(deps: { metadata: ReturnType<typeof createMetadata>; 
     const before = fetches
     waiting++
     try {
-      await pending?.catch(() => {})
+      await latest.catch(() => {})
       const pause = fetchedAt + COOLDOWN_MS - timer.elapsed()
       if (!keys.has(kid) && fetches === before && pause > 0) await timer.sleep(pause)
-      if (!keys.has(kid) || timer.elapsed() >= usableUntil) await (fetches === before ? refresh() : pending)
+      if (!keys.has(kid) || timer.elapsed() >= usableUntil) await (fetches === before ? refresh() : latest)
     } catch (cause) {
       throw new UnavailableError(UNAVAILABLE, cause)
     } finally {

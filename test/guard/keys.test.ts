@@ -135,6 +135,18 @@ t.test('without valid metadata no keys are requested', async (t) => {
   t.equal(count('jwks'), 0)
 })
 
+t.test('callers that wait for the next fetch all get an error when it fails', async (t) => {
+  const { findNow, key, responders, timer } = setUp()
+  const response = Promise.withResolvers<Response>()
+  responders['oauth-authorization-server'] = () => response.promise
+  const first = t.rejects(async () => findNow(key.kid), UNAVAILABLE)
+  await settle()
+  const later = [1, 2].map(() => t.rejects(async () => findNow(key.kid), UNAVAILABLE))
+  response.resolve(new Response(null, { status: 503 }))
+  await timer.advance(1000)
+  await Promise.all([first, ...later])
+})
+
 t.test('concurrent and later callers share one fetch of metadata and keys', async (t) => {
   const { findNow, key, count } = setUp()
   const found = await Promise.all(Array.from({ length: 200 }, () => findNow(key.kid)))
