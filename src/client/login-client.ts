@@ -117,12 +117,14 @@ export function createLogins(options: LoginClientOptions, timer: Timer): LoginCl
       const url = new URL(endpoint)
       const params = { response_type: 'code', client_id: clientId, redirect_uri: redirectUri, state, ...request }
       for (const [name, value] of Object.entries(params)) url.searchParams.set(name, value)
-      // The response may arrive before `open` returns.
-      const opened = (async () => open(url.href))().then(
-        () => loopback.response,
-        (cause: unknown) => Promise.reject(refused('the browser could not be opened', cause))
-      )
       signal.throwIfAborted()
+      // Calls `open` after `untilAborted`, which would miss an abort by `open`. The response may arrive before `open` returns.
+      const opened = Promise.resolve(url.href)
+        .then(open)
+        .then(
+          () => loopback.response,
+          (cause: unknown) => Promise.reject(refused('the browser could not be opened', cause))
+        )
       const response = await untilAborted(Promise.race([loopback.response, opened]), signal)
       // RFC 9207 §2.4
       if (response.getAll('iss').join() !== issuer) throw refused('the authorization response is of another issuer')

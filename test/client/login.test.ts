@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import t from 'tap'
 import { createLoginClient, type LoginClientOptions, TokenError } from '../../src/client/index.ts'
 import { createLogins } from '../../src/client/login-client.ts'
-import { createFakeIssuer, type Responder } from '../fake-issuer.ts'
+import { createFakeIssuer, metadataOf, type Responder } from '../fake-issuer.ts'
 import { createFakeTimer } from '../fake-timer.ts'
 import { encode } from '../jws.ts'
 import { granted } from './setup.ts'
@@ -194,6 +194,17 @@ t.test('a login ends after its time, and when the caller aborts; nobody listens 
   const aborted = setUp(undefined, { open: () => stop.abort(new Error('the user pressed Cancel')) })
   await t.rejects(aborted.client.login(stop.signal), { message: 'the user pressed Cancel' })
   t.equal(aborted.timer.sleeping(), 0)
+})
+
+t.test('a login that is aborted before it asks the user opens no browser', async (t) => {
+  const stop = new AbortController()
+  const { client, responders, opened, issuer } = setUp()
+  responders['oauth-authorization-server'] = () => {
+    stop.abort(new Error('the user pressed Cancel'))
+    return Response.json(metadataOf(issuer))
+  }
+  await t.rejects(client.login(stop.signal), { message: 'the user pressed Cancel' })
+  t.strictSame(opened, [])
 })
 
 /** A token response with an ID token. */
