@@ -1,6 +1,7 @@
 import type { preHandlerAsyncHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { AccessError, type OpenGuard, selfGuarded } from '../src/guard/core.ts'
+import { FLOWS } from '../src/guard/document.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -15,7 +16,8 @@ declare module 'fastify' {
 /** Adds the guard of routes that take a token also in their form. */
 export default fp(
   async (fastify) => {
-    const required = new Map<unknown, string>()
+    /** The required scope, by guard. */
+    const scopes = new Map<unknown, string>()
 
     fastify.decorate('formToken', (scope) => {
       const guards = [fastify.requireUser(), fastify.requireScope(scope)]
@@ -29,17 +31,18 @@ export default fp(
         }
         for (const each of guards) await each.call(this, request, reply)
       })
-      required.set(guard, scope)
+      scopes.set(guard, scope)
       return guard
     })
 
     // Must be added after the same hook of the plugin guard, which requires a guard under `preHandler`.
     fastify.addHook('onRoute', (route) => {
       const handlers = [route.preHandler ?? []].flat()
-      const guard = handlers.find((each) => required.has(each))
+      const guard = handlers.find((each) => scopes.has(each))
       if (guard === undefined) return
+      const scope = scopes.get(guard) as string
       route.preHandler = handlers.filter((each) => each !== guard)
-      route.schema = { ...route.schema, security: [{ password: [required.get(guard)] }] } as object
+      route.schema = { ...route.schema, security: FLOWS.user.map((flow) => ({ [flow]: [scope] })) } as object
       // Runs after the form is parsed and before the validation.
       route.preValidation = [...[route.preValidation ?? []].flat(), guard] as preHandlerAsyncHookHandler[]
     })

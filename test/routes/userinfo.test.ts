@@ -105,6 +105,12 @@ t.test('POST takes the token in the header or in the form, and not in two places
   t.equal((await inject({ method: 'POST', url: '/userinfo', ...json })).statusCode, 415)
 })
 
+t.test('the document names the same flows for both methods', async (t) => {
+  const { paths } = app.swagger() as unknown as { paths: Record<string, Record<string, { security: object[] }>> }
+  const security = [{ code: ['openid'] }, { password: ['openid'] }]
+  t.match(paths['/userinfo'], { get: { security }, post: { security } })
+})
+
 t.test('browser apps of allowed origins may call it, like /token', async (t) => {
   const { access_token: token } = await tokens('openid')
   t.equal((await get(token, { origin: ORIGIN })).headers['access-control-allow-origin'], ORIGIN)
