@@ -20,7 +20,7 @@ declare module 'fastify' {
 export interface BackchannelLogoutOptions {
   /** An issuer on a loopback host may send to this machine. */
   issuer: string
-  /** Networks inside that logout tokens may be sent to. */
+  /** Internal networks that logout tokens may be sent to. */
   networks: string[]
 }
 
@@ -52,7 +52,10 @@ function reasonOf(error: unknown): string {
   return `no connection: ${code}`
 }
 
-/** Tells clients that sessions of their users have ended: at once, without delaying it, and again later if they did not accept it. */
+/**
+ * Tells clients that sessions of their users have ended: at once, without a wait of the request that ended them, and again later if a client
+ * did not accept it.
+ */
 export default fp(
   async (fastify, { issuer, networks }: BackchannelLogoutOptions) => {
     const isLocal = isLoopback(new URL(issuer).hostname)
@@ -64,7 +67,7 @@ export default fp(
 
     function assertAllowed(address: string): void {
       if (!isAllowed(address))
-        throw new AddressRefused(`the address ${address} is inside, and not in a network of LATCHKEY_LOGOUT_NETWORKS`)
+        throw new AddressRefused(`the address ${address} is not public, and LATCHKEY_LOGOUT_NETWORKS does not allow it`)
     }
 
     /** Resolves a name for one connection. The connection goes to the addresses that were checked. */

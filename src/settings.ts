@@ -184,7 +184,7 @@ export const Settings = Type.Object({
   logoutNetworks: Type.Array(Type.String({ format: 'network' }), {
     default: [],
     description:
-      'Networks inside that logout tokens may be sent to. Other addresses of the machine and of private networks are refused, so that nobody who may register a client reaches them; link-local addresses always are. If the issuer is on a loopback host, loopback is allowed',
+      'Internal networks that logout tokens may be sent to. Other addresses of the machine and of private networks are refused, so that nobody who may register a client reaches them; link-local addresses always are. If the issuer is on a loopback host, loopback is allowed',
     allowed: 'addresses or networks (10.0.0.0/8, but no /0), separated by commas'
   }),
   corsOrigins: Type.Array(Type.String({ format: 'origin' }), {

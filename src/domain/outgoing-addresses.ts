@@ -29,7 +29,7 @@ function listOf(networks: string[]): BlockList {
 }
 
 /**
- * Returns a check of the addresses that requests to clients go to: link-local addresses are never allowed, addresses inside only in the
+ * Returns a check of the addresses that requests to clients go to: link-local addresses are never allowed, internal addresses only in the
  * given networks. The check returns whether an IP address is allowed.
  */
 export function createAddressCheck(networks: string[]): (address: string) => boolean {

@@ -12,7 +12,7 @@ const NEVER = [
   ...['::ffff:169.254.169.254', '64:ff9b::a9fe:a9fe', '::ffff:0.0.0.0']
 ]
 
-t.test('addresses inside are refused unless their network is listed, and link-local ones always', async (t) => {
+t.test('internal addresses are refused unless their network is listed, and link-local ones always', async (t) => {
   const [none, all] = [createAddressCheck([]), createAddressCheck(['0.0.0.0/1', '128.0.0.0/1', '::/1', '8000::/1'])]
   const some = createAddressCheck(['10.0.0.0/8', 'fd00:ec2::254'])
   const allowedBy = (isAllowed: (address: string) => boolean) => [...OUTSIDE, ...INSIDE, ...NEVER].filter(isAllowed)

@@ -121,7 +121,7 @@ t.test('a response of any length is not read', async (t) => {
   t.ok(written < 1e8)
 })
 
-t.test('an address inside gets nothing unless its network is listed, also by a name', async (t) => {
+t.test('an internal address gets nothing unless its network is listed, also by a name', async (t) => {
   let visits = 0
   const url = await listen(t, (_request, response) => {
     visits++
@@ -129,7 +129,7 @@ t.test('an address inside gets nothing unless its network is listed, also by a n
   })
   const issuer = 'https://id.example.com'
   const refusal = (address: string) =>
-    `the address ${address} is inside, and not in a network of LATCHKEY_LOGOUT_NETWORKS`
+    `the address ${address} is not public, and LATCHKEY_LOGOUT_NETWORKS does not allow it`
   t.equal(await sendTo(t, url, { issuer }), refusal('127.0.0.1'))
   t.equal(
     await sendTo(t, 'https://169.254.169.254/latest', { networks: ['169.254.0.0/16'] }),
@@ -137,7 +137,7 @@ t.test('an address inside gets nothing unless its network is listed, also by a n
   )
   t.equal(await sendTo(t, 'https://[fe80::1]/', {}), refusal('fe80::1'))
   const byName = url.replace('127.0.0.1', 'localhost')
-  t.match(await sendTo(t, byName, { issuer }), /^the address (127\.0\.0\.1|::1) is inside/)
+  t.match(await sendTo(t, byName, { issuer }), /^the address (127\.0\.0\.1|::1) is not public/)
   t.equal(visits, 0)
   t.equal(await sendTo(t, url, { issuer, networks: ['127.0.0.1'] }), null)
   t.equal(await sendTo(t, byName), null)
