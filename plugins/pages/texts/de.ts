@@ -83,8 +83,6 @@ const errors: Texts['errors'] = {
 
 /** The texts of the pages in German. */
 export const de: Texts = {
-  language: 'Deutsch',
-
   signIn: 'Anmelden',
   signInTo: (client) => `Melden Sie sich an, um mit ${client} fortzufahren`,
   yourAccount: 'Ihr Konto',
@@ -96,7 +94,6 @@ export const de: Texts = {
   confirmIdentity: (username) => `Geben Sie das Passwort von ${username} noch einmal ein.`,
   notSignedIn: 'Melden Sie sich an, um Ihr Konto zu sehen und zu ändern.',
   error: 'Fehler',
-  logoOf: (name) => `Logo von ${name}`,
 
   signInRefusal(refusal) {
     switch (refusal.kind) {

@@ -79,8 +79,6 @@ const errors: Record<ErrorReason, { title: string; text: (retryAfter: number) =>
 
 /** The texts of the pages in English. */
 export const en = {
-  language: 'English',
-
   signIn: 'Sign in',
   signInTo: (client: string) => `Sign in to continue to ${client}`,
   yourAccount: 'Your account',
@@ -92,7 +90,6 @@ export const en = {
   confirmIdentity: (username: string) => `Enter the password of ${username} again.`,
   notSignedIn: 'Sign in to see and change your account.',
   error: 'Error',
-  logoOf: (name: string) => `Logo of ${name}`,
 
   signInRefusal(refusal: SignInRefusal): string {
     switch (refusal.kind) {
