@@ -31,7 +31,7 @@ const routes: FastifyPluginAsyncTypebox<{ path: string }> = async (fastify, { pa
     return { user, form: await browser.form(target, login), isSaved, refusal: null }
   }
 
-  /** Runs the change of a form. If a field is refused, shows the form again. The form stays also after too many attempts and for load. */
+  /** Runs the change of a form. Shows the form again when a field is refused, after too many attempts, and under overload. */
   async function change(
     request: FastifyRequest,
     reply: FastifyReply,

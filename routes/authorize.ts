@@ -23,14 +23,14 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
   async function respond(reply: FastifyReply, response: Response): Promise<FastifyReply> {
     const fields = wire.toWire(response, issuer)
     const { redirectUri, responseMode } = response.returnAddress
-    // The user's own refusal is an event.
+    // Leaves out the refusal by the user, which is an event already.
     if ('error' in response && response.error !== 'access_denied')
       reply.log.info({ refused: response.error }, `The app at ${redirectUri} gets an error: ${response.description}`)
     if (responseMode === 'form_post') return reply.page('form-post', { redirectUri, fields })
     return reply.leave(wire.redirectTo(response.returnAddress, fields))
   }
 
-  /** Shows the form of the sign-in. @param refusal also a refusal for load or for too many attempts, which keeps the form */
+  /** Shows the form of the sign-in. */
   async function showSignIn(
     { browser }: FastifyRequest,
     reply: FastifyReply,
@@ -191,7 +191,7 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
     }
   )
 
-  // "Use another account" of the pages of the account. The form goes back to this path.
+  // The tab "Use another account" of the account pages.
   fastify.get(
     '/sign-in/choose',
     { preHandler: publicAccess, config: PAGE, schema: { hide: true } },

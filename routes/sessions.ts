@@ -70,7 +70,8 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       schema: {
         operationId: 'endMySessions',
         summary: 'End all of your own sessions, or all except the current session',
-        description: 'Signs you out in all browsers too, except in the one to which the current session belongs.',
+        description:
+          'Signs you out in all browsers too; with `except=current` not in the one to which the current session belongs.',
         tags: ['sessions'],
         querystring: SessionsQuery,
         response: { 204: allEnded }
