@@ -33,7 +33,7 @@ export interface LatchkeyOptions extends Partial<Omit<Config, 'host' | 'port' | 
   docsStoreLogin?: boolean
   /**
    * Called once for each request that Latchkey's API refuses. The log has the same reason, at the level `info`. The response holds it
-   * only when a scope or a role is missing.
+   * only for a missing right and for a repeated `Authorization` header.
    */
   onRefused?: (reason: Refusal, request: RefusedRequest) => unknown
 }

@@ -24,7 +24,7 @@ interface Requester {
   clientSecret?: string | undefined
 }
 
-/** The members of a token response that are not part of the access token. */
+/** A valid token response: the access token, the other tokens, and the granted scopes. */
 export interface TokenResponse {
   issued: IssuedToken
   refreshToken: string | null

@@ -1,6 +1,6 @@
 /**
- * Replaces the login dialog of Swagger UI for the flows that guards document: real forms with labels and one refusal, without client
- * fields to fill in. Follows the colour scheme of the browser.
+ * Replaces the login dialog of Swagger UI for the flows that guards document: forms with labels that show only the last refusal. Users
+ * need not fill in the fields of a client. Follows the colour scheme of the browser.
  *
  * The server writes `window.latchkeyDocs` before this script:
  * @typedef {{ clientId: string, issuer: string, isOwn: boolean, storesLogin: boolean }} Config `isOwn`: whether the pages are those of
@@ -134,7 +134,10 @@
           )
         }
 
-        /** A response goes to the redirect URI, which is at the origin of the issuer. */
+        /**
+         * Returns a link to the pages at the issuer if these pages have another origin: the sign-in could not return here, because its
+         * redirect URI is at the origin of the issuer. Returns null if the sign-in can return here.
+         */
         elsewhere(flow) {
           if (flow !== 'authorizationCode' || !isOwn || location.origin === new URL(issuer).origin) return null
           const pages = `${issuer}/docs`

@@ -15,7 +15,10 @@ const SCHEMES = ['code', 'password']
 /** The base URL of Latchkey. Its own pages use the address by which the browser has reached them. */
 const BASE = CONFIG.isOwn ? new URL('../../../', document.currentScript.src) : new URL(`${CONFIG.issuer}/`)
 const KEY = `latchkey:${BASE.pathname}`
-/** The sum of both is less than the leeway, in which a refresh token may be used again after a lost response. */
+/**
+ * A request and its first repetition are within `TIMEOUT_MS` + `FIRST_RETRY_MS`. This is less than the default leeway, in which a refresh
+ * token may be used again after a lost response.
+ */
 const TIMEOUT_MS = 5000
 const FIRST_RETRY_MS = 1000
 const LAST_RETRY_MS = 30_000

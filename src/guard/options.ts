@@ -35,7 +35,7 @@ export type LatchkeyGuardOptions = {
   unguarded?: 'refuse' | 'allow'
   /**
    * Called once for each request that the guard refuses. The log has the same reason, at the level `info`. The response holds it only
-   * when a scope or a role is missing.
+   * for a missing right and for a repeated `Authorization` header.
    */
   onRefused?: (reason: Refusal, request: FastifyRequest) => unknown
   /** Replaces the global `fetch`. */

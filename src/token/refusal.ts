@@ -16,7 +16,7 @@ export type RefusalCode =
   | 'missing_role'
   | 'not_a_user'
 
-/** The reason why a token or a request was refused. For the operator: the caller learns it only when a right is missing. */
+/** The reason why a token or a request was refused. For the operator: the caller learns only of a missing right or a repeated header. */
 export interface Refusal {
   readonly kind: 'refused'
   readonly code: RefusalCode
