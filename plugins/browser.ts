@@ -64,8 +64,8 @@ const SECRET = /^[A-Za-z0-9_-]{43}$/
 const TOKEN_FIELD = 'form_token'
 
 /**
- * Returns the prefix of the names of cookies, and their scope. With an https issuer neither another host nor a plain connection can set
- * a cookie of that name (RFC 6265bis §4.1.3).
+ * Returns the prefix of the names of cookies, and their scope. With an https issuer a plain connection cannot set a cookie of that name, and
+ * if the issuer has no path, another host cannot either (RFC 6265bis §4.1.3).
  */
 function cookieScope(issuer: string): { prefix: string; path: string; secure: boolean } {
   const { protocol, pathname: path } = new URL(issuer)

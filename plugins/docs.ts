@@ -144,7 +144,7 @@ export default fp<DocsOptions>(
     const { initOAuth, theme } = createSwaggerUi(config)
     await fastify.register(async (scope: FastifyInstance) => {
       scope.decorate('defaultGuard', scope.publicAccess)
-      // The pages keep a reference to the window of the sign-in, which comes back to the last of these pages.
+      // The pages keep a reference to the window of the sign-in, which returns to `RETURN_PAGE`.
       scope.addHook('onSend', async ({ url }, reply) => {
         const isReturn = pathOf(url).endsWith(RETURN_PAGE)
         reply.header('cross-origin-opener-policy', isReturn ? 'unsafe-none' : 'same-origin-allow-popups')

@@ -5,7 +5,7 @@ import { OAuthError } from '../src/domain/errors.ts'
 import { FORM_PARAMETERS_MAX } from '../src/limits.ts'
 
 /**
- * The parameters of requests to these endpoints (IANA, OAuth Parameters). In a query they would stand in logs of proxies (RFC 6749
+ * The parameters of requests to the endpoints for tokens (IANA, OAuth Parameters). In a query they would stand in logs of proxies (RFC 6749
  * §2.3.1).
  */
 const PARAMETERS: ReadonlySet<string> = new Set([

@@ -91,7 +91,7 @@ const isUtf8Type = (type = ''): boolean =>
 
 /**
  * Refuses input that is not valid text: invalid UTF-8, invalid percent-encoding, NUL and lone surrogates; and every text that is longer
- * than its limit. Accepts only JSON bodies; a Fastify scope may replace the parser. Must be registered after `client-authentication`.
+ * than its limit. Accepts only JSON bodies; a Fastify scope may replace the parser.
  */
 export default fp(
   async (fastify) => {
