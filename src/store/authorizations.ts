@@ -10,7 +10,7 @@ import { selectActiveLogins, toLogin } from './login-rows.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { endSessions, entriesOf } from './session-ends.ts'
-import { insertSession, recordSurplus } from './sessions.ts'
+import { endSurplus, insertSession } from './sessions.ts'
 import type { Database, RecordEvent } from './transaction.ts'
 
 const LOGIN_COLUMNS = [
@@ -234,7 +234,7 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
             subject: { user, client, session: id },
             reason: session.amr.join(' ')
           })
-          await recordSurplus(trx, session, { caller, record })
+          await endSurplus(trx, session, { caller, record })
           return 'opened'
         }
         const row = await trx

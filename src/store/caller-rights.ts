@@ -3,7 +3,7 @@ import { DomainError, unknownName } from '../domain/errors.ts'
 import { ADMIN_ROLE, CLIENT_ONLY_SCOPES, type Client, IDENTITY_SCOPES } from '../domain/model.ts'
 import { type Db, needsRowLocks } from './columns.ts'
 
-/** Maximum number of existing names in an error, to find the one that was meant. */
+/** Maximum number of existing names that are compared with an unknown name, to suggest the one that was meant. */
 const NAMES_COMPARED = 1000
 
 /** Throws unless all rows exist. @throws DomainError invalid */
@@ -22,7 +22,7 @@ async function assertExist(trx: Db, table: 'roles' | 'scopes', names: string[]):
 
 const refusal = () => new DomainError('forbidden', 'You can give only roles and scopes that you have')
 
-/** Returns the roles and scopes that the caller holds; none unless the caller is an enabled user. Every user holds the identity scopes. */
+/** Returns the roles and scopes that the caller holds, with the identity scopes; none unless the caller is an enabled user with a role. */
 async function heldBy(trx: Db, caller: Caller): Promise<{ roles: Set<string>; scopes: Set<string | null> }> {
   if (caller.kind !== 'user') return { roles: new Set(), scopes: new Set() }
   const rows = await trx

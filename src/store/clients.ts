@@ -60,9 +60,9 @@ function changeClient({ transaction }: Database): ClientStore['change'] {
         losesResources(before.resources, wanted.resources) ||
         losesSome(before.scopes, wanted.scopes) ||
         losesRoles(before, wanted)
-      const isBoundCloser =
+      const narrowsRequests =
         losesSome(before.redirectUris, wanted.redirectUris) || (wanted.requirePkce && !before.requirePkce)
-      if (endsSessions || losesRights || isBoundCloser) await endAuthorizations(trx, { clientId: id })
+      if (endsSessions || losesRights || narrowsRequests) await endAuthorizations(trx, { clientId: id })
       if (endsSessions) await endSessionsOfClient(trx, id, now)
       if (endsSessions || losesRights) await appendRevocations(trx, [{ kind: 'client', id }], now)
       const after = (await getClient(trx, id)) as Client

@@ -62,7 +62,7 @@ export function consents({ db, transaction }: Database): ConsentStore {
           .select('logins.id')
           .where('consents.user_id', '=', userId)
           .where('consents.client_id', '=', clientId)
-        // Before the sessions, so that it waits for the redemption of a code. Before the consent, as the answer to the question for consent.
+        // Before the sessions, so that it waits for the redemption of a code. Before the consent, as `allow` in authorizations.ts does.
         await endAuthorizations(trx, { clientId, loginIds })
         const { numDeletedRows } = await trx
           .deleteFrom('consents')

@@ -33,7 +33,7 @@ interface Connected extends Opened {
   assertWritable(): Promise<void>
   /** Null where any number of servers is usual. */
   claim: ServerClaim | null
-  /** Opens a connection without limits for the time of statements. The caller must destroy it, unless it is the same. */
+  /** Returns a connection without limits for the time of statements: a new one, which the caller must destroy, or this one. */
   openUnlimited(): Opened
   close(): Promise<void>
 }

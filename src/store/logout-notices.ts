@@ -29,7 +29,7 @@ export async function addLogoutNotices(
       val(now).as('next_at'),
       val(now + DELIVERY_MS).as('expires_at')
     ])
-    // Two transactions may add the same notices.
+    // In one order, so that two transactions that add the same notices cannot deadlock.
     .orderBy('sessions.id')
   await trx
     .insertInto('logout_notices')

@@ -39,8 +39,8 @@ export const revokeEverything =
         .set(endedAt(now))
         .where('ended_at', 'is', null)
         .executeTakeFirstOrThrow()
-      // The log grows more slowly than one entry in a millisecond, so `now` is above every number that a reader of the log can have
-      // read before the restore.
+      // After the restore of a backup, readers of the log may know numbers above `seq`. The log grows more slowly than one entry in a
+      // millisecond, so `now` is above every such number.
       await trx
         .updateTable('counters')
         .set({ seq: sql<number>`case when seq < ${now} then ${now} else seq end` })

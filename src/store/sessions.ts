@@ -84,7 +84,7 @@ export async function insertSession(
  * `SESSION_ENTRIES_MAX`, so that each has an entry of its own in the revocation log. An entry for the user would revoke the tokens of this
  * login.
  */
-async function endSurplus(trx: Db, { id, userId, createdAt: now }: Session): Promise<EndedRow[]> {
+async function endLeastUsed(trx: Db, { id, userId, createdAt: now }: Session): Promise<EndedRow[]> {
   const rows = await trx
     .selectFrom('sessions')
     .select('id')
@@ -104,13 +104,13 @@ async function endSurplus(trx: Db, { id, userId, createdAt: now }: Session): Pro
 }
 
 /** Ends the surplus of sessions after a new one, and records an event for each. */
-export async function recordSurplus(
+export async function endSurplus(
   trx: Db,
   session: Session,
   { caller, record }: { caller: Caller; record: RecordEvent }
 ): Promise<void> {
   const { userId: user, createdAt: now } = session
-  const surplus = await endSurplus(trx, session)
+  const surplus = await endLeastUsed(trx, session)
   await appendRevocations(trx, await entriesOf(trx, surplus), now)
   for (const { id } of surplus)
     record({ type: 'session.ended', caller, subject: { user, session: id }, reason: TOO_MANY })
@@ -205,7 +205,7 @@ export function sessions({ db, statements, transaction }: Database): SessionStor
           subject: { user, client, session: session.id },
           reason: session.amr.join(' ')
         })
-        await recordSurplus(trx, session, { caller, record })
+        await endSurplus(trx, session, { caller, record })
         return true
       }),
 

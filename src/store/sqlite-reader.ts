@@ -14,8 +14,8 @@ const REMEMBERED = 1000
 
 /**
  * Reads on one connection. Queries of the same turn of the event loop run together at its end, in one transaction: this is cheaper than a
- * transaction for each. All of them see what is committed at that instant, which is after each of them was asked. A result is given again while
- * nothing was committed, by this process or another one; the transaction itself asks the database for that.
+ * transaction for each. All of them see what is committed at that instant, which is after each of them was asked. A result is returned
+ * again while nothing was committed, by this process or another one: the transaction first compares the version of the database.
  */
 export class SqliteReader {
   readonly #connection: Connection

@@ -66,7 +66,7 @@ function toState(row: StateRow): LiveState {
   }
 }
 
-/** Reads everything that a token depends on in one statement. Uses primary keys only. */
+/** Reads everything that a token depends on in one statement. Finds every row by a primary key or another index. */
 export const state = ({ db, statements }: Database): Store['state'] =>
   preparedRead(
     statements,

@@ -70,7 +70,8 @@ const toColumns = (id: string, { username, usernameKey, lookAlike, email, emailK
 
 /**
  * Ends the sessions of the user. Increases the `auth_version` of the user, which ends the logins in browsers and the logins in progress.
- * @param ending `keep` is a session that does not end; `from` is the required `auth_version`, or null for any
+ * @param options `keep` is a session that does not end; `keepLogin` is a login that does not end, with its new token, and needs `from`;
+ *   `from` is the required `auth_version`, or null for any
  * @returns the ended sessions; null when nothing changed because there is no such user or the version differs
  */
 async function endEverySignIn(

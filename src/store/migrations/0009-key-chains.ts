@@ -1,7 +1,10 @@
 import { type Kysely, sql } from 'kysely'
 
 export const version = 9
-/** An earlier program signs with any of the signing keys, which every verifier accepts. This program adds keys that a rotation by it leaves out. */
+/**
+ * An earlier program signs with any of the signing keys, which every verifier accepts. This program adds the keys that a rotation by the
+ * earlier program leaves out.
+ */
 export const compatibleFrom = 5
 
 /** Allows one signing key and one next key of each algorithm, instead of one in total. */
