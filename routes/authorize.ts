@@ -51,7 +51,6 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
       username,
       isSameUser: (attempt?.request.expectedUser ?? null) !== null,
       refusal,
-      other: null,
       returnsTo: attempt?.request.redirectUri ?? null,
       uiLocales: attempt?.request.uiLocales ?? []
     })

@@ -49,7 +49,7 @@ const routes: FastifyPluginAsyncTypebox<{ path: string }> = async (fastify, { pa
       if (login === null) return leave(request, reply, logout)
       const { username } = await auth.users.get(login.userId)
       const form = await browser.form(wire.signOutTarget(logout), login)
-      return reply.page('sign-out', { form, username, fields: {}, returnsTo: redirectUri })
+      return reply.page('sign-out', { form, username, returnsTo: redirectUri })
     }
   )
 

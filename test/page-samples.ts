@@ -20,7 +20,8 @@ export const RETURN = 'https://shop.example/callback'
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
 const AT = Date.UTC(2026, 10, 22, 9)
 const PLACE = { id: 'one', userAgent: FIREFOX, address: '192.0.2.7', signedInAt: AT, lastUsedAt: AT }
-const SIGN_IN = { client: CLIENT, form: FORM, returnsTo: RETURN, isSameUser: false, other: '/elsewhere' }
+const SIGN_IN = { client: CLIENT, form: FORM, returnsTo: RETURN, isSameUser: false }
+const OTHER = { ...SIGN_IN, other: '/elsewhere' }
 const ACCOUNT = {
   user: { username: 'alice', fullName: 'Alice Liddell', email: 'alice@example.com' },
   form: FORM,
@@ -48,17 +49,17 @@ export const SAMPLES: Record<string, Sample> = {
   locked: sample('sign-in', { ...SIGN_IN, username: 'alice', refusal: { kind: 'throttled', retryAfter: 290 } }),
   'sign-in-again': sample('sign-in', { ...SIGN_IN, isSameUser: true, username: 'alice', refusal: null }),
   'choose-account': sample('choose-account', {
-    ...SIGN_IN,
+    ...OTHER,
     accounts: [
       { loginId: '1', username: 'alice', fullName: 'Alice Liddell' },
       { loginId: '2', username: 'bob', fullName: null }
     ]
   }),
-  consent: sample('consent', { ...SIGN_IN, username: 'alice', scopes: SCOPES }),
-  'consent-to-sign-in': sample('consent', { ...SIGN_IN, username: 'alice', scopes: SCOPES.slice(0, 1) }),
+  consent: sample('consent', { ...OTHER, username: 'alice', scopes: SCOPES }),
+  'consent-to-sign-in': sample('consent', { ...OTHER, username: 'alice', scopes: SCOPES.slice(0, 1) }),
   // A browser stays on this page, because `/nowhere` has no content.
   returning: sample('returning', { url: '/nowhere' }),
-  'sign-out': sample('sign-out', { form: FORM, username: 'alice', fields: { state: 'a state' }, returnsTo: null }),
+  'sign-out': sample('sign-out', { form: FORM, username: 'alice', returnsTo: null }),
   'signed-out': sample('signed-out', { client: CLIENT, returnsTo: 'https://shop.example/bye', stays: false }),
   'signed-out-here': sample('signed-out', { client: null, returnsTo: null, stays: true }),
   error: sample('error', { reason: 'redirect_uri_unknown' }),

@@ -49,8 +49,6 @@ export interface Pages {
     /** Whether only this user may sign in, because the client asks for their password again. */
     isSameUser: boolean
     refusal: SignInRefusal | null
-    /** The URL of the link "Use another account"; null when no other account is meant. */
-    other: string | null
   }
 
   /** Posts `login`: the id of the chosen login. */
@@ -72,7 +70,7 @@ export interface Pages {
     username: string
     scopes: Pick<Scope, 'name' | 'description'>[]
     returnsTo: string
-    /** The URL of the link "Use another account". */
+    /** The URL of the link "Use another account"; null when only this user may continue. */
     other: string | null
   }
 
@@ -82,8 +80,8 @@ export interface Pages {
   /** Goes on to `url`, which belongs to a client: by itself, or by a link. */
   returning: { url: string }
 
-  /** Asks whether the user wants to sign out. Posts `fields` as hidden fields. */
-  'sign-out': Returning & { form: Form; username: string; fields: Record<string, string> }
+  /** Asks whether the user wants to sign out. */
+  'sign-out': Returning & { form: Form; username: string }
 
   /**
    * `returnsTo` is the URL of a link to the client, shown if it is not null. `stays`: the client has asked for a return to an address that

@@ -178,7 +178,6 @@ t.test('a refused sign-in says what to do next', async (t) => {
       username: 'alice',
       isSameUser: false,
       refusal,
-      other: null,
       returnsTo: null
     }
     const { body } = await (await pagesApp(t, {}, [{ page: 'sign-in', data }])).inject({ url: '/data' })
