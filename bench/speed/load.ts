@@ -8,6 +8,8 @@ export interface Work {
   next(connection: number): string | null
   /** Reads the body of a response, for requests that depend on the previous response of the connection. */
   read?(connection: number, body: string): void
+  /** Returns the status that the last request of a connection must get. Without it the status must be 200. */
+  expected?(connection: number): number
 }
 
 export interface Rate {
@@ -35,9 +37,13 @@ export function request(
 
 /**
  * Calls `answered` with every complete response that a socket receives, and with whether the server closes the connection then. A status
- * other than 200 is an uncaught exception, which ends the process.
+ * other than the expected one is an uncaught exception, which ends the process.
  */
-function receive(socket: Socket, answered: (body: () => string, isLast: boolean) => void): void {
+function receive(
+  socket: Socket,
+  expected: () => number,
+  answered: (body: () => string, isLast: boolean) => void
+): void {
   let rest: Buffer = Buffer.alloc(0)
   socket.on('data', (chunk: Buffer) => {
     rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
@@ -45,7 +51,7 @@ function receive(socket: Socket, answered: (body: () => string, isLast: boolean)
     if (bodyAt < HEAD_END.length) return
     const head = rest.toString('latin1', 0, bodyAt)
     const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? Number.NaN)
-    if (head.slice(STATUS_AT, STATUS_AT + 3) !== '200' || Number.isNaN(length))
+    if (Number(head.slice(STATUS_AT, STATUS_AT + 3)) !== expected() || Number.isNaN(length))
       throw new Error(`unexpected response: ${rest}`)
     if (rest.length < bodyAt + length) return
     const complete = rest
@@ -83,7 +89,8 @@ export async function load(
       if (text === null) socket.end()
       else socket.write(text, 'latin1')
     }
-    receive(socket, (body, isLast) => {
+    const expected = () => work.expected?.(connection) ?? 200
+    receive(socket, expected, (body, isLast) => {
       requests++
       if (recordsTimes) times.push(performance.now() - sent)
       work.read?.(connection, body())
