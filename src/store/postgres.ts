@@ -7,6 +7,7 @@ import { POSTGRES_CONNECT_MS, POSTGRES_RESPONSE_MS, POSTGRES_STATEMENT_MS, REQUE
 import { createQueue } from '../queue.ts'
 import { closeAtErrors, openConnection } from './postgres-connection.ts'
 import { connectionFailure, isStalePlan } from './postgres-failures.ts'
+import { createReads } from './postgres-reads.ts'
 import type { Statements } from './statements.ts'
 
 const INT8 = pg.types.builtins.INT8
@@ -197,8 +198,8 @@ export function openPostgres(url: string, { unlimited = false } = {}): { dialect
       }
     }),
     statements: {
-      read: async ({ sql, toResult }, parameters) => toResult((await runOne(sql, parameters)).rows),
-      write: async (sql, parameters) => (await runOne(sql, parameters)).rowCount ?? 0
+      read: createReads(async (sql, parameters) => (await runOne(sql, parameters)).rows),
+      write: async (sql, parameters) => (await runOne(sql, parameters)).rows
     }
   }
 }

@@ -6,10 +6,11 @@ import type { SessionStore } from '../domain/ports/sessions.ts'
 import { SESSION_ENTRIES_MAX, SESSIONS_MAX } from '../limits.ts'
 import { endAuthorizations } from './authorization-rows.ts'
 import { type Db, needsRowLocks, words } from './columns.ts'
+import { createRenew } from './renewals.ts'
 import { appendRevocations } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { type EndedRow, endAndNotify, endedAt, endSessions, entriesOf, selectForEnd } from './session-ends.ts'
-import { prepared, preparedRead, type SlotOf } from './statements.ts'
+import { preparedRead, type SlotOf } from './statements.ts'
 import type { Database, RecordEvent } from './transaction.ts'
 import { ROLES, SCOPES, toUser } from './user-rows.ts'
 
@@ -145,15 +146,8 @@ async function endLoginsOf(
   loginIds.forEach(record)
 }
 
-interface Renewal {
-  id: string
-  clientId: string
-  counter: number
-  now: Millis
-  idleUntil: Millis
-}
-
-export function sessions({ db, statements, transaction }: Database): SessionStore {
+export function sessions(database: Database): SessionStore {
+  const { db, statements, transaction } = database
   const findPresented = preparedRead(
     statements,
     (slot: SlotOf<{ id: string; keyId: string }>) =>
@@ -179,20 +173,7 @@ export function sessions({ db, statements, transaction }: Database): SessionStor
           }
   )
 
-  const renew = prepared<Renewal, number>(statements.write, (slot) =>
-    db
-      .updateTable('sessions')
-      .set(({ eb }) => ({
-        counter: eb('counter', '+', 1),
-        rotated_at: slot('now'),
-        idle_expires_at: sql<number>`case when expires_at < cast(${slot('idleUntil')} as bigint) then expires_at else cast(${slot('idleUntil')} as bigint) end`
-      }))
-      .where('id', '=', slot('id'))
-      .where('client_id', '=', slot('clientId'))
-      .where('counter', '=', slot('counter'))
-      .where('ended_at', 'is', null)
-      .where('idle_expires_at', '>', slot('now'))
-  )
+  const renew = createRenew(database)
 
   return {
     open: (caller, { session, authVersion, rev }) =>
@@ -227,7 +208,7 @@ export function sessions({ db, statements, transaction }: Database): SessionStor
 
     async rotate(caller, { id, client, counter, leeway, now }) {
       const idleUntil = now + client.sessionIdleTtl * 1000
-      if ((await renew({ id, clientId: client.id, counter, now, idleUntil })) === 1) return 'rotated'
+      if (await renew({ id, clientId: client.id, counter, now, idleUntil })) return 'rotated'
       return transaction(async (trx, record) => {
         // Reads without a lock, so that retries do not wait for one another.
         const row = await trx.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst()

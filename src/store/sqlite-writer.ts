@@ -67,11 +67,11 @@ export class SqliteWriter {
   }
 
   /** Runs one statement as a transaction of its own in a group. */
-  async write(sql: string, parameters: readonly unknown[]): Promise<QueryResult<unknown>> {
+  async write<R>(sql: string, parameters: readonly unknown[]): Promise<QueryResult<R>> {
     const deadline = busyDeadline()
     const leave = await this.#enter()
     let group: Group
-    let result: QueryResult<unknown>
+    let result: QueryResult<R>
     try {
       this.#group ??= await this.#open(deadline)
       group = this.#group

@@ -157,7 +157,7 @@ export function openSqlite(file: string) {
 
     async write(sql, parameters) {
       const { writer } = await driver.open()
-      return Number((await writer.write(sql, parameters)).numAffectedRows)
+      return (await writer.write<Row>(sql, parameters)).rows
     }
   }
 

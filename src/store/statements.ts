@@ -12,8 +12,8 @@ export interface Query<Result> {
 export interface Statements {
   /** Runs a query. Other callers may get the same result. */
   read<Result>(query: Query<Result>, parameters: readonly unknown[]): Promise<Result>
-  /** Runs a statement as a transaction of its own. Returns how many rows it changed. */
-  write(sql: string, parameters: readonly unknown[]): Promise<number>
+  /** Runs a statement as a transaction of its own. Returns the rows of its `returning`. */
+  write(sql: string, parameters: readonly unknown[]): Promise<Row[]>
 }
 
 /** Stands for a value in a query that is compiled once. */
@@ -47,7 +47,10 @@ export function prepared<Values extends object, Result>(
   }
 }
 
-/** Returns a function that runs a query that only reads. See `prepared` and `Query`. */
+/**
+ * Returns a function that runs a query that only reads. See `prepared` and `Query`. A value must be a number in all calls or in none:
+ * PostgreSQL gets the values of several calls as an array of one type.
+ */
 export function preparedRead<Values extends object, R, Result>(
   { read }: Statements,
   build: (slot: SlotOf<Values>) => Compilable<R>,

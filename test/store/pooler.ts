@@ -36,7 +36,11 @@ function uint32(...values: number[]): Buffer {
 const refusal = (text: string) => message('E', `SFATAL\0VFATAL\0C08P01\0M${text}\0\0`)
 
 /** Calls `handle` with every complete message of a stream. The first message of a client has no type. */
-function eachMessage(socket: Socket, startsWithType: boolean, handle: (bytes: Buffer, type: string) => void): void {
+export function eachMessage(
+  socket: Socket,
+  startsWithType: boolean,
+  handle: (bytes: Buffer, type: string) => void
+): void {
   let pending: Buffer = Buffer.alloc(0)
   let hasType = startsWithType
   socket.on('data', (chunk: Buffer) => {
