@@ -65,7 +65,7 @@ export async function openSuite(t: Test) {
 
   /**
    * Sends an authorization request and does what its pages ask for, until the browser is back at the client or sees an error.
-   * @param options `text` of each page is kept, `post` sends the request as a form
+   * @param options `jar` is the browser, by default a new one; `post` sends the request as a form
    */
   async function authorize(
     more: Params = {},

@@ -190,7 +190,7 @@ t.test('oidcc-server-client-secret-post', async (t) => {
   t.equal((await verify(answer.json<Tokens>().id_token, 'suite-post')).claims.nonce, 'a nonce')
 })
 
-/** A request object that nobody signed. It asks for another redirect URI. */
+/** Returns a request object with these claims that nobody signed. */
 const requestObject = (claims: object) => {
   const part = (content: object) => Buffer.from(JSON.stringify(content)).toString('base64url')
   return `${part({ alg: 'none' })}.${part(claims)}.`

@@ -42,7 +42,7 @@ const jwks = { keys: await Promise.all(KEYS.map(async (kid) => ({ ...(await expo
 for (const id of IDS) await app.auth.clients.create(OPERATOR, { id: keyed(id), name: id, ...rights, method, jwks })
 
 /** Checks a response of RFC 6749 §4.4.3 and its token. */
-function isTokenOf(t: Test, id: string, { access_token = '', ...rest }: Record<string, unknown>) {
+function assertTokenOf(t: Test, id: string, { access_token = '', ...rest }: Record<string, unknown>) {
   const { sub, client_id, scope, aud } = decodeJwt(String(access_token))
   plant(String(access_token).split('.')[2])
   t.strictSame([sub, client_id, scope, aud], [id, id, SCOPE, issuer])
@@ -59,7 +59,7 @@ for (const id of IDS) {
         algorithm: 'oauth2',
         execute: [openid.allowInsecureRequests]
       })
-      isTokenOf(t, clientId, { ...(await openid.clientCredentialsGrant(config, { scope: SCOPE })) })
+      assertTokenOf(t, clientId, { ...(await openid.clientCredentialsGrant(config, { scope: SCOPE })) })
     }
     await ask(id, openid.ClientSecretBasic(secret))
     await ask(id, openid.ClientSecretPost(secret))
@@ -76,7 +76,7 @@ for (const id of IDS) {
     const ask = async (clientId: string, auth: oauth.ClientAuth) => {
       const client = { client_id: clientId }
       const response = await oauth.clientCredentialsGrantRequest(server, client, auth, { scope: SCOPE }, insecure)
-      isTokenOf(t, clientId, { ...(await oauth.processClientCredentialsResponse(server, client, response)) })
+      assertTokenOf(t, clientId, { ...(await oauth.processClientCredentialsResponse(server, client, response)) })
     }
     await ask(id, oauth.ClientSecretBasic(secret))
     await ask(id, oauth.ClientSecretPost(secret))
@@ -88,8 +88,12 @@ for (const id of IDS) {
     const form = ['-d', 'grant_type=client_credentials']
     const common = ['-q', '-sS', '--noproxy', '*', `${issuer}/token`, ...form]
     const ask = async (...more: string[]) => JSON.parse((await curl('curl', [...common, ...more])).stdout)
-    isTokenOf(t, id, await ask('-u', `${user}:${secret}`))
-    isTokenOf(t, id, await ask('--data-urlencode', `client_id=${id}`, '--data-urlencode', `client_secret=${secret}`))
+    assertTokenOf(t, id, await ask('-u', `${user}:${secret}`))
+    assertTokenOf(
+      t,
+      id,
+      await ask('--data-urlencode', `client_id=${id}`, '--data-urlencode', `client_secret=${secret}`)
+    )
     t.equal((await ask('-u', `${user}:${secret}x`)).error, 'invalid_client')
   })
 
@@ -107,7 +111,7 @@ for (const id of IDS) {
       body: 'grant_type=client_credentials'
     })
     t.equal(response.status, 200)
-    isTokenOf(t, id, (await response.json()) as Record<string, unknown>)
+    assertTokenOf(t, id, (await response.json()) as Record<string, unknown>)
   })
 }
 

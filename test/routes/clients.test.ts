@@ -73,6 +73,7 @@ t.test('an admin registers a client that gets a token, and reads, changes and de
     ['DELETE', '/clients/worker']
   ] as const)
     t.strictSame(outcome(await api(method, url, body)), NO_CLIENT, `${method} ${url}`)
+  // The other tests expect the time `AT`.
   clock.advance(-1)
 })
 

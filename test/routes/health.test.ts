@@ -20,19 +20,19 @@ onEachDatabase(t, 'a service is live from the start, and ready after the first s
   const config = loadConfig(environment(await createDatabase(t, database)))
   const app = await buildApp(config, { logger: false })
   t.teardown(() => app.close())
-  const isLive = async () => t.strictSame(seen(await app.inject('/health/live')), OK)
-  const isNotReady = async (name: string) => {
+  const assertLive = async () => t.strictSame(seen(await app.inject('/health/live')), OK)
+  const assertNotReady = async (name: string) => {
     const response = await app.inject('/health/ready')
     t.match(response.headers['retry-after'], /^\d+$/)
     t.strictSame(seen(response), unavailable('The service is not ready'), name)
   }
-  await isNotReady('no schema')
+  await assertNotReady('no schema')
   await app.store.migrate()
-  await isNotReady('an empty schema')
-  await isLive()
+  await assertNotReady('an empty schema')
+  await assertLive()
   await runFirstStart(app, config, { mayCreateDatabase: true })
   t.strictSame(seen(await app.inject('/health/ready')), OK)
-  await isLive()
+  await assertLive()
 })
 
 t.test('a service without a working database, schema or key is live and not ready: 503', async (t) => {

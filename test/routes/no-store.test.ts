@@ -6,7 +6,7 @@ const { app, inject, login } = await build(t)
 const { paths = {} } = app.swagger() as unknown as { paths: Record<string, Record<string, { security?: object[] }>> }
 const operations = Object.entries(paths)
   // This operation ends the session of its token, so it comes last.
-  .toSorted(([path]) => (path === '/users/me/sessions' ? 1 : -1))
+  .toSorted(([a], [b]) => Number(a === '/users/me/sessions') - Number(b === '/users/me/sessions'))
   .flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, { security }]) => ({
       method: method.toUpperCase() as 'GET',

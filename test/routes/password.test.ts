@@ -37,13 +37,11 @@ const disable = (app: TestApp, username: string) =>
   sql(app, 'update users set disabled_at = $1 where username_key = $2', app.clock.now(), username)
 
 /** Shared by tests that disable, change or delete only users of their own, and undo changes of clients. */
-const shared = await build(t)
-const app = shared
+const app = await build(t)
 const createUser = (username: string, password: string) =>
   app.app.auth.users.create(OPERATOR, { username, password, roles: ['user'] })
 
 t.test('an unknown user, a wrong password and a disabled user get the same answer [PW1]', async (t) => {
-  const app = shared
   const before = await sessionsOf(app)
   await app.createUser('bob')
   await disable(app, 'bob')
@@ -159,7 +157,6 @@ t.test('every spelling of a username logs in the same user [PW8]', async (t) => 
 })
 
 t.test('a form with invalid percent-encoding, invalid UTF-8 or a NUL is invalid_request [PW7]', async (t) => {
-  const app = shared
   const since = spy(t)
   const bytes = (hex: string) => Buffer.from(hex, 'hex')
   const broken: [fault: string, value: string | Buffer][] = [
@@ -332,7 +329,6 @@ async function loginMeanwhile(
 }
 
 t.test('a login opens no session if its user is disabled or changed meanwhile [SC5]', async (t) => {
-  const app = shared
   const before = await sessionsOf(app)
   const changes: [name: string, text: string][] = [
     ['disabled', 'update users set disabled_at = 1 where username_key = $1'],
@@ -352,7 +348,6 @@ t.test('a login opens no session if its user is disabled or changed meanwhile [S
 })
 
 t.test('a login opens no session if its user is deleted or its client disabled meanwhile [SC5 SC6]', async (t) => {
-  const app = shared
   const before = await sessionsOf(app)
   const changes = [
     ["delete from users where username_key = 'erin'", () => app.createUser('erin')],
@@ -372,7 +367,6 @@ t.test('a login opens no session if its user is deleted or its client disabled m
 })
 
 t.test('a disabled user cannot log in, and tokens of the user are invalid [SC5]', async (t) => {
-  const app = shared
   await app.createUser('dora')
   const jwt = await app.login('dora')
   t.equal((await app.get('/users/me', jwt)).statusCode, 200)

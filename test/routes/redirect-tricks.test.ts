@@ -156,14 +156,14 @@ t.test('the table has at least 60 tricks', async (t) => {
 for (const [kind, uris] of Object.entries(URIS)) {
   t.test(`a redirect URI with ${kind} gets no Location and no form [AC1, AC2, BR4]`, async (t) => {
     const [first = ''] = uris
-    const isRefused = async (path: string) => {
+    const assertRefused = async (path: string) => {
       const { statusCode, headers, body } = await signedIn.get(path)
       t.strictSame([statusCode, headers.location, body.includes('<form')], [400, undefined, false], path)
     }
-    for (const uri of uris) await isRefused(authorizeUrl({ client_id: 'app', redirect_uri: uri }))
+    for (const uri of uris) await assertRefused(authorizeUrl({ client_id: 'app', redirect_uri: uri }))
     const request = { client_id: 'app', redirect_uri: first }
-    await isRefused(authorizeUrl({ ...request, response_type: 'token', response_mode: 'form_post' }))
-    await isRefused(authorizeUrl(request).replace('/authorize', '/sign-in'))
+    await assertRefused(authorizeUrl({ ...request, response_type: 'token', response_mode: 'form_post' }))
+    await assertRefused(authorizeUrl(request).replace('/authorize', '/sign-in'))
     const query = authorizeUrl(request).split('?')[1] as string
     const target = String((await signedIn.post('/authorize', query)).headers.location ?? '/authorize')
     t.match(target, /^\/authorize/, 'a request as form leads only to this service')

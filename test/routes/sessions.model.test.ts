@@ -273,7 +273,7 @@ const actions: Record<string, { weight: number; act: Action }> = {
 
 async function checkAccessToken({ model }: World, { get }: TestApp, token: ModelAccessToken): Promise<void> {
   const { statusCode, body } = await get('/users/me/sessions', token.token)
-  equal(statusCode, model.status(token), `GET /users/me: ${body}`)
+  equal(statusCode, model.status(token), `GET /users/me/sessions: ${body}`)
 }
 
 /** Checks a refresh token by introspection, which does not use it up. */

@@ -1,5 +1,6 @@
 import type { LightMyRequestResponse } from 'fastify'
 import t from 'tap'
+import { OPERATOR } from '../../src/domain/caller.ts'
 import { build, PASSWORD } from '../helper.ts'
 import { authorizeUrl, createJar, formOf, responseOf } from '../jar.ts'
 import { CALLBACK, openSignIn } from './sign-in-world.ts'
@@ -104,18 +105,15 @@ t.test(
   async (t) => {
     const issuer = 'https://id.example.com'
     const world = await build(t, { env: { LATCHKEY_ISSUER: issuer, LATCHKEY_TRUSTED_PROXIES: 'none' } })
-    await world.app.auth.clients.create(
-      { kind: 'operator', address: null, userAgent: null, requestId: null },
-      {
-        id: 'own',
-        name: 'own',
-        method: 'none',
-        firstParty: true,
-        grantTypes: ['authorization_code'],
-        scopes: ['profile'],
-        redirectUris: [CALLBACK]
-      }
-    )
+    await world.app.auth.clients.create(OPERATOR, {
+      id: 'own',
+      name: 'own',
+      method: 'none',
+      firstParty: true,
+      grantTypes: ['authorization_code'],
+      scopes: ['profile'],
+      redirectUris: [CALLBACK]
+    })
     const jar = createJar(world, issuer)
     const answer = await jar.signIn(url())
     t.match(responseOf(answer), { to: CALLBACK, params: { iss: issuer } })

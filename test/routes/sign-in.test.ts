@@ -42,7 +42,7 @@ t.test(
 )
 
 t.test(
-  'the page says the same of a wrong password, an unknown and a locked user, and names a disabled one [PW1]',
+  'a wrong password and an unknown user get the same page, which shows that a user is disabled only after the right password [PW1]',
   async (t) => {
     const id = await world.createUser('dora')
     await world.app.auth.users.change(OPERATOR, id, { disabled: true })

@@ -62,7 +62,7 @@ t.test('a token for any audience is accepted if it has the scope openid (OIDC Co
 
 t.test('a token without openid gets 403, and every other text 401, with a challenge (RFC 6750 §3)', async (t) => {
   const { access_token: token, id_token: idToken } = await tokens('openid profile')
-  for (const send of [(text: string | null) => get(text), bodyOf]) {
+  for (const send of [(text: string | null) => get(text), sendInForm]) {
     const lacking = await send((await tokens('profile')).access_token)
     t.equal(lacking.statusCode, 403)
     t.match(lacking.headers['www-authenticate'], 'error="insufficient_scope"')
@@ -80,7 +80,7 @@ t.test('a token without openid gets 403, and every other text 401, with a challe
 })
 
 /** Sends a token in the form. */
-function bodyOf(token: string | null) {
+function sendInForm(token: string | null) {
   return post(token === null ? 'a=b' : new URLSearchParams({ access_token: token }).toString())
 }
 
@@ -88,7 +88,7 @@ t.test('POST takes the token in the header or in the form, and not in two places
   const { access_token: token } = await tokens('openid')
   const authorization = `Bearer ${token}`
   for (const response of [
-    await bodyOf(token),
+    await sendInForm(token),
     await post(undefined, { authorization }),
     await post('', { authorization }),
     await post('a=b', { authorization })

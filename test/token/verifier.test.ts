@@ -28,7 +28,7 @@ function setUp({ isAsync = false } = {}) {
     const verdict = verifier.verify(...args)
     return verdict instanceof Promise ? verdict.then(admitted) : admitted(verdict)
   }
-  return { ...verifier, verify, verdict: verifier.verify, state, token: forge.token, claims, valid, key }
+  return { ...verifier, verify, state, token: forge.token, claims, valid, key }
 }
 
 t.test('verify returns the claims, the key and the principal of a valid token', async (t) => {

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { StoredKey } from '../../src/domain/model.ts'
 import * as wire from '../../src/wire/keys.ts'
-import { NOW, openDomain } from '../domain/open.ts'
+import { NOW } from '../domain/open.ts'
 import { accepts } from './schema.ts'
 
 const KEY: StoredKey = {
@@ -41,10 +41,8 @@ t.test('a key is written without its private part', async (t) => {
 })
 
 t.test('every state of a key is in the schema, and no other', async (t) => {
-  const { keys } = (await openDomain(t)).auth
-  const { items } = await keys.page({ after: null, limit: 10 })
-  t.strictSame(items.map(({ state }) => state).toSorted(), ['next', 'signing'])
-  for (const key of items) t.ok(accepts(wire.KeyView, wire.toWire(key)), key.state)
+  for (const state of ['next', 'signing', 'verifying', 'retired'] as const)
+    t.ok(accepts(wire.KeyView, wire.toWire({ ...KEY, state })), state)
   t.notOk(accepts(wire.KeyView, { ...WRITTEN, state: 'lost' }))
 })
 
