@@ -199,7 +199,10 @@ t.test('logouts during a round get one more round, and a failed round is a warni
 })
 
 t.test('tokens are sent at once after each event that can end a session, and after no other event', async (t) => {
-  const types: EventType[] = ['session.ended', 'consent.removed', 'password.changed', 'user.changed', 'user.deleted']
+  const types: EventType[] = [
+    ...(['login.ended', 'session.ended', 'session.replayed', 'code.replayed', 'consent.removed'] as const),
+    ...(['password.changed', 'password.reset', 'user.changed', 'user.deleted', 'everything.revoked'] as const)
+  ]
   let rounds = 0
   const { app, signOut } = await open(t, async () => void rounds++)
   await app.ready()

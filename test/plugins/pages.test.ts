@@ -213,8 +213,6 @@ t.test('every accent colour is legible in light and in dark (WCAG 2.2 AA)', asyn
     for (const background of ['#1c1f26', '#13151a'])
       t.ok(contrast(dark as string, background) >= 4.5, `${accent} on ${background}`)
   }
-  const { body } = await (await pagesApp(t)).inject({ url: '/home' })
-  t.match(body, '<title>Home page – Latchkey</title>')
 })
 
 t.test('name and logo of the service are those of the settings', async (t) => {
@@ -223,6 +221,7 @@ t.test('name and logo of the service are those of the settings', async (t) => {
   const app = await pagesApp(t, { serviceName: 'Söhne & Co', logoFile: join(folder, 'logo') })
   const { body } = await app.inject({ url: '/sign-in' })
   t.match(body, '<span>Söhne &amp; Co</span>')
+  t.match((await app.inject({ url: '/home' })).body, '<title>Home page – Söhne &amp; Co</title>')
   const url = /<img src="(\/assets\/logo-[^"]*)"/.exec(body)?.[1] as string
   t.match((await app.inject({ url })).headers, { 'content-type': 'image/svg+xml' })
 
