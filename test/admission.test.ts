@@ -33,10 +33,8 @@ function open(t: Test, { firstVisitMs = 100, concurrency = 1 } = {}) {
       const call = enter('one of many', isKnown)
       const outcome = await Promise.race([call.catch((error: Error) => error.message), settled()])
       if (typeof outcome === 'string') return { count, outcome }
-      calls.push(call)
     }
   }
-  const calls: Promise<void>[] = []
   return { admission, clock, order, enter, leave, fill, timers: mock.timers }
 }
 

@@ -25,9 +25,9 @@ export const databases: readonly Database[] =
 export const PASSWORD = 'correct horse battery staple'
 export const ISSUER = 'http://localhost:3000'
 const SEALING_KEY = Buffer.from('the tests seal with these bytes.')
-/** Of no user. */
+/** An id that no user has. */
 export const NOBODY = '0199d0a4-7c1e-7b8a-9d53-2f0f6c1a7e10'
-/** The kid of no key. */
+/** A kid that no key has. */
 export const NO_KEY = 'x'.repeat(43)
 const ALICE = { username: 'alice', password: PASSWORD, roles: ['user'] }
 
@@ -178,10 +178,10 @@ function randomSecretsOf({ payload }: InjectOptions): unknown[] {
 }
 
 /**
- * Checks that no answer holds a secret, except the one that was requested. With the default settings (`usual`) also checks that the
- * OpenAPI document describes each answer.
+ * Checks that no answer holds a secret, except the one that was requested. With the settings of `environment`
+ * (`hasUsualSettings`) also checks that the OpenAPI document describes each answer.
  */
-function watchAnswers(t: Test, app: FastifyInstance, usual: boolean): void {
+function watchAnswers(t: Test, app: FastifyInstance, hasUsualSettings: boolean): void {
   const inject = app.inject.bind(app) as (options: InjectOptions) => Promise<LightMyRequestResponse>
   const watched = async (options: InjectOptions): Promise<LightMyRequestResponse> => {
     plant(...secretsOf(options))
@@ -198,7 +198,7 @@ function watchAnswers(t: Test, app: FastifyInstance, usual: boolean): void {
     const text = JSON.stringify(others) + page.replace(token, '').replace(refreshToken, '').replace(secret, '')
     search('answers', `${t.name}: ${method} ${String(url).split('?')[0]}`, text)
     plant(token.split('.')[2], refreshToken, secret)
-    if (usual) assertDocumented(method, String(url), response)
+    if (hasUsualSettings) assertDocumented(method, String(url), response)
     return response
   }
   app.inject = watched as FastifyInstance['inject']
@@ -214,8 +214,8 @@ export async function build(
     ...overrides
   }: Overrides & { database?: Database; env?: Record<string, string>; at?: { url: string; dataDir: string } } = {}
 ): Promise<TestApp> {
-  const usual = Object.keys({ ...extra, ...overrides }).every((name) => name === 'logger')
-  const env = { ...environment(at ?? (await createDatabase(t, database, usual ? 'ready' : 'empty'))), ...extra }
+  const canCopy = Object.keys({ ...extra, ...overrides }).every((name) => name === 'logger')
+  const env = { ...environment(at ?? (await createDatabase(t, database, canCopy ? 'ready' : 'empty'))), ...extra }
   const config = loadConfig(env)
   const clock = new TestClock()
   const app = await buildApp(config, { clock, ...overrides, logger: watchedLog(t, overrides.logger) })
