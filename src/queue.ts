@@ -26,7 +26,9 @@ export function createQueue({
   maxWaitMs = Number.POSITIVE_INFINITY,
   refuse
 }: QueueOptions) {
-  const waiters: Waiter[] = []
+  /** In the order of their arrival. An array would leave its former contents in the old generation, where they keep requests alive. */
+  const waiters = new Set<Waiter>()
+  const firstWaiter = () => waiters.values().next().value
   let inside = 0
 
   function leaveOnce(): Leave {
@@ -34,9 +36,12 @@ export function createQueue({
     return () => {
       if (left) return
       left = true
-      const next = waiters.shift()
+      const next = firstWaiter()
       if (next === undefined) inside--
-      else next.enter()
+      else {
+        waiters.delete(next)
+        next.enter()
+      }
     }
   }
 
@@ -51,10 +56,10 @@ export function createQueue({
         resolve()
       }
       function giveUp() {
-        waiters.splice(waiters.indexOf(waiter), 1)
+        waiters.delete(waiter)
         reject(left < maxWaitMs ? new RequestOver({ callerLeft: false }) : refuse())
       }
-      waiters.push(waiter)
+      waiters.add(waiter)
     })
   }
 
@@ -66,7 +71,7 @@ export function createQueue({
      */
     async enter(): Promise<Leave> {
       if (inside < concurrency) inside++
-      else if (waiters.length >= maxWaiting) throw refuse()
+      else if (waiters.size >= maxWaiting) throw refuse()
       else await wait()
       return leaveOnce()
     },
@@ -85,10 +90,10 @@ export function createQueue({
     isIdle: (): boolean => inside === 0,
 
     /** Returns the number of waiting callers and how long the first of them has waited, in milliseconds. */
-    status: (): { waiting: number; longestWaitMs: number } => ({
-      waiting: waiters.length,
-      longestWaitMs: waiters[0] === undefined ? 0 : performance.now() - waiters[0].since
-    })
+    status(): { waiting: number; longestWaitMs: number } {
+      const first = firstWaiter()
+      return { waiting: waiters.size, longestWaitMs: first === undefined ? 0 : performance.now() - first.since }
+    }
   }
 }
 
