@@ -25,7 +25,7 @@ export class SqliteReader {
   /** Changes with every change of a table (https://sqlite.org/pragma.html#pragma_schema_version). */
   #schema: unknown = null
   /** The results of that version by their parameters, for each query. */
-  readonly #results = new Map<Query<unknown>, Map<string, unknown>>()
+  #results = new Map<Query<unknown>, Map<string, unknown>>()
 
   constructor(connection: Connection) {
     this.#connection = connection
@@ -52,7 +52,8 @@ export class SqliteReader {
     const calls = this.#calls
     this.#calls = []
     const isOneTransaction = this.#try('begin') !== null
-    if (!isOneTransaction || this.#hasChanged()) this.#results.clear()
+    // A map that is cleared would leave its former contents in the old generation, where they keep requests alive.
+    if (!isOneTransaction || this.#hasChanged()) this.#results = new Map()
     for (const { query, parameters, resolve, reject } of calls) {
       try {
         resolve(this.#resultOf(query, parameters))
