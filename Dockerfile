@@ -17,7 +17,8 @@ RUN chmod -R a+rX .
 FROM node:24.21.0-bookworm AS packages
 WORKDIR /app
 COPY package.json package-lock.json ./
-RUN npm ci --omit=optional --ignore-scripts
+# The programs of typescript and esbuild are optional packages.
+RUN npm ci --ignore-scripts
 COPY LICENSE tsconfig.json tsconfig.build.json build.ts ./
 COPY src src
 COPY plugins plugins

@@ -315,6 +315,11 @@ t.test('a package holds its files, its description and its dependencies', async 
     )
     t.ok(readFileSync(join(path, 'README.md'), 'utf8').startsWith(`# ${name}\n`))
     t.ok(existsSync(join(path, 'LICENSE')))
+    if (name === 'latchkey') {
+      const licences = readFileSync(join(path, 'LICENSES-OF-DEPENDENCIES'), 'utf8').split('\n---\n\n')
+      for (const [index, each] of ['kysely', '@sinclair/typebox'].entries())
+        t.match(licences[index], new RegExp(`^${each}\\n[\\s\\S]+Permission is hereby granted`))
+    }
     const declared = globSync('**/*.d.ts', { cwd: path }).map((file) => readFileSync(join(path, file), 'utf8'))
     t.equal(
       declared.some((text) => text.includes('declare module')),
