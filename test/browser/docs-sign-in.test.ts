@@ -130,6 +130,7 @@ t.test('the sign-in at /docs works with the keyboard alone', async (t) => {
     page.evaluate('document.activeElement.closest(".auth-container h4, form")?.querySelector("h4").textContent')
   await page.locator('.latchkey-login button.authorize:focus').waitFor()
   t.match(await focused(), 'code (OAuth2')
+  // The checkbox of `account` is 11 elements before the button.
   for (let step = 0; step < 11; step++) await keyboard.press('Shift+Tab')
   await keyboard.press('Space')
   t.equal(await form(page, 'code').locator('input[data-value="account"]').isChecked(), true)

@@ -191,7 +191,7 @@ t.test('examples/spa gets a new token without a password, after the old one or a
   await heading.waitFor()
   t.equal(page.url(), latchkey.page, 'the code is gone from the address')
   t.strictSame(await page.evaluate('[Object.keys(localStorage), Object.keys(sessionStorage)]'), [[], []])
-  // The page that comes back has the right time again.
+  // The access token expires for this page. The page that loads after the renewal has the right time again.
   await page.evaluate('const now = Date.now(); Date.now = () => now + 600_000')
   const renewal = page.waitForRequest((request) => request.url().startsWith(`${issuer}/token`))
   await page.getByRole('button', { name: 'Who am I?' }).click()

@@ -5,6 +5,7 @@ import { CALLBACK, openSignIn } from './sign-in-world.ts'
 
 const world = await openSignIn(t)
 await world.register('web', { method: 'client_secret_basic' })
+await world.register('mail', { scopes: ['profile', 'email'] })
 const url = (more: Record<string, string | undefined> = {}) =>
   authorizeUrl({ client_id: 'spa', redirect_uri: CALLBACK, state: 'a state', ...more })
 const ALLOW = { decision: 'allow', 'scope:profile': 'on' }
@@ -35,9 +36,12 @@ t.test('the user allows or cancels, and the client hears which', async (t) => {
     error: 'access_denied',
     state: 'a state'
   })
-  const { page: third } = await ask(other)
+  const { verifier, challenge } = pkce()
+  const { page: third } = await ask(other, { client_id: 'mail', scope: 'profile', code_challenge: challenge })
   t.equal((await other.submit(third, { decision: 'perhaps' })).statusCode, 400)
-  t.match(responseOf(await other.submit(third, { ...ALLOW, 'scope:users:read': 'on' })).params, { code: String })
+  const { code } = responseOf(await other.submit(third, { ...ALLOW, 'scope:email': 'on' })).params
+  const tokens = await world.redeem(code as string, verifier, { client_id: 'mail' })
+  t.equal(tokens.json().scope, 'profile', 'a scope that was not requested is not granted')
 })
 
 t.test('a consent that is sent twice gives one code: the last one, and none after its redemption', async (t) => {

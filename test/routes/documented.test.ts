@@ -122,7 +122,10 @@ async function placeOf(path: string): Promise<Place> {
   return place
 }
 
-/** Returns an authorization request. As a form it is too long for a URL, so it is answered at once, unless it has other parameters. */
+/**
+ * Returns an authorization request. A form without `more` is too long for a URL, so the response is a page and not a redirect to the
+ * same request as a query.
+ */
 function authorize(method: string, more?: Record<string, string>) {
   const params = { response_type: 'code', client_id: 'docs', code_challenge_method: 'S256', ...more }
   const query = new URLSearchParams({ code_challenge: NO_KEY, ...params })

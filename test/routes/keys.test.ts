@@ -70,7 +70,7 @@ t.test('an admin rotates the keys and lists them, and the JWKS holds public memb
 
   const keys = await list()
   t.strictSame(
-    keys.slice(1).toSorted((a) => (a.kid === next ? -1 : 1)),
+    keys.slice(1).toSorted((a, b) => Number(b.kid === next) - Number(a.kid === next)),
     [
       view,
       { ...view, kid: signing, state: 'verifying', signs_since_at: AT, verifies_until_at: '2026-01-01T13:06:00.000Z' }

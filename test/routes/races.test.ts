@@ -105,7 +105,8 @@ onEachDatabase(
       if (response.statusCode === 200) {
         seen.ended++
         const { statusCode } = await two.get('/users/me', response.json().access_token)
-        if (statusCode !== 401 || round % 3 === 0) t.fail(`round ${round}: the session is valid`)
+        if (statusCode !== 401 || round % 3 === 0)
+          t.fail(`round ${round}: the login was not refused, or its session is valid`)
       } else {
         seen.refused++
         if (response.json().error !== 'invalid_grant') t.fail(response.body)

@@ -17,6 +17,7 @@ async function open(t: Test, at?: { url: string; dataDir: string }) {
   const { clients } = app.app.auth
   const known = await clients.list({ after: null, limit: 10 })
   const add = async (id: string, scopes: string[]) => {
+    // Another instance has already created the clients in this database.
     if (known.items.some((client) => client.id === id)) return ''
     const grantTypes = ['password', 'refresh_token']
     const input = { id, name: id, firstParty: true, grantTypes, scopes, defaultScopes: scopes }
