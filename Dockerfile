@@ -37,7 +37,7 @@ EXPOSE 4000
 CMD ["sh", "-c", "CLIENT_SECRET=$(cat /secrets/orders-api) exec node server.ts"]
 
 FROM node:24.21.0-bookworm-slim
-ENV LATCHKEY_HOST=0.0.0.0 LATCHKEY_PORT=3000 LATCHKEY_DATA_DIR=/data MALLOC_MMAP_THRESHOLD_=1048576
+ENV LATCHKEY_HOST=0.0.0.0 LATCHKEY_PORT=3000 LATCHKEY_DATA_DIR=/data MALLOC_ARENA_MAX=1
 # Every user of the group root can write here: some platforms choose the user. /secrets is for compose.yaml.
 RUN install -d -o node -g root -m 770 /data /secrets
 VOLUME /data
@@ -47,5 +47,5 @@ USER 1000:0
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.LATCHKEY_PORT}/health/ready`).then((answer) => process.exit(answer.ok ? 0 : 1))"]
-ENTRYPOINT ["node", "--max-semi-space-size=2", "src/cli.ts"]
+ENTRYPOINT ["node", "--max-semi-space-size=4", "src/cli.ts"]
 CMD ["serve"]

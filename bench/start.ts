@@ -53,7 +53,7 @@ try {
   const statuses = await Promise.all(Array.from({ length: 16 }, login))
   print('16 logins at once', statuses.join(' '))
   await sleep(10_000)
-  print('memory ten seconds later (bound 150 MB)', `${residentMegabytes(serverPid())} MB`)
+  print('memory ten seconds later (bound 160 MB)', `${residentMegabytes(serverPid())} MB`)
 } finally {
   process.kill(serverPid(), 'SIGTERM')
   await new Promise((resolve) => server.on('close', resolve))

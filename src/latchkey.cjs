@@ -8,7 +8,7 @@ const current = process.versions.node.split('.').map(Number)
 const args = process.argv.slice(2)
 
 /** Variables that reduce the memory of the service, as in `npm start`. glibc reads them at the start of a process. */
-const MEMORY = { MALLOC_MMAP_THRESHOLD_: '1048576' }
+const MEMORY = { MALLOC_ARENA_MAX: '1' }
 const isServer = args.length === 0 || args[0] === 'serve'
 const isConfigured = Object.keys(MEMORY).every((name) => name in process.env)
 
@@ -17,7 +17,7 @@ if (current[0] < required[0] || (current[0] === required[0] && current[1] < requ
   process.exitCode = 1
 } else if (isServer && !isConfigured && process.platform === 'linux' && process.channel === undefined) {
   // Replaces this process by the same command with these variables.
-  const flags = process.execArgv.concat('--max-semi-space-size=2', __filename)
+  const flags = process.execArgv.concat('--max-semi-space-size=4', __filename)
   process.execve(process.execPath, [process.execPath].concat(flags, args), Object.assign({}, process.env, MEMORY))
 } else {
   require('./cli.js').main()

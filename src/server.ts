@@ -10,6 +10,7 @@ import { version } from './package.ts'
 import { printable } from './printable.ts'
 import type { Config } from './settings.ts'
 import { installExitHandlers } from './stop.ts'
+import { lowerThreadPool } from './thread-pool.ts'
 
 const cannotListen = (cause: Error): never => {
   throw new SetupError(
@@ -77,6 +78,7 @@ export async function serve(env: Record<string, string | undefined>): Promise<vo
     },
     (err) => app.log.fatal({ err }, 'the process exits after an uncaught error')
   )
+  await lowerThreadPool().catch((err) => app.log.warn({ err }, 'the priority of the thread pool could not be lowered'))
   try {
     const { hasAdmin } = await prepare(app, config)
     // Resolves the host to one address. For several addresses Fastify would start more servers, and those lack some of the limits.

@@ -179,8 +179,8 @@ t.test('npx latchkey in an empty directory starts the service', async (t) => {
   await t.test('it runs in the process of the command, with the options that keep its memory small', async (t) => {
     if (process.platform !== 'linux') return
     const [, ...args] = readFileSync(`/proc/${child.pid}/cmdline`, 'utf8').split('\0')
-    t.equal(args[0], '--max-semi-space-size=2')
-    t.match(readFileSync(`/proc/${child.pid}/environ`, 'utf8'), '\0MALLOC_MMAP_THRESHOLD_=1048576')
+    t.equal(args[0], '--max-semi-space-size=4')
+    t.match(readFileSync(`/proc/${child.pid}/environ`, 'utf8'), '\0MALLOC_ARENA_MAX=1')
   })
 
   await t.test('the other commands work as from source', async (t) => {

@@ -87,7 +87,7 @@ export async function startOn(database: 'sqlite' | 'postgres'): Promise<Server &
   mkdirSync(dataDir)
   const postgres = database === 'postgres' ? await startPostgres(directory) : null
   const databaseUrl = postgres?.url ?? `sqlite:${join(dataDir, 'latchkey.db')}`
-  const command = onCpu(SERVER_CPU, [process.execPath, '--max-semi-space-size=2', 'src/cli.ts'])
+  const command = onCpu(SERVER_CPU, [process.execPath, '--max-semi-space-size=4', 'src/cli.ts'])
   const latchkey = await startLatchkey({ databaseUrl, dataDir, command })
   return {
     dataDir,

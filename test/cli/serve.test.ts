@@ -1,10 +1,12 @@
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import t from 'tap'
 import { withSettings } from '../../docs/settings.ts'
 import { command } from './command.ts'
 import { fresh, serve } from './process.ts'
+
+const ONLY_LINUX = { skip: process.platform !== 'linux' && 'other systems have one priority for all threads' }
 
 t.test('port 0 selects a free port, the issuer contains it, and the log names ignored variables', async (t) => {
   const { env } = await fresh(t)
@@ -13,6 +15,19 @@ t.test('port 0 selects a free port, the issuer contains it, and the log names ig
   const metadata = await (await fetch(`${address}/.well-known/oauth-authorization-server`)).json()
   t.match(metadata, { issuer: address, token_endpoint: `${address}/token` })
   t.match(output().stdout, 'LATCHKEY_SERVICE_HOST: ignored, because Kubernetes or Docker')
+})
+
+t.test('the threads that hash passwords have a lower priority than the main thread', ONLY_LINUX, async (t) => {
+  const { env } = await fresh(t)
+  const { process: child } = await serve(t, env)
+  const tasks = `/proc/${child.pid}/task`
+  const nice = (thread: string) =>
+    Number(readFileSync(`${tasks}/${thread}/stat`, 'utf8').split(') ')[1]?.split(' ')[16])
+  const workers = readdirSync(tasks).filter((thread) =>
+    /^libuv-worker/.test(readFileSync(`${tasks}/${thread}/comm`, 'utf8'))
+  )
+  t.ok(workers.length >= 4)
+  t.strictSame([nice(String(child.pid)), ...new Set(workers.map(nice))], [0, 10])
 })
 
 t.test('a used port is an error of one line, and the next start still says where the password is', async (t) => {
