@@ -8,6 +8,7 @@ import {
 } from 'node:crypto'
 import { promisify } from 'node:util'
 import fastifyJwt from '@fastify/jwt'
+import fastify from 'fastify'
 import fp from 'fastify-plugin'
 import { defined } from '../src/defined.ts'
 import {
@@ -78,6 +79,28 @@ function createSigner(
   }
 }
 
+/**
+ * Returns a function that returns whether @fastify/jwt verifies the signature of a token with this key. It checks no claims. @fastify/jwt
+ * reads a key at each call, which takes as long as the verification, except the key with which it was registered.
+ */
+async function createVerifier({ kid, alg, publicJwk }: PublicKey): Promise<(token: string) => boolean> {
+  const key = createPublicKey({ key: publicJwk, format: 'jwk' })
+  if (!isKeyFor(alg, key)) throw new Error(`the key ${kid} is not a key for ${alg}`)
+  const instance = fastify()
+  await instance.register(fastifyJwt, {
+    secret: { public: key.export({ type: 'spki', format: 'pem' }) as string },
+    verify: { algorithms: [alg], ignoreExpiration: true, ignoreNotBefore: true }
+  })
+  return (token) => {
+    try {
+      instance.jwt.verify(token)
+      return true
+    } catch {
+      return false
+    }
+  }
+}
+
 function clientKey(jwk: Record<string, unknown>): ClientKey | null {
   const { kty, kid } = jwk
   const alg = jwk.alg ?? ALG_OF[String(kty)]
@@ -97,17 +120,8 @@ export default fp(
 
     /** The signers of the current keys, by algorithm and type. Signers of previous keys are dropped, because they hold private keys. */
     const signers = new Map<string, { kid: string; sign: (claims: object) => string }>()
-    const pems = new Map<string, string>()
-
-    function pemOf({ kid, alg, publicJwk }: PublicKey): string {
-      const known = pems.get(kid)
-      if (known !== undefined) return known
-      const key = createPublicKey({ key: publicJwk, format: 'jwk' })
-      if (!isKeyFor(alg, key)) throw new Error(`the key ${kid} is not a key for ${alg}`)
-      const pem = key.export({ type: 'spki', format: 'pem' }) as string
-      pems.set(kid, pem)
-      return pem
-    }
+    /** The verifiers of all keys, by their ids. */
+    const verifiers = new Map<string, Promise<(token: string) => boolean>>()
 
     /** Returns whether @fastify/jwt verifies the signature with this key. Does not check claims. */
     function hasSignatureOf(token: string, key: string, alg: string): boolean {
@@ -141,7 +155,14 @@ export default fp(
         return sign(claims)
       },
 
-      hasValidSignature: (token, key) => hasSignatureOf(token, pemOf(key), key.alg),
+      async hasValidSignature(token, key) {
+        let verifier = verifiers.get(key.kid)
+        if (verifier === undefined) {
+          verifier = createVerifier(key)
+          verifiers.set(key.kid, verifier)
+        }
+        return (await verifier)(token)
+      },
 
       clientKey,
 

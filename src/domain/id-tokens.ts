@@ -126,7 +126,7 @@ export function createIdTokens(deps: {
       if ('crit' in header || 'b64' in header) return null
       const key = await store.keys.find(header.kid)
       if (key === null || key.alg !== header.alg || !isTrusted(key)) return null
-      if (!signer.hasValidSignature(token, key) || claims.iss !== issuer) return null
+      if (!(await signer.hasValidSignature(token, key)) || claims.iss !== issuer) return null
       const { sub, aud, sid } = claims
       if (typeof sub !== 'string' || typeof aud !== 'string' || typeof sid !== 'string') return null
       return { userId: sub, clientId: aud, sessionId: sid }

@@ -53,7 +53,7 @@ export function createTokenVerifier<Key extends VerificationKey>(deps: {
    */
   findKey: (kid: string) => Key | null | Promise<Key | null>
   /** Returns whether the signature of the token is valid for this key and its algorithm. */
-  hasValidSignature: (token: string, key: Key) => boolean
+  hasValidSignature: (token: string, key: Key) => boolean | Promise<boolean>
   /** Maximum number of remembered tokens. */
   remembered: number
 }) {
@@ -113,12 +113,16 @@ export function createTokenVerifier<Key extends VerificationKey>(deps: {
     const refused = refusalOf(claims, acceptance)
     if (refused !== null) return refused
 
-    function withKey(found: Key | null): VerifiedToken<Key> | Refusal {
+    function withKey(found: Key | null): VerifiedToken<Key> | Refusal | Promise<VerifiedToken<Key> | Refusal> {
       if (found === null) return refusal('unknown_key', `The issuer has no key ${quoted(kid)}`)
       if (found.alg !== alg)
         return refusal('wrong_signature', `The token is signed with ${quoted(alg)}, its key is for ${found.alg}`)
-      if (!hasValidSignature(token, found)) return WRONG_SIGNATURE
-      return remember({ kind: 'verified', token, key: found, claims: content, principal: principalOf(content) })
+      const conclude = (isValid: boolean) =>
+        isValid
+          ? remember({ kind: 'verified', token, key: found, claims: content, principal: principalOf(content) })
+          : WRONG_SIGNATURE
+      const isValid = hasValidSignature(token, found)
+      return isValid instanceof Promise ? isValid.then(conclude) : conclude(isValid)
     }
     const key = changed === undefined ? findKey(kid) : changed
     return key instanceof Promise ? key.then(withKey) : withKey(key)

@@ -10,7 +10,7 @@ export interface Signer {
   /** Returns a compact JWS with the header `{ alg, typ, kid }`. */
   sign(claims: object, key: PublicKey & { privateKey: string }, typ: TokenType): string
   /** Returns whether the signature of a parsed token is valid for this key and its algorithm. Never throws because of the token. */
-  hasValidSignature(token: string, key: PublicKey): boolean
+  hasValidSignature(token: string, key: PublicKey): boolean | Promise<boolean>
   /**
    * Returns the claims of a JWT that a client signed with one of its keys and the algorithm of this key. Otherwise returns null. Does
    * not check claims. Never throws because of the token.
