@@ -4,10 +4,7 @@ import { DomainError } from '../src/domain/errors.ts'
 import { isLoopback } from '../src/loopback.ts'
 
 /** Returns the host name of a `Host` header as URLs write it, without the port and a dot at its end; null for another text. */
-function hostnameOf(host: string): string | null {
-  const url = `http://${host}`
-  return URL.canParse(url) ? new URL(url).hostname.replace(/\.$/, '') : null
-}
+const hostnameOf = (host: string): string | null => URL.parse(`http://${host}`)?.hostname.replace(/\.$/, '') ?? null
 
 /**
  * Returns whether the domain name of an attacker cannot be this host: an IP address, a name without a dot (a name of a container or of

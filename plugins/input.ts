@@ -85,6 +85,7 @@ const hasBody = (headers: FastifyRequest['headers']): boolean =>
 
 /** Returns whether a media type names no charset, or only UTF-8. */
 const isUtf8Type = (type = ''): boolean =>
+  !type.includes(';') ||
   Array.from(type.matchAll(/;\s*charset\s*=([^;]*)/gi)).every(([, charset = '']) =>
     /^\s*("?)utf-?8\1\s*$/i.test(charset)
   )
