@@ -12,10 +12,14 @@ const HEAD = ['ID', 'RESOURCE', 'NAME', 'SCOPES', 'INTROSPECTED BY']
 
 type Scope = Resource['scopes'][number]
 
-/** Parses `orders:read` or `orders:read=See orders`. */
-function parseScope(text: string): Scope {
+/**
+ * Parses `orders:read` or `orders:read=See orders`.
+ * @param current the scopes of the resource: a scope keeps its description if the text has none
+ */
+function parseScope(text: string, current: Scope[] = []): Scope {
   const [name = '', ...rest] = text.split('=')
-  return { name, description: rest.join('=') }
+  const kept = current.find((scope) => scope.name === name)?.description ?? ''
+  return { name, description: rest.length === 0 ? kept : rest.join('=') }
 }
 
 /** `latchkey resource …` */
@@ -48,7 +52,13 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
         identifier: string,
         { json, name = id, scope, introspect }: Json & { name?: string; scope: string[]; introspect: string[] }
       ) => {
-        const input = { id, identifier, name, scopes: scope.map(parseScope), introspectionClients: introspect }
+        const input = {
+          id,
+          identifier,
+          name,
+          scopes: scope.map((text) => parseScope(text)),
+          introspectionClients: introspect
+        }
         const resource = await withAuth(terminal, async ({ resources, issuer }) =>
           toWire(await resources.create(OPERATOR, input), issuer)
         )
@@ -71,14 +81,16 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
   })
 
   command('scope <id>', 'add scopes to a resource, or remove scopes from it and from every role and client')
-    .option('--add <scope...>', 'scopes, with their descriptions: orders:read="See orders"', [])
+    .option(
+      '--add <scope...>',
+      'scopes, with their descriptions: orders:read="See orders"; an existing scope keeps a description that is left out',
+      []
+    )
     .option('--remove <scope...>', 'names of scopes', [])
     .option('--yes', 'do not ask before scopes are removed')
     .addHelpText('after', '\nExample:\n  latchkey resource scope orders --add orders:delete="Delete orders"')
     .action(async (id: string, { json, add, remove, yes }: Json & { add: string[]; remove: string[]; yes?: true }) => {
       if (add.length + remove.length === 0) throw new Refusal('there is nothing to change: give --add or --remove', 2)
-      const added = add.map(parseScope)
-      const notKept = [...remove, ...added.map(({ name }) => name)]
       /** Returns the scopes of the resource after the change. */
       const changed = (current: Scope[]): Scope[] => {
         const unknown = remove.find((name) => !current.some((scope) => scope.name === name))
@@ -89,6 +101,8 @@ export function addResourceCommands(program: Command, terminal: Terminal): void 
             `The resource ${id} has no scope ${quoted(unknown)}${didYouMean(unknown, names)}`
           )
         }
+        const added = add.map((text) => parseScope(text, current))
+        const notKept = [...remove, ...added.map(({ name }) => name)]
         return [...current.filter(({ name }) => !notKept.includes(name)), ...added]
       }
       const resource = await withAuth(terminal, async ({ resources, issuer }) => {

@@ -64,7 +64,7 @@ onEachDatabase(
           scopes: [
             { name: 'orders', description: 'a=b=' },
             { name: 'orders:drop', description: 'Drop orders' },
-            { name: 'orders:read', description: '' },
+            { name: 'orders:read', description: 'See orders' },
             { name: 'orders:write', description: '' }
           ]
         }
@@ -74,15 +74,16 @@ onEachDatabase(
         {
           scopes: [
             { name: 'orders:drop', description: 'Drop orders' },
-            { name: 'orders:read', description: '' },
+            { name: 'orders:read', description: 'See orders' },
             { name: 'orders:timeout', description: '' }
           ]
         }
       ],
       [
         ['scope', 'orders', '--remove', 'orders:timeout', 'orders:drop', '--yes'],
-        { scopes: [{ name: 'orders:read', description: '' }] }
+        { scopes: [{ name: 'orders:read', description: 'See orders' }] }
       ],
+      [['scope', 'orders', '--add', 'orders:read='], { scopes: [{ name: 'orders:read', description: '' }] }],
       [
         ['scope', 'orders', '--remove', 'orders:read', '--add', 'orders:read=Again', '--yes'],
         { scopes: [{ name: 'orders:read', description: 'Again' }] }
