@@ -1,6 +1,4 @@
 import dns from 'node:dns'
-import http from 'node:http'
-import https from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import fp from 'fastify-plugin'
 import { runOutsideRequest } from '../src/deadline.ts'
@@ -9,6 +7,7 @@ import { createAddressCheck, LOOPBACK_NETWORKS } from '../src/domain/outgoing-ad
 import type { SendLogout } from '../src/domain/ports/logouts.ts'
 import { LOGOUT_RESPONSE_MS } from '../src/limits.ts'
 import { isLoopback } from '../src/loopback.ts'
+import { http, https } from '../src/node-http.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -1,6 +1,6 @@
-import { STATUS_CODES } from 'node:http'
 import type { RouteOptions } from 'fastify'
 import { defined } from '../../src/defined.ts'
+import { http } from '../../src/node-http.ts'
 import type { Failure } from './failure.ts'
 import { SHAPES, type ShapeName } from './shapes.ts'
 import { frameworkFailure, unsupported } from './table.ts'
@@ -51,7 +51,7 @@ function errorResponse(failure: Failure, name: ShapeName): object {
   const { mediaType, schema, body } = SHAPES[name]
   const headers = HEADERS[status]
   return {
-    description: STATUS_CODES[status],
+    description: http.STATUS_CODES[status],
     content: {
       [mediaType]: { schema: schema.$id === undefined ? schema : { $ref: schema.$id }, example: body(failure) }
     },

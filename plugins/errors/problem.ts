@@ -1,5 +1,5 @@
-import { STATUS_CODES } from 'node:http'
 import { defined } from '../../src/defined.ts'
+import { http } from '../../src/node-http.ts'
 import type { Shape } from './failure.ts'
 
 const PROBLEM = {
@@ -33,7 +33,7 @@ export const problem: Shape = {
   schema: PROBLEM,
   body: ({ status, detail, errors }) => ({
     type: 'about:blank',
-    title: STATUS_CODES[status] ?? 'Error',
+    title: http.STATUS_CODES[status] ?? 'Error',
     status,
     detail,
     ...defined({ errors })

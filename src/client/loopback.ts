@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { http } from '../node-http.ts'
 
 /** The path of the redirect URI. */
 const PATH = '/callback'
@@ -40,7 +41,7 @@ export async function openLoopback(state: string): Promise<Loopback> {
   const { promise: response, resolve } = Promise.withResolvers<URLSearchParams>()
   let isTaken = false
 
-  const server = createServer((request: IncomingMessage, reply: ServerResponse) => {
+  const server = http.createServer((request: IncomingMessage, reply: ServerResponse) => {
     request.resume()
     const [path, ...query] = (request.url ?? '').split('?')
     if (request.method !== 'GET' || path !== PATH) return send(reply, 404, 'There is nothing here.')
