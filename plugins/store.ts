@@ -11,7 +11,7 @@ declare module 'fastify' {
 /** Opens the database, and closes it with the app. */
 export default fp<{ databaseUrl: string }>(
   async (fastify, { databaseUrl }) => {
-    const store = openStore(databaseUrl, fastify.events)
+    const store = await openStore(databaseUrl, fastify.events)
     fastify.decorate('store', store)
     fastify.addHook('onClose', () => store.close())
   },

@@ -11,7 +11,6 @@ import { keys } from './keys.ts'
 import { logins } from './logins.ts'
 import { logoutNotices } from './logout-notices.ts'
 import { MIGRATIONS } from './migrations/index.ts'
-import { openPostgres } from './postgres.ts'
 import { refreshKeys } from './refresh-keys.ts'
 import { resources } from './resources.ts'
 import { revocations } from './revocations.ts'
@@ -38,13 +37,7 @@ interface Connected extends Opened {
   close(): Promise<void>
 }
 
-/** Opens a pool of connections to PostgreSQL. */
-function pool(url: string, options: { unlimited: boolean }): Opened {
-  const { dialect, statements } = openPostgres(url, options)
-  return { db: new Kysely<Tables>({ dialect }), statements }
-}
-
-function connect(url: string): Connected {
+async function connect(url: string): Promise<Connected> {
   if (url.startsWith('sqlite:')) {
     const file = url.slice('sqlite:'.length)
     const sqlite = openSqlite(file)
@@ -62,15 +55,23 @@ function connect(url: string): Connected {
       }
     }
   }
-  const opened = pool(url, { unlimited: false })
+  // Loads pg for PostgreSQL only, because it costs time and memory at the start.
+  const { openPostgres } = await import('./postgres.ts')
+  /** Opens a pool of connections. */
+  function pool(options: { unlimited: boolean }): Opened {
+    const { dialect, statements } = openPostgres(url, options)
+    return { db: new Kysely<Tables>({ dialect }), statements }
+  }
+  const openUnlimited = () => pool({ unlimited: true })
+  const opened = pool({ unlimited: false })
   const { db } = opened
   return {
     ...opened,
-    schemaVersion: postgresSchemaVersion(db, url, MIGRATIONS),
+    schemaVersion: postgresSchemaVersion(db, () => openUnlimited().db, MIGRATIONS),
     // A server that takes no writes refuses every statement that could write, also one that changes no row.
     assertWritable: async () => void (await sql`update invariants set version = version where false`.execute(db)),
     claim: null,
-    openUnlimited: () => pool(url, { unlimited: true }),
+    openUnlimited,
     close: () => db.destroy()
   }
 }
@@ -80,8 +81,8 @@ function connect(url: string): Connected {
  * @param url `sqlite:<file>`, `sqlite::memory:` or `postgres://…`
  * @param events receives the event of every committed change
  */
-export function openStore(url: string, events: Events): Store {
-  const { db, statements, schemaVersion, assertWritable, claim, openUnlimited, close } = connect(url)
+export async function openStore(url: string, events: Events): Promise<Store> {
+  const { db, statements, schemaVersion, assertWritable, claim, openUnlimited, close } = await connect(url)
   const database = createDatabase({ db, statements }, events)
 
   return translateErrors<Store>({

@@ -3,7 +3,7 @@ import pg from 'pg'
 import { RequestOver, timeLeft } from '../deadline.ts'
 import { defined } from '../defined.ts'
 import { POSTGRES_RESPONSE_MS } from '../limits.ts'
-import { connectionFailure, isResponse, isWrongServer } from './postgres-failures.ts'
+import { connectionFailure, isWrongServer } from './postgres-failures.ts'
 
 /** Milliseconds that a request to cancel a statement may take. */
 const CANCEL_MS = 500
@@ -13,6 +13,10 @@ type CancelConnection = pg.Connection & {
   requestSsl(): void
   cancel(processId: number, secretKey: number): void
 }
+
+/** Returns whether an error is the response of the server to a statement, after which the connection stays open. */
+const isResponse = (error: unknown): error is pg.DatabaseError =>
+  error instanceof pg.DatabaseError && !['FATAL', 'PANIC'].includes(error.severity ?? '')
 
 /**
  * Closes a connection at every error. pg does not: the server would keep a place for the connection until its own limit. Also makes an

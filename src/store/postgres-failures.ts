@@ -1,4 +1,3 @@
-import pg from 'pg'
 import { RequestOver } from '../deadline.ts'
 import { DomainError, SetupError } from '../domain/errors.ts'
 
@@ -48,10 +47,6 @@ export function connectionFailure(error: unknown): Error {
     cause: new Error(line, { cause: error })
   })
 }
-
-/** Returns whether an error is the response of the server to a statement, after which the connection stays open. */
-export const isResponse = (error: unknown): error is pg.DatabaseError =>
-  error instanceof pg.DatabaseError && !['FATAL', 'PANIC'].includes(error.severity ?? '')
 
 /**
  * Returns whether a server says by its SQLSTATE that it does not take writes: it is a standby, is stopping, or a pooler has lost it.

@@ -1,11 +1,9 @@
-import { Kysely, type RawBuilder, sql } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
 import { SetupError } from '../domain/errors.ts'
 import type { Schema } from '../domain/ports/store.ts'
 import type { Db } from './columns.ts'
 import type { SchemaMigration } from './migrations/index.ts'
-import { openPostgres } from './postgres.ts'
-import type { Tables } from './schema.ts'
 import type { openSqlite } from './sqlite.ts'
 
 export interface SchemaVersion {
@@ -81,8 +79,9 @@ const MIGRATION_LOCK = 3853314791062309107n
 /**
  * The schema version of a PostgreSQL database. Migrations run in one transaction, which holds their lock: PgBouncer may give the lock of
  * a session to another client. They run on a separate connection without limits for waits and statements.
+ * @param openUnlimited opens that connection
  */
-export function postgresSchemaVersion(db: Db, url: string, migrations: SchemaMigration[]): SchemaVersion {
+export function postgresSchemaVersion(db: Db, openUnlimited: () => Db, migrations: SchemaMigration[]): SchemaVersion {
   const read = () =>
     readVersion(db, sql`select table_name as name from information_schema.tables where table_schema = current_schema()`)
 
@@ -90,7 +89,7 @@ export function postgresSchemaVersion(db: Db, url: string, migrations: SchemaMig
     read,
     async migrate() {
       if (((await read())?.version ?? 0) >= migrations.length) return
-      const migrationDb = new Kysely<Tables>(openPostgres(url, { unlimited: true }))
+      const migrationDb = openUnlimited()
       try {
         const place = { migrationTableSchema: await currentSchema(db) }
         await migrationDb.transaction().execute(async (trx) => {

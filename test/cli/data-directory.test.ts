@@ -129,7 +129,7 @@ t.test('the mark of a server ends with its process, also after SIGKILL', async (
   const { dir, env } = await fresh(t)
   const server = await serve(t, env)
   const claim = async () => {
-    const store = openStore(`sqlite:${dir}/latchkey.db`, { record: () => {} })
+    const store = await openStore(`sqlite:${dir}/latchkey.db`, { record: () => {} })
     const isOnly = await store.claimServer()
     await store.close()
     return isOnly

@@ -17,6 +17,17 @@ t.test('port 0 selects a free port, the issuer contains it, and the log names ig
   t.match(output().stdout, 'LATCHKEY_SERVICE_HOST: ignored, because Kubernetes or Docker')
 })
 
+t.test('a start on the embedded database loads neither pg nor undici', async (t) => {
+  const { env } = await fresh(t)
+  const report = `import { _cache } from 'node:module'
+    import { isMainThread } from 'node:worker_threads'
+    const loaded = () => [...process.moduleLoadList, ...Object.keys(_cache)].filter((name) => /undici\\/undici|\\/pg\\//.test(name))
+    if (isMainThread) process.on('exit', () => console.error('loaded', loaded()))`
+  const server = await serve(t, { ...env, NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(report)}` })
+  server.process.kill('SIGTERM')
+  t.match((await server.exited).stderr, /\nloaded \[\]\n/)
+})
+
 t.test('the threads that hash passwords have a lower priority than the main thread', ONLY_LINUX, async (t) => {
   const { env } = await fresh(t)
   const { process: child } = await serve(t, env)

@@ -71,7 +71,7 @@ export async function openDomain(
 ): Promise<Domain> {
   const events: Event[] = beside?.events ?? []
   const record = (event: Event) => void events.push(event)
-  const store = beside?.store ?? openStore('sqlite::memory:', { record })
+  const store = beside?.store ?? (await openStore('sqlite::memory:', { record }))
   if (beside === undefined) t.teardown(() => store.close())
   await store.migrate()
   const clock = beside?.clock ?? new TestClock(NOW)

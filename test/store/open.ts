@@ -23,7 +23,7 @@ export interface Opened {
   /** Four more instances, as other processes have them. */
   others: [Store, Store, Store, Store]
   /** Opens one more instance until the end of a test. */
-  another: (t: Test) => Store
+  another: (t: Test) => Promise<Store>
   /** Every event that an instance recorded. */
   events: Event[]
   /** Runs the statements in one transaction of another connection, with pauses. Returns the rows of the last. */
@@ -112,8 +112,8 @@ export async function open(t: Test, kind: Kind, given?: string): Promise<Opened>
   const url = given ?? (await createDatabase(t, kind))
   const connect = async () => (kind === 'sqlite' ? connectSqlite(url.slice('sqlite:'.length)) : connectPostgres(url))
   const events: Event[] = []
-  const another = (t: Test) => {
-    const store = openStore(url, { record: (event) => events.push(event) })
+  const another = async (t: Test) => {
+    const store = await openStore(url, { record: (event) => events.push(event) })
     t.teardown(() => store.close())
     return store
   }
@@ -139,12 +139,12 @@ export async function open(t: Test, kind: Kind, given?: string): Promise<Opened>
   }
 
   const empty = async () => void (await sql(...EMPTY, ...RESET))
-  const store = another(t)
+  const store = await another(t)
   return {
     kind,
     url,
     store,
-    others: [another(t), another(t), another(t), another(t)],
+    others: [await another(t), await another(t), await another(t), await another(t)],
     another,
     events,
     sql,

@@ -8,15 +8,15 @@ import { createDatabase, createDirectory, open } from './open.ts'
 import { startPooler } from './pooler.ts'
 import { newUser, notIntrospected, outcomes } from './rows.ts'
 
-function openUrl(t: Test, url: string): Store {
-  const store = openStore(url, { record: () => {} })
+async function openUrl(t: Test, url: string): Promise<Store> {
+  const store = await openStore(url, { record: () => {} })
   t.teardown(() => store.close())
   return store
 }
 
 t.test('Latchkey runs behind PgBouncer in transaction mode', async (t) => {
   const { url, wrong } = await startPooler(t, await createDatabase(t, 'postgres'))
-  const stores = Array.from({ length: 4 }, () => openUrl(t, url))
+  const stores = await Promise.all(Array.from({ length: 4 }, () => openUrl(t, url)))
   t.strictSame(await outcomes(stores.map((store) => store.migrate())), { done: 4 }, 'concurrent migrations')
 
   const { token, get, send, inject, createUser } = await build(t, {
@@ -51,7 +51,7 @@ t.test('statements that wait', async (group) => {
       const opened = await open(t, 'postgres')
       await opened.store.migrate()
       await opened.seed()
-      const store = place === 'directly' ? opened.store : openUrl(t, (await startPooler(t, opened.url)).url)
+      const store = place === 'directly' ? opened.store : await openUrl(t, (await startPooler(t, opened.url)).url)
       const user = newUser()
       await store.users.create(OPERATOR, user)
       const commit = await opened.hold(t, 'lock table users in access exclusive mode')

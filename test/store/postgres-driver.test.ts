@@ -18,8 +18,8 @@ const NO_STATE = notIntrospected({ kid: 'x', jti: 'x', sid: null, sub: 'x', clie
 
 t.jobs = 4 // most tests wait
 
-function openUrl(t: Test, url: string): Store {
-  const store = openStore(url, { record: () => {} })
+async function openUrl(t: Test, url: string): Promise<Store> {
+  const store = await openStore(url, { record: () => {} })
   t.teardown(() => store.close())
   return store
 }
@@ -34,7 +34,8 @@ async function connect(t: Test, url: string): Promise<(sql: string) => Promise<p
 
 async function migratedDatabase(t: Test): Promise<string> {
   const url = await createDatabase(t, 'postgres')
-  await openUrl(t, url).migrate()
+  const store = await openUrl(t, url)
+  await store.migrate()
   return url
 }
 
@@ -45,7 +46,7 @@ const create = (store: Store, user = newUser()) => store.users.create(OPERATOR, 
 const isThere = async (store: Store, id: string) => (await store.users.get(id)) !== null
 
 t.test('integers are read as numbers, in the connections of the store only', async (t) => {
-  const [store, query] = [openUrl(t, shared), await connect(t, shared)]
+  const [store, query] = [await openUrl(t, shared), await connect(t, shared)]
   const user = newUser({ now: Date.UTC(2026, 0, 1) })
   await create(store, user)
   await query("update counters set seq = 9007199254740991 where name = 'revocations'")
@@ -58,7 +59,7 @@ t.test('a server that is not there is unavailable [F11]', async (t) => {
   const { server, url } = await listen(t, () => {})
   server.close()
   await once(server, 'close')
-  const store = openUrl(t, url)
+  const store = await openUrl(t, url)
   const calls = [store.schema(), store.migrate(), store.users.get('x'), create(store), store.state(NO_STATE)]
   t.strictSame(await outcomes(calls), { unavailable: 5 })
   await t.rejects(store.users.get('x'), { ...UNAVAILABLE, message: 'The database is not available' })
@@ -71,7 +72,7 @@ for (const [behaviour, onConnection] of [
 ] as const) {
   t.test(`a server that ${behaviour} is unavailable`, async (t) => {
     const { url } = await listen(t, onConnection)
-    const store = openUrl(t, url)
+    const store = await openUrl(t, url)
     t.strictSame(await outcomes([store.users.get('x'), store.schema()]), { unavailable: 2 })
   })
 }
@@ -81,7 +82,7 @@ t.test('a missing database and a refused password are errors of the setup', asyn
   missing.pathname = '/test_none'
   refused.password = 'wrong-password'
   for (const { href } of [missing, refused]) {
-    const store = openUrl(t, href)
+    const store = await openUrl(t, href)
     await t.rejects(store.users.get('x'), SetupError)
     await t.rejects(store.migrate(), SetupError)
     const message = await store.users.get('x').then(String, (error: Error) => error.message)
@@ -91,7 +92,7 @@ t.test('a missing database and a refused password are errors of the setup', asyn
 
 t.test('killed idle connections cost at most two refusals each, and none a moment later [F11]', async (t) => {
   const url = await migratedDatabase(t)
-  const [store, query] = [openUrl(t, url), await connect(t, url)]
+  const [store, query] = [await openUrl(t, url), await connect(t, url)]
   const user = newUser()
   await create(store, user)
   const get = async () => Object.keys(await outcomes([store.users.get(user.id)]))[0]
@@ -114,7 +115,7 @@ t.test('killed idle connections cost at most two refusals each, and none a momen
 
 t.test('a connection that is killed in a transaction is unavailable, and the transaction is rolled back', async (t) => {
   const url = await migratedDatabase(t)
-  const [store, lock, kill] = [openUrl(t, url), await connect(t, url), await connect(t, url)]
+  const [store, lock, kill] = [await openUrl(t, url), await connect(t, url), await connect(t, url)]
   const user = newUser()
   await lock('begin')
   await lock('lock table credentials in access exclusive mode')
@@ -134,8 +135,8 @@ t.test('a connection that is killed in a transaction is unavailable, and the tra
 
 t.test('a frozen server is unavailable, and works again when it answers [F12]', async (t) => {
   const url = await migratedDatabase(t)
-  const [direct, proxy] = [openUrl(t, url), await freezable(t, url)]
-  const store = openUrl(t, proxy.url)
+  const [direct, proxy] = [await openUrl(t, url), await freezable(t, url)]
+  const store = await openUrl(t, proxy.url)
   const user = newUser()
   await create(direct, user)
   await Promise.all(Array.from({ length: 5 }, () => store.users.get(user.id)))
@@ -155,8 +156,8 @@ for (const [place, text] of [
 ] as const) {
   t.test(`a server that freezes ${place} is unavailable, and loses no later write [F12]`, async (t) => {
     const url = await migratedDatabase(t)
-    const [direct, proxy] = [openUrl(t, url), await freezable(t, url)]
-    const store = openUrl(t, proxy.url)
+    const [direct, proxy] = [await openUrl(t, url), await freezable(t, url)]
+    const store = await openUrl(t, proxy.url)
     const [alice, inDoubt, bob] = [newUser(), newUser(), newUser()]
     await create(direct, alice)
     await store.users.get(alice.id)
@@ -178,7 +179,7 @@ for (const [place, text] of [
 t.test('a frozen server and a pool in use end a request at its deadline [UA2 F14]', async (t) => {
   const url = await migratedDatabase(t)
   const [proxy, query] = [await freezable(t, url), await connect(t, url)]
-  const [store, busy] = [openUrl(t, proxy.url), openUrl(t, url)]
+  const [store, busy] = [await openUrl(t, proxy.url), await openUrl(t, url)]
   const over = new RequestOver({ callerLeft: false })
   await Promise.all([1, 2, 3].map(() => store.users.get('x')))
   proxy.freeze()
@@ -209,14 +210,14 @@ t.test('tables of another program in another schema of the database do not matte
   await query('create schema other')
   for (const name of ['kysely_migration', 'kysely_migration_lock', 'schema_version', 'users'])
     await query(`create table other.${name} (id text)`)
-  const store = openUrl(t, url)
+  const store = await openUrl(t, url)
   t.equal(await store.schema(), null)
   await store.migrate()
   t.equal((await store.schema())?.version, store.version)
 })
 
 t.test('concurrent writes wait for a connection when all ten are in use', async (t) => {
-  const store = openUrl(t, shared)
+  const store = await openUrl(t, shared)
   await Promise.all(Array.from({ length: 10 }, () => store.users.get('x')))
   t.strictSame(await outcomes(Array.from({ length: 14 }, () => create(store))), { done: 14 })
 })
@@ -225,7 +226,7 @@ t.test('transactions are read committed, also in a database with another default
   const url = await migratedDatabase(t)
   const sql = await connect(t, url)
   await sql(`alter database ${new URL(url).pathname.slice(1)} set default_transaction_isolation = 'serializable'`)
-  const store = openUrl(t, url)
+  const store = await openUrl(t, url)
   const count = () =>
     store.guesses.count(['x'], (counts) => ({
       next: [{ key: 'x', count: (counts.get('x')?.count ?? 0) + 1, lastAt: 1, expiresAt: 2 }],
@@ -243,7 +244,7 @@ t.test('a database with another encoding than UTF-8 is an error of the setup tha
     const name = url.pathname.slice(1)
     await sql(`drop database ${name}`)
     await sql(`create database ${name} encoding '${encoding}' locale 'C' template template0`)
-    await t.rejects(openUrl(t, url.href).migrate(), {
+    await t.rejects((await openUrl(t, url.href)).migrate(), {
       constructor: SetupError,
       message: `the database has the encoding ${encoding}: create it with "encoding 'UTF8' template template0"`
     })
@@ -252,7 +253,7 @@ t.test('a database with another encoding than UTF-8 is an error of the setup tha
 
 t.test('a column that another instance adds disturbs no statement whose plan the server keeps', async (t) => {
   const url = await migratedDatabase(t)
-  const [store, query] = [openUrl(t, url), await connect(t, url)]
+  const [store, query] = [await openUrl(t, url), await connect(t, url)]
   const read = () => outcomes(Array.from({ length: 10 }, () => store.keys.signing()))
   await read()
   await query('alter table signing_keys add column later text')

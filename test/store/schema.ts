@@ -116,9 +116,12 @@ export async function schema(t: Test, kind: Kind): Promise<void> {
   /** Returns the schema version of a program that has these migrations. */
   function programWith(t: Test, url: string, migrations: SchemaMigration[]) {
     const sqlite = openSqlite(url.slice('sqlite:'.length))
-    const db: Db = new Kysely({ dialect: kind === 'sqlite' ? sqlite.dialect : openPostgres(url).dialect })
+    const openUnlimited = (): Db => new Kysely({ dialect: openPostgres(url, { unlimited: true }).dialect })
+    const db: Db = kind === 'sqlite' ? new Kysely({ dialect: sqlite.dialect }) : openUnlimited()
     t.teardown(() => db.destroy())
-    return kind === 'sqlite' ? sqliteSchemaVersion(db, sqlite, migrations) : postgresSchemaVersion(db, url, migrations)
+    return kind === 'sqlite'
+      ? sqliteSchemaVersion(db, sqlite, migrations)
+      : postgresSchemaVersion(db, openUnlimited, migrations)
   }
 
   t.test('a later migration runs once on a database in use, which the previous program may still use', async (t) => {

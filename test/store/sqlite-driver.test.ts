@@ -17,21 +17,21 @@ import { newUser, outcomes, ROUNDS } from './rows.ts'
 
 const UNAVAILABLE = { constructor: DomainError, code: 'unavailable', retryAfter: 1 }
 
-function openFile(t: Test, file: string): Store {
-  const store = openStore(`sqlite:${file}`, { record: () => {} })
+async function openFile(t: Test, file: string): Promise<Store> {
+  const store = await openStore(`sqlite:${file}`, { record: () => {} })
   t.teardown(() => store.close())
   return store
 }
 
 /** Returns a database that does not exist yet, in directories that do not exist yet. */
-function newFile(t: Test): { file: string; open: () => Store } {
+function newFile(t: Test): { file: string; open: () => Promise<Store> } {
   const file = join(createDirectory(t), 'deep', 'er', 'latchkey.db')
   return { file, open: () => openFile(t, file) }
 }
 
-async function migrated(t: Test): Promise<{ file: string; store: Store; open: () => Store }> {
+async function migrated(t: Test): Promise<{ file: string; store: Store; open: () => Promise<Store> }> {
   const { file, open } = newFile(t)
-  const store = open()
+  const store = await open()
   await store.migrate()
   return { file, store, open }
 }
@@ -45,7 +45,7 @@ t.test('the database is readable by its owner only, with any umask [KS3]', async
   const { file, open } = newFile(t)
   const umask = process.umask(0)
   try {
-    const store = open()
+    const store = await open()
     await store.migrate()
     await create(store)
     const mode = (path: string) => (statSync(path).mode & 0o777).toString(8)
@@ -67,7 +67,7 @@ t.test('the writing connection has a write-ahead log and waits for the disk at e
 
 t.test('a missing file is an error and is not created; after migrate the same store works [F9]', async (t) => {
   const { file, open } = newFile(t)
-  const store = open()
+  const store = await open()
   t.equal(await store.schema(), null)
   const missing = { constructor: SetupError, message: `the database ${file} does not exist: restore a backup` }
   await t.rejects(store.users.get('x'), missing)
@@ -83,7 +83,7 @@ t.test('a missing file is an error and is not created; after migrate the same st
 
 t.test('a directory in place of the file is an error that names the directory and the setting', async (t) => {
   const directory = createDirectory(t)
-  await t.rejects(openFile(t, directory).schema(), {
+  await t.rejects((await openFile(t, directory)).schema(), {
     constructor: SetupError,
     message: `the database ${directory} is a directory: set LATCHKEY_DATABASE_URL to a file in it`
   })
@@ -98,7 +98,7 @@ for (const [name, content] of [
     const directory = createDirectory(t)
     const file = join(directory, 'latchkey.db')
     writeFileSync(file, content)
-    const store = openFile(t, file)
+    const store = await openFile(t, file)
     await t.rejects(store.schema(), SetupError)
     await t.rejects(store.migrate(), SetupError)
     await t.rejects(store.users.get('x'), SetupError)
@@ -114,21 +114,21 @@ t.test('a damaged database is refused [F9]', async (t) => {
   const content = readFileSync(file)
   content.fill(0xff, 100, 4096)
   writeFileSync(file, content)
-  const damaged = open()
+  const damaged = await open()
   await t.rejects(damaged.schema(), SetupError)
   await t.rejects(damaged.users.list({ after: null, limit: 1 }, {}), SetupError)
 })
 
 t.test('any path is read as a path, and not as a URI', async (t) => {
   const file = join(createDirectory(t), 'ä b?mode=ro&x=%41#y.db')
-  const store = openFile(t, file)
+  const store = await openFile(t, file)
   await store.migrate()
   await create(store)
   t.ok(existsSync(file))
 })
 
 t.test('a database in memory works and is on no disk', async (t) => {
-  const store = openFile(t, ':memory:')
+  const store = await openFile(t, ':memory:')
   t.equal(await store.schema(), null)
   await store.migrate()
   await Promise.all(Array.from({ length: 20 }, () => create(store)))
@@ -160,7 +160,7 @@ t.test('a write waits for the lock until the deadline of its request, which ends
   const { release } = await lock(t, file)
   let hasWaited = false
   // Through another store, because the writes of one store wait for each other.
-  const patient = create(openFile(t, file)).finally(() => (hasWaited = true))
+  const patient = create(await openFile(t, file)).finally(() => (hasWaited = true))
   // Two requests, because two waits of full length, one after the other, would be longer than the wait of `patient`.
   for (let count = 0; count < 2; count++)
     await runInRequest(requestTime(100).time, async () => {
@@ -222,12 +222,12 @@ t.test('a failed transaction is rolled back, and concurrent and later writes are
     Array.from({ length: 40 }, (_, index) => (index % 2 ? 'rejected' : 'fulfilled'))
   )
   t.equal(await count(store), 22)
-  t.equal(await count(openFile(t, file)), 22)
+  t.equal(await count(await openFile(t, file)), 22)
 })
 
 t.test('twenty concurrent writes succeed, through one store and through two', async (t) => {
   const { store, open } = await migrated(t)
-  const other = open()
+  const other = await open()
   for (const stores of [[store], [store, other]]) {
     const calls = Array.from({ length: 20 }, (_, index) => create(stores[index % stores.length] as Store))
     t.strictSame(await outcomes(calls), { done: 20 })

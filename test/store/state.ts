@@ -131,7 +131,7 @@ export function state(t: Test, opened: Opened): void {
   })
 
   t.test('a store that was never used can be closed, and a closed store rejects calls', async (t) => {
-    const [unused, used] = [opened.another(t), opened.another(t)]
+    const [unused, used] = [await opened.another(t), await opened.another(t)]
     await unused.close()
     await unused.close()
     t.equal(await used.users.get('x'), null)
