@@ -30,7 +30,8 @@ export function createLogouts({ clients, idTokens }: { clients: Clients; idToken
 
   return {
     /**
-     * Reads a request. An invalid parameter leads to no client, so the browser stays here (§4): the logout itself is never refused.
+     * Reads a request, which is never refused. The browser stays here if the client is not known for certain, or has not registered the
+     * URI (§4). A repeated parameter counts as missing.
      * @param logins the active logins of the browser, the one used last first
      */
     async read(params: AuthorizationParams, logins: Login[]): Promise<Logout> {

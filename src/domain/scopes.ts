@@ -76,7 +76,7 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
 
   /**
    * Returns the audience of a token with identity scopes only: one of the resources that the client lists, by default the first; Latchkey
-   * for a client without a list. A client must not get a token for a service at which it has no scope. Returns undefined for such a service.
+   * for a client without a list. Returns undefined if such a client requests another service: identity scopes alone give no access to it.
    * @throws OAuthError invalid_target for a resource that the client does not list
    */
   async function audienceOfIdentity(requested: string[], { resources }: Client): Promise<string | undefined> {
@@ -106,8 +106,8 @@ export function createScopes({ store, settings }: { store: Store; settings: Conf
       ),
 
     /**
-     * Returns the requested scopes that grant, client, user and resource allow, and the audience. Leaves out all other scopes. Identity
-     * scopes belong to every resource and every user, and to no client: a client's own token has no user to show.
+     * Returns the requested scopes that grant, client, user and resource allow, and the audience. Leaves out all other scopes. Every
+     * resource and every user has the identity scopes. A client's own token gets none of them, because it has no user to show.
      * @param request  `scope` is the parameter of the request; if it is missing, `defaultScopes` are requested (RFC 6749 §3.3)
      * @param limits   `registered` are the scopes that were read with the client; the others are looked up. `session` holds the scopes of the session that is renewed; null for a new session and for a client's own token.
      *   `user` holds the scopes of the user's roles; null for a client's own token

@@ -110,9 +110,10 @@ export function createKeys(deps: { metadata: ReturnType<typeof createMetadata>; 
     waiting++
     try {
       await latest.catch(() => {})
+      const isMissing = () => !keys.has(kid) || timer.elapsed() >= usableUntil
       const pause = fetchedAt + COOLDOWN_MS - timer.elapsed()
-      if (!keys.has(kid) && fetches === before && pause > 0) await timer.sleep(pause)
-      if (!keys.has(kid) || timer.elapsed() >= usableUntil) await (fetches === before ? refresh() : latest)
+      if (isMissing() && fetches === before && pause > 0) await timer.sleep(pause)
+      if (isMissing()) await (fetches === before ? refresh() : latest)
     } catch (cause) {
       throw new UnavailableError(UNAVAILABLE, cause)
     } finally {

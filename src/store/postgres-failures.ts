@@ -50,7 +50,8 @@ export function connectionFailure(error: unknown): Error {
 
 /**
  * Returns whether a server says by its SQLSTATE that it does not take writes: it is a standby, is stopping, or a pooler has lost it.
- * Another server may have its address by now.
+ * Another server may have its address by now. 40001 is a conflict with the recovery of a standby: transactions are READ COMMITTED, so
+ * nothing else causes it.
  */
 export const isWrongServer = ({ code = '' }: { code?: string | undefined }): boolean =>
   /^(08|25006|40001|57P)/.test(code)

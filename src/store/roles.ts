@@ -42,9 +42,9 @@ async function getRole(trx: Db, name: string): Promise<Role | null> {
 }
 
 /**
- * Returns the entries that revoke the tokens which hold scopes because of a role that loses them: those that carry the role, and those of
- * clients that may request these scopes and whose tokens do not carry the role. Locks these clients, as every change of a client does
- * before its entry.
+ * Returns the entries that revoke all tokens with a lost scope of the role. The entry of the role covers the tokens that carry the role.
+ * The entries of clients cover the tokens that do not carry it. Locks these clients before `appendRevocations` locks the counter, in the
+ * same order as a change of a client, so that the two cannot deadlock.
  */
 async function entriesOf(trx: Db, role: string, lost: string[]): Promise<NewRevocation[]> {
   const own = { kind: 'role' as const, id: role }

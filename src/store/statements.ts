@@ -10,7 +10,7 @@ export interface Query<Result> {
 
 /** Runs single statements whose SQL was compiled before. */
 export interface Statements {
-  /** Runs a query. Other callers may get the same result. */
+  /** Runs a query. Other callers may get the same object as result, so nobody may change it. */
   read<Result>(query: Query<Result>, parameters: readonly unknown[]): Promise<Result>
   /** Runs a statement as a transaction of its own. Returns the rows of its `returning`. */
   write(sql: string, parameters: readonly unknown[]): Promise<Row[]>

@@ -82,7 +82,7 @@ t.test(
   }
 )
 
-t.test('the user refuses all or some scopes, once', async (t) => {
+t.test('a user who refuses ends the question, and cannot allow more than the client asked for', async (t) => {
   const { ask, signIn, decide, auth, createUser, store, alice } = await openSignIn(t)
   const login = await signIn()
   const step = await ask([login])

@@ -254,13 +254,30 @@ t.test(
     responders.jwks = () => Response.json({}, { status: 500 })
     await timer.advance(300_000 + HOUR - 1)
     t.equal((await findNow(key.kid))?.kid, key.kid)
-    await timer.advance(1)
+    await timer.advance(200)
     await t.rejects(async () => findNow(key.kid), UNAVAILABLE)
     responders.jwks = jwks([key.jwk])
     await timer.advance(1000)
     t.equal((await findNow(key.kid))?.kid, key.kid)
   }
 )
+
+t.test('keys that are too old cause at most five fetches per second', async (t) => {
+  const { findNow, find, key, responders, timer, requests } = setUp()
+  await find(key.kid)
+  responders.jwks = () => Response.json({}, { status: 500 })
+  await timer.advance(300_000 + HOUR)
+  const before = requests.length
+  const start = timer.elapsed()
+  for (let round = 0; round < 20; round++) {
+    Promise.resolve(findNow(key.kid)).catch(() => {})
+    await timer.advance(50)
+  }
+  t.strictSame(
+    requests.slice(before).map(({ path, at }) => `${path} at ${at - start}`),
+    [0, 200, 400, 600, 800, 1000].map((at) => `/jwks at ${at}`)
+  )
+})
 
 t.test('an unknown key throws while the issuer is unavailable, and the known keys are used', async (t) => {
   const { find, key, responders } = setUp()
