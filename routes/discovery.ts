@@ -22,7 +22,7 @@ export interface DiscoveryOptions {
   jwksMaxAge: number
 }
 
-/** Public documents that describe the service. All links start with the issuer. */
+/** Public documents that describe the service. All links are absolute URLs with the origin of the issuer. */
 const routes: FastifyPluginAsyncTypebox<DiscoveryOptions> = async (fastify, options) => {
   const { name, version, docs, base, jwksMaxAge } = options
   const { auth, publicAccess } = fastify

@@ -97,7 +97,7 @@ export async function buildApp(
       : { loggerInstance: log.child({}, { serializers }) }),
     genReqId: () => randomUUID(),
     // The router skips the first character of a target, so `*token` would reach `/token`. With the slash it is `/*token`, which no
-    // route has; so is the target of `OPTIONS *` (RFC 9112 §3.2.4).
+    // route has. The target of `OPTIONS *` (RFC 9112 §3.2.4) becomes `/*`, which no route has either.
     rewriteUrl: ({ url = '/' }) => (url.startsWith('*') ? `/${url}` : url),
     // plugins/request-log.ts writes one line for each request.
     logController: new LogController({ disableRequestLogging: true }),

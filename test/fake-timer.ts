@@ -17,7 +17,7 @@ export interface FakeTimer extends Timer {
   sleeping(): number
 }
 
-/** Creates a timer that moves only by `advance`. */
+/** Creates a timer that moves only by `advance` and `freeze`. */
 export function createFakeTimer(): FakeTimer {
   let now = 0
   const sleeps = new Set<{ until: number; wake: () => void }>()

@@ -58,12 +58,16 @@ export function assertNoRoutesBefore(fastify: FastifyInstance, publicPaths: stri
   const [route] = existingRoutes(fastify).filter((each) => !isForPreflights(each) && !isBelow(each.url, open))
   if (route === undefined) return
   throw new Error(
-    `latchkey-guard: ${nameOf(route)} exists before the guard, which cannot protect it. Register the guard, and await the registration, before this route; or add ${JSON.stringify(publicPath(route.url))} to publicPaths to make it public, with everything below it`
+    `latchkey-guard: ${nameOf(route)} exists before the guard, which cannot protect it. Register the guard, and await the registration, before this route; or ${howToOpen(route.url)}`
   )
 }
 
-/** Returns the path to write into `publicPaths` for a route: without the wildcard at its end. */
-const publicPath = (url: string): string => url.replace(/(?<=.)\/\*?$/, '')
+/** Returns how to make a route public. `/` and `/*` in `publicPaths` stand for nothing below them. */
+function howToOpen(url: string): string {
+  const path = url.replace(/(?<=.)\/\*?$/, '')
+  const reach = path.startsWith('/*') || path === '/' ? '' : ', with everything below it'
+  return `add ${JSON.stringify(path)} to publicPaths to make it public${reach}`
+}
 
 /** The folder of this module. */
 const OWN = new URL('.', import.meta.url).pathname
@@ -96,6 +100,6 @@ export function unguardedError(route: Pick<RouteOptions, 'method' | 'url'>): Err
       `${nameOf(route)} names no guard: put requireUser(), requireScope(…), requireRole(…) or publicAccess into its preHandler`
     )
   return new Error(
-    `${nameOf(route)} of the package ${name} names no guard: add ${JSON.stringify(publicPath(route.url))} to publicPaths to make it public, with everything below it; or register the package in a scope with scope.decorate('defaultGuard', scope.requireScope(…))`
+    `${nameOf(route)} of the package ${name} names no guard: ${howToOpen(route.url)}; or register the package in a scope with scope.decorate('defaultGuard', scope.requireScope(…))`
   )
 }

@@ -207,7 +207,8 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
 
     redeem: (caller, { codeHash, session, authVersion, rev, now }) =>
       transaction(async (trx, record) => {
-        // Locks the user and the client before the authorization, as an opened login that ends others and a change of the client do.
+        // Locks the user and the client before the authorization, in the same order as the opening of a login, which can
+        // end other logins, and as a change of the client.
         if (needsRowLocks(trx)) {
           await trx.selectFrom('users').select('id').where('id', '=', session.userId).forNoKeyUpdate().execute()
           await trx.selectFrom('clients').select('id').where('id', '=', session.clientId).forShare().execute()
@@ -224,7 +225,11 @@ export function authorizations({ db, transaction }: Database): AuthorizationStor
           const ofLogin = { ...session, loginId: redeemed.login_id }
           const isOpen = await insertSession(trx, ofLogin, { authVersion, rev })
           if (!isOpen) {
-            await trx.updateTable('authorizations').set({ state: 'ended' }).where('code_hash', '=', codeHash).execute()
+            await trx
+              .updateTable('authorizations')
+              .set({ state: 'ended', session_id: null })
+              .where('code_hash', '=', codeHash)
+              .execute()
             return 'refused'
           }
           const { userId: user, clientId: client, id } = session

@@ -30,7 +30,7 @@ export const revokeEverything =
         await insertKey(trx, { ...key, createdAt: now, signsSinceAt: key.state === 'signing' ? now : null })
       await trx.deleteFrom('refresh_keys').execute()
       await insertRefreshKey(trx, { ...refreshKey, createdAt: now })
-      // Before the sessions, as the end of a login does: waits for the redemption of codes, and ends their sessions too.
+      // Locks logins before sessions, in the same order as the end of a login: waits for the redemption of codes, and ends their sessions too.
       await trx.updateTable('logins').set(endedAt(now)).where('ended_at', 'is', null).execute()
       await endAuthorizations(trx, {})
       await addLogoutNotices(trx, { now })

@@ -91,7 +91,8 @@ async function endEverySignIn(
     .$if(from !== null, (query) => query.where('auth_version', '=', from as number))
     .executeTakeFirstOrThrow()
   if (numUpdatedRows === 0n) return null
-  // Before the sessions, as the end of a login does. A login with another `auth_version` than its user has ended.
+  // Locks the login before the sessions, in the same order as the end of a login. A login whose `auth_version` differs from that of its user
+  // counts as ended, so the login that is kept gets the new one.
   if (keepLogin !== null && from !== null) {
     const ofUser = trx.selectFrom('logins').select('id').where('id', '=', keepLogin.id).where('user_id', '=', id)
     await trx

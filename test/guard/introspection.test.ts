@@ -154,10 +154,12 @@ t.test('a request gets 503 when the introspection has no response within three s
 })
 
 t.test('a request gets 503 when the issuer has no introspection endpoint', async (t) => {
-  const { responders, token, get, issuer } = await setUp(t)
+  const { responders, token, get, issuer, respond, introspections } = await setUp(t)
+  respond(active())
   responders['oauth-authorization-server'] = () =>
     Response.json({ issuer, token_endpoint: `${issuer}/token`, jwks_uri: `${issuer}/jwks` })
   t.strictSame(answer(await get(token())), UNKNOWN)
+  t.strictSame(introspections(), [])
 })
 
 t.test('`status` returns null for the state of the revocation log', async (t) => {

@@ -113,13 +113,14 @@ t.test('the message names the package that declares a route after the guard, and
   mkdirSync(dirname(file), { recursive: true })
   writeFileSync(file, "export default async (app, { path }) => app.get(path, async () => 'done')")
   const { default: metrics } = await import(file)
-  for (const [path, toWrite] of [
-    ['/metrics', '/metrics'],
-    ['/files/*', '/files'],
-    ['/', '/']
+  for (const [path, toWrite, reach] of [
+    ['/metrics', '/metrics', ', with everything below it'],
+    ['/files/*', '/files', ', with everything below it'],
+    ['/', '/', ''],
+    ['/*', '/*', '']
   ])
     await t.rejects(start(t, { declare: (app: FastifyInstance) => app.register(metrics, { path }) }), {
-      message: `GET ${path} of the package @acme/metrics names no guard: add "${toWrite}" to publicPaths to make it public, with everything below it; or register the package in a scope with scope.decorate('defaultGuard', scope.requireScope(…))`
+      message: `GET ${path} of the package @acme/metrics names no guard: add "${toWrite}" to publicPaths to make it public${reach}; or register the package in a scope with scope.decorate('defaultGuard', scope.requireScope(…))`
     })
   await t.rejects(start(t, { declare: (app: FastifyInstance) => app.get('/x', handler) }), {
     message:

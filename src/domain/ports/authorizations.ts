@@ -12,7 +12,10 @@ export type ResponseMode = 'query' | 'form_post'
 /** A valid authorization request (RFC 6749 §4.1.1, OpenID Connect Core 1.0 §3.1.2.1): its client, redirect URI and parameters were checked. */
 export interface AuthorizationRequest {
   clientId: string
-  /** As it was sent; `hasRedirectUri` says whether it was sent, so whether the token request must repeat it (RFC 6749 §4.1.3). */
+  /**
+   * As it was sent; the only registered URI when none was sent. `hasRedirectUri` says whether it was sent, so whether the token request must
+   * repeat it (RFC 6749 §4.1.3).
+   */
   redirectUri: string
   hasRedirectUri: boolean
   responseMode: ResponseMode
@@ -36,7 +39,7 @@ export interface AuthorizationRequest {
  * - `signed_in`: the user has signed in, and is asked for consent
  * - `code`: the code is on its way to the client
  * - `redeemed`: the code was exchanged for tokens
- * - `ended`: refused by the user, or its code was burnt
+ * - `ended`: can give no tokens: the user refused, its code was burnt, or its login, client or consent ended or changed
  */
 export type AuthorizationState = 'signed_in' | 'code' | 'redeemed' | 'ended'
 
@@ -65,7 +68,7 @@ export interface Consent {
 /** The code of an authorization and what it was issued for. */
 export interface PresentedCode {
   authorization: Authorization
-  /** The session that the code has opened; null before. */
+  /** The session that the code has opened; null when it has opened none. */
   sessionId: string | null
 }
 
