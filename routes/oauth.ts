@@ -1,18 +1,38 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
+import type { preValidationHookHandler } from 'fastify'
 import { empty, json } from '../src/wire/responses.ts'
 import * as wire from '../src/wire/tokens.ts'
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set at the token endpoint for a request to refresh a token. */
+    presented: ReturnType<FastifyInstance['auth']['refreshTokens']['read']> | undefined
+  }
+}
+
 /** The endpoints for tokens. The Fastify scope that registers them accepts only forms. */
 const routes: FastifyPluginAsyncTypebox = async (fastify) => {
+  fastify.decorateRequest('presented')
   const { auth } = fastify
   const { TokenResponse, TokenReference, Introspection } = wire
   const TokenRequest = wire.tokenRequest(auth.grants)
   for (const schema of [TokenResponse, TokenReference, Introspection, TokenRequest]) fastify.addSchema(schema)
 
+  /** Begins to read a refresh token. Its client is authenticated meanwhile, so that the request waits once for both. */
+  const readAhead: preValidationHookHandler = (request, _reply, done) => {
+    const token = wire.refreshTokenFromWire(request.body)
+    if (token !== null) {
+      request.presented = auth.refreshTokens.read(token)
+      request.presented.catch(() => {}) // the grant handles it, unless the request fails before
+    }
+    done()
+  }
+
   fastify.post(
     '/token',
     {
+      preValidation: readAhead,
       preHandler: fastify.authenticateClient,
       config: { errors: 'oauth', cors: true, guessable: true },
       schema: {
@@ -25,8 +45,8 @@ const routes: FastifyPluginAsyncTypebox = async (fastify) => {
         response: { 200: json('An access token, and a refresh token if the client may use one', TokenResponse) }
       }
     },
-    async ({ caller, clientAuth, body }, reply) => {
-      const issued = await auth.exchange(caller, { clientAuth, params: wire.paramsFromWire(body) })
+    async ({ caller, clientAuth, presented, body }, reply) => {
+      const issued = await auth.exchange(caller, { clientAuth, presented, params: wire.paramsFromWire(body) })
       reply.header('pragma', 'no-cache')
       return wire.toWire(issued)
     }

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { Config } from '../settings.ts'
 import { toClaims } from '../token/claims.ts'
 import type { Principal } from '../token/principal.ts'
@@ -13,6 +12,7 @@ import type { LiveState } from './ports/revocations.ts'
 import type { Signer } from './ports/signer.ts'
 import type { Store } from './ports/store.ts'
 import { heldByUser, intersect, narrowRoles } from './scopes.ts'
+import { createTokenIds } from './token-ids.ts'
 
 /** The accepted difference between the clocks of two instances. */
 const SKEW: Seconds = 5
@@ -28,6 +28,7 @@ export type CurrentPrincipal = Principal & { user: User | null }
 export function createAccessTokens(deps: { store: Store; signer: Signer; keys: Keys; clock: Clock; settings: Config }) {
   const { store, signer, keys, clock, settings } = deps
   const { issuer } = settings
+  const newTokenId = createTokenIds()
   const tokens = createTokenVerifier<PublicKey>({
     issuer,
     clock,
@@ -109,7 +110,7 @@ export function createAccessTokens(deps: { store: Store; signer: Signer; keys: K
         clientId: client.id,
         issuedAt,
         expiresAt: issuedAt + expiresIn,
-        id: randomBytes(16).toString('base64url'),
+        id: newTokenId(),
         scopes,
         roles,
         sid: session === null ? null : session.sid,

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 import { defined } from '../defined.ts'
 import { CLIENT_ID_PATTERN } from '../limits.ts'
 import type { Config } from '../settings.ts'
@@ -23,7 +23,7 @@ const CLIENT_ID = new RegExp(CLIENT_ID_PATTERN, 'u')
 /** Returns whether a text may be a client id. Refuses `.` and `..`, which URL parsers remove from a path. */
 export const isClientId = (text: string): boolean => CLIENT_ID.test(text) && text !== '.' && text !== '..'
 /** Returns the SHA-256 hash of a text in base64url. Sufficient for secrets of 256 random bits, which need no slow hash. */
-export const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64url')
+export const sha256 = (text: string): string => hash('sha256', text, 'base64url')
 /** The longest time to the `exp` of an assertion (RFC 7523 §3). */
 const ASSERTION_TTL: Seconds = 300
 /** The time by which the clock of a client may be ahead. */
@@ -113,11 +113,11 @@ export function createClientAuthentication(deps: {
     const candidates = known.filter(isEnabled)
     const publicClient = candidates.find(({ client }) => client.kind === 'public')
     if (secret === null && publicClient !== undefined) return authenticated(publicClient, method)
-    const hash = sha256(secret ?? '')
+    const hashed = sha256(secret ?? '')
     const match = candidates
       .flatMap(({ secrets, ...each }) => secrets.map((stored) => ({ ...each, stored })))
-      .find(({ stored }) => stored.hash.startsWith(hash.slice(0, SELECTOR_LENGTH)))
-    const isEqual = timingSafeEqual(Buffer.from(hash), match === undefined ? NO_HASH : Buffer.from(match.stored.hash))
+      .find(({ stored }) => stored.hash.startsWith(hashed.slice(0, SELECTOR_LENGTH)))
+    const isEqual = timingSafeEqual(Buffer.from(hashed), match === undefined ? NO_HASH : Buffer.from(match.stored.hash))
     if (match === undefined || !isEqual) throw refuse(known[0]?.client)
     await recordUse(match.stored)
     return authenticated(match, method)

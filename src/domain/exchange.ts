@@ -1,8 +1,8 @@
 import type { AccessTokens } from './access-tokens.ts'
 import type { Caller } from './caller.ts'
-import type { AuthenticatedClient, ClientAuthentication } from './client-authentication.ts'
+import type { ClientAuthentication } from './client-authentication.ts'
 import { clientRefused, OAuthError } from './errors.ts'
-import { type Grant, type Outcome, required, type TokenParams } from './grants/grant.ts'
+import { type Grant, type Outcome, required, type TokenRequest } from './grants/grant.ts'
 import type { IdTokens } from './id-tokens.ts'
 import type { Logins } from './logins.ts'
 import { type Client, OPENID, type Seconds, type Session } from './model.ts'
@@ -10,12 +10,6 @@ import type { Store } from './ports/store.ts'
 import { wasUsed } from './refresh-tokens.ts'
 import { narrowRoles, type Scopes } from './scopes.ts'
 import type { Sessions, TokenSession } from './sessions.ts'
-
-export interface TokenRequest {
-  /** The client that authenticated; null when the request names no client. */
-  clientAuth: AuthenticatedClient | null
-  params: TokenParams
-}
 
 export interface IssuedToken {
   accessToken: string
@@ -126,7 +120,7 @@ export function createExchange(deps: {
     const { address, userAgent, requestId } = caller
     const asClient: Caller = { kind: 'client', id: client.id, address, userAgent, requestId }
 
-    const outcome = await grant.authorize(asClient, { client, params: request.params })
+    const outcome = await grant.authorize(asClient, { ...request, client })
     const isRepeated = outcome.kind === 'renewal' && wasUsed(outcome.token)
     if (isRepeated) await renew(asClient, outcome, client)
 
@@ -153,7 +147,8 @@ export function createExchange(deps: {
       scopes: granted,
       roles: narrowRoles(user?.roles ?? [], client),
       session: tokenSession,
-      rev,
+      // The refresh token can have been read before the client.
+      rev: outcome.kind === 'renewal' ? Math.min(rev, outcome.token.rev) : rev,
       signing
     })
     const idToken = await idTokenOf(outcome, { client, draft, token })

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { runOutsideRequest } from '../deadline.ts'
 import { createKeyedQueue } from '../queue.ts'
 import type { Config } from '../settings.ts'
@@ -25,7 +25,7 @@ import type { Store } from './ports/store.ts'
 const MAX_WAITING = 64
 
 /** Hashes a name for storage, because users sometimes type a password into the field for the name. */
-const hashed = (text: string): string => createHash('sha256').update(text).digest('base64url')
+const hashed = (text: string): string => hash('sha256', text, 'base64url')
 
 const TOO_MANY = 'Too many failed attempts'
 

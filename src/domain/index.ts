@@ -84,6 +84,7 @@ export function createAuth(ports: {
     scopes,
     resources: createResources(ports),
     sessions,
+    refreshTokens,
     keys: { ...keys, ...createKeyRotation({ ...ports, keys, keyChains, refreshTokens }) },
     places: createPlaces(ports),
     accessTokens,

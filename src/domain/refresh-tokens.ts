@@ -27,6 +27,8 @@ export interface PresentedToken {
   key: RefreshKey
   /** The user at that time, in any state, with the scopes of the roles. */
   user: User & { scopes: string[] }
+  /** The number of the last entry of the revocation log at that time. */
+  rev: number
 }
 
 /** Returns whether a token was used before: its session has issued a later token. */

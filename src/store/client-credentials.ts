@@ -5,6 +5,7 @@ import type { ClientStore } from '../domain/ports/clients.ts'
 import { assertMayGrantToClient } from './caller-rights.ts'
 import { getClient, lockClient, selectClients, toClient } from './client-rows.ts'
 import { type Db, needsRowLocks, words } from './columns.ts'
+import { LAST_REVOCATION } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { preparedRead, type SlotOf } from './statements.ts'
 import type { Database } from './transaction.ts'
@@ -77,7 +78,7 @@ const selectCredentials = (db: Db, slot: SlotOf<{ id: string; otherId: string }>
       's.last_used_at'
     ])
     .select([REGISTERED.as('registered'), SIGNING.as('signing')])
-    .select(sql<number>`(select seq from counters where name = 'revocations')`.as('rev'))
+    .select(LAST_REVOCATION.as('rev'))
     .where('clients.id', 'in', [slot('id'), slot('otherId')])
 
 /** @param rows all rows of one client */

@@ -9,6 +9,9 @@ import type { Database } from './transaction.ts'
 
 const ROWS_PER_INSERT = 500
 
+/** The number of the last entry of the log. */
+export const LAST_REVOCATION = sql<number>`(select seq from counters where name = 'revocations')`
+
 /** An entry without its number. */
 export interface NewRevocation {
   kind: RevocationKind

@@ -7,7 +7,7 @@ import { SESSION_ENTRIES_MAX, SESSIONS_MAX } from '../limits.ts'
 import { endAuthorizations } from './authorization-rows.ts'
 import { type Db, needsRowLocks, words } from './columns.ts'
 import { createRenew } from './renewals.ts'
-import { appendRevocations } from './revocations.ts'
+import { appendRevocations, LAST_REVOCATION } from './revocations.ts'
 import type { Tables } from './schema.ts'
 import { type EndedRow, endAndNotify, endedAt, endSessions, entriesOf, selectForEnd } from './session-ends.ts'
 import { preparedRead, type SlotOf } from './statements.ts'
@@ -159,6 +159,7 @@ export function sessions(database: Database): SessionStore {
         .select(['username', 'email', 'full_name', 'disabled_at', 'updated_at', 'users.created_at as user_created_at'])
         .select([ROLES.as('roles'), SCOPES.as('role_scopes')])
         .select(['refresh_keys.id as key_id', 'sealed_key', 'refresh_keys.created_at as key_created_at'])
+        .select(LAST_REVOCATION.as('rev'))
         .where('sessions.id', '=', slot('id')),
     ([row]) =>
       row === undefined
@@ -169,7 +170,8 @@ export function sessions(database: Database): SessionStore {
             user: {
               ...toUser({ ...row, id: row.user_id, created_at: row.user_created_at }),
               scopes: words(row.role_scopes)
-            }
+            },
+            rev: row.rev
           }
   )
 

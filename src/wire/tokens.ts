@@ -128,6 +128,12 @@ export function paramsFromWire<T extends object>(body: T): T {
   return typeof username === 'string' ? { ...body, username: username.trim() || undefined } : body
 }
 
+/** Returns the token of a request to refresh it. The rest of the form may be invalid. Returns null for every other request. */
+export function refreshTokenFromWire(form: unknown): string | null {
+  const { grant_type: grantType, refresh_token: token } = form as Record<string, unknown>
+  return grantType === 'refresh_token' && typeof token === 'string' ? token : null
+}
+
 /** Returns the JSON of the response to a token request. */
 export const toWire = ({
   accessToken,

@@ -240,6 +240,19 @@ t.test('a password change ends the other sessions of the user, but not its own s
   await t.resolves(refresh(mine.refreshToken))
 })
 
+t.test('an access token is older than every revocation after its refresh token was read', async (t) => {
+  const { auth, store, enter, request } = await openSessions(t)
+  const [mine, other] = [await enter(), await enter()]
+  const before = await store.revocations.seq()
+  const presented = auth.refreshTokens.read(mine.refreshToken)
+  await presented
+  await auth.revoke(OPERATOR, { client: await auth.clients.get('docs'), token: other.refreshToken })
+  t.ok((await store.revocations.seq()) > before)
+  const params = { grant_type: 'refresh_token', refresh_token: mine.refreshToken }
+  const { accessToken } = await request('docs', params, presented)
+  t.equal(decodeJwt(accessToken).rev, before)
+})
+
 t.test('a refresh that fails because the database is unavailable does not use up the refresh token', async (t) => {
   const { store, enter, refresh } = await openSessions(t, { LATCHKEY_REFRESH_LEEWAY: '0' })
   const { refreshToken } = await enter()

@@ -7,11 +7,12 @@ import { type Domain, openDomain, PASSWORD } from './open.ts'
 /** The tokens of a session, with a refresh token. */
 export type Tokens = IssuedToken & { refreshToken: string }
 
-type Params = Parameters<Auth['exchange']>[1]['params']
+type Request = Parameters<Auth['exchange']>[1]
+type Params = Request['params']
 
 export interface SessionDomain extends Domain {
   /** Sends a token request of an authenticated client. */
-  request: (clientId: string, params: Params) => Promise<IssuedToken>
+  request: (clientId: string, params: Params, presented?: Request['presented']) => Promise<IssuedToken>
   /** Logs a user in. */
   enter: (login?: { username?: string; scope?: string; clientId?: string }) => Promise<Tokens>
   /** Uses a refresh token. */
@@ -32,7 +33,7 @@ export async function openSessions(
     await createUser('alice')
     await createUser('admin', ['admin'])
   }
-  const request = async (clientId: string, params: Params) => {
+  const request = async (clientId: string, params: Params, presented?: Request['presented']) => {
     const client = await auth.clients.get(clientId)
     const clientAuth = {
       client,
@@ -41,7 +42,7 @@ export async function openSessions(
       signing: [],
       rev: await store.revocations.seq()
     }
-    return (await auth.exchange(OPERATOR, { clientAuth, params })) as Tokens
+    return (await auth.exchange(OPERATOR, { clientAuth, params, presented })) as Tokens
   }
   return {
     ...domain,

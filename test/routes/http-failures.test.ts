@@ -13,6 +13,9 @@ const { app, token, get, inject } = world
 const bearer = await world.login('alice')
 const jwks = () => inject({ url: '/.well-known/jwks.json' })
 
+/** Has the form of a refresh token. */
+const REFRESH_TOKEN = `lkr_${Buffer.alloc(60).toString('base64url')}`
+
 /** Replaces methods until the end of the test. */
 function replace<T extends object>(t: Test, holder: T, methods: Partial<T>): void {
   const before = { ...holder }
@@ -50,6 +53,14 @@ t.test('a failure of the server is 500 without details, and the log has all of t
   await failing(secret)
   await failing(null)
   await failing(undefined)
+})
+
+t.test('a client that is refused learns nothing of a failure to read its refresh token', async (t) => {
+  replace(t, app.store.sessions, { presented: () => Promise.reject(new Error('the disk is gone')) })
+  const form = { grant_type: 'refresh_token', refresh_token: REFRESH_TOKEN, client_id: 'none' }
+  t.strictSame(refusal(await token(form)), asOAuthError(401, 'invalid_client', 'Client authentication failed'))
+  const { client_id: _, ...valid } = form
+  t.strictSame(refusal(await token(valid)), asOAuthError(500, 'server_error', 'The server failed'))
 })
 
 t.test('an error of a library is a failure of the server, also if it has a status: 500', async (t) => {

@@ -12,17 +12,22 @@ import { eachMessage } from './pooler.ts'
 import { listen } from './proxy.ts'
 import { addSession, addUser, CLIENT, KEYS, NOW, notIntrospected, sessionOf } from './rows.ts'
 
-/** Starts a proxy to a new database that counts round trips. */
+/** Starts a proxy to a new database that counts round trips, and those of them that begin while no other is under way. */
 async function startCounted(t: Test) {
   const direct = await createDatabase(t, 'postgres')
   const { host, hostname, port } = new URL(direct)
-  let count = 0
+  let [count, waits, open] = [0, 0, 0]
   const proxy = await listen(t, (client) => {
     const server = connect(Number(port), hostname)
     server.on('error', () => {}).on('close', () => client.destroy())
     client.pipe(server).pipe(client)
     // The server responds to each Sync and to each simple query.
-    eachMessage(client, false, (_bytes, type) => ['S', 'Q'].includes(type) && count++)
+    eachMessage(client, false, (_bytes, type) => {
+      if (!['S', 'Q'].includes(type)) return
+      count++
+      if (open++ === 0) waits++
+    })
+    eachMessage(server, true, (_bytes, type) => type === 'Z' && open > 0 && open--)
   })
   return {
     url: direct.replace(host, new URL(proxy.url).host),
@@ -30,6 +35,11 @@ async function startCounted(t: Test) {
       count = 0
       await work()
       return count
+    },
+    async waits(work: () => Promise<unknown>): Promise<number> {
+      waits = 0
+      await work()
+      return waits
     }
   }
 }
@@ -57,6 +67,24 @@ t.test('a token check is one round trip to PostgreSQL', async (t) => {
     counts.push(await roundTrips(async () => t.equal((await get('/users/me', access)).statusCode, 200)))
   // A task that runs at intervals can add one.
   t.equal(Math.min(...counts), 1)
+})
+
+t.test('a refresh waits twice for PostgreSQL: for the reads, and for the renewal', async (t) => {
+  const { url, waits } = await startCounted(t)
+  const { token } = await build(t, { at: { url, dataDir: createDirectory(t) }, logger: false })
+  const form = { grant_type: 'password', username: 'admin', password: PASSWORD, scope: 'profile', client_id: 'docs' }
+  let { refresh_token: current } = (await token(form)).json()
+  const counts: number[] = []
+  for (let round = 0; round < 5; round++)
+    counts.push(
+      await waits(async () => {
+        const response = await token({ grant_type: 'refresh_token', refresh_token: current, client_id: 'docs' })
+        t.equal(response.statusCode, 200)
+        current = response.json().refresh_token
+      })
+    )
+  // A task that runs at intervals can add one.
+  t.equal(Math.min(...counts), 2)
 })
 
 t.test('reads of the same moment are one round trip, and each gets its own result', async (t) => {

@@ -1,4 +1,5 @@
 import type { Caller } from '../caller.ts'
+import type { AuthenticatedClient } from '../client-authentication.ts'
 import { OAuthError } from '../errors.ts'
 import type { VerifiedLogin } from '../logins.ts'
 import type { Client } from '../model.ts'
@@ -6,6 +7,14 @@ import type { PresentedToken } from '../refresh-tokens.ts'
 
 /** The parameters of a token request, without empty and repeated parameters. Only `resource` may repeat (RFC 8707 §2). */
 export type TokenParams = Record<string, string | string[] | undefined> & { resource?: string[] }
+
+export interface TokenRequest {
+  /** The client that authenticated; null when the request names no client. */
+  clientAuth: AuthenticatedClient | null
+  params: TokenParams
+  /** The refresh token of the request, if the caller has begun to read it before it authenticated the client. */
+  presented?: Promise<PresentedToken | null> | undefined
+}
 
 /** A code that is about to be redeemed. */
 export interface RedeemedCode {
@@ -57,7 +66,7 @@ export interface Grant {
    * the request fails with `invalid_grant` and the `refusal` of the outcome as description.
    * @throws OAuthError invalid_grant, invalid_request (RFC 6749 §5.2); DomainError throttled
    */
-  authorize(caller: Caller, request: { client: Client; params: TokenParams }): Promise<Outcome>
+  authorize(caller: Caller, request: Pick<TokenRequest, 'params' | 'presented'> & { client: Client }): Promise<Outcome>
 }
 
 /** Returns a parameter. @throws OAuthError invalid_request when it is missing (RFC 6749 §5.2) */

@@ -13,8 +13,8 @@ export const createRefreshTokenGrant = (deps: { refreshTokens: RefreshTokens }):
   isFor: () => true,
   allowedClients: 'all clients',
 
-  async authorize(_caller, { client, params }) {
-    const token = await deps.refreshTokens.read(required(params, REFRESH_GRANT))
+  async authorize(_caller, { client, params, presented }) {
+    const token = await (presented ?? deps.refreshTokens.read(required(params, REFRESH_GRANT)))
     if (token === null || token.session.clientId !== client.id) throw new OAuthError('invalid_grant', REFUSAL)
     return {
       kind: 'renewal',

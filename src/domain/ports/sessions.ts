@@ -20,12 +20,13 @@ export interface SessionStore {
   open(caller: Caller, opening: { session: Session; authVersion: number; rev: number }): Promise<boolean>
   /**
    * Returns everything that a refresh token depends on, read in one statement: its session and user in any state, with the scopes of the
-   * roles of the user, and its key. Returns null when the session or the key does not exist.
+   * roles of the user, its key, and the number of the last entry of the revocation log. Returns null when the session or the key does not
+   * exist.
    */
   presented(
     id: string,
     keyId: string
-  ): Promise<{ session: StoredSession; key: RefreshKey; user: User & { scopes: string[] } } | null>
+  ): Promise<{ session: StoredSession; key: RefreshKey; user: User & { scopes: string[] }; rev: number } | null>
   /** Returns the active sessions of a user in the order of their ids, so the oldest first. */
   list(userId: string, page: Page, now: Millis): Promise<Session[]>
   /**
