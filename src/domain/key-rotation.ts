@@ -113,7 +113,7 @@ export function createKeyRotation(deps: {
     page: (page: Page): Promise<Paged<StoredKey>> => paged(page, (key) => key.kid, store.keys.page),
 
     /**
-     * Makes the next keys sign: of access tokens, and of every other algorithm whose next key every verifier can know. A previous key
+     * Makes the next key sign for the algorithm of access tokens, and for every other algorithm whose next key every verifier can know. A previous key
      * verifies for as long as its tokens can be valid, a new next key of its algorithm is published, and the refresh key is replaced too.
      * The keys of an algorithm that is not in use any more end. Exactly one of concurrent calls rotates.
      * @returns the key that signs access tokens now

@@ -61,11 +61,21 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
   /** Returns whether every cached JWKS holds the key. */
   const isKnown = ({ createdAt }: SigningTimes): boolean => clock.now() >= createdAt + settings.jwksMaxAge * 1000
 
-  /** Returns the key that signs access tokens; undefined when there is none. */
-  function choose<Key extends SigningTimes>(signing: Key[]): Key | undefined {
-    const own = signing.find(({ alg }) => alg === settings.signingAlg)
-    if (own !== undefined && (!isFirst(own) || isKnown(own))) return own
-    return signing.find(({ createdAt }) => own === undefined || createdAt < own.createdAt) ?? own
+  const isOwn = ({ alg }: SigningTimes): boolean => alg === settings.signingAlg
+
+  /** Returns the key of the algorithm of the settings; undefined when there is none, or when a cached JWKS may not hold it yet. */
+  const knownOwn = <Key extends SigningTimes>(signing: Key[]): Key | undefined =>
+    signing.find((key) => isOwn(key) && (!isFirst(key) || isKnown(key)))
+
+  /**
+   * Returns the key that signs access tokens after a change of the setting: one of another algorithm that is older than the new key. Clients
+   * can have registered further algorithms for their ID tokens, so a key of an algorithm of no client comes first.
+   */
+  async function previousOf(signing: StoredKey[]): Promise<StoredKey | undefined> {
+    const own = signing.find(isOwn)
+    const older = signing.filter(({ createdAt }) => own === undefined || createdAt < own.createdAt)
+    const ofClients = await store.clients.idTokenAlgs()
+    return older.find(({ alg }) => !ofClients.includes(alg)) ?? older[0] ?? own
   }
 
   /**
@@ -74,7 +84,8 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
    * @throws SetupError when there is none or it cannot be opened
    */
   async function signing(): Promise<SigningKey> {
-    const key = choose(await store.keys.signing())
+    const all = await store.keys.signing()
+    const key = knownOwn(all) ?? (await previousOf(all))
     if (key === undefined) throw new SetupError('the database has no signing key: restore a backup of the database')
     return open(key)
   }
@@ -99,7 +110,7 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
 
     /** Returns the key that signs access tokens, among signing keys that were read before. @throws SetupError as `signing` */
     async signingAmong(among: SigningTimes[]): Promise<SigningKey> {
-      const chosen = choose(among)
+      const chosen = knownOwn(among)
       const known = chosen && opened.get(chosen.alg)
       return known !== undefined && known.kid === chosen?.kid ? known : signing()
     },

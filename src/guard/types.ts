@@ -1,4 +1,5 @@
-// The aliases are names that no other augmentation of 'fastify' declares.
+// Inside `declare module 'fastify'` below, an import is hidden when an augmentation of 'fastify', this or another one, declares its name. The
+// aliases are names that none declares.
 import type {
   FastifyInstance as App,
   ContextConfigDefault,

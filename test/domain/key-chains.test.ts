@@ -144,6 +144,27 @@ t.test('after a change of the setting new keys sign access tokens once every ver
   for (const each of [last, await token()]) t.equal(await isValid(each), true)
 })
 
+t.test(
+  'after a change of the setting the previous algorithm signs, and not an older key for the ID tokens of a client',
+  async (t) => {
+    const before = await open(t)
+    await before.register('one', { idTokenAlg: 'RS256' })
+    before.pass(MINUTE)
+    await before.auth.keys.retire(OPERATOR, await before.kid('ES256 next'), { compromised: true })
+    before.pass(5 * MINUTE)
+    await before.rotate()
+    t.equal(await before.alg(), 'ES256')
+    const { alg, maintain, rotate, pass } = await open(t, { LATCHKEY_SIGNING_ALG: 'EdDSA' }, before)
+    await maintain()
+    t.equal(await alg(), 'ES256')
+    pass(5 * MINUTE - 0.001)
+    await t.rejects(rotate(), { code: 'conflict' })
+    t.equal(await alg(), 'ES256')
+    pass(0.001)
+    t.equal(await alg(), 'EdDSA')
+  }
+)
+
 t.test('without another key that every verifier knows, a new one signs at once', async (t) => {
   const { auth, alg } = await open(t)
   await auth.revokeEverything(OPERATOR)

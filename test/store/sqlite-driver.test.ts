@@ -161,7 +161,7 @@ t.test('a write waits for the lock until the deadline of its request, which ends
   let hasWaited = false
   // Through another store, because the writes of one store wait for each other.
   const patient = create(await openFile(t, file)).finally(() => (hasWaited = true))
-  // Two requests, because two waits of full length, one after the other, would be longer than the wait of `patient`.
+  // Two requests: if they ignored their deadlines, their waits of full length, one after the other, would outlast that of `patient`.
   for (let count = 0; count < 2; count++)
     await runInRequest(requestTime(100).time, async () => {
       await Promise.all([t.rejects(create(store)), t.rejects(create(store))])
@@ -208,11 +208,10 @@ t.test('the lock of a killed process is free', async (t) => {
 
 t.test('a failed transaction is rolled back, and concurrent and later writes are not', async (t) => {
   const { file, store } = await migrated(t)
-  const taken = newUser()
-  await create(store, taken)
-  // Fails at its second statement, after an insert.
-  const failing = () => create(store, { ...newUser(), username: taken.username, usernameKey: taken.usernameKey })
-  await t.rejects(failing(), { code: 'conflict' })
+  await create(store)
+  /** Fails after the insert of the user, at the insert of the password. */
+  const failing = () => create(store, newUser({ passwordHash: null as never }))
+  await t.rejects(failing(), /NOT NULL/)
   await create(store)
 
   const calls = Array.from({ length: 40 }, (_, index) => (index % 2 ? failing() : create(store)))
