@@ -5,7 +5,7 @@ export interface Figures {
   postgresCpu: number
 }
 
-export type ServerName = 'bare' | 'node-oauth' | 'oidc-provider' | 'sqlite' | 'postgres'
+export type ServerName = 'bare' | 'floor' | 'node-oauth' | 'oidc-provider' | 'sqlite' | 'postgres'
 
 /** Figures by work and server. A server has no figures for a work that it does not do. */
 export type Table = Map<string, Partial<Record<ServerName, Figures>>>
@@ -17,6 +17,8 @@ export interface Goal {
   /** Whether a smaller value is better. */
   isUpperBound: boolean
   digits: number
+  /** The value of the floor (floor.ts). Null when it is not measured. */
+  floor: number | null
 }
 
 const rateOf = (table: Table, work: string, server: ServerName): number => table.get(work)?.[server]?.rate ?? Number.NaN
@@ -39,7 +41,8 @@ export const atLeast = (text: string, value: number, goal: number, digits = 2): 
   value,
   goal,
   isUpperBound: false,
-  digits
+  digits,
+  floor: null
 })
 
 export const atMost = (text: string, value: number, goal: number, digits = 2): Goal => ({
@@ -47,27 +50,30 @@ export const atMost = (text: string, value: number, goal: number, digits = 2): G
   value,
   goal,
   isUpperBound: true,
-  digits
+  digits,
+  floor: null
 })
 
 /** Returns the goals for the rates of the table. */
 export function goalsOf(table: Table): Goal[] {
   return SHARES.flatMap(([work, ofBare, ofPeer]) => {
-    const rate = rateOf(table, work, 'sqlite')
-    const peer = atLeast(`${work}, multiple of the best peer`, rate / bestPeer(table, work), ofPeer)
-    return ofBare === null
-      ? [peer]
-      : [atLeast(`${work}, share of bare Fastify`, rate / rateOf(table, work, 'bare'), ofBare), peer]
+    const compared = (text: string, rate: number, goal: number): Goal => ({
+      ...atLeast(`${work}, ${text}`, rateOf(table, work, 'sqlite') / rate, goal),
+      floor: rateOf(table, work, 'floor') / rate
+    })
+    const peer = compared('multiple of the best peer', bestPeer(table, work), ofPeer)
+    return ofBare === null ? [peer] : [compared('share of bare Fastify', rateOf(table, work, 'bare'), ofBare), peer]
   })
 }
 
 export const isMet = ({ value, goal, isUpperBound }: Goal): boolean => (isUpperBound ? value <= goal : value >= goal)
 
-/** Returns whether a value is worse than half of its goal, or is missing (NaN). */
-export const isFarOff = ({ value, goal, isUpperBound }: Goal): boolean =>
-  !(isUpperBound ? value <= goal * 2 : value >= goal / 2)
+/** Returns whether a value is worse than half of its goal, or of the floor if this is below the goal. So is a missing value (NaN). */
+export const isFarOff = ({ value, goal, floor, isUpperBound }: Goal): boolean =>
+  !(isUpperBound ? value <= goal * 2 : value >= Math.min(goal, floor ?? goal) / 2)
 
 export const lineOf = (goal: Goal): string => {
-  const { text, value, isUpperBound, digits } = goal
-  return `${text.padEnd(62)} ${value.toFixed(digits).padStart(8)}  ${isUpperBound ? '≤' : '≥'} ${goal.goal}${isMet(goal) ? '' : '  NOT MET'}`
+  const { text, value, isUpperBound, digits, floor } = goal
+  const ofFloor = floor === null ? '' : `  (floor ${floor.toFixed(digits)})`
+  return `${text.padEnd(67)} ${value.toFixed(digits).padStart(8)}  ${isUpperBound ? '≤' : '≥'} ${goal.goal}${ofFloor}${isMet(goal) ? '' : '  NOT MET'}`
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { freePort } from '../../test/cli/process.ts'
 import { ask, request } from './load.ts'
-import type { Ready } from './peers.ts'
+import type { Ready } from './shared.ts'
 
 export interface Latchkey extends Ready {
   child: ChildProcess

@@ -1,65 +1,31 @@
-import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign, verify } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import formbody from '@fastify/formbody'
 import OAuth2Server, { type Client, type Request, type Token } from '@node-oauth/oauth2-server'
 import argon2 from 'argon2'
 import fastify, { type FastifyRequest } from 'fastify'
 import Provider from 'oidc-provider'
+import { floor } from './floor.ts'
+import {
+  CLIENT,
+  isSigned,
+  jwt,
+  PROFILE,
+  privateKey,
+  REFRESH_TOKENS,
+  type Ready,
+  TTL_S,
+  tokenBody,
+  USER
+} from './shared.ts'
 
 /**
  * The servers that Latchkey is compared with. Runs as a process of its own, with the name of the server as argument. Sends a `Ready`
  * message to its parent.
  */
-export type PeerName = 'bare' | 'node-oauth' | 'oidc-provider' | 'argon2'
+export type PeerName = 'bare' | 'floor' | 'node-oauth' | 'oidc-provider' | 'argon2'
 
-export interface Ready {
-  port: number
-  /** A user's token for `me` and introspection. */
-  accessToken: string
-  /** One for each connection. */
-  refreshTokens: string[]
-}
-
-/** The secret is always the same, so that parent and child process need no message about it. */
-export const CLIENT = {
-  id: 'bench',
-  secret: createHash('sha256').update('a secret for a bench only').digest('base64url')
-}
 const REDIRECT_URI = 'https://app.example/callback'
-const USER = { id: '019a0000-0000-7000-8000-000000000000', username: 'alice' }
-/** The user as Latchkey returns it. */
-const PROFILE = {
-  ...USER,
-  email: 'alice@example.com',
-  full_name: 'Alice Liddell',
-  disabled: false,
-  roles: ['clerk'],
-  created_at: '2026-01-01T00:00:00.000Z',
-  updated_at: '2026-01-01T00:00:00.000Z'
-}
-const REFRESH_TOKENS = 64
-const TTL_S = 3600
-
-const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-
-const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
-
-/** Signs a token with as many claims as one of Latchkey has. The signature stays in DER, the cheapest form. */
-function jwt(sub: string, key: KeyObject = privateKey): string {
-  const iat = Math.floor(Date.now() / 1000)
-  const claims = { iss: 'http://localhost', aud: 'http://localhost', sub, client_id: CLIENT.id, iat, exp: iat + TTL_S }
-  const more = { jti: randomBytes(16).toString('base64url'), scope: 'profile', roles: ['clerk'] }
-  const input = `${encode({ alg: 'ES256', typ: 'at+jwt', kid: 'one' })}.${encode({ ...claims, ...more })}`
-  return `${input}.${sign('sha256', Buffer.from(input), key).toString('base64url')}`
-}
-
-/** Returns whether the signature of a token of `jwt` is valid. */
-function isSigned(token: string): boolean {
-  const end = token.lastIndexOf('.')
-  return verify('sha256', Buffer.from(token.slice(0, end)), publicKey, Buffer.from(token.slice(end + 1), 'base64url'))
-}
-
-const tokenBody = () => ({ access_token: jwt(CLIENT.id), token_type: 'Bearer', expires_in: TTL_S, scope: 'profile' })
 
 /** The upper bound for servers on Fastify: returns the same bodies without any check. */
 async function bare(): Promise<Ready> {
@@ -242,6 +208,7 @@ async function rawArgon2(): Promise<Ready> {
 
 const SERVERS: Record<PeerName, () => Promise<Ready>> = {
   bare,
+  floor,
   'node-oauth': nodeOAuth,
   'oidc-provider': oidcProvider,
   argon2: rawArgon2

