@@ -97,7 +97,8 @@ async function nodeOAuth(): Promise<Ready> {
   const tokens = await Promise.all(Array.from({ length: REFRESH_TOKENS }, issue))
   return {
     port: Number(new URL(app.listeningOrigin).port),
-    accessToken: (tokens[0] as Token).accessToken,
+    // A refresh revokes the access token beside the refresh token.
+    accessToken: (await issue()).accessToken,
     refreshTokens: tokens.map(({ refreshToken }) => refreshToken as string)
   }
 }
