@@ -61,21 +61,22 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
   /** Returns whether every cached JWKS holds the key. */
   const isKnown = ({ createdAt }: SigningTimes): boolean => clock.now() >= createdAt + settings.jwksMaxAge * 1000
 
-  const isOwn = ({ alg }: SigningTimes): boolean => alg === settings.signingAlg
-
-  /** Returns the key of the algorithm of the settings; undefined when there is none, or when a cached JWKS may not hold it yet. */
-  const knownOwn = <Key extends SigningTimes>(signing: Key[]): Key | undefined =>
-    signing.find((key) => isOwn(key) && (!isFirst(key) || isKnown(key)))
-
   /**
-   * Returns the key that signs access tokens after a change of the setting: one of another algorithm that is older than the new key. Clients
-   * can have registered further algorithms for their ID tokens, so a key of an algorithm of no client comes first.
+   * Returns the keys that can be the one that signs access tokens: that of the algorithm of the settings. While a cached JWKS may lack this
+   * key, all keys that are older; if there are none, this key.
    */
-  async function previousOf(signing: StoredKey[]): Promise<StoredKey | undefined> {
-    const own = signing.find(isOwn)
-    const older = signing.filter(({ createdAt }) => own === undefined || createdAt < own.createdAt)
+  function candidates<Key extends SigningTimes>(signing: Key[]): Key[] {
+    const own = signing.find(({ alg }) => alg === settings.signingAlg)
+    if (own === undefined) return signing
+    const older = isFirst(own) && !isKnown(own) ? signing.filter(({ createdAt }) => createdAt < own.createdAt) : []
+    return older.length > 0 ? older : [own]
+  }
+
+  /** Chooses among several candidates. Clients can have begun them for their ID tokens, so a key of an algorithm of no client comes first. */
+  async function choose(keys: StoredKey[]): Promise<StoredKey | undefined> {
+    if (keys.length < 2) return keys[0]
     const ofClients = await store.clients.idTokenAlgs()
-    return older.find(({ alg }) => !ofClients.includes(alg)) ?? older[0] ?? own
+    return keys.find(({ alg }) => !ofClients.includes(alg)) ?? keys[0]
   }
 
   /**
@@ -84,8 +85,7 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
    * @throws SetupError when there is none or it cannot be opened
    */
   async function signing(): Promise<SigningKey> {
-    const all = await store.keys.signing()
-    const key = knownOwn(all) ?? (await previousOf(all))
+    const key = await choose(candidates(await store.keys.signing()))
     if (key === undefined) throw new SetupError('the database has no signing key: restore a backup of the database')
     return open(key)
   }
@@ -110,8 +110,8 @@ export function createKeys(deps: { store: Store; signer: Signer; sealer: Sealer;
 
     /** Returns the key that signs access tokens, among signing keys that were read before. @throws SetupError as `signing` */
     async signingAmong(among: SigningTimes[]): Promise<SigningKey> {
-      const chosen = knownOwn(among)
-      const known = chosen && opened.get(chosen.alg)
+      const [chosen, ...others] = candidates(among)
+      const known = chosen && others.length === 0 ? opened.get(chosen.alg) : undefined
       return known !== undefined && known.kid === chosen?.kid ? known : signing()
     },
 

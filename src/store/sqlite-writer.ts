@@ -20,9 +20,9 @@ export interface Part {
 }
 
 /**
- * Writes on one connection. Transactions run one after the other. Those that begin in the same turn of the event loop form a group: a
- * sync of the disk takes much longer than the statements of a transaction, and the group needs only one. The group runs at the end of
- * the turn, and never keeps the lock while the event loop waits. No transaction of the group is acknowledged before the group is
+ * Writes on one connection. Transactions run one after the other. Those that begin in the same two turns of the event loop form a group: a
+ * sync of the disk takes much longer than the statements of a transaction, and the group needs only one. The group runs at the
+ * end of the second turn, and never keeps the lock while the event loop waits. No transaction of the group is acknowledged before the group is
  * committed. Each can be rolled back alone.
  */
 export class SqliteWriter {
@@ -31,8 +31,8 @@ export class SqliteWriter {
   readonly #turns = createQueue({ concurrency: 1, refuse: () => new Error('unreachable') })
   /** The group that takes further transactions. */
   #group: Group | undefined
-  /** Resolves at the end of this turn of the event loop. */
-  #endOfTurn: Promise<void> | undefined
+  /** Resolves at the end of the turn of the event loop after the first call. */
+  #endOfTurns: Promise<void> | undefined
 
   constructor(connection: Connection) {
     this.#connection = connection
@@ -103,15 +103,20 @@ export class SqliteWriter {
     leave()
   }
 
-  /** Waits for the end of the turn of the event loop, and for the transactions before this one. */
+  /**
+   * Waits for the end of the next turn of the event loop, in which requests that read in this turn begin their transactions, and for the
+   * transactions before this one.
+   */
   async #enter(): Promise<Leave> {
-    this.#endOfTurn ??= new Promise((resolve) =>
-      setImmediate(() => {
-        this.#endOfTurn = undefined
-        resolve()
-      })
+    this.#endOfTurns ??= new Promise((resolve) =>
+      setImmediate(() =>
+        setImmediate(() => {
+          this.#endOfTurns = undefined
+          resolve()
+        })
+      )
     )
-    await this.#endOfTurn
+    await this.#endOfTurns
     return this.#turns.enter()
   }
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { runInRequest } from '../../src/deadline.ts'
 import { Connection } from '../../src/store/sqlite-connection.ts'
@@ -77,6 +77,18 @@ t.test('transactions of one turn are committed together, and each is seen when i
   await insert(writer, 'e')
   t.strictSame(statements.slice(-3), ['begin immediate', INSERT, 'commit'], 'one alone needs no savepoint')
 })
+
+t.test(
+  'a transaction that begins in the next turn joins the group, because its request has read meanwhile',
+  async (t) => {
+    const { writer, statements, stored } = openWriter(t)
+    const first = writer.write(INSERT, ['a'])
+    await setImmediate()
+    await Promise.all([first, insert(writer, 'b')])
+    t.strictSame(stored(), ['a', 'b'])
+    t.equal(statements.filter((sql) => sql === 'commit').length, 1)
+  }
+)
 
 t.test('a transaction that fails is rolled back alone, first, in the middle or last', async (t) => {
   const { writer, stored } = openWriter(t)
