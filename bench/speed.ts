@@ -126,6 +126,36 @@ async function loginGoals(server: Server): Promise<Goal[]> {
   ]
 }
 
+/**
+ * Compares two processes on one database with one process, by the CPU time of a request: with a CPU for each process and enough for
+ * the database, the rates are in this relation. Each process gets the load of the single one.
+ */
+async function twoProcesses(one: Awaited<ReturnType<typeof startOn>>): Promise<Goal[]> {
+  const two = await one.startBeside()
+  const total = ({ cpu, postgresCpu }: Figures) => cpu + postgresCpu
+  const goals: Goal[] = []
+  try {
+    for (const work of ['client_credentials', 'me', 'introspect'] as const) {
+      await measure(two, workOf(work, two.target), WARM_UP_SECONDS)
+      const ratios: number[] = []
+      for (let round = 0; round < ROUNDS; round++) {
+        const alone = total(await measure(one, workOf(work, one.target)))
+        const postgres = one.postgresPid as number
+        const before = cpuTimeOfFamily(postgres)
+        const both = await Promise.all([one, two].map((server) => measure(server, workOf(work, server.target))))
+        const after = cpuTimeOfFamily(postgres)
+        const requests = both.reduce((sum, { rate }) => sum + rate * SECONDS, 0)
+        const processes = both.reduce((sum, { cpu, rate }) => sum + cpu * rate * SECONDS, 0)
+        ratios.push((2 * alone) / ((processes + after - before) / requests))
+      }
+      goals.push(atLeast(`two processes on PostgreSQL, ${work}, multiple of one`, median(ratios), 1.7))
+    }
+  } finally {
+    await two.stop()
+  }
+  return goals
+}
+
 /** Measures the server with more and more users and sessions. */
 async function sizes(): Promise<{ rows: Size[]; goal: Goal }> {
   const server = await startOn('sqlite')
@@ -210,7 +240,8 @@ try {
   for (const name of ['bare', 'floor', 'node-oauth', 'oidc-provider'] as const) servers.set(name, await startPeer(name))
   const sqlite = await startOn('sqlite')
   servers.set('sqlite', sqlite)
-  if (!isQuick) servers.set('postgres', await startOn('postgres'))
+  const postgres = isQuick ? null : await startOn('postgres')
+  if (postgres !== null) servers.set('postgres', postgres)
   table = await compare(servers, WORKS)
   // The quick run must also pass on a busy machine.
   for (let again = 0; isQuick && again < 2 && goalsOf(table).some(isFarOff); again++)
@@ -221,6 +252,7 @@ try {
   // A short run is too inexact for this figure.
   if (!isQuick) goals.push(await firstSeen(sqlite, table.get('me')?.sqlite?.cpu ?? Number.NaN))
   goals.push(...(await loginGoals(sqlite)))
+  if (postgres !== null) goals.push(...(await twoProcesses(postgres)))
 } finally {
   for (const server of servers.values()) await server.stop()
 }

@@ -6,6 +6,8 @@ import type { Ready } from './shared.ts'
 export interface Latchkey extends Ready {
   child: ChildProcess
   clientSecret: string
+  /** Starts a second process on the same database. Returns it with its port. */
+  startBeside(): Promise<{ child: ChildProcess; port: number }>
 }
 
 export const PASSWORD = 'a password for a bench only'
@@ -114,6 +116,11 @@ export async function startLatchkey(place: Place): Promise<Latchkey> {
     port,
     child,
     clientSecret,
+    async startBeside() {
+      const other = await freePort()
+      const beside = { ...settings(place, other), LATCHKEY_ISSUER: `http://localhost:${port}` }
+      return { child: await serve(place.command, beside), port: other }
+    },
     accessToken: tokens[0]?.access_token as string,
     refreshTokens: tokens.map((token) => token.refresh_token as string)
   }

@@ -86,7 +86,7 @@ const PROGRAMS = { package: 'dist/latchkey/src/latchkey.cjs', source: 'src/cli.t
 export async function startOn(
   database: 'sqlite' | 'postgres',
   from: keyof typeof PROGRAMS = 'package'
-): Promise<Server & { dataDir: string }> {
+): Promise<Server & { dataDir: string; startBeside(): Promise<Server> }> {
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
   chmodSync(directory, 0o755) // PostgreSQL does not run as root
   const dataDir = join(directory, 'data')
@@ -95,13 +95,23 @@ export async function startOn(
   const databaseUrl = postgres?.url ?? `sqlite:${join(dataDir, 'latchkey.db')}`
   const command = onCpu(SERVER_CPU, [process.execPath, '--max-semi-space-size=4', PROGRAMS[from]])
   const latchkey = await startLatchkey({ databaseUrl, dataDir, command })
-  return {
-    dataDir,
-    target: await targetOf(latchkey),
-    pid: latchkey.child.pid as number,
+  const target = await targetOf(latchkey)
+  const serverOf = (child: ChildProcess) => ({
+    pid: child.pid as number,
     ...(postgres === null ? {} : { postgresPid: postgres.pid }),
+    stop: () => stopped(child, () => child.kill('SIGTERM'))
+  })
+  const server = serverOf(latchkey.child)
+  return {
+    ...server,
+    dataDir,
+    target,
+    async startBeside() {
+      const { child, port } = await latchkey.startBeside()
+      return { ...serverOf(child), target: { ...target, port } }
+    },
     async stop() {
-      await stopped(latchkey.child, () => latchkey.child.kill('SIGTERM'))
+      await server.stop()
       await postgres?.stop()
       rmSync(directory, { recursive: true, force: true })
     }
