@@ -1,4 +1,4 @@
-import { runOutsideRequest, untilDeadline } from '../deadline.ts'
+import { RequestOver, runOutsideRequest, timeLeft, untilDeadline } from '../deadline.ts'
 import { POSTGRES_CONNECT_MS } from '../limits.ts'
 import { connectionFailure } from './postgres-failures.ts'
 
@@ -9,13 +9,15 @@ const CALLS = 100
 interface Waiting<Values, Result> {
   values: Values
   since: number
+  /** The instant of `performance.now()` at which the request of the call ends. */
+  endsAt: number
   resolve(result: Result | Promise<Result>): void
   reject(error: unknown): void
 }
 
 /**
  * Returns a function that runs a call together with other calls. A call waits for the end of this turn of the event loop, and while two
- * batches run, for which it waits at most as long as for a connection.
+ * batches run, for which it waits at most as long as for a connection, and never longer than its request may take.
  * @param runAll runs a batch of at most `CALLS` calls, and returns the results in the order of the calls
  */
 export function createBatches<Values, Result>(
@@ -28,7 +30,17 @@ export function createBatches<Values, Result>(
     const oldest = performance.now() - POSTGRES_CONNECT_MS
     while (waiting[0] !== undefined && waiting[0].since < oldest)
       waiting.shift()?.reject(connectionFailure(new Error('all connections are in use')))
-    while (running < RUNNING && waiting.length > 0) void run(waiting.splice(0, CALLS))
+    while (running < RUNNING && waiting.length > 0) {
+      const batch = waiting.splice(0, CALLS).filter(isInTime)
+      if (batch.length > 0) void run(batch)
+    }
+  }
+
+  /** Rejects a call whose request has ended: its caller would not learn that a refresh token was used. */
+  function isInTime({ endsAt, reject }: Waiting<Values, Result>): boolean {
+    const isOver = performance.now() >= endsAt
+    if (isOver) reject(new RequestOver({ callerLeft: false }))
+    return !isOver
   }
 
   async function run(batch: Waiting<Values, Result>[]): Promise<void> {
@@ -46,7 +58,8 @@ export function createBatches<Values, Result>(
   return (values) => {
     const result = new Promise<Result>((resolve, reject) => {
       // A batch must not end at the deadline of one of its callers.
-      if (waiting.push({ values, since: performance.now(), resolve, reject }) === 1)
+      const since = performance.now()
+      if (waiting.push({ values, since, endsAt: since + timeLeft(), resolve, reject }) === 1)
         runOutsideRequest(() => setImmediate(start))
     })
     return untilDeadline(result, () => {})

@@ -38,7 +38,7 @@ export function createRenew({ db, statements }: Database): (renewal: Renewal) =>
 
 /**
  * Returns `renew` for PostgreSQL, where renewals of the same moment are one transaction. It waits for no lock while it holds others:
- * a session that another transaction has locked is renewed by itself.
+ * a session that another transaction has locked is renewed by itself, and so is one whose renewal comes alone.
  */
 function together(
   { db, statements }: Pick<Database, 'db' | 'statements'>,
@@ -57,9 +57,8 @@ function together(
         where sessions.ctid = free.ctid
         returning place`.compile(db)
   }))
-  return createBatches(async (renewals) => {
-    const [first] = renewals as [Renewal]
-    if (renewals.length === 1) return [renew(first)]
+  const renewTogether = createBatches(async (renewals: Renewal[]) => {
+    if (renewals.length === 1) return [false]
     const column = <Name extends keyof Renewal>(name: Name) => renewals.map((renewal) => renewal[name])
     const rows = await updateAll({
       id: column('id'),
@@ -69,6 +68,8 @@ function together(
       idleUntil: column('idleUntil')
     })
     const renewed = new Set(rows.map(({ place }) => place))
-    return renewals.map((renewal, index) => renewed.has(index + 1) || renew(renewal))
+    return renewals.map((_, index) => renewed.has(index + 1))
   })
+  // By itself a renewal runs until the deadline of its own request: nobody would learn of a later renewal.
+  return async (renewal) => (await renewTogether(renewal)) || renew(renewal)
 }

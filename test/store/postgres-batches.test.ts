@@ -1,6 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto'
 import { connect } from 'node:net'
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { RequestOver, runInRequest } from '../../src/deadline.ts'
 import { OPERATOR } from '../../src/domain/caller.ts'
@@ -202,4 +202,40 @@ t.test('a renewal that waits for a lock keeps no other renewal waiting', async (
   t.strictSame(ended.toSorted(), [0, 1, 3, 4])
   await commit()
   t.strictSame(await Promise.all(renewals), Array(5).fill('rotated'))
+})
+
+t.test('a renewal whose request ended while it waited for two batches does not run [RF6]', async (t) => {
+  const { store, hold } = await openCounted(t)
+  const alice = await addUser(store)
+  const sessions = await Promise.all(Array.from({ length: 6 }, () => addSession(store, alice.id)))
+  const rotate = ({ id }: { id: string }) =>
+    store.sessions.rotate(OPERATOR, { id, client: CLIENT, counter: 0, leeway: 0, now: NOW })
+  const commit = await hold(t, 'lock table sessions in access exclusive mode')
+  const running = sessions.slice(0, 2).map(rotate)
+  await setImmediate()
+  running.push(...sessions.slice(2, 4).map(rotate))
+  await setImmediate()
+  const late = sessions.slice(4)
+  for (const result of await Promise.allSettled(runInRequest(requestTime(50).time, () => late.map(rotate))))
+    t.match(result, { reason: new RequestOver({ callerLeft: false }) })
+  await commit()
+  t.strictSame(await Promise.all(running), Array(4).fill('rotated'))
+  for (const { id } of late) t.equal((await sessionOf(store, id))?.counter, 0)
+})
+
+t.test('a renewal that waits for a lock ends at the deadline of its own request [RF6]', async (t) => {
+  const { store, hold, sql } = await openCounted(t)
+  const alice = await addUser(store)
+  const [locked, free] = [await addSession(store, alice.id), await addSession(store, alice.id)]
+  const rotate = ({ id }: { id: string }) =>
+    store.sessions.rotate(OPERATOR, { id, client: CLIENT, counter: 0, leeway: 0, now: NOW })
+  const commit = await hold(t, `select * from sessions where id = '${locked.id}' for update`)
+  const renewals = runInRequest(requestTime(100).time, () => ({ over: rotate(locked), other: rotate(free) }))
+  await t.rejects(renewals.over, new RequestOver({ callerLeft: false }))
+  t.equal(await renewals.other, 'rotated')
+  // The server has got the request to cancel long before the limit for a statement, 1.8 s.
+  const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+  for (let round = 0; round < 20 && (await sql(waits)).length > 0; round++) await sleep(50)
+  await commit()
+  t.equal(await rotate(locked), 'rotated', 'the refused renewal has not used the counter')
 })
