@@ -11,6 +11,8 @@ interface Call {
 
 /** Maximum number of results of one query that are remembered. */
 const REMEMBERED = 1000
+/** Maximum length of the values of a result that is remembered, as JSON. Valid values are shorter: longer ones would only take memory. */
+const VALUES_MAX = 2000
 
 /**
  * Reads on one connection. Queries of the same turn of the event loop run together at its end, in one transaction: this is cheaper than a
@@ -86,6 +88,7 @@ export class SqliteReader {
     const known = results.get(key)
     if (known !== undefined) return known
     const result = query.toResult(this.#connection.query(query.sql, parameters))
+    if (key.length > VALUES_MAX) return result
     if (results.size >= REMEMBERED) results.delete(results.keys().next().value as string)
     results.set(key, result)
     return result

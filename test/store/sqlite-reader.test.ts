@@ -47,6 +47,18 @@ t.test('rows are given again while nothing is committed, for the same query with
   t.equal(reads(), 1)
 })
 
+t.test('rows for very long values are not remembered, because a caller could fill the memory with them', async (t) => {
+  const { statements, reader } = openReader(t)
+  const query = { sql: 'select n from counter where ? = n', toResult: (rows: Row[]) => rows }
+  const reads = async (value: string) => {
+    for (let round = 0; round < 2; round++) t.strictSame(await reader.read(query, [value]), [])
+    return statements.splice(0).filter((sql) => sql === query.sql).length
+  }
+  t.equal(await reads(`${Buffer.alloc(1900, 'n')}`), 1)
+  t.equal(await reads(`${Buffer.alloc(2000, 'n')}`), 2)
+  t.equal(await reads(`${Buffer.alloc(400, 1)}`), 2, 'as JSON each of these characters takes six')
+})
+
 t.test('after each commit of another process the new row is read, 1,000 of 1,000 times', async (t) => {
   const { file, read } = openReader(t)
   const writer = fork(join(import.meta.dirname, 'commits.ts'), [file])
