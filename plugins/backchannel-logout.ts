@@ -1,5 +1,3 @@
-import dns from 'node:dns'
-import { isIP, type LookupFunction } from 'node:net'
 import fp from 'fastify-plugin'
 import { runOutsideRequest } from '../src/deadline.ts'
 import type { EventType } from '../src/domain/events.ts'
@@ -7,7 +5,7 @@ import { createAddressCheck, LOOPBACK_NETWORKS } from '../src/domain/outgoing-ad
 import type { SendLogout } from '../src/domain/ports/logouts.ts'
 import { LOGOUT_RESPONSE_MS } from '../src/limits.ts'
 import { isLoopback } from '../src/loopback.ts'
-import { http, https } from '../src/node-http.ts'
+import { createOutgoing, UrlRefused } from '../src/outgoing.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -40,12 +38,10 @@ const ENDINGS: ReadonlySet<EventType> = new Set<EventType>([
   'everything.revoked'
 ])
 
-class AddressRefused extends Error {}
-
 /** Returns the reason of a failed request, without the URL. */
 function reasonOf(error: unknown): string {
   const { name, message, code = 'unknown error', cause } = error as Error & { code?: string }
-  if (error instanceof AddressRefused) return message
+  if (error instanceof UrlRefused) return message
   if (name === 'TimeoutError' || (cause as Error | undefined)?.name === 'TimeoutError')
     return `no response within ${LOGOUT_RESPONSE_MS / 1000} s`
   return `no connection: ${code}`
@@ -64,56 +60,17 @@ export default fp(
     let round: Promise<void> | null = null
     let isDue = false
 
-    function assertAllowed(address: string): void {
-      if (!isAllowed(address))
-        throw new AddressRefused(`the address ${address} is not public, and LATCHKEY_LOGOUT_NETWORKS does not allow it`)
-    }
-
-    /** Resolves a name for one connection. The connection goes to the addresses that were checked. */
-    const lookup: LookupFunction = (hostname, options, done) =>
-      dns.lookup(hostname, { ...options, all: true }, (error, addresses) => {
-        if (error !== null) return done(error, '')
-        try {
-          for (const { address } of addresses) assertAllowed(address)
-        } catch (refused) {
-          return done(refused as Error, '')
-        }
-        if (options.all) return done(null, addresses)
-        const [{ address, family }] = addresses as [dns.LookupAddress]
-        done(null, address, family)
-      })
-
-    /** Posts a form. Returns the status, follows no redirect, and reads nothing of the body. */
-    const post = (url: URL, body: string): Promise<number> =>
-      new Promise((resolve, reject) => {
-        // The name of a host is checked when it is resolved.
-        const host = url.hostname.replace(/^\[|\]$/g, '')
-        if (isIP(host) !== 0) assertAllowed(host)
-        const { request } = url.protocol === 'https:' ? https : http
-        const sent = request(url, {
-          method: 'POST',
-          headers: { 'content-type': 'application/x-www-form-urlencoded', 'content-length': Buffer.byteLength(body) },
-          // A connection of its own, so that no earlier check counts.
-          agent: false,
-          lookup,
-          signal: AbortSignal.any([stop.signal, AbortSignal.timeout(LOGOUT_RESPONSE_MS)])
-        })
-        sent.on('error', reject)
-        // After a status 101 there is neither a response nor an error.
-        sent.on('close', () => reject(Object.assign(new Error(), { code: 'closed without a response' })))
-        sent.on('response', (response) => {
-          response.destroy()
-          resolve(response.statusCode as number)
-        })
-        sent.end(body)
-      })
+    const sendRequest = createOutgoing({ isAllowed, setting: 'LATCHKEY_LOGOUT_NETWORKS' })
 
     const send: SendLogout = async (uri, logoutToken) => {
-      const url = new URL(uri)
-      if (url.protocol !== 'https:' && !isLoopback(url.hostname))
-        return 'the URI is neither https nor on a loopback host'
       try {
-        const status = await post(url, new URLSearchParams({ logout_token: logoutToken }).toString())
+        const { status } = await sendRequest(new URL(uri), {
+          method: 'POST',
+          headers: { 'content-type': 'application/x-www-form-urlencoded' },
+          body: new URLSearchParams({ logout_token: logoutToken }).toString(),
+          signal: AbortSignal.any([stop.signal, AbortSignal.timeout(LOGOUT_RESPONSE_MS)]),
+          maxBytes: 0
+        })
         return status >= 200 && status < 300 ? null : `status ${status}`
       } catch (error) {
         return reasonOf(error)
