@@ -45,6 +45,9 @@ export const HASH_WAIT_MS = 1500
 export const COUNT_WAIT_MS = 1000
 /** Milliseconds that a client may take to respond to a logout token. */
 export const LOGOUT_RESPONSE_MS = 5000
+/** Milliseconds that a provider may take to respond, and the size of its response in bytes. */
+export const PROVIDER_RESPONSE_MS = 5000
+export const PROVIDER_RESPONSE_BYTES = 262_144
 /** Milliseconds that a write may wait while another process writes to the embedded database. */
 export const SQLITE_WAIT_MS = 2000
 /** Milliseconds that PostgreSQL may take for a connection and for a statement, and that Latchkey waits for a response. */

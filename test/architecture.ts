@@ -56,6 +56,7 @@ const RULES: Rule[] = [
       /^@fastify\//,
       /^fastify-plugin$/,
       /^helmet$/,
+      /^openid-client$/,
       /^argon2$/,
       /^eta$/,
       /^src\/(domain|store|guard|token)\//,
