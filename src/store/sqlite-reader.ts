@@ -53,6 +53,8 @@ export class SqliteReader {
   #runAll(): void {
     const calls = this.#calls
     this.#calls = []
+    // A transaction that could not be ended would see the same old snapshot forever.
+    if (this.#connection.database.isTransaction) this.#try('rollback')
     const isOneTransaction = this.#try('begin') !== null
     // A map that is cleared would leave its former contents in the old generation, where they keep requests alive.
     if (!isOneTransaction || this.#hasChanged()) this.#results = new Map()

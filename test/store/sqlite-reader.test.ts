@@ -100,6 +100,17 @@ for (const statement of ['begin', 'pragma data_version'])
     t.strictSame(await read(), [{ n: 3 }])
   })
 
+t.test('a transaction that could not be ended is ended before the next reads', async (t) => {
+  const { other, failing, read } = openReader(t)
+  for (const statement of ['commit', 'rollback']) failing.add(statement)
+  t.strictSame(await read(), [{ n: 0 }])
+  failing.clear()
+  for (const n of [1, 2]) {
+    other.exec(`update counter set n = ${n}`)
+    t.strictSame(await read(), [{ n }])
+  }
+})
+
 t.test('after a change of the schema the values have the names of the current columns', async (t) => {
   const { other, reader } = openReader(t)
   const query = { sql: 'select * from counter', toResult: (rows: Row[]) => rows }
