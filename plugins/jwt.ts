@@ -46,6 +46,9 @@ const THUMBPRINT_MEMBERS: Record<SigningAlg, string[]> = {
 
 const ALG_OF: Record<string, AssertionAlg> = { EC: 'ES256', OKP: 'EdDSA', RSA: 'RS256' }
 
+/** Maximum number of keys whose verifiers are kept. Each takes 150 kB and 3 ms. */
+const VERIFIERS = 20
+
 const base64url = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
 /** Length of each of the two integers of an ES256 signature in bytes. */
@@ -120,7 +123,7 @@ export default fp(
 
     /** The signers of the current keys, by algorithm and type. Signers of previous keys are dropped, because they hold private keys. */
     const signers = new Map<string, { kid: string; sign: (claims: object) => string }>()
-    /** The verifiers of all keys, by their ids. */
+    /** The verifiers of the keys that have come into use last, by their ids. */
     const verifiers = new Map<string, Promise<(token: string) => boolean>>()
 
     /** Returns whether @fastify/jwt verifies the signature with this key. Does not check claims. */
@@ -159,6 +162,7 @@ export default fp(
         let verifier = verifiers.get(key.kid)
         if (verifier === undefined) {
           verifier = createVerifier(key)
+          if (verifiers.size >= VERIFIERS) verifiers.delete(verifiers.keys().next().value as string)
           verifiers.set(key.kid, verifier)
         }
         return (await verifier)(token)

@@ -1,4 +1,12 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign as signBytes } from 'node:crypto'
+import crypto, {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign as signBytes
+} from 'node:crypto'
+import { syncBuiltinESMExports } from 'node:module'
+import { mock } from 'node:test'
 import fastify from 'fastify'
 import { calculateJwkThumbprint, compactVerify, decodeProtectedHeader, importJWK, jwtVerify, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
@@ -145,6 +153,28 @@ t.test('a damaged stored key is an error, and not a refusal of the token', async
   for (const publicJwk of [{}, { ...key.publicJwk, x: '' }, { kty: 'EC', crv: 'P-256', x: 'AAAA', y: 'AAAA' }]) {
     await t.rejects(verify(token, async () => ({ ...key, publicJwk: publicJwk as Record<string, string> })))
   }
+})
+
+t.test('the verifiers of at most 20 keys are kept, and a token of an earlier key is verified [KS2]', async (t) => {
+  const { signer } = await open(t)
+  const keys = await Promise.all(Array.from({ length: 21 }, () => signer.generate('ES256')))
+  const tokens = keys.map((key) => ({ key, token: signer.sign(claims, key, HEADER_TYP) }))
+  type Signed = (typeof tokens)[number]
+  const read = mock.method(crypto, 'createPublicKey')
+  syncBuiltinESMExports()
+  t.teardown(() => {
+    read.mock.restore()
+    syncBuiltinESMExports()
+  })
+  const readKeys = async ({ key, token }: Signed) => {
+    const before = read.mock.callCount()
+    t.equal(await signer.hasValidSignature(token, key), true)
+    return read.mock.callCount() - before
+  }
+  for (const each of tokens) t.equal(await readKeys(each), 1)
+  const [first, last] = [tokens[0], tokens[20]] as [Signed, Signed]
+  t.equal(await readKeys(last), 0)
+  t.equal(await readKeys(first), 1)
 })
 
 t.test('a key that is too weak or of another curve verifies no token [JW3]', async (t) => {
