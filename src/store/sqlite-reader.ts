@@ -11,8 +11,39 @@ interface Call {
 
 /** Maximum number of results of one query that are remembered. */
 const REMEMBERED = 1000
-/** Maximum length of the values of a result that is remembered, as JSON. Valid values are shorter: longer ones would only take memory. */
-const VALUES_MAX = 2000
+/** Maximum number of characters of these results together with their values, which anyone can choose. */
+const CHARACTERS = 2_000_000
+
+/** The results of one query by their values. Forgets the oldest when they take too much memory. */
+class Results {
+  readonly #results = new Map<string, { result: unknown; characters: number }>()
+  #characters = 0
+
+  /** Returns the result for these values; undefined when it is not remembered. */
+  get(values: string): unknown {
+    return this.#results.get(values)?.result
+  }
+
+  add(values: string, result: unknown, rows: Row[]): void {
+    const characters = rows.reduce((sum, row) => sum + charactersOf(row), values.length)
+    this.#results.set(values, { result, characters })
+    this.#characters += characters
+    for (const [oldest, { characters }] of this.#results) {
+      if (this.#results.size <= REMEMBERED && this.#characters <= CHARACTERS) return
+      this.#results.delete(oldest)
+      this.#characters -= characters
+    }
+  }
+}
+
+function charactersOf(row: Row): number {
+  let sum = 0
+  for (const name in row) {
+    const value = row[name]
+    if (typeof value === 'string') sum += value.length
+  }
+  return sum
+}
 
 /**
  * Reads on one connection. Queries of the same turn of the event loop run together at its end, in one transaction: this is cheaper than a
@@ -27,7 +58,7 @@ export class SqliteReader {
   /** Changes with every change of a table (https://sqlite.org/pragma.html#pragma_schema_version). */
   #schema: unknown = null
   /** The results of that version by their parameters, for each query. */
-  #results = new Map<Query<unknown>, Map<string, unknown>>()
+  #results = new Map<Query<unknown>, Results>()
 
   constructor(connection: Connection) {
     this.#connection = connection
@@ -83,16 +114,15 @@ export class SqliteReader {
   #resultOf(query: Query<unknown>, parameters: readonly unknown[]): unknown {
     let results = this.#results.get(query)
     if (results === undefined) {
-      results = new Map()
+      results = new Results()
       this.#results.set(query, results)
     }
-    const key = JSON.stringify(parameters)
-    const known = results.get(key)
+    const values = JSON.stringify(parameters)
+    const known = results.get(values)
     if (known !== undefined) return known
-    const result = query.toResult(this.#connection.query(query.sql, parameters))
-    if (key.length > VALUES_MAX) return result
-    if (results.size >= REMEMBERED) results.delete(results.keys().next().value as string)
-    results.set(key, result)
+    const rows = this.#connection.query(query.sql, parameters)
+    const result = query.toResult(rows)
+    results.add(values, result, rows)
     return result
   }
 

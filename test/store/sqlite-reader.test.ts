@@ -47,16 +47,31 @@ t.test('rows are given again while nothing is committed, for the same query with
   t.equal(reads(), 1)
 })
 
-t.test('rows for very long values are not remembered, because a caller could fill the memory with them', async (t) => {
+t.test('the oldest results are forgotten when results and values have many characters', async (t) => {
   const { statements, reader } = openReader(t)
-  const query = { sql: 'select n from counter where ? = n', toResult: (rows: Row[]) => rows }
-  const reads = async (value: string) => {
-    for (let round = 0; round < 2; round++) t.strictSame(await reader.read(query, [value]), [])
+  const query = { sql: 'select printf(?, n) as text from counter', toResult: (rows: Row[]) => rows }
+  const ask = async (format: string) => {
+    await reader.read(query, [format])
     return statements.splice(0).filter((sql) => sql === query.sql).length
   }
-  t.equal(await reads(`${Buffer.alloc(1900, 'n')}`), 1)
-  t.equal(await reads(`${Buffer.alloc(2000, 'n')}`), 2)
-  t.equal(await reads(`${Buffer.alloc(400, 1)}`), 2, 'as JSON each of these characters takes six')
+  const [longRow, longValue] = ['%01000000d', `${Buffer.alloc(900_000, 'n')}`]
+  for (const format of ['%d', longRow]) t.equal(await ask(format), 1)
+  for (const format of ['%d', longRow]) t.equal(await ask(format), 0)
+  // With its row twice 900,000 characters.
+  t.equal(await ask(longValue), 1)
+  t.equal(await ask(longValue), 0)
+  for (const format of ['%d', longRow]) t.equal(await ask(format), 1)
+})
+
+t.test('at most 1,000 results are remembered', async (t) => {
+  const { statements, read } = openReader(t)
+  for (let least = 0; least <= 1000; least++) await read(least)
+  const reads = () => statements.splice(0).filter((sql) => sql === READ.sql).length
+  t.equal(reads(), 1001)
+  await read(1)
+  t.equal(reads(), 0)
+  await read(0)
+  t.equal(reads(), 1)
 })
 
 t.test('after each commit of another process the new row is read, 1,000 of 1,000 times', async (t) => {
