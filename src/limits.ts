@@ -45,6 +45,8 @@ export const HASH_WAIT_MS = 1500
 export const COUNT_WAIT_MS = 1000
 /** Milliseconds that a client may take to respond to a logout token. */
 export const LOGOUT_RESPONSE_MS = 5000
+/** Maximum number of identities of one user at providers. */
+export const IDENTITIES_MAX = 20
 /** Milliseconds that a provider may take to respond, and the size of its response in bytes. */
 export const PROVIDER_RESPONSE_MS = 5000
 export const PROVIDER_RESPONSE_BYTES = 262_144

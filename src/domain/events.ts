@@ -23,6 +23,8 @@ export const EVENT_TYPES = {
   'password.changed': 'A user changed their own password',
   'password.change_failed': 'A user gave a wrong current password',
   'password.reset': 'The password of a user was set by somebody else',
+  'identity.linked': 'A user got an identity at a provider, by which they can sign in',
+  'identity.unlinked': 'An identity at a provider was taken from a user',
   'role.created': 'A role was added',
   'role.changed': 'A role was changed',
   'role.deleted': 'A role was deleted',
@@ -60,6 +62,7 @@ export interface Subject {
   role?: string
   resource?: string
   key?: string
+  provider?: string
   secret?: string
   token?: string
 }

@@ -63,8 +63,8 @@ export interface User {
 
 export interface Credentials {
   user: User
-  /** PHC string. */
-  passwordHash: string
+  /** PHC string; null for a user without a password. */
+  passwordHash: string | null
   /** Increased by every change that must end the logins in browsers and the logins in progress: disabling, a new password, deletion. */
   authVersion: number
 }

@@ -12,7 +12,7 @@ import type { Store } from './ports/store.ts'
 import { usernameKey } from './usernames.ts'
 
 /** Why a password was refused; for the log only. */
-type Failure = 'wrong password' | 'unknown user' | 'account locked' | 'user disabled'
+type Failure = 'wrong password' | 'no password' | 'unknown user' | 'account locked' | 'user disabled'
 
 type Proof = { kind: 'proved'; credentials: Credentials } | { kind: 'failed'; reason: Failure }
 
@@ -70,6 +70,7 @@ export function createPasswordProof(deps: {
         return { kind: 'failed', reason }
       }
       if (credentials === null) return await failed('unknown user')
+      if (credentials.passwordHash === null) return await failed('no password')
       if (!isRight) return await failed('wrong password')
       if (locked) return await failed('account locked')
       if (credentials.user.disabledAt !== null) return await failed('user disabled')
@@ -82,7 +83,7 @@ export function createPasswordProof(deps: {
 
   /** Replaces a hash whose parameters differ from the current parameters. */
   async function upgradeHash({ user, passwordHash }: Credentials, password: string): Promise<void> {
-    if (!hasher.outdated(passwordHash)) return
+    if (passwordHash === null || !hasher.outdated(passwordHash)) return
     try {
       await store.users.replaceHash(user.id, passwordHash, await hasher.hash(password))
     } catch (error) {
@@ -141,7 +142,8 @@ export function createPasswordProof(deps: {
     /** Returns whether a password is the current password of an enabled user. Not limited, so only for a password that no caller sent. */
     async isCurrent(username: string, password: string): Promise<boolean> {
       const credentials = await store.users.credentials(usernameKey(username))
-      if (credentials === null || credentials.user.disabledAt !== null) return false
+      if (credentials === null || credentials.passwordHash === null || credentials.user.disabledAt !== null)
+        return false
       return hasher.verify(credentials.passwordHash, password)
     }
   }

@@ -7,6 +7,7 @@ import { consents } from './consents.ts'
 import { translateErrors } from './errors.ts'
 import { expiry } from './expiry.ts'
 import { guesses } from './guesses.ts'
+import { identities } from './identities.ts'
 import { keys } from './keys.ts'
 import { logins } from './logins.ts'
 import { logoutNotices } from './logout-notices.ts'
@@ -102,6 +103,7 @@ export async function openStore(url: string, events: Events): Promise<Store> {
     authorizations: authorizations(database),
     consents: consents(database),
     logoutNotices: logoutNotices(database),
+    identities: identities(database),
     keys: {
       ...keys(database),
       async revokeEverything(...args) {

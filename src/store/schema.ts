@@ -129,6 +129,29 @@ export interface Tables {
   }
   /** What users have allowed clients. */
   consents: { user_id: string; client_id: string; scopes: string; created_at: number; updated_at: number }
+  /** Providers, through which users sign in. `settings` is JSON; `version` grows with each change. */
+  providers: {
+    id: string
+    kind: string
+    name: string
+    client_id: string
+    sealed_client_secret: string
+    settings: string
+    version: number
+    disabled_at: number | null
+    created_at: number
+    updated_at: number
+  }
+  /** Identities of users at providers. */
+  identities: {
+    provider_id: string
+    issuer: string
+    subject: string
+    user_id: string
+    label: string | null
+    created_at: number
+    last_used_at: number | null
+  }
   /** Logout tokens that clients have not received yet (OpenID Connect Back-Channel Logout 1.0). */
   logout_notices: {
     session_id: string

@@ -36,6 +36,14 @@ async function insertRoles(trx: Db, userId: string, roles: string[]): Promise<vo
 const emailKeyOf = (emailKey: string | null, id: string): string | null =>
   emailKey === null ? null : `${emailKey} ${id}`
 
+async function setHash(trx: Db, userId: string, hash: string): Promise<void> {
+  await trx
+    .insertInto('credentials')
+    .values({ user_id: userId, password_hash: hash })
+    .onConflict((conflict) => conflict.column('user_id').doUpdateSet({ password_hash: hash }))
+    .execute()
+}
+
 /** Inserts a user with credentials and roles. @throws the errors of `reserveUsername` */
 export async function insertUser(trx: Db, user: NewUser): Promise<void> {
   await reserveUsername(trx, user)
@@ -54,7 +62,7 @@ export async function insertUser(trx: Db, user: NewUser): Promise<void> {
       updated_at: user.now
     })
     .execute()
-  await trx.insertInto('credentials').values({ user_id: user.id, password_hash: user.passwordHash }).execute()
+  if (user.passwordHash !== null) await setHash(trx, user.id, user.passwordHash)
   await insertRoles(trx, user.id, user.roles)
 }
 
@@ -163,7 +171,7 @@ export function users(database: Database): UserStore {
     statements,
     (slot: SlotOf<{ username: string }>) =>
       selectUsers(db)
-        .innerJoin('credentials', 'user_id', 'users.id')
+        .leftJoin('credentials', 'user_id', 'users.id')
         .select(['auth_version', 'password_hash'])
         .where('username_key', '=', slot('username')),
     ([row]) =>
@@ -245,7 +253,7 @@ export function users(database: Database): UserStore {
       transaction(async (trx, record) => {
         const ended = await endEverySignIn(trx, id, { keep, keepLogin, from, now })
         if (ended === null) return false
-        await trx.updateTable('credentials').set({ password_hash: hash }).where('user_id', '=', id).execute()
+        await setHash(trx, id, hash)
         await appendRevocations(trx, await entriesOf(trx, ended), now)
         const isOwn = (caller.kind === 'user' || caller.kind === 'login') && caller.id === id
         record({ type: isOwn ? 'password.changed' : 'password.reset', caller, subject: { user: id } })

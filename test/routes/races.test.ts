@@ -76,7 +76,7 @@ onEachDatabase(
     const [one, two] = await pair(t, database)
     const { users } = two.app.store
     const { id } = await two.app.auth.users.find('alice')
-    const { passwordHash: hash } = (await users.credentials('alice')) ?? { passwordHash: '' }
+    const hash = String((await users.credentials('alice'))?.passwordHash)
     const { hasher } = one.app
     const verify = hasher.verify
     const seen = { refused: 0, ended: 0 }

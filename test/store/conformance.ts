@@ -6,6 +6,7 @@ import { clients } from './clients.ts'
 import { events } from './events.ts'
 import { expiry } from './expiry.ts'
 import { guesses } from './guesses.ts'
+import { identities } from './identities.ts'
 import { keys } from './keys.ts'
 import { logins } from './logins.ts'
 import { logoutNotices } from './logout-notices.ts'
@@ -31,6 +32,7 @@ const PARTS: Record<string, (t: Test, opened: Opened) => void> = {
   sessions,
   logins,
   logoutNotices,
+  identities,
   authorizations,
   renewal,
   revocations,

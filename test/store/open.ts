@@ -46,7 +46,7 @@ interface Raw {
 
 const EMPTY = [
   ...['users', 'clients', 'roles', 'scopes', 'resources', 'sealed_values', 'signing_keys', 'refresh_keys'],
-  ...['revocations', 'revocation_quotas', 'guesses', 'logout_notices']
+  ...['revocations', 'revocation_quotas', 'guesses', 'logout_notices', 'providers']
 ].map((table) => `delete from ${table}`)
 const RESET = ['update invariants set version = 0', 'update counters set seq = 0', 'update leases set until_at = 0']
 

@@ -3,6 +3,7 @@ import type { Client, Millis, RefreshKey, Resource, Role, Scope, StoredKey } fro
 import type { AuthorizationStore, ConsentStore } from './authorizations.ts'
 import type { ClientStore } from './clients.ts'
 import type { GuessStore } from './guesses.ts'
+import type { IdentityStore } from './identities.ts'
 import type { KeyStore } from './keys.ts'
 import type { LoginStore } from './logins.ts'
 import type { LogoutNoticeStore } from './logouts.ts'
@@ -72,6 +73,7 @@ export interface Store {
   authorizations: AuthorizationStore
   consents: ConsentStore
   logoutNotices: LogoutNoticeStore
+  identities: IdentityStore
   refreshKeys: RefreshKeyStore
   keys: KeyStore
   /** Values that were sealed before they were stored. */

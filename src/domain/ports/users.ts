@@ -11,7 +11,8 @@ export type NewUser = Pick<User, 'id' | 'username' | 'email' | 'fullName' | 'rol
   mixesScripts: boolean
   /** The canonical form of the e-mail address. Several users may have it. */
   emailKey: string | null
-  passwordHash: string
+  /** Null for a user who signs in through providers only. */
+  passwordHash: string | null
   now: Millis
 }
 

@@ -8,6 +8,7 @@ import * as resourceIdentifiers from './0006-resource-identifiers.ts'
 import * as sharedEmails from './0007-shared-emails.ts'
 import * as signIn from './0008-sign-in.ts'
 import * as keyChains from './0009-key-chains.ts'
+import * as providers from './0010-providers.ts'
 
 export interface SchemaMigration {
   /** The number of the migration: its position in the list, from 1. */
@@ -27,5 +28,6 @@ export const MIGRATIONS: SchemaMigration[] = [
   resourceIdentifiers,
   sharedEmails,
   signIn,
-  keyChains
+  keyChains,
+  providers
 ]
