@@ -1,7 +1,7 @@
-import { moveToCpu } from './speed/cpu.ts'
+import { LOAD_CPU, moveToCpu } from './speed/cpu.ts'
 import { PASSWORD } from './speed/latchkey.ts'
 import { load, request } from './speed/load.ts'
-import { LOAD_CPU, startOn } from './speed/servers.ts'
+import { startOn } from './speed/servers.ts'
 import type { Target } from './speed/works.ts'
 
 /**

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { cpuTimeOfFamily, moveToCpu, onCpu, residentMegabytes } from './speed/cpu.ts'
+import { cpuTimeOfFamily, LOAD_CPU, moveToCpu, onCpu, residentMegabytes, SERVER_CPU } from './speed/cpu.ts'
 import { fill } from './speed/fill.ts'
 import {
   atLeast,
@@ -19,7 +19,7 @@ import {
 } from './speed/goals.ts'
 import { serve } from './speed/latchkey.ts'
 import { load, type Work } from './speed/load.ts'
-import { LOAD_CPU, SERVER_CPU, type Server, startOn, startPeer, stopped } from './speed/servers.ts'
+import { type Server, startOn, startPeer, stopped } from './speed/servers.ts'
 import { checksOf, collecting, logins, WORKS, type WorkName, workOf } from './speed/works.ts'
 import { type Size, writePerformance } from './speed/write.ts'
 

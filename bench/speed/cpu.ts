@@ -8,6 +8,18 @@ const PARENT = 1
 const USER_TIME = 11
 const SYSTEM_TIME = 12
 
+/** Returns the numbers of the CPUs that this process may use. */
+function allowedCpus(): number[] {
+  const [, list = ''] = /Cpus_allowed_list:\s+(\S+)/.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
+  return list.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number)
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index)
+  })
+}
+
+/** The CPU of the servers and the CPU of the load. They are the same one on a machine that has no other. */
+export const [SERVER_CPU = 0, LOAD_CPU = SERVER_CPU] = allowedCpus()
+
 /** A command that runs on one CPU only. */
 export const onCpu = (cpu: number, command: string[]): string[] => ['taskset', '-c', String(cpu), ...command]
 

