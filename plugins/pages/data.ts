@@ -46,7 +46,7 @@ export interface Pages {
     form: Form
     /** The value of the field. */
     username: string
-    /** Whether only this user may sign in, because the client asks for their password again. */
+    /** Whether only this user may sign in, because the client has named them with `id_token_hint`. */
     isSameUser: boolean
     refusal: SignInRefusal | null
   }

@@ -166,7 +166,7 @@ export function createLogins(options: LoginClientOptions, timer: Timer): LoginCl
     }
     const cache = createTokenCache({
       request,
-      clock: clock ?? { now: timer.elapsed },
+      now: clock === undefined ? timer.elapsed : () => clock.now(),
       timer,
       timeout: RENEWAL_TIMEOUT
     })

@@ -1,5 +1,4 @@
 import { type Timer, untilAborted } from '../guard/timer.ts'
-import type { Clock } from '../token/clock.ts'
 import { TokenError } from './errors.ts'
 
 /** A token that the issuer has issued. */
@@ -40,17 +39,18 @@ function pauseAfter(failure: TokenError, failures: number): number {
 
 /**
  * Holds the current token and renews it early, in the background. Sends one request at a time and retries temporary failures.
- * The age of a token is measured by `clock`, pauses by `timer`.
+ * The age of a token is measured by `now`, pauses by `timer`.
  */
 export function createTokenCache(deps: {
   /** Sends one request. @throws TokenError */
   request: (signal: AbortSignal) => Promise<IssuedToken>
-  clock: Clock
+  /** Returns milliseconds since any instant, always the same one. */
+  now: () => number
   timer: Timer
   /** Maximum milliseconds that a caller waits. */
   timeout: number
 }) {
-  const { request, clock, timer, timeout } = deps
+  const { request, now, timer, timeout } = deps
   let held: { token: string; renewAt: number; usableUntil: number } | null = null
   let pending: Promise<string | null> | null = null
   /** The last failure, until a request succeeds. */
@@ -63,7 +63,7 @@ export function createTokenCache(deps: {
 
   /** Requests a token and holds it. Returns null after a failure, which is then in `failure`. */
   async function renew(): Promise<string | null> {
-    const requestedAt = clock.now()
+    const requestedAt = now()
     try {
       const issued = await request(closed.signal)
       const { token } = issued
@@ -90,9 +90,9 @@ export function createTokenCache(deps: {
 
   /** Returns the held token if it is usable, else null. Starts its renewal in the background when that is due. */
   function current(): string | null {
-    const now = clock.now()
-    if (held === null || now >= held.usableUntil) return null
-    if (now >= held.renewAt && timer.elapsed() >= retryAt) void renewOnce()
+    const at = now()
+    if (held === null || at >= held.usableUntil) return null
+    if (at >= held.renewAt && timer.elapsed() >= retryAt) void renewOnce()
     return held.token
   }
 

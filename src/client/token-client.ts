@@ -31,7 +31,7 @@ export type TokenClientOptions = Credentials & {
   timeout?: number
   /** Replaces the global `fetch`, for the issuer and for services. */
   fetch?: typeof globalThis.fetch
-  /** Replaces the clock that measures the age of a token. */
+  /** Replaces the clock that measures the age of a token, and that dates the assertions of `privateKey`. */
   clock?: Clock
 }
 
@@ -43,7 +43,7 @@ export interface TokenClient {
    *
    * Without a valid token, a call retries temporary failures (no response, 429, 5xx) for up to `timeout`. The pauses are 0.1 s, 0.2 s,
    * 0.4 s and so on up to 1 s. Each pause is lengthened at random by at most a half, and lasts at least as long as `Retry-After`
-   * says. A refusal, such as `invalid_client`, is thrown at once. Calls within the next second throw the same refusal.
+   * says, but at most a minute. A refusal, such as `invalid_client`, is thrown at once. Calls within the next second throw the same refusal.
    * @throws TokenError
    */
   token(): Promise<string>
@@ -99,7 +99,12 @@ export function createClient(options: TokenClientOptions, timer: Timer): TokenCl
 
   const requestToken = createTokenRequest({ ...options, metadata, authenticate, fetch, timer })
   const request = async (signal: AbortSignal) => (await requestToken(form, signal)).issued
-  const tokens = createTokenCache({ request, clock: clock ?? { now: timer.elapsed }, timer, timeout })
+  const tokens = createTokenCache({
+    request,
+    now: clock === undefined ? timer.elapsed : () => clock.now(),
+    timer,
+    timeout
+  })
 
   return {
     token: () => tokens.get(),

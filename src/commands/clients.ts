@@ -111,7 +111,7 @@ export function addClientCommands(program: Command, terminal: Terminal): void {
     .option('--name <name>', 'the display name')
     .option(
       '--no-first-party',
-      'no longer a program of the operator; a client with the grant password also needs --grant without it'
+      'no longer a program of the operator; for a client with the grant password, also give --grant with its other grants'
     )
     .option('--pkce', 'requests need PKCE again')
     .option('--consent', 'ask users before the client gets tokens')

@@ -197,7 +197,8 @@ export function createAuthorizations(deps: { store: Store; clients: Clients; sco
      * Ends the question for consent. A form that was sent twice gets a response each time, because browsers show only the last one: only
      * its code is valid, for the scopes that all forms allow.
      * @param allowed the scopes that the user allows; null when the user refuses. `openid` cannot be refused alone
-     * @throws NoReturn attempt_over when the code was redeemed, the user has refused before, the attempt has expired, or the login has ended
+     * @throws NoReturn attempt_over when the code was redeemed, the user has refused before, the user refuses after they have allowed (then the
+     *   code stays valid), the attempt has expired, or the login has ended
      */
     async decide(
       caller: Caller,

@@ -29,8 +29,8 @@ export const redirect = (description: string) => ({
 })
 
 /**
- * Options of a route whose parameters are only documented. The domain checks them, because a client must get the refusal, and because a
- * repeated parameter is a list.
+ * Options of a route whose parameters are only documented. The domain checks them: at `/authorize` the client must get the refusal, and at
+ * `/logout` an invalid parameter is ignored. A repeated parameter is a list.
  */
 export const unchecked = { validatorCompiler: () => () => true }
 

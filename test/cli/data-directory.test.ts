@@ -122,6 +122,9 @@ t.test('a second server on one database is warned of, and commands are not', asy
   t.match(await command(environment(at), ['role', 'add', 'support']), { code: 0, stderr: '' })
   t.equal(statSync(`${file}-server`).mode & 0o777, 0o600)
   await first.app.close()
+  const third = await start()
+  t.strictSame(third.warnings, [warning], 'the second one still runs')
+  await Promise.all([second.app.close(), third.app.close()])
   t.strictSame((await start()).warnings, [])
 })
 

@@ -12,13 +12,16 @@ interface Tokens {
   refresh_token: string
 }
 
-/** Null when there was no answer. */
-async function post(origin: string, form: Record<string, string>): Promise<{ status: number; body: Tokens } | null> {
+/** The status is `lost` when the server did not answer, and `refused` when it did not even accept the connection. */
+type Answer = { status: number; body: Tokens } | { status: 'lost' | 'refused'; body: null }
+
+async function post(origin: string, form: Record<string, string>): Promise<Answer> {
   try {
     const response = await fetch(`${origin}/token`, { method: 'POST', body: new URLSearchParams(form) })
     return { status: response.status, body: (await response.json()) as Tokens }
-  } catch {
-    return null
+  } catch (error) {
+    const { cause } = error as Error & { cause?: { code?: string } }
+    return { status: cause?.code === 'ECONNREFUSED' ? 'refused' : 'lost', body: null }
   }
 }
 
@@ -26,8 +29,8 @@ const refresh = (origin: string, refresh_token: string) => post(origin, { grant_
 
 async function enter(origin: string): Promise<Tokens[]> {
   const answer = await post(origin, { grant_type: 'password', username: 'alice', password: PASSWORD })
-  if (answer?.status !== 200) throw new Error(`a login: ${JSON.stringify(answer)}`)
-  return [answer.body]
+  if (answer.status !== 200) throw new Error(`a login: ${JSON.stringify(answer)}`)
+  return [answer.body as Tokens]
 }
 
 for (const database of ['sqlite', 'postgres'] as const) {
@@ -53,7 +56,8 @@ for (const database of ['sqlite', 'postgres'] as const) {
         const { refresh_token: token } = given.at(-1) as Tokens
         const answers = await Promise.all(Array.from({ length: tabs }, () => refresh(origin, token)))
         for (const answer of answers) {
-          if (answer === null) seen.unanswered++
+          if (answer.status === 'lost') seen.unanswered++
+          else if (answer.status === 'refused') continue
           else if (answer.status !== 200) problems.push(`${answer.status} ${JSON.stringify(answer.body)}`)
           else {
             const { refresh_token: successor } = answer.body
@@ -86,8 +90,8 @@ for (const database of ['sqlite', 'postgres'] as const) {
           seen.replays++
           const { refresh_token, access_token } = given.at(-1) as Tokens
           const statuses = [
-            (await refresh(origin, old.refresh_token))?.status,
-            (await refresh(origin, refresh_token))?.status,
+            (await refresh(origin, old.refresh_token)).status,
+            (await refresh(origin, refresh_token)).status,
             (await me(origin, access_token)).status
           ]
           if (statuses.join() !== '400,400,401') problems.push(`a replay: ${statuses}`)
