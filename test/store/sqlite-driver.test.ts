@@ -209,9 +209,9 @@ t.test('the lock of a killed process is free', async (t) => {
 t.test('a failed transaction is rolled back, and concurrent and later writes are not', async (t) => {
   const { file, store } = await migrated(t)
   await create(store)
-  /** Fails after the insert of the user and the password, at the insert of a role that does not exist. */
-  const failing = () => create(store, newUser({ roles: ['none'] }))
-  await t.rejects(failing(), /There is no role/)
+  /** Fails after the insert of the user, at the insert of a password that is no text. */
+  const failing = () => create(store, newUser({ passwordHash: {} as never }))
+  await t.rejects(failing(), /cannot be bound/)
   await create(store)
 
   const calls = Array.from({ length: 40 }, (_, index) => (index % 2 ? failing() : create(store)))
