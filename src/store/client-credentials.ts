@@ -116,10 +116,7 @@ export function clientCredentials({
   const find = preparedRead(
     statements,
     (slot: SlotOf<{ id: string; otherId: string }>) => selectCredentials(db, slot),
-    (rows) => {
-      const byClient = Map.groupBy(rows, ({ id }) => id)
-      return new Map([...byClient].map(([id, own]) => [id, toCredentials(own as [CredentialsRow])]))
-    }
+    (rows) => [...Map.groupBy(rows, ({ id }) => id).values()].map((own) => toCredentials(own as [CredentialsRow]))
   )
 
   return {
@@ -127,7 +124,7 @@ export function clientCredentials({
       const [id = '', otherId = id] = ids
       const found = await find({ id, otherId })
       return ids.flatMap((id) => {
-        const each = found.get(id)
+        const each = found.find(({ client }) => client.id === id)
         if (each === undefined) return []
         const secrets = each.secrets.filter(({ expiresAt }) => expiresAt === null || expiresAt > now)
         return [{ ...each, secrets }]

@@ -1,3 +1,4 @@
+import { deepFreeze } from '../deep-freeze.ts'
 import { type Connection, isBusy, retryWhileBusy } from './sqlite-connection.ts'
 import type { Query, Row } from './statements.ts'
 
@@ -121,7 +122,8 @@ export class SqliteReader {
     const known = results.get(values)
     if (known !== undefined) return known
     const rows = this.#connection.query(query.sql, parameters)
-    const result = query.toResult(rows)
+    // Each caller gets the same object, so a change by one would reach the others.
+    const result = deepFreeze(query.toResult(rows))
     results.add(values, result, rows)
     return result
   }

@@ -1,3 +1,4 @@
+import { deepFreeze } from '../deep-freeze.ts'
 import type { AccessTokenClaims } from './claims.ts'
 
 /** The user or client that a token identifies. */
@@ -16,11 +17,6 @@ export interface Principal {
 }
 
 const NO_ROLES = Object.freeze<string[]>([]) as string[]
-
-function deepFreeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null) Object.values(Object.freeze(value)).forEach(deepFreeze)
-  return value
-}
 
 /** Returns the principal of a token. The principal is frozen, because every request with the token gets the same object. */
 export function principalOf(claims: AccessTokenClaims): Principal {

@@ -13,7 +13,7 @@ import { openSqlite } from '../../src/store/sqlite.ts'
 import { requestTime } from '../request-time.ts'
 import { lock } from './lock.ts'
 import { createDirectory } from './open.ts'
-import { newUser, outcomes, ROUNDS } from './rows.ts'
+import { addSession, addUser, CLIENT, NOW, newUser, notIntrospected, outcomes, ROUNDS, SEED } from './rows.ts'
 
 const UNAVAILABLE = { constructor: DomainError, code: 'unavailable', retryAfter: 1 }
 
@@ -222,6 +222,26 @@ t.test('a failed transaction is rolled back, and concurrent and later writes are
   )
   t.equal(await count(store), 22)
   t.equal(await count(await openFile(t, file)), 22)
+})
+
+t.test('no caller can change a result that other callers get too', async (t) => {
+  const { store } = await migrated(t)
+  await store.setUp(OPERATOR, { seed: SEED, admin: null })
+  const alice = await addUser(store)
+  const { id } = await addSession(store, alice.id)
+  const [client] = await store.clients.credentials([CLIENT.id], NOW)
+  const state = await store.state(
+    notIntrospected({ kid: 'signing', jti: 'a', sid: id, sub: alice.id, clientId: 'app' })
+  )
+  const presented = await store.sessions.presented(id, 'first')
+  for (const shared of [
+    client?.client.scopes,
+    client?.registered,
+    state.user,
+    state.user?.roles,
+    presented?.user.roles
+  ])
+    t.ok(Object.isFrozen(shared))
 })
 
 t.test('twenty concurrent writes succeed, through one store and through two', async (t) => {
