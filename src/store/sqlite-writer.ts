@@ -54,6 +54,10 @@ export class SqliteWriter {
           try {
             if (how === 'rollback') this.#undo(group, isFirst)
             else if (!isFirst) this.#run(group, 'release part')
+          } catch (error) {
+            // A commit of the group would store a part of this transaction, or a transaction that its caller believes to have failed.
+            this.#abandon(group, error)
+            throw error
           } finally {
             leave()
           }
@@ -140,14 +144,20 @@ export class SqliteWriter {
   #commit(): void {
     const group = this.#group
     if (group === undefined) return
-    this.#group = undefined
     try {
       this.#connection.run('commit')
+      this.#group = undefined
       group.resolve()
     } catch (error) {
-      group.reject(error)
-      if (this.#connection.database.isTransaction) this.#connection.run('rollback')
+      this.#abandon(group, error)
     }
+  }
+
+  /** Rolls back a whole group, and rejects its transactions. */
+  #abandon(group: Group, error: unknown): void {
+    this.#group = undefined
+    group.reject(error)
+    if (this.#connection.database.isTransaction) this.#connection.run('rollback')
   }
 
   #run<R>(group: Group, sql: string, parameters: readonly unknown[] = []): QueryResult<R> {
@@ -156,10 +166,7 @@ export class SqliteWriter {
       return this.#connection.run(sql, parameters)
     } catch (error) {
       // Errors such as a full disk roll back the whole transaction of SQLite (https://sqlite.org/lang_transaction.html).
-      if (!this.#connection.database.isTransaction) {
-        this.#group = undefined
-        group.reject(error)
-      }
+      if (!this.#connection.database.isTransaction) this.#abandon(group, error)
       throw error
     }
   }

@@ -118,6 +118,23 @@ t.test('a commit that fails rejects every transaction of its group and no other'
   t.strictSame(stored(), ['d'])
 })
 
+for (const { statement, calls } of [
+  { statement: 'rollback to part', calls: [['a'], ['half', 'taken'], ['c']] },
+  { statement: 'release part', calls: [['a'], ['half'], ['c']] },
+  { statement: 'rollback', calls: [['half', 'taken'], ['c']] }
+])
+  t.test(`when "${statement}" fails, nothing of the transaction is stored [F2]`, async (t) => {
+    const { writer, fail, stored } = openWriter(t)
+    await insert(writer, 'taken')
+    fail(statement, Object.assign(new Error('disk I/O error'), { errcode: 10 }))
+    const results = await Promise.allSettled(calls.map((names) => insert(writer, ...names)))
+    t.match(results[calls.findIndex(([name]) => name === 'half')], { reason: { errcode: 10 } })
+    const acknowledged = results.flatMap(({ status }, index) => (status === 'fulfilled' ? (calls[index] ?? []) : []))
+    t.strictSame(stored(), [...acknowledged, 'taken'])
+    await insert(writer, 'z')
+    t.strictSame(stored(), [...acknowledged, 'taken', 'z'])
+  })
+
 t.test('a full disk in the middle of a group: what is stored is what was acknowledged', async (t) => {
   const { writer, connection, stored } = openWriter(t)
   await insert(writer, 'before')
