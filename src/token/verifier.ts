@@ -131,7 +131,7 @@ export function createTokenVerifier<Key extends VerificationKey>(deps: {
   return {
     /**
      * Verifies a token. Returns the reason for an invalid token. Returns no promise for a remembered token unless `findKey` returns a
-     * promise. Throws only the errors of `findKey`.
+     * promise. Throws only the errors of `findKey` and `hasValidSignature`.
      */
     verify(
       token: string,

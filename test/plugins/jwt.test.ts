@@ -146,6 +146,24 @@ for (const alg of ALGS) {
   })
 }
 
+t.test('of 3,000 ES256 signatures all are valid, also those with a short integer (RFC 7518 §3.4)', async (t) => {
+  const { signer } = await open(t)
+  const key = KEYS.ES256
+  const invalid: string[] = []
+  // DER leaves out the first byte of one of 512 integers, and each signature has two.
+  for (let index = 0; index < 3000; index++) {
+    const token = signer.sign({ index }, key, HEADER_TYP)
+    if (!(await signer.hasValidSignature(token, key))) invalid.push(token)
+  }
+  t.strictSame(invalid, [])
+})
+
+t.test('one key signs tokens of several types, each with its own type', async (t) => {
+  const { signer } = await open(t)
+  for (const typ of [HEADER_TYP, 'JWT', HEADER_TYP])
+    t.equal(decodeProtectedHeader(signer.sign(claims, KEYS.ES256, typ)).typ, typ)
+})
+
 t.test('a damaged stored key is an error, and not a refusal of the token', async (t) => {
   const { signer, verify } = await open(t)
   const key = KEYS.ES256
