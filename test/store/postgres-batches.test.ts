@@ -113,6 +113,22 @@ t.test('equal reads of the same moment share a result, and at most 100 reads are
   t.equal(await roundTrips(all), 2)
 })
 
+t.test('reads of the same moment that differ in one value only get their own results', async (t) => {
+  const { store } = await openCounted(t)
+  const [alice, bob] = [await addUser(store), await addUser(store)]
+  const of = (sub: string) => ({ ...stateOf(sub), jti: 'the same' })
+  const states = await Promise.all([alice, bob].map(({ id }) => store.state(of(id))))
+  t.strictSame(
+    states.map(({ user }) => user?.id),
+    [alice.id, bob.id]
+  )
+  const clients = await Promise.all(['bare', 'off'].map((other) => store.clients.credentials([CLIENT.id, other], NOW)))
+  t.strictSame(
+    clients.map((found) => found[1]?.client.id),
+    ['bare', 'off']
+  )
+})
+
 t.test('a value that PostgreSQL refuses does not refuse the reads of the same moment', async (t) => {
   const { store } = await openCounted(t)
   const ids = [CLIENT.id, 'a\0', 'bare']
@@ -151,7 +167,7 @@ t.test(
 )
 
 t.test('renewals of the same moment are one round trip, and each gets its own result', async (t) => {
-  const { store, roundTrips } = await openCounted(t)
+  const { store, sql, roundTrips } = await openCounted(t)
   const alice = await addUser(store)
   const rotate = (id: string, { counter = 0, client = CLIENT } = {}) =>
     store.sessions.rotate(OPERATOR, { id, client, counter, leeway: 10_000, now: NOW + 5 })
@@ -169,8 +185,10 @@ t.test('renewals of the same moment are one round trip, and each gets its own re
     })
 
   const [twice, ended, other, later, last] = [await add(), await add(), await add(), await add(), await add()]
+  const idle = await addSession(store, alice.id, { idleExpiresAt: NOW + 5 })
   const short = await addSession(store, alice.id, { expiresAt: NOW + 10_000 })
-  await store.sessions.end(OPERATOR, { id: ended.id, now: NOW })
+  // The end of a session also ends its idle time, so this statement shows that each of the two is enough.
+  await sql(`update sessions set ended_at = ${NOW} where id = '${ended.id}'`)
   const results = await Promise.all([
     rotate(twice.id),
     rotate(twice.id),
@@ -179,10 +197,11 @@ t.test('renewals of the same moment are one round trip, and each gets its own re
     rotate(short.id),
     rotate(later.id, { counter: 1 }),
     rotate(randomUUIDv7()),
+    rotate(idle.id),
     rotate(last.id)
   ])
   t.strictSame(results.slice(0, 2).toSorted(), ['retried', 'rotated'])
-  t.strictSame(results.slice(2), ['unknown', 'unknown', 'rotated', 'unknown', 'unknown', 'rotated'])
+  t.strictSame(results.slice(2), ['unknown', 'unknown', 'rotated', 'unknown', 'unknown', 'unknown', 'rotated'])
   t.equal((await sessionOf(store, short.id))?.idleExpiresAt, NOW + 10_000)
   t.equal((await sessionOf(store, other.id))?.counter, 0)
 })
