@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -96,3 +97,24 @@ t.test('a body that its sender aborts is no failure of the service, and no stack
     []
   )
 })
+
+t.test(
+  'the lines of the last turn are written before the process exits, to a file and to another process',
+  async (t) => {
+    const directory = mkdtempSync(join(tmpdir(), 'latchkey-'))
+    t.teardown(() => rmSync(directory, { recursive: true }))
+    const path = join(directory, 'log')
+    const fd = openSync(path, 'a')
+    t.teardown(() => closeSync(fd))
+    const program = `import { openLog } from './src/log.ts'
+    const log = openLog()
+    log.write('first\\n')
+    log.write('last\\n')
+    process.exit(3)`
+    const run = (stdout: number | 'pipe') =>
+      spawnSync(process.execPath, ['--input-type=module', '--eval', program], { stdio: ['ignore', stdout, 'inherit'] })
+    t.match(run('pipe'), { status: 3, stdout: Buffer.from('first\nlast\n') })
+    t.equal(run(fd).status, 3)
+    t.equal(readFileSync(path, 'utf8'), 'first\nlast\n')
+  }
+)
