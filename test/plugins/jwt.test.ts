@@ -160,7 +160,7 @@ t.test('of 3,000 ES256 signatures all are valid, also those with a short integer
 
 t.test('one key signs tokens of several types, each with its own type', async (t) => {
   const { signer } = await open(t)
-  for (const typ of [HEADER_TYP, 'JWT', HEADER_TYP])
+  for (const typ of [HEADER_TYP, 'JWT', HEADER_TYP] as const)
     t.equal(decodeProtectedHeader(signer.sign(claims, KEYS.ES256, typ)).typ, typ)
 })
 
