@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, hash, randomBytes, timingSafeEqual } from 'node:crypto'
-import { chmodSync, mkdtempSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -18,6 +18,7 @@ function refreshToken(session: string, counter: number): string {
 
 function openDatabase() {
   const directory = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
   chmodSync(directory, 0o700)
   const database = new DatabaseSync(join(directory, 'floor.db'))
   database.exec('pragma journal_mode = wal; pragma synchronous = full')
