@@ -17,7 +17,8 @@ interface Waiting<Values, Result> {
 
 /**
  * Returns a function that runs a call together with other calls. A call waits for the end of this turn of the event loop, and while two
- * batches run, for which it waits at most as long as for a connection, and never longer than its request may take.
+ * batches run, but never longer than its request may take. When a batch ends, calls that have waited longer than a connection may take are
+ * refused, because the database is too slow.
  * @param runAll runs a batch of at most `CALLS` calls, and returns the results in the order of the calls
  */
 export function createBatches<Values, Result>(

@@ -85,9 +85,8 @@ export class SqliteReader {
   #runAll(): void {
     const calls = this.#calls
     this.#calls = []
-    // A transaction that could not be ended would see the same old snapshot forever.
     const { database } = this.#connection
-    // The database can have been closed since the calls.
+    // A transaction that could not be ended would see the same old snapshot forever. The database can have been closed since the calls.
     if (database.isOpen && database.isTransaction) this.#try('rollback')
     const isOneTransaction = this.#try('begin') !== null
     // A map that is cleared would leave its former contents in the old generation, where they keep requests alive.
