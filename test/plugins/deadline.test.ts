@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import argon2 from 'argon2'
-import type { FastifyInstance } from 'fastify'
+import fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { timeLeft } from '../../src/deadline.ts'
+import deadline from '../../plugins/deadline.ts'
+import { callerSignal, timeLeft } from '../../src/deadline.ts'
 import { REQUEST_MS } from '../../src/limits.ts'
 import { build, PASSWORD } from '../helper.ts'
 import { asOAuthError, asProblem, FORM, LOGIN, refusal } from '../http.ts'
@@ -88,6 +89,23 @@ t.test('a login whose caller leaves during its hash opens no session [UA2]', asy
   release()
   t.equal((await app.token(LOGIN)).statusCode, 200)
   t.equal(await rowsOf('sessions'), Number(before) + 1)
+})
+
+t.test('the signal of a caller that left before anything asked for it is aborted [UA2]', async (t) => {
+  const server = fastify()
+  t.teardown(() => server.close())
+  await server.register(deadline)
+  const { promise: isAborted, resolve } = Promise.withResolvers<boolean | undefined>()
+  server.get('/', async (request, reply) => {
+    const closed = once(reply.raw, 'close')
+    request.raw.socket.destroy()
+    await closed
+    resolve(callerSignal()?.aborted)
+  })
+  await server.listen({ host: '127.0.0.1', port: 0 })
+  const socket = connect((server.server.address() as AddressInfo).port, '127.0.0.1')
+  socket.on('error', () => {}).write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  t.equal(await isAborted, true)
 })
 
 t.test(
