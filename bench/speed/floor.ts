@@ -31,8 +31,8 @@ function openDatabase() {
 }
 
 /**
- * The lower bound of what the guarantees of Latchkey cost on Fastify: tokens signed with ES256, hashed client secrets, refresh tokens
- * with a MAC, the live state from SQLite at each request, renewals in a group commit that waits for the disk. It has no logs, limits,
+ * The least that a server on Fastify with the guarantees of Latchkey does at each request: tokens signed with ES256, hashed client
+ * secrets, refresh tokens with a MAC, the live state from SQLite, renewals in a group commit that waits for the disk. It has no logs, limits,
  * deadlines, scopes, roles, validation, errors or headers.
  */
 export async function floor(): Promise<Ready> {
