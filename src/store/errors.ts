@@ -69,7 +69,7 @@ type Methods = Record<string, unknown>
 
 /**
  * Wraps all methods of the store, at any depth, so that they throw domain errors in place of driver errors. Repeats a method after the
- * errors of `REPEATABLE`, which is safe because every method is one transaction and this transaction was rolled back.
+ * errors of `REPEATABLE`, which is safe because every method changes something in one transaction only, and this transaction was rolled back.
  */
 export function translateErrors<T extends object>(store: T): T {
   const wrapped = Object.entries(store as Methods).map(([name, value]) => {
