@@ -149,7 +149,8 @@ export function createExchange(deps: {
       session: tokenSession,
       // The refresh token can have been read before the client.
       rev: outcome.kind === 'renewal' ? Math.min(rev, outcome.token.rev) : rev,
-      signing
+      // A login can wait for seconds until its password is verified. The key can be retired meanwhile.
+      signing: outcome.kind === 'login' ? [] : signing
     })
     const idToken = await idTokenOf(outcome, { client, draft, token })
 

@@ -90,6 +90,20 @@ for (const state of ['signing', 'next', 'verifying'])
     t.equal(await one.store.revocations.seq(), 1)
   })
 
+t.test('a login during which the key that signs is retired gets a token of the next key [KS2]', async (t) => {
+  const { hasher, retire, kid, login, isValid } = await open(t)
+  const [signing, next] = [await kid('signing'), await kid('next')]
+  t.equal(kidOf((await login('alice')).accessToken), signing)
+  const { verify } = hasher
+  hasher.verify = async (...args) => {
+    await retire(signing)
+    return verify(...args)
+  }
+  const { accessToken } = await login('alice')
+  t.equal(kidOf(accessToken), next)
+  t.equal(await isValid(accessToken), true)
+})
+
 t.test('a key that is not compromised is retired only when its tokens have expired', async (t) => {
   const { rotate, retire, kid, clock, store } = await open(t)
   clock.advance(5 * MINUTE)
