@@ -173,7 +173,8 @@ t.test('a damaged stored key is an error, and not a refusal of the token', async
   }
 })
 
-t.test('the verifiers of at most 20 keys are kept, and a token of an earlier key is verified [KS2]', async (t) => {
+/** Signs a token with each of 21 keys. Returns the tokens, and a function that verifies a token and returns how many keys were read. */
+async function signWithMany(t: Test) {
   const { signer } = await open(t)
   const keys = await Promise.all(Array.from({ length: 21 }, () => signer.generate('ES256')))
   const tokens = keys.map((key) => ({ key, token: signer.sign(claims, key, HEADER_TYP) }))
@@ -184,14 +185,29 @@ t.test('the verifiers of at most 20 keys are kept, and a token of an earlier key
     read.mock.restore()
     syncBuiltinESMExports()
   })
-  const readKeys = async ({ key, token }: Signed) => {
+  async function readKeys({ key, token }: Signed, isValid = true): Promise<number> {
     const before = read.mock.callCount()
-    t.equal(await signer.hasValidSignature(token, key), true)
+    t.equal(await signer.hasValidSignature(token, key), isValid)
     return read.mock.callCount() - before
   }
+  return { tokens, first: tokens[0] as Signed, last: tokens[20] as Signed, readKeys }
+}
+
+t.test('the verifiers of at most 20 keys are kept, and a token of an earlier key is verified [KS2]', async (t) => {
+  const { tokens, first, last, readKeys } = await signWithMany(t)
   for (const each of tokens) t.equal(await readKeys(each), 1)
-  const [first, last] = [tokens[0], tokens[20]] as [Signed, Signed]
   t.equal(await readKeys(last), 0)
+  t.equal(await readKeys(first), 1)
+})
+
+t.test('when 20 verifiers are kept, only a valid signature replaces one of them [JW4]', async (t) => {
+  const { tokens, first, last, readKeys } = await signWithMany(t)
+  for (const each of tokens.slice(0, 20)) await readKeys(each)
+  const forged = { key: last.key, token: last.token.replace(/[^.]+$/, 'A'.padEnd(86, 'A')) }
+  await readKeys(forged, false)
+  t.equal(await readKeys(first), 0)
+  await readKeys(last)
+  t.equal(await readKeys(forged, false), 0)
   t.equal(await readKeys(first), 1)
 })
 
