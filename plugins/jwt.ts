@@ -100,7 +100,7 @@ async function createVerifier(pem: string, alg: SigningAlg): Promise<(token: str
   const instance = fastify()
   await instance.register(fastifyJwt, {
     secret: { public: pem },
-    verify: { algorithms: [alg], ignoreExpiration: true, ignoreNotBefore: true }
+    verify: { algorithms: [alg], ...SIGNATURE_ONLY }
   })
   return (token) => {
     try {
