@@ -1,11 +1,13 @@
 import { deepFreeze } from '../deep-freeze.ts'
-import { type Connection, isBusy, retryWhileBusy } from './sqlite-connection.ts'
+import { busyDeadline, type Connection, isBusy, retryWhileBusy } from './sqlite-connection.ts'
 import type { Query, Row } from './statements.ts'
 
 /** A call that waits for the end of the turn of the event loop. */
 interface Call {
   query: Query<unknown>
   parameters: readonly unknown[]
+  /** The instant until which the call may wait for another process. */
+  deadline: number
   resolve(result: unknown): void
   reject(error: unknown): void
 }
@@ -67,14 +69,14 @@ export class SqliteReader {
 
   read<Result>(query: Query<Result>, parameters: readonly unknown[]): Promise<Result> {
     const { promise, resolve, reject } = Promise.withResolvers<Result>()
-    if (this.#calls.push({ query, parameters, resolve: resolve as Call['resolve'], reject }) === 1)
-      setImmediate(() => this.#runAll())
+    const call = { query, parameters, deadline: busyDeadline(), resolve: resolve as Call['resolve'], reject }
+    if (this.#calls.push(call) === 1) setImmediate(() => this.#runAll())
     return promise
   }
 
   /** Runs one query now. Waits while another process holds a lock. */
-  readNow<R>(sql: string, parameters: readonly unknown[]): Promise<{ rows: R[] }> {
-    return retryWhileBusy(() => this.#connection.run<R>(sql, parameters))
+  readNow<R>(sql: string, parameters: readonly unknown[], deadline = busyDeadline()): Promise<{ rows: R[] }> {
+    return retryWhileBusy(() => this.#connection.run<R>(sql, parameters), deadline)
   }
 
   close(): void {
@@ -91,12 +93,12 @@ export class SqliteReader {
     const isOneTransaction = this.#try('begin') !== null
     // A map that is cleared would leave its former contents in the old generation, where they keep requests alive.
     if (!isOneTransaction || this.#hasChanged()) this.#results = new Map()
-    for (const { query, parameters, resolve, reject } of calls) {
+    for (const { query, parameters, deadline, resolve, reject } of calls) {
       try {
         resolve(this.#resultOf(query, parameters))
       } catch (error) {
-        if (isBusy(error)) resolve(this.readNow<Row>(query.sql, parameters).then(({ rows }) => query.toResult(rows)))
-        else reject(error)
+        if (!isBusy(error)) reject(error)
+        else resolve(this.readNow<Row>(query.sql, parameters, deadline).then(({ rows }) => query.toResult(rows)))
       }
     }
     if (isOneTransaction && this.#try('commit') === null) this.#try('rollback')

@@ -3,9 +3,11 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import t, { type Test } from 'tap'
+import { runInRequest } from '../../src/deadline.ts'
 import { Connection } from '../../src/store/sqlite-connection.ts'
 import { SqliteReader } from '../../src/store/sqlite-reader.ts'
 import type { Row } from '../../src/store/statements.ts'
+import { requestTime } from '../request-time.ts'
 import { createDirectory } from './open.ts'
 
 const ROUNDS = 1000
@@ -18,13 +20,14 @@ function openReader(t: Test) {
   other.exec('pragma journal_mode = wal; create table counter (n integer); insert into counter values (0)')
   const connection = new Connection(file, true)
   const statements: string[] = []
-  const failing = new Set<string>()
+  const failing = new Map<string, Error>()
   for (const method of ['run', 'query'] as const) {
     const original = connection[method].bind(connection)
     Object.assign(connection, {
       [method](sql: string, parameters: unknown[]) {
         statements.push(sql)
-        if (failing.has(sql)) throw new Error('planted')
+        const failure = failing.get(sql)
+        if (failure !== undefined) throw failure
         return original(sql, parameters)
       }
     })
@@ -105,7 +108,7 @@ for (const statement of ['begin', 'pragma data_version'])
   t.test(`when "${statement}" fails, queries are run and their rows are not given again`, async (t) => {
     const { other, failing, read } = openReader(t)
     await read()
-    failing.add(statement)
+    failing.set(statement, new Error('planted'))
     for (const n of [1, 2]) {
       other.exec(`update counter set n = ${n}`)
       t.strictSame(await read(), [{ n }])
@@ -115,9 +118,19 @@ for (const statement of ['begin', 'pragma data_version'])
     t.strictSame(await read(), [{ n: 3 }])
   })
 
+t.test('while the database is locked, a read waits until the deadline of its own request', async (t) => {
+  const { failing, read } = openReader(t)
+  failing.set(READ.sql, Object.assign(new Error('database is locked'), { errcode: 5 }))
+  const over = runInRequest(requestTime(0).time, () => read())
+  const other = read()
+  await t.rejects(over, { errcode: 5 })
+  failing.clear()
+  t.match(await other, [{ n: 0 }])
+})
+
 t.test('a transaction that could not be ended is ended before the next reads', async (t) => {
   const { other, failing, read } = openReader(t)
-  for (const statement of ['commit', 'rollback']) failing.add(statement)
+  for (const statement of ['commit', 'rollback']) failing.set(statement, new Error('planted'))
   t.strictSame(await read(), [{ n: 0 }])
   failing.clear()
   for (const n of [1, 2]) {
